@@ -1,0 +1,132 @@
+"""The real recordings that ship with the package: 2,550 of PTB-XL, 200 of LUDB, and the noise of NSTDB.
+
+Stored at 100 Hz, eight independent leads, as differences along time in 5 microvolt steps; sources, licences and the
+changes made are in NOTICE.
+"""
+
+import hashlib
+import json
+from collections.abc import Callable, Mapping
+from functools import partial
+from io import BytesIO
+from pathlib import Path
+
+import numpy as np
+from scipy import signal as filters
+
+from ecgscale.data import beats, corpus, split
+
+_FOLDER = Path(__file__).parent / "embedded"
+_SHA256 = {
+    "ptbxl2550_100hz_8lead_delta5uV.npz": "9ebe124d1c287003cc1a573d08abca904958f31642d5100d73a291e47f8c1c8c",
+    "ludb200_100hz_8lead_delta5uV.npz": "8486c88d993ea1cbd6bf499aefc5ad1944a7a01c373d439fd857277bc0ced4df",
+    "nstdb_noise_100hz_int16.npz": "30b48ea39c342ee43f30436ebfce5e627c0aca55bb31144ee6fb452a1f3e30a1",
+}
+_SAMPLING_HZ = 100
+_MV_PER_UNIT = 0.005
+_PREPARATION = (
+    "100 Hz, 5 uV steps; zero-phase elliptic high-pass (stop 0.2 Hz, pass 0.8 Hz) as for CODE; no 60 Hz notch, "
+    "which lies above the Nyquist rate; R peaks on the slope energy of all leads"
+)
+
+# CODE's six labels by PTB-XL's SCP codes (science of the scaling study: labels that CODE was annotated with).
+CODE_FROM_SCP = {"1dAVb": "1AVB", "RBBB": "CRBBB", "LBBB": "CLBBB", "SB": "SBRAD", "AF": "AFIB", "ST": "STACH"}
+SUPERCLASSES = ("NORM", "MI", "STTC", "CD", "HYP")
+# LUDB's rhythms as its headers write them; the last is both "Sinus arrhythmia" and "Irregular sinus rhythm".
+_LUDB_RHYTHMS = {
+    "sinus rhythm": ("Rhythm: Sinus rhythm",),
+    "sinus bradycardia": ("Rhythm: Sinus bradycardia",),
+    "sinus tachycardia": ("Rhythm: Sinus tachycardia",),
+    "atrial fibrillation": ("Rhythm: Atrial fibrillation",),
+    "atrial flutter": ("Rhythm: Atrial flutter",),
+    "sinus arrhythmia": ("Rhythm: Sinus arrhythmia", "Rhythm: Irregular sinus rhythm"),
+}
+
+
+def arrays_of(file: str) -> Mapping[str, np.ndarray]:
+    """Arrays of one embedded file. Raises ValueError if its digest is not the one that was shipped."""
+    data = (_FOLDER / file).read_bytes()
+    if hashlib.sha256(data).hexdigest() != _SHA256[file]:
+        raise ValueError(f"embedded file {file} is damaged: its SHA-256 is not the shipped one; reinstall ecgscale")
+    return np.load(BytesIO(data), allow_pickle=False)
+
+
+def decoded(arrays: Mapping[str, np.ndarray]) -> np.ndarray:
+    """Signals int16 [n, 8, n_samples] in 5 uV units from their differences along time."""
+    return np.cumsum(arrays["d"], axis=2, dtype=np.int16)
+
+
+def without_baseline(signal: np.ndarray, sampling_hz: float) -> np.ndarray:
+    """Zero-phase elliptic high-pass along the last axis: CODE's baseline removal (Ribeiro et al.)."""
+    order, natural = filters.ellipord(0.8, 0.2, gpass=0.5, gstop=40, fs=sampling_hz)
+    sos = filters.ellip(order, 0.5, 40, natural, "highpass", fs=sampling_hz, output="sos")
+    return filters.sosfiltfilt(sos, signal, axis=-1, padtype="constant")
+
+
+def ptbxl_sample(home: Path) -> corpus.Corpus:
+    """PTB-XL sample: official patient-disjoint folds (1-8 train, 9 val, 10 test); code6, superdiagnostic, sex."""
+    arrays = arrays_of("ptbxl2550_100hz_8lead_delta5uV.npz")
+    codes = [json.loads(text) for text in arrays["scp_codes"]]
+    code6 = np.array([[scp in c for scp in CODE_FROM_SCP.values()] for c in codes], dtype=np.uint8)
+    order = [list(arrays["superclass_names"]).index(name) for name in SUPERCLASSES]
+    super5 = arrays["superclass"][:, order].astype(np.uint8)
+    super5[super5.sum(1) == 0] = corpus.MISSING  # the benchmark keeps records with at least one label of the task
+    female = (arrays["sex"] == 1).astype(np.uint8)[:, None]
+    return _write(
+        home,
+        "ptbxl-sample",
+        decoded(arrays),
+        labels=np.concatenate([code6, super5, female], axis=1),
+        label_sets={"code6": tuple(CODE_FROM_SCP), "superdiagnostic": SUPERCLASSES, "sex": ("female",)},
+        patient=np.unique(arrays["patient_id"], return_inverse=True)[1].astype(np.int32),
+        splits=np.select([arrays["strat_fold"] == 9, arrays["strat_fold"] == 10], [split.VAL, split.TEST], split.TRAIN),
+    )
+
+
+def ludb_sample(home: Path) -> corpus.Corpus:
+    """LUDB: another hospital, another device; one recording a patient, split by salted hash 60/15/25; rhythm."""
+    arrays = arrays_of("ludb200_100hz_8lead_delta5uV.npz")
+    comments = [" | ".join(json.loads(text)) for text in arrays["comments"]]
+    rhythm = [[any(t in c for t in texts) for texts in _LUDB_RHYTHMS.values()] for c in comments]
+    patient = np.arange(len(comments), dtype=np.int32)
+    return _write(
+        home,
+        "ludb-sample",
+        decoded(arrays),
+        labels=np.array(rhythm, dtype=np.uint8),
+        label_sets={"rhythm": tuple(_LUDB_RHYTHMS)},
+        patient=patient,
+        splits=split.by_hash(patient, salt="ludb-sample", shares=(0.6, 0.15, 0.25)),
+    )
+
+
+EMBEDDED: dict[str, Callable[[Path], corpus.Corpus]] = {
+    "ptbxl-sample": ptbxl_sample,
+    "ludb-sample": ludb_sample,
+}
+
+
+def _write(
+    home: Path,
+    name: str,
+    units: np.ndarray,
+    *,
+    labels: np.ndarray,
+    label_sets: Mapping[str, tuple[str, ...]],
+    patient: np.ndarray,
+    splits: np.ndarray,
+) -> corpus.Corpus:
+    peaks = partial(beats.r_peaks, sampling_hz=_SAMPLING_HZ)
+    return corpus.write(
+        home,
+        name,
+        signal=np.rint(without_baseline(units, _SAMPLING_HZ)).astype(np.int16),
+        peaks=np.concatenate([peaks(chunk) for chunk in np.array_split(units, max(1, len(units) // 256))]),
+        labels=labels,
+        patient=patient,
+        split=splits.astype(np.uint8),
+        label_sets=label_sets,
+        sampling_hz=_SAMPLING_HZ,
+        mv_per_unit=_MV_PER_UNIT,
+        preparation=_PREPARATION,
+    )
