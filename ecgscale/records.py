@@ -163,6 +163,23 @@ def read(path: Path) -> RunFile:
     return RunFile(table.select(SCHEMA.names).to_pandas(), description, facts)
 
 
+def status_of(path: Path) -> str:
+    """State of a run by its file alone: one of STATES, "pending" if there is none, "damaged" if it cannot be read."""
+    try:
+        metadata = pq.read_schema(path).metadata or {}
+    except FileNotFoundError:
+        return "pending"
+    except (pa.ArrowException, OSError, ValueError):
+        return "damaged"
+    named = run_id_of(metadata.get(b"run", b"").decode()) == path.stem
+    return metadata.get(b"status", b"running").decode() if named else "damaged"
+
+
+def as_rows(frame: pd.DataFrame) -> list[dict[str, Any]]:
+    """Rows of a frame as they were written; a missing number is None."""
+    return pa.Table.from_pandas(frame, SCHEMA, preserve_index=False).to_pylist()
+
+
 def load(results: Path, sweeps: Iterable[str] | None = None) -> Results:
     """Read every run of a results folder (or of the named sweeps).
 

@@ -41,6 +41,7 @@ class CMSC:
 class SegmentContrast(Pretraining):
     views = 2
     head_rows = 2
+    fixed_batches = True
 
     def __init__(self, backbone: Backbone, temperature: float) -> None:
         super().__init__()

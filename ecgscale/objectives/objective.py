@@ -38,13 +38,14 @@ class Pretraining(nn.Module, ABC):
     """A backbone and a head under a loss.
 
     ``views`` segments of a recording pass the backbone, each 1 / ``views`` of its length; ``head_rows`` vectors a
-    recording pass the head. Both say what a forward pass costs.
+    recording pass the head. Both say what a forward pass costs. ``fixed_batches``: the loss depends on the batch size.
     """
 
     backbone: Backbone
     head: nn.Module
     views: int = 1
     head_rows: int = 1
+    fixed_batches: bool = False
 
     @abstractmethod
     def forward(self, batch: Batch, draw: torch.Generator) -> Loss:
