@@ -28,11 +28,15 @@ _LIGHT = frozenset(
 
 
 class Cost(NamedTuple):
-    """``n_params`` of the backbone, ``n_params_head``, and ``macs_per_sample`` of one forward pass of both."""
+    """``n_params`` of the backbone, ``n_params_head``, and ``macs_per_sample`` of one forward pass of both.
+
+    ``n_activations`` counts what the backbone's convolutions and matrix products put out for one recording.
+    """
 
     n_params: int
     n_params_head: int
     macs_per_sample: int
+    n_activations: int
 
     def flops(self, batch_size: int, step: int) -> float:
         """C = 6 x MACs x batch x steps."""
@@ -56,12 +60,14 @@ def cost(architecture: Architecture, objective: Objective, n_labels: int, n_samp
         torch.zeros(1, n_labels),
         torch.zeros(1, dtype=torch.int64),
     )
-    encoding = macs(_Encoding(module), module.backbone.inputs(batch))
+    encoder, inputs = _Encoding(module), module.backbone.inputs(batch)
+    encoding, activations = macs(encoder, inputs), _activations(encoder, inputs)
     heading = macs(module.head, [torch.zeros(1, module.backbone.width)])
     return Cost(
         n_params=_size(module.backbone),
         n_params_head=_size(module.head),
         macs_per_sample=views * encoding + module.head_rows * heading,
+        n_activations=views * activations,
     )
 
 
@@ -84,6 +90,16 @@ def macs(module: nn.Module, inputs: Sequence[torch.Tensor]) -> int:
     heavy = sorted({op.removeprefix("aten::") for op in skipped} - _LIGHT)
     assert not heavy, f"operations that were not counted: {', '.join(heavy)}"
     return total
+
+
+def _activations(module: nn.Module, inputs: Sequence[torch.Tensor]) -> int:
+    from fvcore.nn import ActivationCountAnalysis
+
+    analysis = ActivationCountAnalysis(module.eval(), tuple(inputs))
+    analysis.unsupported_ops_warnings(False).uncalled_modules_warnings(False).tracer_warnings("none")
+    with warnings.catch_warnings(), torch.no_grad():
+        warnings.simplefilter("ignore")
+        return int(analysis.total())
 
 
 def _attention_macs(inputs: list[Any], outputs: list[Any]) -> float:

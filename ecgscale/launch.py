@@ -23,19 +23,12 @@ from ray import tune
 
 from ecgscale import records
 from ecgscale.spec import Run
+from ecgscale.states import Interrupted
 from ecgscale.sweep import Sweep
 from ecgscale.trial import trial
 
 _RETRIES = 2  # of a run whose worker died
 _WATCH_SECONDS = 0.5
-
-
-class Interrupted(Exception):
-    """The launch was told to stop by a signal; finished work is kept."""
-
-    def __init__(self, number: int) -> None:
-        super().__init__(signal.Signals(number).name)
-        self.exit_code = 128 + number
 
 
 def launch(
@@ -52,9 +45,9 @@ def launch(
     """Train ``runs`` of a sweep, in this order, as resources become free; ``watch`` is called twice a second meanwhile.
 
     On GPUs a run takes ``gpu_share`` of one; without GPUs each run takes one CPU and one thread. A run whose worker is
-    killed goes on elsewhere from its checkpoint. Raises Interrupted on SIGINT or SIGTERM, RuntimeError if Ray fails.
+    killed goes on elsewhere from its checkpoint. Raises Interrupted on SIGINT or SIGTERM, RuntimeError if
+    Ray fails.
     """
-    # A scheduler that never fills its queue with more than it can run keeps the order that it was given.
     with _pool(workers, address) as n_gpus:
         device = "cuda" if n_gpus else "cpu"
         by_id = {run.run_id: run for run in runs}
@@ -87,7 +80,7 @@ def _work(run: Run, sweep: Sweep, home: Path, results: Path, device: str) -> str
     try:
         return trial(run, sweep, home, results, device)
     except Exception:
-        return records.status_of(records.path_of(results, sweep.name, run.run_id))
+        return records.state_of(records.path_of(results, sweep.name, run.run_id))[0]
 
 
 @contextmanager

@@ -12,8 +12,8 @@ times as fast, because 2,010 recordings make few steps.
 from itertools import product
 
 from ecgscale.data.corpus import Slice
-from ecgscale.models import Codebook, ResNet, Transformer
-from ecgscale.objectives import CMSC, Masked, Supervised
+from ecgscale.models import Architecture, Codebook, ResNet, Transformer
+from ecgscale.objectives import CMSC, Masked, Objective, Supervised
 from ecgscale.spec import Evaluation, Run, Schedule
 from ecgscale.sweep import Sweep
 
@@ -43,7 +43,7 @@ CODEBOOK = Codebook(
 SCHEDULE = Schedule(steps=120, batch_size=64, lr=3e-3)
 EVALUATION = Evaluation(every=40, probe_lr=1e-2, standardise=True)
 
-CONFIGURATIONS = (
+CONFIGURATIONS: tuple[tuple[tuple[Architecture, ...], Objective, str], ...] = (
     (RESNETS, Supervised(), "code6"),
     (RESNETS, CMSC(), ""),
     (TRANSFORMERS, Supervised(), "code6"),

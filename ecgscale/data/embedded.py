@@ -106,6 +106,16 @@ EMBEDDED: dict[str, Callable[[Path], corpus.Corpus]] = {
 }
 
 
+def open_or_decode(name: str, home: Path) -> corpus.Corpus:
+    """Open a corpus by name; an embedded one is decoded on first use.
+
+    Raises FileNotFoundError, in one sentence with the command to type, for a corpus that was never prepared.
+    """
+    if name in EMBEDDED and not corpus.is_prepared(home, name):
+        return EMBEDDED[name](home)
+    return corpus.read(home, name)
+
+
 def _write(
     home: Path,
     name: str,
