@@ -301,6 +301,10 @@ def _described(result: Fit, law: Law, reasons: Mapping[str, str]) -> Fit:
     derived = derived_quantities(solved, posed.form.centre)
     quantities: list[Quantity] = [*((lambda c, n=n: c[n]) for n in names), *derived.values()]
     found = dict(zip([*names, *derived], _intervals(result, quantities, result.level), strict=True))
+    for term in solved.terms:
+        if term.powers and _bound_hit(solved, posed, solution, term.amplitude):
+            moot = {e: f"{e} can't be known: the loss does not fall with {v}" for e, (v, _) in term.powers.items()}
+            reasons = {**moot, **reasons}
     coefficients = {}
     for name in law.coefficients:
         if name not in values:

@@ -134,13 +134,24 @@ def test_what_cannot_be_fitted_is_refused_in_a_sentence() -> None:
 
 
 def test_an_exponent_at_its_bound_is_flagged() -> None:
-    """A loss that falls with the logarithm of N is the limit alpha -> 0: a small error bar there would be a lie."""
+    """A loss that falls with the logarithm of N is the limit of a small exponent, with the floor at its bound."""
     points = ragged_grid()
-    points["loss"] = 5.0 - 0.02 * np.log(points["N"]) + 20 * points["D"] ** -0.45
+    points["loss"] = 5.0 - 0.1 * np.log(points["N"]) + 20 * points["D"] ** -0.45
     found = fit("joint", points)
-    assert found.coefficients["alpha"].at_bound == "low"
-    assert found.coefficients["alpha"].status == "bound"
+    assert found.coefficients["E"].at_bound == "low"
     assert found.status == "bound"
+    steep = points.assign(loss=0.1 + 1e15 * points["N"] ** -3.5 + 20 * points["D"] ** -0.45)
+    found = fit("joint", steep)
+    assert found.coefficients["alpha"].at_bound == "high"
+    assert found.coefficients["alpha"].status == "bound"
+
+
+def test_a_loss_that_size_does_not_change_leaves_its_exponent_unknown() -> None:
+    points = ragged_grid()
+    points["loss"] = 0.1 + 20 * points["D"] ** -0.45
+    found = fit("joint", points)
+    assert found.coefficients["alpha"].status in ("bound", "unidentified")
+    assert found["beta"] == pytest.approx(0.45, rel=1e-6)
 
 
 def test_prediction_says_how_far_it_extrapolates() -> None:
@@ -161,5 +172,5 @@ def test_the_true_law_wins_the_comparison() -> None:
     points["loss"] *= np.exp(0.005 * rng.standard_normal(len(points)))
     table = compare(["joint", "tied", "interaction", "kaplan"], points).set_index("law")
     assert table["aic"].idxmin() in ("joint", "interaction")
-    assert table.loc["joint", "aic"] < table.loc["tied", "aic"]
-    assert table.loc["joint", "bic"] < table.loc["interaction", "bic"]
+    assert table["aic"]["joint"] < table["aic"]["tied"]
+    assert table["bic"]["joint"] < table["bic"]["interaction"]
