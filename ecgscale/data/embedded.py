@@ -14,7 +14,9 @@ from pathlib import Path
 import numpy as np
 from scipy import signal as filters
 
-from ecgscale.data import beats, corpus, split
+from ecgscale.data import corpus, split
+from ecgscale.data.filters import highpass
+from ecgscale.data.peaks import r_peaks
 
 _FOLDER = Path(__file__).parent / "embedded"
 _SHA256 = {
@@ -58,9 +60,7 @@ def decoded(arrays: Mapping[str, np.ndarray]) -> np.ndarray:
 
 def without_baseline(signal: np.ndarray, sampling_hz: float) -> np.ndarray:
     """Zero-phase elliptic high-pass along the last axis: CODE's baseline removal (Ribeiro et al.)."""
-    order, natural = filters.ellipord(0.8, 0.2, gpass=0.5, gstop=40, fs=sampling_hz)
-    sos = filters.ellip(order, 0.5, 40, natural, "highpass", fs=sampling_hz, output="sos")
-    return filters.sosfiltfilt(sos, signal, axis=-1, padtype="constant")
+    return filters.sosfiltfilt(highpass(sampling_hz), signal, axis=-1, padtype="constant")
 
 
 def ptbxl_sample(home: Path) -> corpus.Corpus:
@@ -116,7 +116,7 @@ def _write(
     patient: np.ndarray,
     splits: np.ndarray,
 ) -> corpus.Corpus:
-    peaks = partial(beats.r_peaks, sampling_hz=_SAMPLING_HZ)
+    peaks = partial(r_peaks, sampling_hz=_SAMPLING_HZ)
     return corpus.write(
         home,
         name,
