@@ -73,6 +73,11 @@ SCHEMA = pa.schema([pa.field(c.name, c.type) for c in COLUMNS])
 class BadResults(ValueError):
     """A results file that cannot be believed: damaged, or not the run its name says."""
 
+    def __init__(self, path: Path, what: str) -> None:
+        self.what = f"results file {path.parent.name}/{path.name} {what}"
+        remedy = f"launch {path.parent.name} again: it sets the file aside and does that run anew"
+        super().__init__(f"{self.what}; {remedy}")
+
 
 @dataclass(frozen=True)
 class RunFile:
@@ -142,25 +147,41 @@ def read(path: Path) -> RunFile:
 
     Raises BadResults, in one sentence, if the file is damaged or its description does not hash to its name.
     """
-    where = f"results file {path.parent.name}/{path.name}"
-    remedy = f"move it away and launch {path.parent.name} again to redo that run"
     try:
         table = pq.read_table(path, page_checksum_verification=True, partitioning=None)
     except FileNotFoundError:
         raise
     except (pa.ArrowException, OSError, ValueError) as error:
-        raise BadResults(f"{where} is damaged ({_first_line(error)}); {remedy}") from error
+        raise BadResults(path, f"is damaged ({_first_line(error)})") from error
     facts = {k.decode(): v.decode() for k, v in (table.schema.metadata or {}).items()}
     description = facts.pop("run", None)
     if description is None:
-        raise BadResults(f"{where} does not describe its run; {remedy}")
+        raise BadResults(path, "does not describe its run")
     if run_id_of(description) != path.stem:
-        raise BadResults(f"{where} describes run {run_id_of(description)}, which is not its name; {remedy}")
+        raise BadResults(path, f"describes run {run_id_of(description)}, which is not its name")
     missing = [c.name for c in COLUMNS if c.name not in table.column_names]
     if missing:
-        raise BadResults(f"{where} lacks the columns {', '.join(missing)}; {remedy}")
+        raise BadResults(path, f"lacks the columns {', '.join(missing)}")
     facts.pop("pandas", None)
     return RunFile(table.select(SCHEMA.names).to_pandas(), description, facts)
+
+
+def state_of(path: Path) -> tuple[str, str]:
+    """State of a run, and why, by its file alone: one of STATES, "pending" without a file, "damaged" if unreadable."""
+    try:
+        metadata = pq.read_schema(path).metadata or {}
+    except FileNotFoundError:
+        return "pending", ""
+    except (pa.ArrowException, OSError, ValueError) as error:
+        return "damaged", _first_line(error)
+    if run_id_of(metadata.get(b"run", b"").decode()) != path.stem:
+        return "damaged", "its description does not hash to its name"
+    return metadata.get(b"status", b"running").decode(), metadata.get(b"why", b"").decode()
+
+
+def as_rows(frame: pd.DataFrame) -> list[dict[str, Any]]:
+    """Rows of a frame as they were written; a missing number is None."""
+    return pa.Table.from_pandas(frame, SCHEMA, preserve_index=False).to_pylist()
 
 
 def load(results: Path, sweeps: Iterable[str] | None = None) -> Results:

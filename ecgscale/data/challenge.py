@@ -134,7 +134,7 @@ def load(raw: Path, where: str) -> Recording:
 def index_cpsc2018(raw: Path) -> Index:
     """CPSC2018 as the challenge has it, or, where there is a REFERENCE.csv, as its authors do.
 
-    REFERENCE.csv: Recording, First_label, Second_label, Third_label (1 to 9, empty if none); records are MATLAB structs.
+    REFERENCE.csv: Recording, First_label, Second_label, Third_label (1 to 9, empty if none); MATLAB structs.
     """
     found = sorted(raw.rglob("REFERENCE.csv"))
     if not found:

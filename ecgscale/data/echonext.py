@@ -54,7 +54,7 @@ def index(raw: Path) -> Index:
     return Index(
         where=rows["where"].to_numpy(dtype=str),
         patient=rows["patient_key"].to_numpy(dtype=str),
-        label_sets={"echo11": FINDINGS, "shd": (composite,)},
+        label_sets={"shd11": FINDINGS, "shd": (composite,)},
         labels=labels_of(rows[columns].to_numpy(dtype=object)),
         split=rows["code"].to_numpy(dtype=np.uint8),
         missing=missing,
@@ -85,7 +85,7 @@ DATASET = Dataset(
         download="wget -r -N -c -np --user USER --ask-password https://physionet.org/files/echonext/1.1.0/",
         units="already filtered, clipped and z-scored by its authors: not mV",
         lead_order="I, II, III, aVR, aVL, aVF, V1-V6; all twelve are stored, as z-scoring breaks Einthoven's law",
-        label_sets={"echo11": "11 findings", "shd": "1: any of them, moderate or greater"},
+        label_sets={"shd11": "11 findings", "shd": "1: any of them, moderate or greater"},
         tested_on="a copy of the layout, written from real signals; not the original files",
         citation="Elias and Finer, EchoNext, PhysioNet (2025)",
         traps=(

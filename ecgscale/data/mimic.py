@@ -1,7 +1,7 @@
 """MIMIC-IV-ECG: 800,000 ECGs of a Boston hospital, with ICD-10 codes, ICU stays, mortality and sex.
 
-Two datasets of the same files: ``mimic`` to pretrain on (label scaling over 927 codes that begin with I) and
-``mimic-ood`` to probe on, on other patients.
+Two datasets of the same files: ``mimic-icd10`` to pretrain on (label scaling over 927 codes that begin with I) and
+``mimic`` to probe on, with other patients.
 """
 
 import ast
@@ -117,7 +117,11 @@ def _acute(raw: Path, rows: pd.Index) -> np.ndarray:
     if not path.is_file():
         return labels
     table = pd.read_csv(path, low_memory=False)
-    table = table.rename(columns=str.lower).set_index("general_data").rename(columns=lambda c: c.removeprefix("deterioration_"))
+    table = (
+        table.rename(columns=str.lower)
+        .set_index("general_data")
+        .rename(columns=lambda c: c.removeprefix("deterioration_"))
+    )
     table = table[~table.index.duplicated()].reindex(rows)[[*MORTALITY, *ICU]]
     values = table.to_numpy(dtype=np.float64)
     known = np.isin(values, (0.0, 1.0))  # -999: it happened before the ECG could have told

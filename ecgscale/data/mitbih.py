@@ -12,8 +12,8 @@ from ecgscale.data.dataset import Card, Dataset, Index, inside
 from ecgscale.data.filters import Recipe
 from ecgscale.data.recording import MalformedRecordError, Recording
 
-DS1 = frozenset("101 106 108 109 112 114 115 116 118 119 122 124 201 203 205 207 208 209 215 220 223 230".split())
-DS2 = frozenset("100 103 105 111 113 117 121 123 200 202 210 212 213 214 219 221 222 228 231 232 233 234".split())
+DS1 = (101, 106, 108, 109, 112, 114, 115, 116, 118, 119, 122, 124, 201, 203, 205, 207, 208, 209, 215, 220, 223, 230)
+DS2 = (100, 103, 105, 111, 113, 117, 121, 123, 200, 202, 210, 212, 213, 214, 219, 221, 222, 228, 231, 232, 233, 234)
 BEAT_CLASSES = ("N", "S", "V", "F", "Q")
 AAMI: Mapping[str, int] = {
     symbol: BEAT_CLASSES.index(name)
@@ -21,32 +21,30 @@ AAMI: Mapping[str, int] = {
     for symbol in symbols
 }
 _SECONDS = 10
-_VAL = frozenset("114 124 207 223".split())  # of DS1, for early stopping
+_VAL = (114, 124, 207, 223)  # of DS1, for early stopping
 
 
 def index(raw: Path) -> Index:
-    """Ten-second windows, end to end, of the records of DS1 (train, some val) and DS2 (test); paced ones are left out."""
+    """Ten-second windows, end to end, of the records of DS1 (train, some val) and DS2 (test), none of them paced."""
     where, patients, splits = [], [], []
-    for name in sorted(DS1 | DS2):
+    for name in sorted((*DS1, *DS2)):
         path = raw / f"{name}.hea"
         if not path.is_file():
             continue
         n_windows = waveform.header(path).n_samples // (_SECONDS * 360)
         where += [f"{name}.hea#{i * _SECONDS * 360}" for i in range(n_windows)]
-        patients += [name] * n_windows
+        # 201 and 202 are one subject, and the field's DS1 and DS2 part them: 201 is left out of every split.
+        patients += ["202" if name == 201 else str(name)] * n_windows
         code = split.TEST if name in DS2 else split.VAL if name in _VAL else split.TRAIN
-        splits += [code] * n_windows
-    n_absent = len(DS1 | DS2) - len(set(patients))
-    # 201 and 202 are one subject, and the field's DS1 and DS2 part them: 201 is left out of every split.
-    codes = np.array(splits, dtype=np.uint8)
-    codes[np.array(patients) == "201"] = split.NONE
+        splits += [split.NONE if name == 201 else code] * n_windows
+    n_absent = sum(not (raw / f"{name}.hea").is_file() for name in (*DS1, *DS2))
     return Index(
         where=np.array(where, dtype=str),
-        patient=np.array(["202" if patient == "201" else patient for patient in patients], dtype=str),
+        patient=np.array(patients, dtype=str),
         label_sets={},
         labels=np.zeros((len(where), 0), dtype=np.uint8),
-        split=codes,
-        missing=[f"{n_absent} of {len(DS1 | DS2)} records"] if n_absent else [],
+        split=np.array(splits, dtype=np.uint8),
+        missing=[f"{n_absent} of {len(DS1) + len(DS2)} records"] if n_absent else [],
     )
 
 
@@ -61,9 +59,7 @@ def load(raw: Path, where: str) -> Recording:
     )
 
 
-def window(
-    raw: Path, where: str, seconds: int, classes: Mapping[str, int], leads: tuple[str, ...] | None
-) -> Recording:
+def window(raw: Path, where: str, seconds: int, classes: Mapping[str, int], leads: tuple[str, ...] | None) -> Recording:
     """One window of a long annotated record ("path#first sample"); beats of no class are MISSING, other marks left out.
 
     ``leads`` renames the leads where the files' names are arbitrary.

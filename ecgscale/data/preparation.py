@@ -25,7 +25,14 @@ from ecgscale.data.dataset import Dataset, Index
 from ecgscale.data.filters import conditioned
 from ecgscale.data.peaks import DETECTORS, MAX_BEATS, NO_PEAK
 from ecgscale.data.quality import FLAWS
-from ecgscale.data.recording import INDEPENDENT_LEADS, LEADS, MalformedRecordError, Recording, ordered, why_not_einthoven
+from ecgscale.data.recording import (
+    INDEPENDENT_LEADS,
+    LEADS,
+    MalformedRecordError,
+    Recording,
+    ordered,
+    why_not_einthoven,
+)
 
 STORED_HZ = 100
 WINDOW_SECONDS = 10
@@ -354,7 +361,10 @@ def _workplace(dataset: Dataset, index: Index, home: Path, options: Options) -> 
     free = shutil.disk_usage(partial).free
     if needed > free:
         raise OSError(f"{options.corpus} needs {needed / 1e9:.1f} GB and the disk of home has {free / 1e9:.1f} GB free")
-    arrays = {"signal": ((n, n_leads, options.n_samples), np.int16), "peaks": ((n, MAX_BEATS), np.int16)}
+    arrays: dict[str, tuple[tuple[int, ...], type]] = {
+        "signal": ((n, n_leads, options.n_samples), np.int16),
+        "peaks": ((n, MAX_BEATS), np.int16),
+    }
     arrays |= {"quality": ((n,), np.uint8)}
     if dataset.beat_classes:
         arrays |= {corpus.BEAT_CLASSES: ((n, MAX_BEATS), np.uint8)}

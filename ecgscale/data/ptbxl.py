@@ -49,7 +49,7 @@ def label_table(codes: list[set[str]], statements: pd.DataFrame) -> tuple[dict[s
 
 
 def index(raw: Path) -> Index:
-    """``ptbxl_database.csv`` and ``scp_statements.csv``; the 500 Hz files where they are there, else the 100 Hz ones."""
+    """``ptbxl_database.csv`` and ``scp_statements.csv``; the 500 Hz files where there, else the 100 Hz ones."""
     table = pd.read_csv(raw / "ptbxl_database.csv", index_col="ecg_id", dtype={"patient_id": str})
     statements = pd.read_csv(raw / "scp_statements.csv", index_col=0)
     where = []
@@ -100,7 +100,7 @@ DATASET = Dataset(
             "sex": "1: female",
         },
         tested_on="2,550 real rows of the table, 800 real records at 100 Hz and 40 at 500 Hz",
-        citation='Wagner et al., "PTB-XL, a large publicly available electrocardiography dataset", Sci Data 7:154 (2020)',
+        citation='Wagner et al., "PTB-XL, a large publicly available electrocardiography dataset", Sci Data 7 (2020)',
         traps=(
             "statements count whatever their likelihood, also 0",
             "records without a label of a set are missing in it",

@@ -26,6 +26,7 @@ LABELS = ("1dAVb", "RBBB", "LBBB", "SB", "AF", "ST")
 SAMPLING_HZ, SECONDS = 100, 10
 _UNIT = 0.001  # mV
 _CHUNK = 512
+_SPLIT = (0.81, 0.09, 0.1)  # of the patients
 
 # Dower, Machado and Osborne (1980): leads I, II, V1-V6 from a dipole (x to the left, y down, z to the back).
 _DOWER = np.array(
@@ -93,7 +94,11 @@ def simulated(home: Path, n_records: int, seed: int = 0, *, workers: int | None 
     partial_folder = corpus.folder_of(home, name).with_name(f".{name}.{os.getpid()}.partial")
     shutil.rmtree(partial_folder, ignore_errors=True)
     partial_folder.mkdir(parents=True)
-    shapes = {"signal": (n_records, 8, SECONDS * SAMPLING_HZ), "peaks": (n_records, MAX_BEATS), "labels": (n_records, 7)}
+    shapes = {
+        "signal": (n_records, 8, SECONDS * SAMPLING_HZ),
+        "peaks": (n_records, MAX_BEATS),
+        "labels": (n_records, 7),
+    }
     types = {"signal": np.int16, "peaks": np.int16, "labels": np.uint8}
     arrays = {
         array: np.lib.format.open_memmap(partial_folder / f"{array}.npy", mode="w+", dtype=types[array], shape=shape)
@@ -108,9 +113,9 @@ def simulated(home: Path, n_records: int, seed: int = 0, *, workers: int | None 
     else:
         with ProcessPoolExecutor(n_workers, mp_context=get_context("spawn")) as pool:
             _store(arrays, firsts, pool.map(make, firsts, lasts))
-    patient = np.array([patient_of(record) for record in range(n_records)], dtype=np.int32)
+    patient = _patients(n_records)
     np.save(partial_folder / "patient.npy", patient)
-    np.save(partial_folder / "split.npy", split.by_hash(patient, salt=NAME, shares=(0.81, 0.09, 0.1)))
+    np.save(partial_folder / "split.npy", split.by_hash(patient, salt=NAME, shares=_SPLIT))
     np.save(partial_folder / "quality.npy", np.zeros(n_records, dtype=np.uint8))
     return corpus.seal(
         partial_folder,
@@ -129,6 +134,17 @@ def parsed(name: str) -> tuple[int, int] | None:
     if parts[0] != NAME or len(parts) not in (2, 3) or not all(part.isdigit() for part in parts[1:]):
         return None
     return int(parts[1]), int(parts[2]) if len(parts) == 3 else 0
+
+
+def sizes(n_records: int) -> tuple[int, int, int]:
+    """Recordings in train, val and test of a corpus of so many."""
+    splits = split.by_hash(_patients(n_records), salt=NAME, shares=_SPLIT)
+    n_train, n_val, n_test = np.bincount(splits, minlength=3)
+    return int(n_train), int(n_val), int(n_test)
+
+
+def _patients(n_records: int) -> np.ndarray:
+    return (np.arange(n_records, dtype=np.int64) * 5 // 7).astype(np.int32)
 
 
 def _store(arrays: dict, firsts: range, made) -> None:  # type: ignore[no-untyped-def]
@@ -225,7 +241,9 @@ def _background(moment: np.random.Generator, fibrillates: bool) -> np.ndarray:
     total += np.float32(moment.uniform(0, 0.06)) * np.sin(2 * np.pi * np.float32(moment.uniform(0.15, 0.4)) * t + phase)
     if fibrillates:
         hz, drift = moment.uniform(5, 8), moment.uniform(0.1, 0.4)
-        wave = np.sin(2 * np.pi * hz * t + 2 * np.sin(2 * np.pi * drift * t)) * (1 + 0.4 * np.sin(2 * np.pi * drift * t))
+        wave = np.sin(2 * np.pi * hz * t + 2 * np.sin(2 * np.pi * drift * t)) * (
+            1 + 0.4 * np.sin(2 * np.pi * drift * t)
+        )
         total += (_DOWER @ np.array([0.02, 0.05, -0.06]))[:, None].astype(np.float32) * wave.astype(np.float32)
     return total
 
@@ -268,6 +286,6 @@ CARD = Card(
     lead_order="I, II, V1-V6",
     label_sets={"code6": "6, true by construction, richer than in life", "sex": "1: male"},
     tested_on="rates, PR, QRS width and irregularity measured on the signal",
-    citation='McSharry et al., "A dynamical model for generating synthetic electrocardiogram signals", IEEE TBME (2003)',
+    citation='McSharry et al., "A dynamical model for generating synthetic ECG signals", IEEE TBME 50 (2003)',
     traps=("results on it say nothing of patients",),
 )

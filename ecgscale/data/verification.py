@@ -34,7 +34,9 @@ def verify(name: str, home: Path, dataset: Dataset | None = None, raw: Path | No
         found = corpus.sha256(arrays[array])
         rows.append((path.name, expected[:16], found[:16], found == expected))
     lengths = {array: len(values) for array, values in arrays.items()}
-    rows.append(("rows of every array", "one number", str(sorted(set(lengths.values()))), len(set(lengths.values())) == 1))
+    rows.append(
+        ("rows of every array", "one number", str(sorted(set(lengths.values()))), len(set(lengths.values())) == 1)
+    )
     if {"patient", "split"} <= set(arrays):
         try:
             split.assert_disjoint(np.asarray(arrays["patient"]), np.asarray(arrays["split"]))
@@ -57,12 +59,12 @@ def _against_raw(
         return [("raw folder", "readable", str(error), False)]
     rows = [("raw folder", "complete", text, False) for text in index.missing]
     n_expected = len(arrays.get("labels", ()))
-    rows.append(("records in the raw folder", f"{n_expected:,}", f"{len(index.where):,}", n_expected == len(index.where)))
+    rows.append(
+        ("records in the raw folder", f"{n_expected:,}", f"{len(index.where):,}", n_expected == len(index.where))
+    )
     if "labels" in arrays and n_expected == len(index.where):
         same = np.array_equal(arrays["labels"], index.labels)
         rows.append(("labels", "those of the raw folder", "the same" if same else "others", same))
         groups = len(np.unique(index.patient)), len(np.unique(arrays["patient"]))
         rows.append(("patients in the raw folder", f"{groups[1]:,}", f"{groups[0]:,}", groups[0] == groups[1]))
     return rows
-
-

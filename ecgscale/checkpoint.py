@@ -1,0 +1,53 @@
+"""Checkpoints that are whole or not there, and known to be what was written: a SHA-256 before every payload."""
+
+import hashlib
+import io
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from ecgscale.records import write_whole
+
+
+def save(path: Path, state: dict[str, Any]) -> None:
+    """Replace a checkpoint atomically; the one before it is kept beside it."""
+    buffer = io.BytesIO()
+    torch.save(state, buffer)
+    payload = buffer.getvalue()
+    if path.is_file():
+        path.replace(_previous(path))
+    write_whole(path, hashlib.sha256(payload).hexdigest().encode() + b"\n" + payload)
+
+
+def load(path: Path) -> dict[str, Any] | None:
+    """The newest checkpoint that is intact: this one, else the one before it, else None."""
+    for candidate in (path, _previous(path)):
+        state = _read(candidate)
+        if state is not None:
+            return state
+    return None
+
+
+def digest(path: Path) -> str:
+    """SHA-256 of a checkpoint's payload, as written in its first line."""
+    with open(path, "rb") as file:
+        return file.readline().strip().decode()
+
+
+def remove(path: Path) -> None:
+    path.unlink(missing_ok=True)
+    _previous(path).unlink(missing_ok=True)
+
+
+def _previous(path: Path) -> Path:
+    return path.with_name(f"{path.name}.previous")
+
+
+def _read(path: Path) -> dict[str, Any] | None:
+    if not path.is_file():
+        return None
+    expected, _, payload = path.read_bytes().partition(b"\n")
+    if hashlib.sha256(payload).hexdigest().encode() != expected:
+        return None
+    return torch.load(io.BytesIO(payload), map_location="cpu", weights_only=True)

@@ -1,0 +1,300 @@
+"""The one door: every verb people type, each a few lines that call the room it belongs to.
+
+Rooms are imported inside the verbs, so that help and queries answer at once.
+"""
+
+import json
+import os
+import sys
+from pathlib import Path
+from typing import Annotated, Any, NoReturn
+
+import typer
+
+from ecgscale.terminal import say, si, table, where
+
+app = typer.Typer(
+    name="ecgscale",
+    help="How do electrocardiogram models scale? Launch sweeps, regenerate figures, query fitted exponents.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+codebook_app = typer.Typer(help="The frozen heartbeat codebook that masked models share.", no_args_is_help=True)
+app.add_typer(codebook_app, name="codebook")
+
+FAILED, USAGE, REFUSED = 1, 2, 3
+
+SweepName = Annotated[str, typer.Argument(metavar="SWEEP", help="A sweep file (sweeps/demo.py) or its stem (demo).")]
+Results = Annotated[Path, typer.Option(help="Where rows and figures live.", show_default=True)]
+Home = Annotated[
+    Path | None, typer.Option(help="Where corpora and checkpoints live.", show_default="$ECGSCALE_HOME, else per user")
+]
+Json = Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")]
+RESULTS = Path("results")
+
+
+class Refused(Exception):
+    """A guard said no; exit code 3."""
+
+
+def main() -> NoReturn:
+    """Run the command line; a foreseen error is one sentence on stderr and an exit code that says its kind."""
+    try:
+        app(standalone_mode=True)
+    except Refused as error:
+        say(f"ecgscale: refused: {error}")
+        sys.exit(REFUSED)
+    except RuntimeError as error:
+        say(f"ecgscale: {error}")
+        sys.exit(FAILED)
+    except (ValueError, FileNotFoundError, NotADirectoryError) as error:
+        say(f"ecgscale: {error}")
+        sys.exit(USAGE)
+    except KeyboardInterrupt:
+        sys.exit(130)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(0)
+    sys.exit(0)
+
+
+def _home(home: Path | None) -> Path:
+    if home is None:
+        data_home = os.environ.get("XDG_DATA_HOME") or str(Path.home() / ".local" / "share")
+        home = Path(os.environ.get("ECGSCALE_HOME") or Path(data_home) / "ecgscale")
+    return home.expanduser().resolve()
+
+
+def _existing(results: Path) -> Path:
+    if not results.is_dir():
+        raise FileNotFoundError(
+            f"no results folder {where(results)!r}; launch a sweep first, or name one with --results"
+        )
+    return results
+
+
+def _print_json(value: Any) -> None:
+    print(json.dumps(value, indent=1, default=str))
+
+
+@app.command()
+def plan(
+    sweep: SweepName,
+    results: Results = RESULTS,
+    home: Home = None,
+    device: Annotated[str, typer.Option(help="Price in hours of: here (measured), a100, h100 (reckoned).")] = "here",
+    as_json: Json = False,
+) -> None:
+    """Price a sweep before it is paid: size, data, compute, time, memory and state of every run."""
+    from ecgscale import plan as pricing
+    from ecgscale.spec import did_you_mean
+    from ecgscale.sweep import load
+
+    if device not in pricing.DEVICES:
+        raise ValueError(f"no device {device!r}{did_you_mean(device, pricing.DEVICES)}")
+    loaded = load(sweep)
+    priced = pricing.plan(loaded, _home(home), results, device)
+    if as_json:
+        _print_json(json.loads(priced.to_json(orient="records")))
+        return
+    columns = ["run", "name", "N", "D", "MACs", "FLOPs", "hours", "memory GB", "state"]
+    rows = [
+        (r["run_id"], r["name"], *(si(r[c]) for c in ("n_params", "n_samples", "macs_per_sample", "flops")))
+        + (f"{r['device_hours']:.3g}", f"{r['memory_gb']:.2g}", r["state"])
+        for r in priced.to_dict("records")
+    ]
+    table(columns, rows)
+    share = float((priced.device_hours * priced.evaluation_share).sum() / priced.device_hours.sum())
+    unit = "core" if device == "here" else device.upper()
+    say(
+        f"{len(priced)} runs, {si(priced.flops.sum())}FLOP of training, {priced.device_hours.sum():.3g} {unit} hours "
+        f"(of which {share:.0%} evaluation), {priced.disk_gb.max():.2g} GB of disk a running run"
+    )
+    obstacles = pricing.unlaunchable(loaded, _home(home))
+    for obstacle in obstacles:
+        say(f"cannot be launched here yet: {obstacle}")
+    if not obstacles:
+        say(f"next: ecgscale launch {sweep}")
+
+
+@app.command()
+def launch(
+    sweep: SweepName,
+    results: Results = RESULTS,
+    home: Home = None,
+    only: Annotated[
+        list[str] | None, typer.Option(metavar="FIELD=VALUE", help="Only runs whose plan says so; repeatable.")
+    ] = None,
+    workers: Annotated[int | None, typer.Option(min=1, help="CPU workers on this machine.")] = None,
+    address: Annotated[str | None, typer.Option(help="Join the Ray cluster at this address.")] = None,
+    max_device_hours: Annotated[float, typer.Option(help="Ask for --yes above this.")] = 24.0,
+    yes: Annotated[bool, typer.Option("--yes", help="Launch whatever it costs.")] = False,
+) -> None:
+    """Schedule every run that is not done, through Ray. The same command resumes; nothing done is repeated."""
+    from ecgscale import plan as pricing
+    from ecgscale.states import Claimed, Interrupted, claimed, counts, set_aside_damaged, states
+    from ecgscale.sweep import load
+    from ecgscale.terminal import Watch
+
+    loaded = load(sweep)
+    obstacles = pricing.unlaunchable(loaded, _home(home))
+    if obstacles:
+        raise Refused("; ".join(obstacles))
+    try:
+        with claimed(loaded, results):
+            for sentence in set_aside_damaged(loaded, results):
+                say(f"  {sentence}")
+            chosen = pricing.select(pricing.plan(loaded, _home(home), results), only or [])
+            left = chosen[chosen["state"] != "done"].sort_values("flops", ascending=False, kind="stable")
+            hours = float(left["device_hours"].sum())
+            n_done = len(chosen) - len(left)
+            say(f"{sweep}: {n_done} of {len(chosen)} runs are done, {len(left)} to do in {hours:.2g} core hours")
+            if hours > max_device_hours and not yes:
+                raise Refused(f"that is more than --max-device-hours {max_device_hours:g}; add --yes to launch it")
+            if len(left):
+                from ecgscale.launch import launch as schedule
+
+                watch = Watch(lambda: states(loaded, results), counts)
+                runs = [loaded.run(run_id) for run_id in left["run_id"]]
+                with watch.context():
+                    schedule(
+                        loaded, runs, _home(home), results.resolve(), workers=workers, address=address, watch=watch.look
+                    )
+                watch.look()
+    except Claimed as error:
+        raise Refused(str(error)) from None
+    except Interrupted as error:
+        say(f"ecgscale: stopped by {error}; what is measured is kept, the same command goes on from there")
+        raise typer.Exit(error.exit_code) from None
+    after = states(loaded, results)
+    after = after[after["run_id"].isin(chosen["run_id"])]
+    say("  ".join(f"{n} {state}" for state, n in counts(after).items() if n))
+    complete = bool((after["state"] == "done").all())
+    say(f"next: ecgscale fit {sweep}" if complete else f"next: ecgscale failures {sweep}")
+    raise typer.Exit(0 if complete else FAILED)
+
+
+@app.command()
+def run(
+    sweep: SweepName,
+    run_id: Annotated[str, typer.Argument(metavar="RUN_ID", help="A run's id, or the beginning of it.")],
+    results: Results = RESULTS,
+    home: Home = None,
+    device: Annotated[str, typer.Option(help="cpu, cuda, cuda:1, ...")] = "cpu",
+) -> None:
+    """Do one run in this process, without Ray, on one CPU thread or one GPU."""
+    import torch
+
+    from ecgscale import records
+    from ecgscale.sweep import load
+    from ecgscale.trial import trial
+
+    loaded = load(sweep)
+    one = loaded.run(run_id)
+    path = records.path_of(results, loaded.name, one.run_id)
+    if records.state_of(path)[0] == "done":
+        say(f"{one.run_id} ({one.name}) is done already: {where(path)}")
+        return
+    if device.startswith("cuda") and not torch.cuda.is_available():
+        raise Refused(f"--device {device}: there is no GPU here that torch {torch.__version__} can use")
+    torch.set_num_threads(1)
+    say(f"{one.run_id}  {one.name}")
+    state = trial(one, loaded, _home(home), results, device)
+    file = records.read(path)
+    last = file.rows[(file.rows["step"] == file.rows["step"].max()) & (file.rows["split"] == "test")]
+    table(["target", "metric", "test value"], [(r.target, r.metric, f"{r.value:.4f}") for r in last.itertuples()])
+    say(f"{state}: {file.facts['why']}; rows in {where(path)}")
+    raise typer.Exit(0 if state == "done" else FAILED)
+
+
+@app.command()
+def status(
+    sweep: Annotated[
+        str | None, typer.Argument(metavar="[SWEEP]", help="A sweep; all with results if left out.")
+    ] = None,
+    results: Results = RESULTS,
+    as_json: Json = False,
+    watch: Annotated[bool, typer.Option("--watch", help="Look again every two seconds until all have ended.")] = False,
+) -> None:
+    """How many runs are done, running, pending, failed, diverged or out of memory."""
+    import time
+
+    from ecgscale.states import counts, states
+    from ecgscale.sweep import load
+
+    if sweep is None:
+        folder = _existing(results) / "runs"
+        names = sorted(p.name for p in folder.iterdir() if p.is_dir()) if folder.is_dir() else []
+    else:
+        names = [sweep]
+    sweeps = [load(name) for name in names]
+    while True:
+        by_sweep = {s.name: states(s, results) for s in sweeps}
+        if as_json:
+            described = [
+                {"sweep": name, "runs": len(t), **counts(t), "states": dict(zip(t["run_id"], t["state"], strict=True))}
+                for name, t in by_sweep.items()
+            ]
+            _print_json(described[0] if sweep is not None else described)
+        else:
+            names_of = list(counts(next(iter(by_sweep.values()))) if by_sweep else {})
+            table(["sweep", "runs", *names_of], [(n, len(t), *counts(t).values()) for n, t in by_sweep.items()])
+        open_runs = sum(int(t["state"].isin(["pending", "running"]).sum()) for t in by_sweep.values())
+        if not watch or not open_runs:
+            return
+        time.sleep(2)
+
+
+@app.command()
+def failures(sweep: SweepName, results: Results = RESULTS) -> None:
+    """Runs that did not end well, grouped by cause."""
+    from ecgscale.states import states
+    from ecgscale.sweep import load
+
+    loaded = load(sweep)
+    bad = states(loaded, results)
+    bad = bad[~bad["state"].isin(["done", "pending", "running"])]
+    groups = bad.groupby(["state", "why"], sort=True)["run_id"]
+    table(["state", "runs", "cause", "run ids"], [(s, len(ids), why, " ".join(ids)) for (s, why), ids in groups])
+    if len(bad):
+        say(f"next: ecgscale launch {sweep} (does these again), or ecgscale run {sweep} {bad['run_id'].iloc[0]}")
+
+
+@codebook_app.command("train")
+def codebook_train(
+    sweep: Annotated[str, typer.Option("--sweep", help="Train the codebook that this sweep's masked runs name.")] = "",
+    corpus: Annotated[str, typer.Option(help="Train HeartLang's full-size codebook on this corpus.")] = "",
+    home: Home = None,
+    device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
+) -> None:
+    """Train a heartbeat codebook, once for all runs that share it."""
+    import torch
+
+    from ecgscale import codebooks
+    from ecgscale.models import Codebook
+    from ecgscale.objectives import Masked
+    from ecgscale.sweep import load
+
+    if bool(sweep) == bool(corpus):
+        raise ValueError("name either --sweep or --corpus")
+    found = [r.objective.codebook for r in load(sweep).runs if isinstance(r.objective, Masked)] if sweep else []
+    recipes = dict.fromkeys(found) if sweep else {Codebook(corpus): None}
+    if not recipes:
+        raise ValueError(f"sweep {sweep} has no masked runs and needs no codebook")
+    torch.set_num_threads(1)  # so that the same recipe gives the same codes
+    for recipe in recipes:
+        if codebooks.is_trained(recipe, _home(home)):
+            say(f"codebook of {recipe.n_codes} codes on {recipe.corpus}: trained already")
+            continue
+
+        def progress(step: int, error: float, n_steps: int = recipe.steps) -> None:
+            if step % max(1, n_steps // 5) == 0:
+                say(f"  step {step}/{n_steps}  reconstruction error {error:.3f}")
+
+        digest = codebooks.train(recipe, _home(home), progress, device)
+        say(f"codebook of {recipe.n_codes} codes on {recipe.corpus}: trained, SHA-256 {digest[:12]}")
+
+
+if __name__ == "__main__":
+    main()

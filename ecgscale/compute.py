@@ -1,0 +1,126 @@
+"""What a run costs: parameters and multiply-accumulates of one recording, counted once an architecture."""
+
+import warnings
+from collections import Counter
+from collections.abc import Sequence
+from functools import cache
+from typing import Any, NamedTuple
+
+import torch
+from torch import nn
+
+from ecgscale.data.batches import Batch
+from ecgscale.data.peaks import MAX_BEATS, NO_PEAK
+from ecgscale.models import Architecture
+from ecgscale.objectives import Objective, Pretraining
+
+FLOPS_PER_MAC_TRAINED = 6  # 2 a MAC; the backward pass is twice the forward (Kaplan et al. 2020)
+
+# Elementwise work and moves of data: no multiply-accumulates. Whatever else fvcore cannot count is an error.
+_LIGHT = frozenset(
+    """
+    add add_ sub rsub mul mul_ div neg pow sqrt exp mean sum max min clamp where fill_ copy_ clone zeros ones pad
+    expand expand_as repeat gather scatter index index_select masked_fill embedding remainder floor_divide type_as
+    gelu relu relu_ silu sigmoid tanh softmax log_softmax cos sin cumsum dropout feature_dropout max_pool1d max_pool2d
+    eq ne lt gt le ge bitwise_not logical_not
+    """.split()  # noqa: SIM905
+)
+
+
+class Cost(NamedTuple):
+    """``n_params`` of the backbone, ``n_params_head``, and ``macs_per_sample`` of one forward pass of both.
+
+    ``n_activations`` counts what the backbone's convolutions and matrix products put out for one recording.
+    """
+
+    n_params: int
+    n_params_head: int
+    macs_per_sample: int
+    n_activations: int
+
+    def flops(self, batch_size: int, step: int) -> float:
+        """C = 6 x MACs x batch x steps."""
+        return float(FLOPS_PER_MAC_TRAINED * self.macs_per_sample) * batch_size * step
+
+
+@cache
+def cost(architecture: Architecture, objective: Objective, n_labels: int, n_samples: int) -> Cost:
+    """Cost of training an architecture under an objective on recordings of ``n_samples`` at the models' rate.
+
+    Weights are neither initialised nor trained. The frozen codebook's labels are not counted, as the paper's formula
+    has it.
+    """
+    with torch.device("meta"):
+        module = objective.build(architecture.build(), n_labels)
+    module.to_empty(device="cpu")
+    views, segment = module.views, n_samples // module.views
+    batch = Batch(
+        torch.zeros(1, 12, segment),
+        torch.full((1, MAX_BEATS), NO_PEAK),
+        torch.zeros(1, n_labels),
+        torch.zeros(1, dtype=torch.int64),
+    )
+    encoder, inputs = _Encoding(module), module.backbone.inputs(batch)
+    encoding, activations = macs(encoder, inputs), _activations(encoder, inputs)
+    heading = macs(module.head, [torch.zeros(1, module.backbone.width)])
+    return Cost(
+        n_params=_size(module.backbone),
+        n_params_head=_size(module.head),
+        macs_per_sample=views * encoding + module.head_rows * heading,
+        n_activations=views * activations,
+    )
+
+
+def macs(module: nn.Module, inputs: Sequence[torch.Tensor]) -> int:
+    """Multiply-accumulates of one forward pass by fvcore, attention included.
+
+    Raises AssertionError naming any operation that could be heavy and was not counted.
+    """
+    from fvcore.nn import FlopCountAnalysis
+
+    analysis = FlopCountAnalysis(module.eval(), tuple(inputs))
+    analysis.unsupported_ops_warnings(False).uncalled_modules_warnings(False).tracer_warnings("none")
+    analysis.set_op_handle("aten::scaled_dot_product_attention", _attention_macs)
+    for norm in ("batch_norm", "layer_norm", "group_norm"):  # fvcore counts their elementwise arithmetic
+        analysis.set_op_handle(f"aten::{norm}", _no_macs)
+    with warnings.catch_warnings(), torch.no_grad():
+        warnings.simplefilter("ignore")
+        total = int(analysis.total())
+        skipped: Counter[str] = analysis.unsupported_ops()
+    heavy = sorted({op.removeprefix("aten::") for op in skipped} - _LIGHT)
+    assert not heavy, f"operations that were not counted: {', '.join(heavy)}"
+    return total
+
+
+def _activations(module: nn.Module, inputs: Sequence[torch.Tensor]) -> int:
+    from fvcore.nn import ActivationCountAnalysis
+
+    analysis = ActivationCountAnalysis(module.eval(), tuple(inputs))
+    analysis.unsupported_ops_warnings(False).uncalled_modules_warnings(False).tracer_warnings("none")
+    with warnings.catch_warnings(), torch.no_grad():
+        warnings.simplefilter("ignore")
+        return int(analysis.total())
+
+
+def _attention_macs(inputs: list[Any], outputs: list[Any]) -> float:
+    """Queries by keys, and weights by values: 2 x n x heads x tokens^2 x head width."""
+    query, key = (value.type().sizes() for value in inputs[:2])
+    n, heads, n_queries, width = query
+    return 2.0 * n * heads * n_queries * key[2] * width
+
+
+def _no_macs(inputs: list[Any], outputs: list[Any]) -> float:
+    return 0.0
+
+
+class _Encoding(nn.Module):
+    def __init__(self, module: Pretraining) -> None:
+        super().__init__()
+        self.backbone = module.backbone
+
+    def forward(self, *inputs: torch.Tensor) -> torch.Tensor:
+        return self.backbone.encode(*inputs).pooled
+
+
+def _size(module: nn.Module) -> int:
+    return sum(parameter.numel() for parameter in module.parameters())

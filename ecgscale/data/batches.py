@@ -1,0 +1,57 @@
+"""Batches of a corpus' recordings, gathered as int16 and made float on the device that uses them."""
+
+from typing import NamedTuple
+
+import numpy as np
+import torch
+
+from ecgscale.data.corpus import Corpus
+from ecgscale.data.recording import TWELVE_FROM_EIGHT
+
+
+class Batch(NamedTuple):
+    """What a model sees of n recordings.
+
+    ``signal`` float32 [n, 12, n_samples] in units of the corpus' standard deviation; ``peaks`` int64 [n, MAX_BEATS]
+    R-peak samples; ``labels`` float32 [n, n_labels] with NaN for missing; ``patient`` int64 [n] codes.
+    """
+
+    signal: torch.Tensor
+    peaks: torch.Tensor
+    labels: torch.Tensor
+    patient: torch.Tensor
+
+
+class Store:
+    """The recordings of a slice, resident on a device as int16."""
+
+    def __init__(self, corpus: Corpus, rows: np.ndarray, label_set: str = "", device: str = "cpu") -> None:
+        self.signal = torch.from_numpy(np.ascontiguousarray(corpus.signal[rows])).to(device)  # int16 [n, 8, n_samples]
+        self.peaks = torch.from_numpy(np.ascontiguousarray(corpus.peaks[rows])).to(device)
+        self.labels = torch.from_numpy(corpus.targets(label_set, rows)).to(device)
+        self.patient = torch.from_numpy(np.ascontiguousarray(corpus.patient[rows])).to(device)
+        unit = corpus.manifest.mv_per_unit / corpus.manifest.scale_mv
+        self.twelve = torch.from_numpy(TWELVE_FROM_EIGHT * np.float32(unit)).to(device)  # [12, 8]
+
+    def __len__(self) -> int:
+        return len(self.signal)
+
+    def batch(self, positions: np.ndarray) -> Batch:
+        """The recordings at these positions of the slice, in this order."""
+        at = torch.from_numpy(positions).to(self.signal.device)
+        signal = self.twelve @ self.signal[at].float()  # [n, 12, n_samples]
+        return Batch(signal, self.peaks[at].long(), self.labels[at], self.patient[at].long())
+
+
+def order(n_records: int, batch_size: int, seed: int, step: int) -> np.ndarray:
+    """Positions [batch_size] of a training step: step after step through one new permutation an epoch.
+
+    A function of its arguments alone, so that a resumed run sees what an uninterrupted one would have seen.
+    """
+    stream = np.arange(step * batch_size, (step + 1) * batch_size)
+    epoch, place = np.divmod(stream, n_records)
+    positions = np.empty(batch_size, dtype=np.int64)
+    for e in np.unique(epoch):
+        permutation = np.random.default_rng([seed, int(e)]).permutation(n_records)
+        positions[epoch == e] = permutation[place[epoch == e]]
+    return positions

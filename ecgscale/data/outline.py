@@ -1,0 +1,51 @@
+"""The outline of a corpus: how large it is, known before it is prepared from what its authors publish."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from ecgscale.data import corpus, embedded, simulate
+from ecgscale.data.library import open_corpus
+
+PREPARED_SAMPLES = 1000  # 10 s at 100 Hz
+
+
+@dataclass(frozen=True)
+class Outline:
+    """Recordings in train, val and test, classes of each label set, samples of a recording, and whether it is here."""
+
+    n_records: tuple[int, int, int]
+    n_labels: Mapping[str, int]
+    n_samples: int = PREPARED_SAMPLES
+    prepared: bool = False
+
+
+# Published sizes (sources in the datasets' cards); CODE's validation is a twentieth of its pretraining patients.
+PUBLISHED: dict[str, Outline] = {
+    "code": Outline((1_985_749, 104_513, 232_251), {"code6": 6}),
+    "cpsc2018": Outline((5_501, 688, 688), {"cpsc9": 9}),
+    "csn": Outline((36_122, 4_515, 4_515), {"csn38": 38}),
+    "ptbxl": Outline(
+        (17_418, 2_183, 2_198),
+        {"diagnostic": 44, "subdiagnostic": 23, "superdiagnostic": 5, "form": 19, "rhythm": 12},
+    ),
+    "echonext": Outline((72_475, 4_626, 5_442), {"shd11": 11}),
+    "mimic-icd10": Outline((160_000, 40_000, 20_000), {"icd10": 927}),
+    "mimic": Outline((200_000, 40_000, 80_000), {"icu": 2, "mortality": 6, "sex": 1}),
+}
+
+
+def outline(name: str, home: Path) -> Outline:
+    """Outline of a corpus; an embedded one is decoded if need be. Raises ValueError for a name that nobody knows."""
+    if name in embedded.EMBEDDED or corpus.is_prepared(home, name):
+        opened = open_corpus(name, home)
+        n_train, n_val, n_test = (len(opened.rows(part)) for part in ("train", "val", "test"))
+        known = {**opened.manifest.label_sets, **opened.manifest.label_subsets}
+        n_labels = {label_set: len(classes) for label_set, classes in known.items()}
+        return Outline((n_train, n_val, n_test), n_labels, opened.signal.shape[-1], prepared=True)
+    asked = simulate.parsed(name)
+    if asked:
+        return Outline(simulate.sizes(asked[0]), {"code6": 6, "sex": 1}, prepared=True)  # made when a run asks for it
+    if name not in PUBLISHED:
+        raise ValueError(f"no corpus {name!r}; there are {', '.join([*embedded.EMBEDDED, *PUBLISHED])}")
+    return PUBLISHED[name]

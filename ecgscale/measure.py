@@ -1,0 +1,84 @@
+"""From a snapshot to rows: losses in distribution, probes out of it, each row self-contained."""
+
+import math
+from pathlib import Path
+from typing import Any
+
+from ecgscale import data
+from ecgscale.compute import cost
+from ecgscale.data.batches import Store
+from ecgscale.data.corpus import Corpus
+from ecgscale.probe import probe
+from ecgscale.spec import Run
+from ecgscale.sweep import Sweep
+from ecgscale.tasks import TASKS
+from ecgscale.train import Snapshot, id_loss
+
+Row = dict[str, Any]
+
+
+class Measurement:
+    """All numbers that a sweep wants of a run's snapshots; held data are opened once."""
+
+    def __init__(self, run: Run, sweep: Sweep, corpus: Corpus, home: Path, device: str) -> None:
+        self.run, self.device = run, device
+        self.tasks = [TASKS[name] for name in sweep.tasks]
+        self.corpora = {task.corpus: data.open_corpus(task.corpus, home) for task in self.tasks}
+        labels = run.slice.label_set
+        self.stores = {split: Store(corpus, corpus.rows(split), labels, device) for split in ("val", "test")}
+        rows = corpus.rows("train", run.slice.fraction)
+        n_labels = len(corpus.label_names(labels))
+        self.cost = cost(run.architecture, run.objective, n_labels, corpus.signal.shape[-1])
+        self.identity: Row = {
+            "sweep": sweep.name,
+            "run_id": run.run_id,
+            "configuration": run.configuration,
+            "architecture": run.architecture.kind,
+            "objective": run.objective.kind,
+            "paradigm": run.objective.paradigm,
+            "corpus": corpus.name,
+            "fraction": run.slice.fraction,
+            "label_set": labels,
+            "n_labels": n_labels,
+            "seed": run.seed,
+            "n_params": self.cost.n_params,
+            "n_params_head": self.cost.n_params_head,
+            "macs_per_sample": self.cost.macs_per_sample,
+            "n_samples": len(rows),
+            "n_patients": len(set(corpus.patient[rows].tolist())),
+            "batch_size": run.schedule.batch_size,
+        }
+
+    def rows(self, snapshot: Snapshot) -> list[Row]:
+        """One row a number: ID loss on train (as trained), val and test; every task's probe."""
+        run, corpus_name = self.run, self.identity["corpus"]
+        at = {
+            **self.identity,
+            "step": snapshot.step,
+            "flops": self.cost.flops(run.schedule.batch_size, snapshot.step),
+            "seconds": snapshot.seconds,
+        }
+        rows: list[Row] = []
+        if math.isfinite(snapshot.train_loss):
+            rows.append(_row(at, corpus_name, "ID", "train", "loss", snapshot.train_loss, self.identity["n_samples"]))
+        for split, store in self.stores.items():
+            rows.append(_row(at, corpus_name, "ID", split, "loss", *id_loss(snapshot.module, store)))
+        backbone = snapshot.module.backbone
+        for s in probe(backbone, self.tasks, self.corpora, run.evaluation, run.seed, self.device):
+            rows.append(_row(at, s.task.name, "OOD", s.split, s.metric, s.value, s.n_evaluated, s.n_classes))
+        return rows
+
+
+def _row(
+    at: Row, target: str, domain: str, split: str, metric: str, value: float, n: int, n_classes: int | None = None
+) -> Row:
+    return {
+        **at,
+        "target": target,
+        "domain": domain,
+        "split": split,
+        "metric": metric,
+        "value": value,
+        "n_evaluated": n,
+        "n_classes_scored": n_classes,
+    }

@@ -1,0 +1,128 @@
+"""Codebook: HeartLang's vector-quantised heartbeats, whose frozen codes are what masked models predict.
+
+One codebook serves every size and fraction of a sweep, or their losses could not be compared.
+"""
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from ecgscale.data.beats import BEAT_SAMPLES, Sentence
+from ecgscale.models.transformer import HeartbeatEncoder, Transformer
+
+_EMA_DECAY = 0.99
+_KMEANS_ITERATIONS = 10
+
+
+@dataclass(frozen=True)
+class Codebook:
+    """How a codebook is made: its corpus, its size, its schedule. The defaults are HeartLang's VQ-HBR.
+
+    ``steps`` 25,000 is HeartLang's 100 epochs of MIMIC-IV-ECG in batches of 512 rounded; ``lr`` 2e-4 is its 5e-5 a
+    128 recordings. ``n_tokens`` and ``leads`` are those of the sentences it reads (see Transformer).
+    """
+
+    corpus: str
+    n_codes: int = 8192
+    code_width: int = 128
+    layers: int = 4
+    decoder_layers: int = 2
+    width: int = 768
+    heads: int = 2
+    ffn: int = 2048
+    steps: int = 25_000
+    batch_size: int = 512
+    lr: float = 2e-4
+    warmup: float = 0.1
+    n_tokens: int = 256
+    leads: str = "all"
+    seed: int = 0
+
+    def build(self) -> "VectorQuantisedBeats":
+        return VectorQuantisedBeats(self)
+
+
+class Reconstruction(NamedTuple):
+    """``loss`` is reconstruction + commitment; ``codes`` int64 [n_words] of the real words."""
+
+    loss: torch.Tensor
+    reconstruction: torch.Tensor
+    codes: torch.Tensor
+
+
+class VectorQuantisedBeats(nn.Module):
+    """Encoder, nearest code by cosine, decoder (VQ-HBR). Codes move by exponential average, not by gradient."""
+
+    def __init__(self, recipe: Codebook) -> None:
+        super().__init__()
+        width, n_tokens, leads = recipe.width, recipe.n_tokens, recipe.leads
+        encoder = Transformer(recipe.layers, width, recipe.heads, recipe.ffn, 0.0, n_tokens, leads)
+        self.encoder = HeartbeatEncoder(encoder)
+        self.to_code = nn.Sequential(nn.Linear(width, width), nn.Tanh(), nn.Linear(width, recipe.code_width))
+        decoder = Transformer(recipe.decoder_layers, width, recipe.heads, recipe.ffn, 0.0, n_tokens, leads)
+        self.decoder = HeartbeatEncoder(decoder)
+        self.decoder.word = nn.Conv1d(recipe.code_width, width, 3, padding=1, padding_mode="circular", bias=False)
+        self.to_word = nn.Sequential(nn.Linear(width, width), nn.Tanh(), nn.Linear(width, BEAT_SAMPLES))
+        self.register_buffer("codes", F.normalize(torch.randn(recipe.n_codes, recipe.code_width), dim=1))
+        self.register_buffer("usage", torch.zeros(recipe.n_codes))
+        self.register_buffer("started", torch.zeros((), dtype=torch.bool))
+
+    def embed(self, sentence: Sentence) -> torch.Tensor:
+        """Unit vectors [n_words, code_width] of the real words of a batch of sentences."""
+        real = sentence.lead > 0
+        return F.normalize(self.to_code(self.encoder.encode(*sentence).local[real]), dim=1)
+
+    def nearest(self, embedded: torch.Tensor) -> torch.Tensor:
+        """Code int64 [n_words] of each embedded word: argmin of the distance, which for unit vectors is the angle."""
+        return (embedded @ self.get_buffer("codes").T).argmax(1)
+
+    @torch.no_grad()
+    def label(self, sentence: Sentence) -> torch.Tensor:
+        """Codes int64 [n, n_tokens] of every word; padding has the one code of a word that is encoded as zeros."""
+        real = sentence.lead > 0
+        nothing = F.normalize(self.to_code(torch.zeros(1, self.encoder.width, device=real.device)), dim=1)
+        codes = self.nearest(nothing).expand(real.shape).clone()
+        codes[real] = self.nearest(self.embed(sentence))
+        return codes
+
+    def forward(self, sentence: Sentence) -> Reconstruction:
+        real = sentence.lead > 0
+        embedded = self.embed(sentence)
+        if self.training and not bool(self.get_buffer("started")):
+            self._start(embedded.detach())
+        codes = self.nearest(embedded)
+        quantised = self.get_buffer("codes")[codes]
+        commitment = F.mse_loss(embedded, quantised)
+        if self.training:
+            self._move(embedded.detach(), codes)
+        straight = embedded + (quantised - embedded).detach()
+        words = torch.zeros(*real.shape, straight.shape[1], device=straight.device)
+        words[real] = straight
+        decoded = self.to_word(self.decoder.encode(words, sentence.lead, sentence.second).local[real])
+        reconstruction = F.mse_loss(decoded, sentence.words[real])
+        return Reconstruction(reconstruction + commitment, reconstruction, codes)
+
+    def _start(self, embedded: torch.Tensor) -> None:
+        """Spherical k-means on the first batch; codes beyond its words keep their random direction."""
+        codes = self.get_buffer("codes")
+        k = min(len(codes), len(embedded))
+        centres = embedded[torch.randperm(len(embedded), device=embedded.device)[:k]].clone()
+        for _ in range(_KMEANS_ITERATIONS):
+            nearest = (embedded @ centres.T).argmax(1)
+            sums = torch.zeros_like(centres).index_add_(0, nearest, embedded)
+            counts = torch.bincount(nearest, minlength=k)
+            centres = torch.where(counts[:, None] > 0, F.normalize(sums, dim=1), centres)
+        codes[:k] = centres
+        self.get_buffer("started").fill_(True)
+
+    def _move(self, embedded: torch.Tensor, nearest: torch.Tensor) -> None:
+        codes, usage = self.get_buffer("codes"), self.get_buffer("usage")
+        counts = torch.bincount(nearest, minlength=len(codes)).float()
+        usage.mul_(_EMA_DECAY).add_(counts, alpha=1 - _EMA_DECAY)
+        sums = torch.zeros_like(codes).index_add_(0, nearest, embedded)
+        means = F.normalize(sums / counts.clamp(min=1)[:, None], dim=1)
+        moved = F.normalize(_EMA_DECAY * codes + (1 - _EMA_DECAY) * means, dim=1)
+        codes.copy_(torch.where(counts[:, None] > 0, moved, codes))

@@ -1,0 +1,130 @@
+"""ResNet: the 1-D residual network of Ribeiro et al. (2020), scaled in depth and width together (Eq. 8).
+
+Convolutions are 1 x k in two dimensions and channels-last: the same arithmetic, 1.5 to 2.8 times as fast on a CPU.
+"""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from ecgscale.data.batches import Batch
+from ecgscale.models.features import Backbone, Features
+
+DOWNSAMPLING = 64  # 1024 samples (10 s at 100 Hz, padded) become 16 positions, whatever the depth
+_RIBEIRO_CHANNELS = np.array([64, 128, 196, 256, 320]) / 320  # Ribeiro's five blocks, by the width of the last
+
+
+@dataclass(frozen=True)
+class ResNet:
+    """Depth in residual blocks, width in channels of the last one; the defaults of the rest are Ribeiro's.
+
+    ``profile`` "ribeiro" interpolates Ribeiro's channels over the blocks (the ladder of Table S.4 then falls into its
+    own size bins); "uniform" reads depth as stem + (depth - 1) blocks of equal width. ``dropout`` 0.2 is the rate of
+    the TensorFlow original (keep probability 0.8).
+    """
+
+    depth: int
+    width: int
+    kernel: int = 17
+    dropout: float = 0.2
+    profile: str = "ribeiro"
+
+    kind: ClassVar[str] = "resnet"
+    view: ClassVar[str] = "signal"
+
+    def __post_init__(self) -> None:
+        if self.depth < 2 or self.width < 1 or self.kernel % 2 == 0:
+            raise ValueError(f"{self}: depth is at least 2, width at least 1, and the kernel odd")
+        if self.profile not in ("ribeiro", "uniform"):
+            raise ValueError(f"{self}: profile is 'ribeiro' or 'uniform'")
+
+    @property
+    def size(self) -> str:
+        return f"{self.depth}x{self.width}"
+
+    @property
+    def channels(self) -> tuple[int, ...]:
+        """Channels of the stem and of each block."""
+        if self.profile == "uniform":
+            return (self.width,) * self.depth
+        shares = np.interp(np.linspace(0, 1, self.depth), np.linspace(0, 1, 5), _RIBEIRO_CHANNELS)
+        blocks = [max(1, round(self.width * share)) for share in shares]
+        return (blocks[0], *blocks)
+
+    @property
+    def strides(self) -> tuple[int, ...]:
+        """Downsampling of each block: powers of two, larger ones first, DOWNSAMPLING in all."""
+        doublings, more = divmod(DOWNSAMPLING.bit_length() - 1, self.depth - 1)
+        steps = tuple(2 ** (doublings + (i < more)) for i in range(self.depth - 1))
+        return steps if self.profile == "uniform" else (1, *steps)
+
+    def build(self) -> Backbone:
+        return ResidualNetwork(self)
+
+
+class ResidualNetwork(Backbone):
+    """Signals [n, 12, n_samples] to features of width ``width``: global average pool of the last block."""
+
+    def __init__(self, description: ResNet) -> None:
+        super().__init__()
+        channels, kernel = description.channels, description.kernel
+        self.width = channels[-1]
+        self.stem = nn.Conv2d(12, channels[0], (1, kernel), padding=(0, kernel // 2), bias=False)
+        self.stem_norm = nn.BatchNorm2d(channels[0])
+        self.blocks = nn.ModuleList(
+            ResidualBlock(n_in, n_out, stride, kernel, description.dropout)
+            for n_in, n_out, stride in zip(channels, channels[1:], description.strides, strict=False)
+        )
+        self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+    def inputs(self, batch: Batch) -> tuple[torch.Tensor]:
+        missing = -batch.signal.shape[-1] % DOWNSAMPLING  # zero-padded on both sides: 1000 -> 1024, 500 -> 512
+        padded = F.pad(batch.signal, (missing // 2, missing - missing // 2))
+        return (padded.unsqueeze(2).contiguous(memory_format=torch.channels_last),)  # [n, 12, 1, n_samples]
+
+    def encode(self, *inputs: torch.Tensor) -> Features:
+        x = y = self.stem_norm(self.stem(inputs[0]))
+        for block in self.blocks:
+            x, y = block(x, y)
+        local = x.squeeze(2).transpose(1, 2)  # [n, n_positions, width]
+        return Features(local.mean(1), local)
+
+
+class ResidualBlock(nn.Module):
+    """Two convolutions beside a skip connection; the next skip takes the sum before its normalisation."""
+
+    def __init__(self, n_in: int, n_out: int, stride: int, kernel: int, dropout: float) -> None:
+        super().__init__()
+        self.pool = nn.MaxPool2d((1, stride), (1, stride)) if stride > 1 else nn.Identity()
+        self.project = nn.Conv2d(n_in, n_out, 1, bias=False) if n_in != n_out else nn.Identity()
+        self.conv1 = nn.Conv2d(n_in, n_out, (1, kernel), padding=(0, kernel // 2), bias=False)
+        self.norm1 = nn.BatchNorm2d(n_out)
+        self.conv2 = nn.Conv2d(
+            n_out, n_out, (1, kernel), stride=(1, stride), padding=(0, (kernel - stride + 1) // 2), bias=False
+        )
+        self.norm2 = nn.BatchNorm2d(n_out)
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(self, x: torch.Tensor, y: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        y = self.project(self.pool(y))
+        x = self.dropout(F.relu(self.norm1(self.conv1(x))))
+        y = self.conv2(x) + y
+        return self.dropout(F.relu(self.norm2(y))), y
+
+
+# Table S.4 of the scaling study, with a rung added that reaches the 200M parameters its abstract names.
+RESNETS = tuple(
+    ResNet(depth, width)
+    for depth, width in (
+        *((3, 24), (3, 48)),
+        *((4, 64), (4, 90), (4, 128)),
+        *((5, 226), (5, 320)),
+        *((6, 452), (6, 640)),
+        (7, 1024),
+    )
+)
+RESNET_200M = ResNet(7, 1440)

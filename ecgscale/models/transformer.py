@@ -1,0 +1,134 @@
+"""Transformer: HeartLang's encoder over heartbeat sentences (Jin et al. 2025)."""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from ecgscale.data.batches import Batch
+from ecgscale.data.beats import BEAT_SAMPLES, sentences
+from ecgscale.data.recording import INDEPENDENT_LEADS, LEADS
+from ecgscale.models.features import Backbone, Features
+
+HEAD_WIDTH = 64  # fixed in HeartLang: (420, 8 heads) could not be divided
+MODEL_HZ = 100
+_N_IDS = 16  # lead and second ids, 0 for padding
+
+
+@dataclass(frozen=True)
+class Transformer:
+    """Layers, hidden width, heads and feed-forward width: the four numbers of Table S.4.
+
+    ``n_tokens`` is the length that sentences are padded or cut to. ``leads`` "independent" writes sentences of the
+    eight independent leads instead of all twelve: the other four are linear in them, and sentences get a third shorter.
+    """
+
+    layers: int
+    width: int
+    heads: int
+    ffn: int
+    dropout: float = 0.1
+    n_tokens: int = 256
+    leads: str = "all"
+
+    kind: ClassVar[str] = "transformer"
+    view: ClassVar[str] = "beats"
+
+    def __post_init__(self) -> None:
+        if min(self.layers, self.width, self.heads, self.ffn, self.n_tokens) < 1:
+            raise ValueError(f"{self}: layers, width, heads, ffn and n_tokens are at least 1")
+        if self.leads not in ("all", "independent"):
+            raise ValueError(f"{self}: leads is 'all' or 'independent'")
+
+    @property
+    def size(self) -> str:
+        return f"{self.layers}x{self.width}"
+
+    def build(self) -> Backbone:
+        return HeartbeatEncoder(self)
+
+
+class HeartbeatEncoder(Backbone):
+    """Sentences to features: class token pooled, one local vector a word. Attention sees padding, as in HeartLang."""
+
+    def __init__(self, description: Transformer) -> None:
+        super().__init__()
+        width = self.width = description.width
+        self.n_tokens = description.n_tokens
+        names = LEADS if description.leads == "all" else INDEPENDENT_LEADS
+        self.lead_rows = tuple(LEADS.index(name) for name in names)
+        self.word = nn.Conv1d(BEAT_SAMPLES, width, 3, padding=1, padding_mode="circular", bias=False)
+        self.mask_token = nn.Parameter(torch.zeros(width))
+        self.class_token = nn.Parameter(torch.randn(width))
+        self.position = nn.Parameter(torch.randn(description.n_tokens + 1, width))
+        self.lead = nn.Embedding(_N_IDS, width)
+        self.second = nn.Embedding(_N_IDS, width)
+        self.dropout = nn.Dropout(description.dropout)
+        self.layers = nn.ModuleList(
+            EncoderLayer(width, description.heads, description.ffn, description.dropout)
+            for _ in range(description.layers)
+        )
+        self.norm = nn.LayerNorm(width)
+        nn.init.kaiming_normal_(self.word.weight, mode="fan_in", nonlinearity="leaky_relu")
+        for module in self.layers.modules():
+            if isinstance(module, nn.Linear):
+                nn.init.trunc_normal_(module.weight, std=0.02)
+                if module.bias is not None:
+                    nn.init.zeros_(module.bias)
+
+    def inputs(self, batch: Batch) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        rows = torch.tensor(self.lead_rows, device=batch.signal.device)
+        return sentences(batch.signal[:, rows], batch.peaks, rows + 1, self.n_tokens, MODEL_HZ)
+
+    def encode(self, *inputs: torch.Tensor, masked: torch.Tensor | None = None) -> Features:
+        """Encode words [n, n_tokens, 96], lead and second [n, n_tokens]; where ``masked`` is true a word is hidden."""
+        words, lead, second = inputs
+        x = self.word(words.transpose(1, 2)).transpose(1, 2)  # [n, n_tokens, width]
+        if masked is not None:
+            x = torch.where(masked[..., None], self.mask_token, x)
+        x = x + self.lead(lead) + self.second(second.clamp(max=_N_IDS - 1))
+        x = torch.cat([self.class_token.expand(len(x), 1, -1), x], 1) + self.position
+        x = self.dropout(x)
+        for layer in self.layers:
+            x = layer(x)
+        x = self.norm(x)
+        return Features(x[:, 0], x[:, 1:])
+
+
+class EncoderLayer(nn.Module):
+    """Pre-norm attention and feed-forward, as in a Vision Transformer."""
+
+    def __init__(self, width: int, heads: int, ffn: int, dropout: float) -> None:
+        super().__init__()
+        self.heads = heads
+        self.norm1 = nn.LayerNorm(width)
+        self.qkv = nn.Linear(width, 3 * HEAD_WIDTH * heads, bias=False)
+        self.project = nn.Linear(HEAD_WIDTH * heads, width)
+        self.norm2 = nn.LayerNorm(width)
+        self.expand = nn.Linear(width, ffn)
+        self.contract = nn.Linear(ffn, width)
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        n, n_tokens, _ = x.shape
+        qkv = self.qkv(self.norm1(x)).view(n, n_tokens, 3, self.heads, HEAD_WIDTH)
+        query, key, value = qkv.permute(2, 0, 3, 1, 4)  # each [n, heads, n_tokens, HEAD_WIDTH]
+        attended = F.scaled_dot_product_attention(query, key, value).transpose(1, 2).flatten(2)
+        x = x + self.dropout(self.project(attended))
+        return x + self.dropout(self.contract(self.dropout(F.gelu(self.expand(self.norm2(x))))))
+
+
+# Table S.4 of the scaling study, with a rung added that reaches the 200M parameters its abstract names.
+TRANSFORMERS = tuple(
+    Transformer(*row)
+    for row in (
+        *((1, 24, 1, 96), (1, 48, 2, 192)),
+        *((1, 96, 2, 384), (2, 128, 4, 512)),
+        *((3, 192, 4, 768), (3, 256, 4, 1024), (4, 348, 4, 1392)),
+        *((5, 420, 8, 1680), (6, 512, 8, 2048)),
+        (8, 768, 8, 3072),
+    )
+)
+TRANSFORMER_200M = Transformer(14, 1088, 16, 4352)

@@ -1,0 +1,52 @@
+"""What every objective is: a module from a batch to a loss that owns its head."""
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+from torch import nn
+
+from ecgscale.data.batches import Batch
+from ecgscale.models import Backbone
+
+
+class Loss(NamedTuple):
+    """A loss as the sum of its terms (nats) and how many there are, so that batches add up exactly."""
+
+    total: torch.Tensor
+    n_terms: torch.Tensor
+
+    @property
+    def mean(self) -> torch.Tensor:
+        return self.total / self.n_terms.clamp(min=1)
+
+
+@dataclass(frozen=True)
+class Optimiser:
+    """How an objective is optimised; the learning rate's peak belongs to the schedule."""
+
+    name: str = "adam"  # adam or adamw
+    betas: tuple[float, float] = (0.9, 0.999)
+    eps: float = 1e-8
+    weight_decay: float = 0.0
+    clip: float | None = None  # norm of the gradient
+    min_lr: float = 0.0  # where the cosine ends
+
+
+class Pretraining(nn.Module, ABC):
+    """A backbone and a head under a loss.
+
+    ``views`` segments of a recording pass the backbone, each 1 / ``views`` of its length; ``head_rows`` vectors a
+    recording pass the head. Both say what a forward pass costs. ``fixed_batches``: the loss depends on the batch size.
+    """
+
+    backbone: Backbone
+    head: nn.Module
+    views: int = 1
+    head_rows: int = 1
+    fixed_batches: bool = False
+
+    @abstractmethod
+    def forward(self, batch: Batch, draw: torch.Generator) -> Loss:
+        """Loss of a batch; whatever is random is drawn from ``draw``."""

@@ -1,0 +1,155 @@
+"""A run as a value: everything that changes a number, and nothing that does not."""
+
+import dataclasses
+import difflib
+import json
+from collections.abc import Mapping
+from dataclasses import MISSING, dataclass, fields
+from typing import Any, cast
+
+from ecgscale.data.corpus import Slice
+from ecgscale.models import ARCHITECTURES, Architecture, Codebook
+from ecgscale.objectives import OBJECTIVES, Masked, Objective
+from ecgscale.records import canonical, run_id_of
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """How long and how fast a run trains.
+
+    The paper's scale by default: 100,000 steps of 128 recordings with 5 % linear warm-up and cosine decay.
+    """
+
+    steps: int = 100_000
+    batch_size: int = 128
+    lr: float | None = None  # peak; None: 1e-3 below 10M backbone parameters, 1e-4 from there on
+    warmup: float = 0.05  # share of the steps
+    patience_epochs: float = 5.0  # stop when the ID validation loss has not improved for so long
+
+    def __post_init__(self) -> None:
+        if self.steps < 1 or self.batch_size < 2:
+            raise ValueError(f"{self}: steps is at least 1 and batch_size at least 2")
+        if not 0 <= self.warmup < 1 or self.patience_epochs <= 0 or (self.lr is not None and self.lr <= 0):
+            raise ValueError(f"{self}: warmup is in [0, 1), patience_epochs and lr are above 0")
+
+    def peak_lr(self, n_params: int) -> float:
+        if self.lr is not None:
+            return self.lr
+        return 1e-3 if n_params < 10_000_000 else 1e-4
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """When a run is measured, and how its frozen features are probed.
+
+    A linear layer under Adam for at most 200 epochs, stopped after 5 without a better validation loss.
+    """
+
+    every: int = 5_000  # steps; step 0, the untrained twin, is always measured
+    probe_lr: float = 1e-3
+    probe_epochs: int = 200
+    probe_patience: int = 5
+    probe_batch_size: int = 256
+    standardise: bool = False  # features by mean and deviation of the training split; not in the paper
+
+    def __post_init__(self) -> None:
+        if min(self.every, self.probe_epochs, self.probe_patience, self.probe_batch_size) < 1 or self.probe_lr <= 0:
+            raise ValueError(f"{self}: every number of an evaluation is above 0")
+
+
+@dataclass(frozen=True)
+class Run:
+    """One cell of a sweep. Raises ValueError, in one sentence, for parts that do not fit together."""
+
+    architecture: Architecture
+    objective: Objective
+    slice: Slice
+    schedule: Schedule = Schedule()
+    evaluation: Evaluation = Evaluation()
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.architecture.view not in self.objective.views:
+            raise ValueError(
+                f"a {self.architecture.kind} reads {self.architecture.view}, "
+                f"but {self.objective.kind} needs {' or '.join(self.objective.views)}"
+            )
+        if self.objective.needs_labels and not self.slice.label_set:
+            raise ValueError(f"{self.objective.kind} needs labels: give the slice of {self.slice.corpus} a label_set")
+        if isinstance(self.objective, Masked):
+            book, net = self.objective.codebook, cast(Any, self.architecture)
+            if (book.n_tokens, book.leads) != (net.n_tokens, net.leads):
+                raise ValueError(
+                    f"the codebook reads sentences of {book.n_tokens} tokens, {book.leads} leads; "
+                    f"the {net.kind} of {net.n_tokens} tokens, {net.leads} leads"
+                )
+
+    @property
+    def description(self) -> str:
+        """Canonical JSON of the run, the only thing its identity depends on."""
+        return canonical(to_json(self))
+
+    @property
+    def run_id(self) -> str:
+        return run_id_of(self.description)
+
+    @property
+    def configuration(self) -> str:
+        return f"{self.architecture.kind}-{self.objective.paradigm}"
+
+    @property
+    def name(self) -> str:
+        """For people: configuration, size, fraction, seed."""
+        return f"{self.configuration} {self.architecture.size} {self.slice.fraction:.3g} s{self.seed}"
+
+
+_KINDS: dict[type, Mapping[str, type]] = {
+    cast(type, Architecture): ARCHITECTURES,
+    cast(type, Objective): OBJECTIVES,
+}
+_PARTS = (Slice, Schedule, Evaluation, Codebook)
+
+
+def to_json(value: Any) -> Any:
+    """A description as plain JSON; fields at their default are left out, so that a new one changes no old identity."""
+    if not dataclasses.is_dataclass(value):
+        return value
+    out: dict[str, Any] = {"kind": value.kind} if hasattr(value, "kind") else {}
+    for field in fields(value):
+        content = getattr(value, field.name)
+        if field.default is MISSING or content != field.default:
+            out[field.name] = to_json(content)
+    return out
+
+
+def from_json(text: str) -> Run:
+    """The run that a description describes. Raises ValueError naming the field that is wrong."""
+    return _part(Run, json.loads(text), "run")
+
+
+def _part(cls: type, value: Any, where: str) -> Any:
+    if not isinstance(value, dict):
+        raise ValueError(f"{where} is {value!r}, expected an object")
+    names = {field.name: field.type for field in fields(cls)}
+    built: dict[str, Any] = {}
+    for name, content in value.items():
+        if name not in names:
+            raise ValueError(f"{where} has no field {name!r}{did_you_mean(name, names)}")
+        expected = names[name]
+        if expected in _KINDS:
+            kinds = _KINDS[cast(type, expected)]
+            kind = str(content.pop("kind", None)) if isinstance(content, dict) else str(content)
+            if kind not in kinds:
+                raise ValueError(f"{where}.{name} is of kind {kind!r}{did_you_mean(kind, kinds)}")
+            built[name] = _part(kinds[kind], content, f"{where}.{name}")
+        elif expected in _PARTS:
+            built[name] = _part(cast(type, expected), content, f"{where}.{name}")
+        else:
+            built[name] = content
+    return cls(**built)
+
+
+def did_you_mean(name: str, known: Any) -> str:
+    """The end of a sentence about a name that is not known: the nearest one, or all."""
+    close = difflib.get_close_matches(name, list(known), 1)
+    return f"; did you mean {close[0]!r}?" if close else f"; there are {', '.join(map(str, known))}"

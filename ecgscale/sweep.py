@@ -1,0 +1,99 @@
+"""A sweep: a name and a tuple of distinct runs, assigned to SWEEP in a Python file."""
+
+import runpy
+from dataclasses import dataclass
+from pathlib import Path
+
+from ecgscale.spec import Run, did_you_mean
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """Runs to be trained, and the probe tasks that each is measured on (which change no run's identity).
+
+    Raises ValueError if two runs are the same.
+    """
+
+    name: str
+    runs: tuple[Run, ...]
+    tasks: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        seen: dict[str, Run] = {}
+        for run in self.runs:
+            if run.run_id in seen:
+                raise ValueError(f"sweep {self.name} holds {run.name} ({run.run_id}) twice; runs are distinct")
+            seen[run.run_id] = run
+
+    def run(self, run_id: str) -> Run:
+        """The run of this id, or of a beginning of it that no other has. Raises ValueError if there is none."""
+        matches = [run for run in self.runs if run.run_id.startswith(run_id)]
+        if len(matches) == 1:
+            return matches[0]
+        known = [run.run_id for run in self.runs]
+        if matches:
+            raise ValueError(f"{run_id!r} begins {len(matches)} run ids of sweep {self.name}; type more of it")
+        raise ValueError(f"sweep {self.name} has no run {run_id!r}{did_you_mean(run_id, known) if known else ''}")
+
+
+def sweep_folder() -> Path:
+    """Where sweep definitions live: ./sweeps, or the ones this package came with."""
+    here = Path("sweeps")
+    return here if here.is_dir() else Path(__file__).parent.parent / "sweeps"
+
+
+def load(name: str) -> Sweep:
+    """Load a sweep from its file or its stem.
+
+    Raises ValueError, in one sentence that names the file, for one that is not there or does not define a SWEEP.
+    """
+    path = Path(name)
+    if path.suffix != ".py":
+        path = sweep_folder() / f"{name}.py"
+    if not path.is_file():
+        known = sorted(p.stem for p in path.parent.glob("*.py") if p.stem != "__init__")
+        hint = did_you_mean(path.stem, known) if known else ""
+        raise ValueError(f"no sweep {path.stem!r} in {path.parent.name or '.'}/{hint}")
+    try:
+        sweep = runpy.run_path(str(path)).get("SWEEP")
+    except Exception as error:
+        raise ValueError(f"sweep file {path.name}{_line(error, path)}: {_what(error)}") from error
+    if not isinstance(sweep, Sweep):
+        raise ValueError(f"sweep file {path.name} assigns no Sweep to SWEEP")
+    if sweep.name != path.stem:
+        raise ValueError(f"sweep file {path.name} calls its sweep {sweep.name!r}; the name is the file's stem")
+    return sweep
+
+
+def _what(error: BaseException) -> str:
+    """An error in a sweep file as one sentence, with the nearest name for a typo."""
+    text = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+    if isinstance(error, TypeError) and "unexpected keyword argument" in text:
+        return _misspelt_field(text)
+    return text
+
+
+def _misspelt_field(text: str) -> str:
+    import dataclasses
+
+    from ecgscale import data, models, objectives, spec
+
+    cls, _, rest = text.partition(".__init__() got an unexpected keyword argument ")
+    wrong = rest.split("'")[1]
+    for room in (spec, models, objectives, data.corpus):
+        known = getattr(room, cls, None)
+        if known is not None and dataclasses.is_dataclass(known):
+            return f"{cls} has no field {wrong!r}{did_you_mean(wrong, [f.name for f in dataclasses.fields(known)])}"
+    return text
+
+
+def _line(error: BaseException, path: Path) -> str:
+    """The line of the sweep file where an error arose."""
+    if isinstance(error, SyntaxError):
+        return f", line {error.lineno}"
+    trace, line = error.__traceback__, None
+    while trace:
+        if trace.tb_frame.f_code.co_filename == str(path):
+            line = trace.tb_lineno
+        trace = trace.tb_next
+    return f", line {line}" if line else ""

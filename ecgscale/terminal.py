@@ -1,0 +1,97 @@
+"""What people see: tables on stdout, progress on stderr; live where there is a terminal, plain lines where not."""
+
+import sys
+import time
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.live import Live
+from rich.table import Table
+
+err = Console(stderr=True, highlight=False)
+_COLOURS = {"done": "green", "running": "cyan", "failed": "red", "diverged": "red", "oom": "red", "damaged": "red"}
+
+
+def say(text: str) -> None:
+    """A line of progress or advice."""
+    err.print(text, markup=False, soft_wrap=True)
+
+
+def table(columns: Sequence[str], rows: Sequence[Sequence[Any]], title: str = "") -> None:
+    """A table on stdout: drawn on a terminal, tab-separated in a pipe."""
+    if not sys.stdout.isatty():
+        print("\t".join(columns))
+        for row in rows:
+            print("\t".join(map(str, row)))
+        return
+    drawn = Table(title=title or None, box=None, header_style="bold", title_justify="left")
+    for column in columns:
+        numeric = all(isinstance(row[len(drawn.columns)], int | float) for row in rows)
+        drawn.add_column(column, justify="right" if numeric or column in ("N", "D", "FLOPs", "hours") else "left")
+    for row in rows:
+        drawn.add_row(*map(str, row))
+    Console().print(drawn)
+
+
+def si(value: float) -> str:
+    """A count with an SI prefix and three digits: 173392 -> 173K, 2.1e9 -> 2.1G."""
+    for size, prefix in ((1e18, "E"), (1e15, "P"), (1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "K")):
+        if abs(value) >= size:
+            return f"{value / size:.3g}{prefix}"
+    return f"{value:.3g}"
+
+
+class Watch:
+    """Progress of a launch, read from the results folder: a live table, or a line for each run that ends."""
+
+    def __init__(self, states: Callable[[], Any], counts: Callable[[Any], dict[str, int]]) -> None:
+        self.states, self.counts = states, counts
+        self.started = time.monotonic()
+        self.live = Live(console=err, refresh_per_second=4, transient=True) if err.is_terminal else None
+        self.known: dict[str, str] = dict(zip(*self._columns(states()), strict=True))
+
+    def context(self) -> AbstractContextManager[Any]:
+        return self.live or nullcontext()
+
+    def look(self) -> None:
+        """Say what has changed."""
+        now = self.states()
+        names = dict(zip(now["run_id"], now["name"], strict=True))
+        whys = dict(zip(now["run_id"], now["why"], strict=True))
+        for run_id, state in zip(*self._columns(now), strict=True):
+            if state != self.known[run_id] and state not in ("pending", "running"):
+                why = f": {whys[run_id]}" if state != "done" else ""
+                say(f"  {self._progress(now)}  {state:8}  {run_id}  {names[run_id]}{why}")
+            self.known[run_id] = state
+        if self.live:
+            self.live.update(self._picture(now))
+
+    @staticmethod
+    def _columns(states: Any) -> tuple[list[str], list[str]]:
+        return list(states["run_id"]), list(states["state"])
+
+    def _progress(self, now: Any) -> str:
+        counts = self.counts(now)
+        ended = len(now) - counts["pending"] - counts["running"]
+        return f"{ended:>{len(str(len(now)))}}/{len(now)}"
+
+    def _picture(self, now: Any) -> Table:
+        picture = Table(box=None, show_header=False)
+        counts = {state: n for state, n in self.counts(now).items() if n}
+        seconds = time.monotonic() - self.started
+        summary = "  ".join(f"[{_COLOURS.get(state, 'dim')}]{n} {state}[/]" for state, n in counts.items())
+        picture.add_row(f"{summary}  [dim]{seconds / 60:.1f} min[/]")
+        for run_id, name in now.loc[now["state"] == "running", ["run_id", "name"]].itertuples(index=False):
+            picture.add_row(f"[dim]{run_id}[/]  {name}")
+        return picture
+
+
+def where(path: Path) -> str:
+    """A path as people write it: from the current folder if it is below."""
+    try:
+        return str(path.resolve().relative_to(Path.cwd()))
+    except ValueError:
+        return str(path)
