@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from ecgscale.data.batches import Batch
-from ecgscale.data.beats import MAX_BEATS, NO_PEAK
+from ecgscale.data.peaks import MAX_BEATS, NO_PEAK
 from ecgscale.models import Architecture
 from ecgscale.objectives import Objective, Pretraining
 

@@ -11,7 +11,7 @@ import torch
 from ecgscale import codebooks, data
 from ecgscale.compute import Cost, cost
 from ecgscale.data.batches import Batch
-from ecgscale.data.beats import MAX_BEATS
+from ecgscale.data.peaks import MAX_BEATS
 from ecgscale.models import ResNet
 from ecgscale.objectives import Masked, Supervised
 from ecgscale.spec import did_you_mean

@@ -1,7 +1,140 @@
 """From recordings to a corpus on disk, and from a corpus to batches."""
 
-from ecgscale.data.corpus import Corpus, Slice
-from ecgscale.data.embedded import open_or_decode as open_corpus
-from ecgscale.data.outline import Outline, outline
+from collections.abc import Callable
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any
 
-__all__ = ["Corpus", "Outline", "Slice", "open_corpus", "outline"]
+import pandas as pd
+
+from ecgscale.data import (
+    cards,
+    challenge,
+    chapman,
+    code,
+    code15,
+    codetest,
+    corpus,
+    echonext,
+    heedb,
+    icentia,
+    ludb,
+    mimic,
+    mitbih,
+    preparation,
+    ptbxl,
+    sph,
+    verification,
+)
+from ecgscale.data.corpus import Corpus, Slice
+from ecgscale.data.dataset import Card, Dataset
+from ecgscale.data.library import open_corpus
+from ecgscale.data.outline import Outline, outline
+from ecgscale.data.preparation import Options, Price, Progress
+
+# Every dataset of the study: to pretrain on, then to probe on, then other sources of the same formats.
+DATASETS: dict[str, Dataset] = {
+    "code": code.DATASET,
+    "code15": code15.DATASET,
+    "mimic-icd10": mimic.DATASET,
+    "heedb": heedb.DATASET,
+    "icentia11k": icentia.DATASET,
+    "code-test": codetest.DATASET,
+    "cpsc2018": challenge.CPSC2018,
+    "csn": challenge.CSN,
+    "ptbxl": ptbxl.DATASET,
+    "echonext": echonext.DATASET,
+    "mimic": mimic.PROBE,
+    "mitbih": mitbih.DATASET,
+    "ludb": ludb.DATASET,
+    "sph": sph.DATASET,
+    "georgia": challenge.GEORGIA,
+    "cpsc2018-extra": challenge.CPSC2018_EXTRA,
+    "ptb": challenge.PTB,
+    "incart": challenge.INCART,
+    "chapman": chapman.DATASET,
+}
+
+__all__ = [
+    "DATASETS",
+    "Card",
+    "Corpus",
+    "Dataset",
+    "Options",
+    "Outline",
+    "Price",
+    "Progress",
+    "Slice",
+    "card",
+    "listing",
+    "named",
+    "open_corpus",
+    "outline",
+    "prepare",
+    "price",
+    "verify",
+]
+
+
+def named(name: str) -> Dataset:
+    """A dataset by name. Raises ValueError with the nearest name."""
+    if name in DATASETS:
+        return DATASETS[name]
+    if name in cards.shipped() or name.startswith("simulated-"):
+        raise ValueError(f"{name} has no raw folder: it ships with ecgscale or is made on first use")
+    near = get_close_matches(name, DATASETS, n=1)
+    hint = f"did you mean {near[0]}?" if near else f"there is {', '.join(DATASETS)}"
+    raise ValueError(f"no dataset {name!r}; {hint}")
+
+
+def prepare(
+    name: str,
+    raw: Path,
+    home: Path,
+    *,
+    workers: int | None = None,
+    allow_missing: bool = False,
+    progress: Callable[[Progress], None] = lambda _: None,
+    **options: Any,
+) -> Corpus:
+    """Prepare dataset ``name`` from its raw folder; ``options`` are fields of preparation.Options; errors as there."""
+    return preparation.prepare(
+        named(name),
+        raw,
+        home,
+        Options(name, **options),
+        workers=workers,
+        allow_missing=allow_missing,
+        progress=progress,
+    )
+
+
+def price(
+    name: str, raw: Path, home: Path, *, workers: int | None = None, n_records: int | None = None, **options: Any
+) -> Price:
+    """What ``prepare`` will cost in time and disk, measured on a sample of the raw folder; writes nothing.
+
+    ``n_records``: price so many instead of those that are there.
+    """
+    chosen = Options(name, **options)
+    return preparation.price(named(name), raw, home, chosen, workers=workers, n_records=n_records)
+
+
+def verify(name: str, home: Path, raw: Path | None = None) -> pd.DataFrame:
+    """One row a check (item, expected, found, ok) of a prepared corpus, and of its raw folder if given."""
+    dataset = DATASETS.get(name.partition("@")[0])
+    return verification.verify(name, home, dataset, raw)
+
+
+def card(name: str, home: Path) -> dict[str, Any]:
+    """Croissant JSON-LD of a dataset; with counts and checksums once it is prepared. Raises ValueError for no such."""
+    base = "simulated" if name.startswith("simulated-") else name.partition("@")[0]
+    if base not in cards.shipped():
+        named(base)
+    prepared = corpus.read(home, name) if corpus.is_prepared(home, name) else None
+    return cards.croissant(name, cards.card_of(DATASETS, base), prepared)
+
+
+def listing(home: Path) -> pd.DataFrame:
+    """One row a dataset: title, size, labels, access, licence, what is prepared, and the provider's download line."""
+    return cards.listing(DATASETS, home)

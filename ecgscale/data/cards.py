@@ -1,0 +1,190 @@
+"""What is known of each dataset and what is prepared of it: a listing, and a Croissant card without any identity."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from ecgscale.data import corpus, embedded, simulate, split
+from ecgscale.data.corpus import MISSING, Corpus
+from ecgscale.data.dataset import Card, Dataset
+
+# Made here or shipped: corpora that need no raw folder.
+_SHIPPED = {**embedded.CARDS, simulate.NAME: simulate.CARD}
+
+_CONTEXT: Mapping[str, Any] = {
+    "@language": "en",
+    "@vocab": "https://schema.org/",
+    "citeAs": "cr:citeAs",
+    "column": "cr:column",
+    "conformsTo": "dct:conformsTo",
+    "cr": "http://mlcommons.org/croissant/",
+    "rai": "http://mlcommons.org/croissant/RAI/",
+    "data": {"@id": "cr:data", "@type": "@json"},
+    "dataType": {"@id": "cr:dataType", "@type": "@vocab"},
+    "dct": "http://purl.org/dc/terms/",
+    "examples": {"@id": "cr:examples", "@type": "@json"},
+    "extract": "cr:extract",
+    "field": "cr:field",
+    "fileProperty": "cr:fileProperty",
+    "fileObject": "cr:fileObject",
+    "fileSet": "cr:fileSet",
+    "format": "cr:format",
+    "includes": "cr:includes",
+    "isLiveDataset": "cr:isLiveDataset",
+    "jsonPath": "cr:jsonPath",
+    "key": "cr:key",
+    "md5": "cr:md5",
+    "parentField": "cr:parentField",
+    "path": "cr:path",
+    "recordSet": "cr:recordSet",
+    "references": "cr:references",
+    "regex": "cr:regex",
+    "repeated": "cr:repeated",
+    "replace": "cr:replace",
+    "sc": "https://schema.org/",
+    "separator": "cr:separator",
+    "source": "cr:source",
+    "subField": "cr:subField",
+    "transform": "cr:transform",
+}
+_CONTENTS = {
+    "signal": "int16, one row a recording, leads by samples",
+    "peaks": "int16, sample indices of R peaks, -1 pads",
+    "labels": "uint8: 0, 1, or 255 where missing; columns in the order of the label sets",
+    "patient": "int32 codes, ranks of salted hashes",
+    "split": "uint8: 0 train, 1 val, 2 test, 3 none",
+    "quality": "uint8 bits of quality flags",
+    "beat_classes": "uint8, class of each R peak, 255 where none",
+}
+
+
+def listing(datasets: Mapping[str, Dataset], home: Path) -> pd.DataFrame:
+    """One row a dataset: what it is, who may have it, where to ask, and what is prepared of it in ``home``."""
+    known = {name: dataset.card for name, dataset in datasets.items()} | _SHIPPED
+    rows = []
+    for name, card in known.items():
+        folders = sorted(corpus.folder_of(home, name).parent.glob(f"{name}@*")) if home.is_dir() else []
+        prepared = [one for one in (name, *(folder.name for folder in folders)) if corpus.is_prepared(home, one)]
+        rows.append(
+            {
+                "name": name,
+                "title": card.title,
+                "n_records": card.n_records,
+                "n_patients": card.n_patients,
+                "hz": " or ".join(map(str, card.sampling_hz)),
+                "label_sets": ", ".join(card.label_sets),
+                "access": card.access,
+                "licence": card.licence,
+                "prepared": ", ".join(prepared),
+                "n_prepared": sum(int(np.sum(corpus.read(home, one).split != split.NONE)) for one in prepared),
+                "gigabytes": round(sum(_bytes(home, one) for one in prepared) / 1e9, 3),
+                "download": card.download,
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def label_counts(prepared: Corpus) -> pd.DataFrame:
+    """Positive, negative and missing recordings of each label (rows in no split are left out)."""
+    used = np.flatnonzero(prepared.split != split.NONE)
+    rows = []
+    first = 0
+    for name, classes in prepared.manifest.label_sets.items():
+        values = np.asarray(prepared.labels[:, first : first + len(classes)])[used]
+        first += len(classes)
+        for i, label in enumerate(classes):
+            column = values[:, i]
+            counts = [int(np.count_nonzero(column == value)) for value in (1, 0, MISSING)]
+            rows.append((name, label, *counts))
+    return pd.DataFrame(rows, columns=["label_set", "label", "positive", "negative", "missing"])
+
+
+def croissant(name: str, card: Card, prepared: Corpus | None) -> dict[str, Any]:
+    """A dataset's card as Croissant 1.0 JSON-LD (MLCommons): counts and checksums, no record and no patient."""
+    document: dict[str, Any] = {
+        "@context": dict(_CONTEXT),
+        "@type": "sc:Dataset",
+        "conformsTo": "http://mlcommons.org/croissant/1.0",
+        "name": name,
+        "description": f"{card.title}: {card.what}.",
+        "license": card.licence,
+        "url": card.url,
+        "citeAs": card.citation,
+        "conditionsOfAccess": f"{card.access}; {card.download}",
+        "rai:dataCollection": f"{card.n_records:,} recordings"
+        + (f" of {card.n_patients:,} patients" if card.n_patients else "")
+        + f" at {' or '.join(map(str, card.sampling_hz))} Hz; units: {card.units}; leads: {card.lead_order}",
+        "rai:dataAnnotationProtocol": "; ".join(f"{key}: {value}" for key, value in card.label_sets.items()),
+        "rai:dataLimitations": "; ".join((*card.traps, f"reader tested on: {card.tested_on}")),
+    }
+    if card.doi:
+        document["identifier"] = f"https://doi.org/{card.doi}"
+    if prepared is None:
+        return document
+    said = prepared.manifest
+    counts = {one: int(np.sum(prepared.split == code)) for code, one in enumerate(split.SPLITS)}
+    document["version"] = said.digest[:12]
+    document["rai:dataPreprocessingProtocol"] = said.preparation
+    document["rai:dataImputationProtocol"] = "; ".join(
+        [f"{flaw}: {count} recordings" for flaw, count in said.flaws.items()]
+        + [f"refused, {reason}: {count}" for reason, count in said.refused.items()]
+        + [f"absent: {text}" for text in said.missing]
+    )
+    document["distribution"] = [
+        {
+            "@type": "cr:FileObject",
+            "@id": f"{array}.npy",
+            "name": f"{array}.npy",
+            "description": _CONTENTS[array],
+            "contentUrl": f"{array}.npy",
+            "encodingFormat": "application/octet-stream",
+            "sha256": digest,
+        }
+        for array, digest in said.files.items()
+    ]
+    document["recordSet"] = [
+        _table("splits", {"split": "sc:Text", "recordings": "sc:Integer"}, list(counts.items())),
+        _table(
+            "labels",
+            {
+                "label_set": "sc:Text",
+                "label": "sc:Text",
+                "positive": "sc:Integer",
+                "negative": "sc:Integer",
+                "missing": "sc:Integer",
+            },
+            label_counts(prepared).to_numpy(dtype=object).tolist(),
+        ),
+        _table("quality", {"flag": "sc:Text", "recordings": "sc:Integer"}, list(said.flaws.items())),
+    ]
+    return document
+
+
+def _table(name: str, fields: Mapping[str, str], rows: list) -> dict[str, Any]:
+    return {
+        "@type": "cr:RecordSet",
+        "@id": name,
+        "name": name,
+        "field": [
+            {"@type": "cr:Field", "@id": f"{name}/{field}", "name": field, "dataType": kind}
+            for field, kind in fields.items()
+        ],
+        "data": [{f"{name}/{field}": value for field, value in zip(fields, row, strict=True)} for row in rows],
+    }
+
+
+def card_of(datasets: Mapping[str, Dataset], name: str) -> Card:
+    """The card of a dataset, or of a corpus that ships or is made here. Raises KeyError."""
+    return _SHIPPED[name] if name in _SHIPPED else datasets[name].card
+
+
+def shipped() -> tuple[str, ...]:
+    """Names of the corpora that need no raw folder."""
+    return tuple(_SHIPPED)
+
+
+def _bytes(home: Path, name: str) -> int:
+    return sum(file.stat().st_size for file in corpus.folder_of(home, name).iterdir())

@@ -1,0 +1,296 @@
+"""PhysioNet/CinC Challenge 2020 and 2021: one layout (.hea with SNOMED codes, .mat), eight sources told by their names.
+
+CPSC2018 and Chapman-Shaoxing-Ningbo are also published by their authors, in other folders; both are read here.
+"""
+
+from collections.abc import Mapping
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from ecgscale.data import waveform
+from ecgscale.data.dataset import Card, Dataset, Index, inside
+from ecgscale.data.filters import Recipe
+from ecgscale.data.recording import LEADS, MalformedRecordError, Recording
+
+# The 26 scored classes of the 2021 challenge; codes that it scores as one are one class.
+SCORED: Mapping[str, tuple[str, ...]] = {
+    "AF": ("164889003",),
+    "AFL": ("164890007",),
+    "BBB": ("6374002",),
+    "Brady": ("426627000",),
+    "LBBB": ("733534002", "164909002"),
+    "RBBB": ("713427006", "59118001"),
+    "IAVB": ("270492004",),
+    "IRBBB": ("713426002",),
+    "LAD": ("39732003",),
+    "LAnFB": ("445118002",),
+    "LPR": ("164947007",),
+    "LQRSV": ("251146004",),
+    "LQT": ("111975006",),
+    "NSIVCB": ("698252002",),
+    "NSR": ("426783006",),
+    "PAC": ("284470004", "63593006"),
+    "PR": ("10370003",),
+    "PRWP": ("365413008",),
+    "PVC": ("427172004", "17338001"),
+    "QAb": ("164917005",),
+    "RAD": ("47665007",),
+    "SA": ("427393009",),
+    "SB": ("426177001",),
+    "STach": ("427084000",),
+    "TAb": ("164934002",),
+    "TInv": ("59931005",),
+}
+# CPSC2018's nine classes, in the order of REFERENCE.csv's numbers 1 to 9.
+CPSC: Mapping[str, tuple[str, ...]] = {
+    "NORM": ("426783006",),
+    "AF": ("164889003",),
+    "I-AVB": ("270492004",),
+    "LBBB": ("164909002",),
+    "RBBB": ("59118001",),
+    "PAC": ("284470004",),
+    "PVC": ("164884008", "427172004", "17338001"),
+    "STD": ("429622005",),
+    "STE": ("164931005",),
+}
+# HeartLang's 38 columns of Chapman-Shaoxing-Ningbo (also MERL's), by the dataset's own acronyms.
+CSN38: Mapping[str, tuple[str, ...]] = {
+    "AQW": ("164917005",),
+    "UW": ("164937009",),
+    "SR": ("426783006",),
+    "WPW": ("74390002",),
+    "2AVB": ("195042002",),
+    "AT": ("713422000",),
+    "VB": ("11157007",),
+    "ARS": ("47665007",),
+    "STTC": ("428750005",),
+    "SA": ("427393009",),
+    "STE": ("164930006",),
+    "VPB": ("17338001",),
+    "TWO": ("59931005",),
+    "STTU": ("164931005",),
+    "ALS": ("39732003",),
+    "APB": ("284470004",),
+    "2AVB1": ("54016002",),
+    "PRIE": ("164947007",),
+    "CCR": ("251199005",),
+    "CR": ("251198002",),
+    "AF": ("164890007",),
+    "AVB": ("233917008",),
+    "QTIE": ("111975006",),
+    "LBBB": ("164909002",),
+    "VEB": ("75532003",),
+    "SVT": ("426761007",),
+    "RBBB": ("59118001",),
+    "1AVB": ("270492004",),
+    "STDD": ("429622005",),
+    "MI": ("164865005",),
+    "AFIB": ("164889003",),
+    "TWC": ("164934002",),
+    "PWC": ("164912004",),
+    "ERV": ("428417006",),
+    "RVH": ("89792004",),
+    "LVH": ("164873001",),
+    "ST": ("427084000",),
+    "JEB": ("426995002",),
+}
+
+
+def index(raw: Path, prefix: str, label_sets: Mapping[str, Mapping[str, tuple[str, ...]]]) -> Index:
+    """Every header below ``raw`` whose record name is ``prefix`` and digits, and the classes its "Dx" line names.
+
+    One record a patient, as far as the challenge tells.
+    """
+    headers = sorted(path for path in raw.rglob(f"{prefix}[0-9]*.hea") if path.stem[len(prefix) :].isdigit())
+    classes = [codes for classes in label_sets.values() for codes in classes.values()]
+    labels = np.zeros((len(headers), len(classes)), dtype=np.uint8)
+    for row, path in zip(labels, headers, strict=True):
+        said = diagnoses(path)
+        row[:] = [any(code in said for code in codes) for codes in classes]
+    return Index(
+        where=np.array([path.relative_to(raw).as_posix() for path in headers], dtype=str),
+        patient=np.array([path.stem for path in headers], dtype=str),
+        label_sets={name: tuple(classes) for name, classes in label_sets.items()},
+        labels=labels,
+    )
+
+
+def diagnoses(path: Path) -> set[str]:
+    """SNOMED codes of a header's "Dx" comment; none if it has none."""
+    for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
+        key, _, value = line.lstrip("# ").partition(":")
+        if line.startswith("#") and key.strip().lower() == "dx":
+            return {code.strip() for code in value.split(",")}
+    return set()
+
+
+def load(raw: Path, where: str) -> Recording:
+    return waveform.read(inside(raw, where))
+
+
+def index_cpsc2018(raw: Path) -> Index:
+    """CPSC2018 as the challenge has it, or, where there is a REFERENCE.csv, as its authors do.
+
+    REFERENCE.csv: Recording, First_label, Second_label, Third_label (1 to 9, empty if none); MATLAB structs.
+    """
+    found = sorted(raw.rglob("REFERENCE.csv"))
+    if not found:
+        return index(raw, "A", {"cpsc9": CPSC})
+    table = pd.read_csv(found[0], dtype={"Recording": str})
+    folder = {path.stem: path.relative_to(raw).as_posix() for path in sorted(raw.rglob("A[0-9]*.mat"))}
+    there = table["Recording"].isin(folder)
+    table = table[there]
+    labels = np.zeros((len(table), len(CPSC)), dtype=np.uint8)
+    for column in ("First_label", "Second_label", "Third_label"):
+        number = pd.to_numeric(table[column]).to_numpy()
+        rows = np.flatnonzero(~np.isnan(number))
+        labels[rows, number[rows].astype(int) - 1] = 1
+    return Index(
+        where=np.array([folder[name] for name in table["Recording"]], dtype=str),
+        patient=table["Recording"].to_numpy(dtype=str),
+        label_sets={"cpsc9": tuple(CPSC)},
+        labels=labels,
+        missing=[f"{int((~there).sum()):,} of {len(there):,} records of REFERENCE.csv"] if not there.all() else [],
+    )
+
+
+def load_cpsc2018(raw: Path, where: str) -> Recording:
+    """A challenge record, or a MATLAB v5 struct ECG with ``data`` [12, n_samples] in mV at 500 Hz."""
+    if where.endswith(".hea"):
+        return load(raw, where)
+    from scipy.io import loadmat
+
+    try:
+        signal = loadmat(inside(raw, where))["ECG"]["data"][0, 0]
+    except Exception as error:  # scipy raises many kinds for a damaged file
+        raise MalformedRecordError(f"MATLAB file is unreadable ({type(error).__name__})") from None
+    return Recording(np.asarray(signal, dtype=np.float32), 500.0, LEADS)
+
+
+_URL = "https://physionet.org/content/challenge-2021/1.0.3/"
+_CITATION = 'Reyna et al., "Will Two Do? Varying Dimensions in Electrocardiography", Computing in Cardiology 48 (2021)'
+_CPSC_CITATION = 'Liu et al., "An Open Access Database ...", J. Medical Imaging and Health Informatics 8 (2018)'
+
+
+def _source(
+    prefix: str,
+    title: str,
+    what: str,
+    n_records: int,
+    folder: str,
+    *,
+    n_patients: int | None = None,
+    hz: tuple[int, ...] = (500,),
+    tested_on: str,
+    citation: str = _CITATION,
+    traps: tuple[str, ...] = (),
+) -> Dataset:
+    return Dataset(
+        card=Card(
+            title=title,
+            what=what,
+            n_records=n_records,
+            n_patients=n_patients,
+            sampling_hz=hz,
+            licence="CC BY 4.0",
+            access="open",
+            url=_URL,
+            doi="10.13026/34va-7q14",
+            download=f"wget -r -N -c -np https://physionet.org/files/challenge-2021/1.0.3/training/{folder}/",
+            units="mV by the headers' gains",
+            lead_order="I, II, III, aVR, aVL, aVF, V1-V6",
+            label_sets={"scored26": "26 SNOMED classes that the 2021 challenge scored, equivalent codes merged"},
+            tested_on=tested_on,
+            citation=citation,
+            traps=("10 s are cut from the middle of longer records", *traps),
+        ),
+        index=partial(index, prefix=prefix, label_sets={"scored26": SCORED}),
+        load=load,
+        recipe=Recipe(highpass=True, notch_hz=60.0),
+    )
+
+
+GEORGIA = _source(
+    "E",
+    "Georgia 12-lead ECG Challenge Database",
+    "records of a hospital in the south-east of the United States",
+    10_344,
+    "georgia",
+    tested_on="44 real records, 34 with a malformed record line",
+    traps=('many headers name the record "E07500.mat", which wfdb refuses; they are read', "5 and 10 s"),
+)
+CPSC2018_EXTRA = _source(
+    "Q", "CPSC2018 extra", "unused records of CPSC2018", 3_453, "cpsc_2018_extra", tested_on="10 real records"
+)
+PTB = _source(
+    "S",
+    "PTB Diagnostic ECG Database",
+    "records of 38 to 115 s at 1000 Hz",
+    516,
+    "ptb",
+    n_patients=290,
+    hz=(1000,),
+    tested_on="a copy of the layout",
+    traps=("records of one patient are not told apart in the challenge's files",),
+)
+INCART = _source(
+    "I",
+    "St Petersburg INCART 12-lead Arrhythmia Database",
+    "half-hour records at 257 Hz",
+    74,
+    "st_petersburg_incart",
+    n_patients=32,
+    hz=(257,),
+    tested_on="a copy of the layout",
+    traps=("records of one patient are not told apart in the challenge's files",),
+)
+CPSC2018 = Dataset(
+    card=Card(
+        title="CPSC2018",
+        what="records of 6 to 60 s of eleven Chinese hospitals, nine rhythm and morphology classes",
+        n_records=6_877,
+        n_patients=6_877,
+        sampling_hz=(500,),
+        licence="CC BY 4.0",
+        access="open",
+        url=_URL,
+        doi="10.1166/jmihi.2018.2442",
+        download="wget -r -N -c -np https://physionet.org/files/challenge-2021/1.0.3/training/cpsc_2018/",
+        units="mV by the headers' gains; the authors' .mat are in mV",
+        lead_order="I, II, III, aVR, aVL, aVF, V1-V6; without names in the authors' .mat, checked with Einthoven's law",
+        label_sets={"cpsc9": "9: " + ", ".join(CPSC) + "; 477 records have several"},
+        tested_on="14 real records of the challenge's edition, 4 of the authors'",
+        citation=_CPSC_CITATION,
+        traps=("10 s are cut from the middle of longer records", "not single-label, as some papers say"),
+    ),
+    index=index_cpsc2018,
+    load=load_cpsc2018,
+    recipe=Recipe(),  # standardised by one global deviation: Corpus.manifest.scale_mv
+)
+CSN = Dataset(
+    card=Card(
+        title="Chapman-Shaoxing-Ningbo",
+        what="records of 10 s of two Chinese hospitals, one a patient",
+        n_records=45_152,
+        n_patients=45_152,
+        sampling_hz=(500,),
+        licence="CC BY 4.0",
+        access="open",
+        url="https://physionet.org/content/ecg-arrhythmia/1.0.0/",
+        doi="10.13026/wgex-er52",
+        download="wget -r -N -c -np https://physionet.org/files/ecg-arrhythmia/1.0.0/",
+        units="mV by the headers' gains; stored in the published normalisation, each record's range to +-3",
+        lead_order="I, II, III, aVR, aVL, aVF, V1-V6",
+        label_sets={"csn38": "38 conditions of HeartLang's protocol", "scored26": "26 challenge classes"},
+        tested_on="39 real records of both hospitals",
+        citation='Zheng et al., "Optimal Multi-Stage Arrhythmia Classification Approach", Scientific Reports 10 (2020)',
+        traps=("HeartLang trained on 16,546 of the records; here all are used, as in the scaling study",),
+    ),
+    index=partial(index, prefix="JS", label_sets={"csn38": CSN38, "scored26": SCORED}),
+    load=load,
+    recipe=Recipe(range_to=3.0, band_hz=(0.67, 40.0)),
+    units="thirds of half the record's range",
+)

@@ -1,0 +1,63 @@
+"""Icentia11k: eleven thousand patients, one lead, up to two weeks each; ten-second windows with their beats."""
+
+from pathlib import Path
+
+import numpy as np
+
+from ecgscale.data import mitbih, waveform
+from ecgscale.data.dataset import Card, Dataset, Index
+from ecgscale.data.filters import Recipe
+from ecgscale.data.recording import Recording
+
+_WINDOWS = 8  # of a segment of 70 minutes, evenly spread
+_SECONDS = 10
+BEAT_CLASSES = ("N", "S", "V")
+
+
+def index(raw: Path) -> Index:
+    """Windows of ``p00/p00000/p00000_s00.hea`` ...; the patient is the folder."""
+    where, patients = [], []
+    for path in sorted(raw.rglob("p[0-9]*_s[0-9]*.hea")):
+        n_samples = waveform.header(path).n_samples
+        n_window = _SECONDS * 250
+        starts = np.linspace(0, max(0, n_samples - n_window), min(_WINDOWS, max(1, n_samples // n_window)))
+        where += [f"{path.relative_to(raw).as_posix()}#{int(start)}" for start in starts]
+        patients += [path.stem.partition("_")[0]] * len(starts)
+    return Index(
+        where=np.array(where, dtype=str),
+        patient=np.array(patients, dtype=str),
+        label_sets={},
+        labels=np.zeros((len(where), 0), dtype=np.uint8),
+    )
+
+
+def load(raw: Path, where: str) -> Recording:
+    return mitbih.window(raw, where, _SECONDS, {"N": 0, "S": 1, "V": 2}, leads=("ECG",))
+
+
+DATASET = Dataset(
+    card=Card(
+        title="Icentia11k 1.0",
+        what="single-lead chest patch recordings of 11,000 patients, two weeks each, with beats",
+        n_records=541_794,
+        n_patients=11_000,
+        sampling_hz=(250,),
+        licence="CC BY-NC-SA 4.0",
+        access="open",
+        url="https://physionet.org/content/icentia11k-continuous-ecg/1.0/",
+        doi="10.13026/kk0v-r952",
+        download="wget -r -N -c -np https://physionet.org/files/icentia11k-continuous-ecg/1.0/",
+        units="mV by the headers' gains",
+        lead_order="one lead, called ECG",
+        label_sets={},
+        tested_on="a copy of the layout, written from real signals; not the original files",
+        citation="Tan et al., Icentia11K, PhysioNet (2022)",
+        traps=(f"{_WINDOWS} windows of 10 s are taken of each 70 minute segment",),
+    ),
+    index=index,
+    load=load,
+    recipe=Recipe(highpass=True, notch_hz=60.0),
+    leads=("ECG",),
+    einthoven=None,
+    beat_classes=BEAT_CLASSES,
+)

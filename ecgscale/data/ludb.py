@@ -1,0 +1,74 @@
+"""LUDB: 200 records with every wave delineated by cardiologists; the truth for R peaks."""
+
+from pathlib import Path
+
+import numpy as np
+
+from ecgscale.data import waveform
+from ecgscale.data.dataset import Card, Dataset, Index, inside
+from ecgscale.data.filters import Recipe
+from ecgscale.data.recording import Recording
+
+# Rhythms as the headers write them; the last is both "Sinus arrhythmia" and "Irregular sinus rhythm".
+RHYTHMS = {
+    "sinus rhythm": ("Rhythm: Sinus rhythm",),
+    "sinus bradycardia": ("Rhythm: Sinus bradycardia",),
+    "sinus tachycardia": ("Rhythm: Sinus tachycardia",),
+    "atrial fibrillation": ("Rhythm: Atrial fibrillation",),
+    "atrial flutter": ("Rhythm: Atrial flutter",),
+    "sinus arrhythmia": ("Rhythm: Sinus arrhythmia", "Rhythm: Irregular sinus rhythm"),
+}
+_UNITS_PER_MV = 1000.0
+
+
+def rhythms(comments: str) -> list[bool]:
+    """Which of RHYTHMS a header's comments say."""
+    return [any(text in comments for text in texts) for texts in RHYTHMS.values()]
+
+
+def index(raw: Path) -> Index:
+    """``data/1.hea`` to ``data/200.hea``; rhythm from the comments."""
+    paths = sorted((raw / "data").glob("[0-9]*.hea"), key=lambda path: int(path.stem))
+    comments = [" | ".join(waveform.header(path).comments) for path in paths]
+    return Index(
+        where=np.array([f"data/{path.name}" for path in paths], dtype=str),
+        patient=np.array([path.stem for path in paths], dtype=str),
+        label_sets={"rhythm": tuple(RHYTHMS)},
+        labels=np.array([rhythms(text) for text in comments], dtype=np.uint8).reshape(-1, len(RHYTHMS)),
+    )
+
+
+def load(raw: Path, where: str) -> Recording:
+    """A record in file units of a microvolt.
+
+    The gains in the headers differ from lead to lead as if each lead had been scaled to its own range: with them no
+    record obeys Einthoven's law; without them all 200 do, to 0.4 %.
+    """
+    recording = waveform.read(inside(raw, where), gains=False)
+    return Recording(recording.signal / _UNITS_PER_MV, recording.sampling_hz, recording.leads)
+
+
+DATASET = Dataset(
+    card=Card(
+        title="LUDB 1.0.1",
+        what="12-lead records of 10 s of 200 subjects with delineated waves",
+        n_records=200,
+        n_patients=200,
+        sampling_hz=(500,),
+        licence="ODC-By 1.0",
+        access="open",
+        url="https://physionet.org/content/ludb/1.0.1/",
+        doi="10.13026/eegm-h675",
+        download="wget -r -N -c -np https://physionet.org/files/ludb/1.0.1/",
+        units="taken as microvolts: the headers' gains differ between leads and break Einthoven's law",
+        lead_order="i, ii, iii, avr, avl, avf, v1-v6",
+        label_sets={"rhythm": "6"},
+        tested_on="all 200 real records",
+        citation="Kalyakulina et al., IEEE Access 8:186181-186190 (2020)",
+        traps=("annotations leave out the first and last beats", "gains of the headers are not to be believed"),
+    ),
+    index=index,
+    load=load,
+    recipe=Recipe(highpass=True, notch_hz=60.0),
+    shares=(0.6, 0.15, 0.25),
+)

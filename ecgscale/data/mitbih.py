@@ -1,0 +1,125 @@
+"""MIT-BIH Arrhythmia Database: half-hour two-lead records with every beat annotated; DS1, DS2 and AAMI classes."""
+
+from collections.abc import Mapping
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+
+from ecgscale.data import split, waveform
+from ecgscale.data.corpus import MISSING
+from ecgscale.data.dataset import Card, Dataset, Index, inside
+from ecgscale.data.filters import Recipe
+from ecgscale.data.recording import MalformedRecordError, Recording
+
+DS1 = (101, 106, 108, 109, 112, 114, 115, 116, 118, 119, 122, 124, 201, 203, 205, 207, 208, 209, 215, 220, 223, 230)
+DS2 = (100, 103, 105, 111, 113, 117, 121, 123, 200, 202, 210, 212, 213, 214, 219, 221, 222, 228, 231, 232, 233, 234)
+BEAT_CLASSES = ("N", "S", "V", "F", "Q")
+AAMI: Mapping[str, int] = {
+    symbol: BEAT_CLASSES.index(name)
+    for name, symbols in {"N": "NLRej", "S": "AaJS", "V": "VE", "F": "F", "Q": "/fQ"}.items()
+    for symbol in symbols
+}
+_SECONDS = 10
+_VAL = (114, 124, 207, 223)  # of DS1, for early stopping
+
+
+def index(raw: Path) -> Index:
+    """Ten-second windows, end to end, of the records of DS1 (train, some val) and DS2 (test), none of them paced."""
+    where, patients, splits = [], [], []
+    for name in sorted((*DS1, *DS2)):
+        path = raw / f"{name}.hea"
+        if not path.is_file():
+            continue
+        n_windows = waveform.header(path).n_samples // (_SECONDS * 360)
+        where += [f"{name}.hea#{i * _SECONDS * 360}" for i in range(n_windows)]
+        # 201 and 202 are one subject, and the field's DS1 and DS2 part them: 201 is left out of every split.
+        patients += ["202" if name == 201 else str(name)] * n_windows
+        code = split.TEST if name in DS2 else split.VAL if name in _VAL else split.TRAIN
+        splits += [split.NONE if name == 201 else code] * n_windows
+    n_absent = sum(not (raw / f"{name}.hea").is_file() for name in (*DS1, *DS2))
+    return Index(
+        where=np.array(where, dtype=str),
+        patient=np.array(patients, dtype=str),
+        label_sets={},
+        labels=np.zeros((len(where), 0), dtype=np.uint8),
+        split=np.array(splits, dtype=np.uint8),
+        missing=[f"{n_absent} of {len(DS1) + len(DS2)} records"] if n_absent else [],
+    )
+
+
+def load(raw: Path, where: str) -> Recording:
+    recording = window(raw, where, _SECONDS, AAMI, leads=None)
+    # The lead that nearly all records have comes first; its second lead differs and is kept under one name.
+    signal = recording.signal if recording.leads[0] == "MLII" else recording.signal[::-1]
+    if "MLII" not in recording.leads:
+        raise MalformedRecordError("lead MLII missing")
+    return Recording(
+        np.ascontiguousarray(signal), recording.sampling_hz, ("MLII", "chest"), recording.beats, recording.beat_classes
+    )
+
+
+def window(raw: Path, where: str, seconds: int, classes: Mapping[str, int], leads: tuple[str, ...] | None) -> Recording:
+    """One window of a long annotated record ("path#first sample"); beats of no class are MISSING, other marks left out.
+
+    ``leads`` renames the leads where the files' names are arbitrary.
+    """
+    name, _, first = where.rpartition("#")
+    start = int(first)
+    whole, at, symbols = _annotated(inside(raw, name))
+    stop = start + int(seconds * whole.sampling_hz)
+    chosen = (at >= start) & (at < stop) & np.isin(symbols, [*_BEATS])
+    return Recording(
+        whole.signal[:, start:stop],
+        whole.sampling_hz,
+        leads or whole.leads,
+        beats=at[chosen] - start,
+        beat_classes=np.array([classes.get(symbol, MISSING) for symbol in symbols[chosen]], dtype=np.uint8),
+    )
+
+
+_BEATS = "NLRBAaJSVrFejnE/fQ?"  # WFDB's beat symbols
+
+
+@lru_cache(maxsize=2)  # windows of a record come one after another
+def _annotated(path: Path) -> tuple[Recording, np.ndarray, np.ndarray]:
+    import wfdb
+
+    whole = waveform.read(path)
+    try:
+        marks = wfdb.rdann(str(path.with_suffix("")), "atr")
+    except Exception as error:
+        raise MalformedRecordError(f"annotations are unreadable ({type(error).__name__})") from None
+    return whole, np.asarray(marks.sample), np.asarray(marks.symbol)
+
+
+DATASET = Dataset(
+    card=Card(
+        title="MIT-BIH Arrhythmia Database 1.0.0",
+        what="half-hour ambulatory records of 47 subjects, every beat annotated",
+        n_records=48,
+        n_patients=47,
+        sampling_hz=(360,),
+        licence="ODC-By 1.0",
+        access="open",
+        url="https://physionet.org/content/mitdb/1.0.0/",
+        doi="10.13026/C2F305",
+        download="wget -r -N -c -np https://physionet.org/files/mitdb/1.0.0/",
+        units="mV by the headers' gains",
+        lead_order="MLII and one chest lead that differs between records (114 has them the other way round)",
+        label_sets={},
+        tested_on="44 real records (all that are not paced)",
+        citation="Moody and Mark, IEEE Engineering in Medicine and Biology 20(3):45-50 (2001)",
+        traps=(
+            "paced records 102, 104, 107, 217 are left out",
+            "201 and 202 are one subject, in DS1 and DS2: 201 is left out",
+            "beats N, S, V, F, Q as AAMI groups them; Q has a dozen beats",
+        ),
+    ),
+    index=index,
+    load=load,
+    recipe=Recipe(highpass=True, notch_hz=60.0),
+    leads=("MLII", "chest"),
+    einthoven=None,
+    beat_classes=BEAT_CLASSES,
+)

@@ -1,0 +1,70 @@
+"""Is a corpus still what was prepared, and does its raw folder still say the same? One row a check."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from ecgscale.data import corpus, split
+from ecgscale.data.dataset import Dataset
+from ecgscale.data.preparation import indexed
+
+_COLUMNS = ["item", "expected", "found", "ok"]
+
+
+def verify(name: str, home: Path, dataset: Dataset | None = None, raw: Path | None = None) -> pd.DataFrame:
+    """Check the arrays of a prepared corpus against their SHA-256 and shapes, its splits, and its raw folder if given.
+
+    Returns columns item, expected, found, ok. Raises FileNotFoundError if it was never prepared.
+    """
+    rows: list[tuple[str, str, str, bool]] = []
+    folder = corpus.folder_of(home, name)
+    manifest = corpus.manifest_of(home, name)
+    arrays = {}
+    for array, expected in manifest.files.items():
+        path = folder / f"{array}.npy"
+        if not path.is_file():
+            rows.append((path.name, "a file", "missing", False))
+            continue
+        try:
+            arrays[array] = np.load(path, mmap_mode="r", allow_pickle=False)
+        except ValueError as error:
+            rows.append((path.name, "a whole array", f"{path.stat().st_size:,} bytes: {str(error)[:80]}", False))
+            continue
+        found = corpus.sha256(arrays[array])
+        rows.append((path.name, expected[:16], found[:16], found == expected))
+    lengths = {array: len(values) for array, values in arrays.items()}
+    rows.append(
+        ("rows of every array", "one number", str(sorted(set(lengths.values()))), len(set(lengths.values())) == 1)
+    )
+    if {"patient", "split"} <= set(arrays):
+        try:
+            split.assert_disjoint(np.asarray(arrays["patient"]), np.asarray(arrays["split"]))
+            rows.append(("patients", "each in one split", "each in one split", True))
+        except ValueError as error:
+            rows.append(("patients", "each in one split", str(error), False))
+    rows += [("raw folder at preparation", "complete", text, False) for text in manifest.missing]
+    if raw is not None and dataset is not None:
+        rows += _against_raw(name, dataset, raw, arrays)
+    return pd.DataFrame(rows, columns=_COLUMNS)
+
+
+def _against_raw(
+    name: str, dataset: Dataset, raw: Path, arrays: dict[str, np.ndarray]
+) -> list[tuple[str, str, str, bool]]:
+    """Does the raw folder have every file its tables name, and the records, labels and patients of the corpus?"""
+    try:
+        index = indexed(dataset, raw)
+    except (OSError, ValueError, KeyError) as error:
+        return [("raw folder", "readable", str(error), False)]
+    rows = [("raw folder", "complete", text, False) for text in index.missing]
+    n_expected = len(arrays.get("labels", ()))
+    rows.append(
+        ("records in the raw folder", f"{n_expected:,}", f"{len(index.where):,}", n_expected == len(index.where))
+    )
+    if "labels" in arrays and n_expected == len(index.where):
+        same = np.array_equal(arrays["labels"], index.labels)
+        rows.append(("labels", "those of the raw folder", "the same" if same else "others", same))
+        groups = len(np.unique(index.patient)), len(np.unique(arrays["patient"]))
+        rows.append(("patients in the raw folder", f"{groups[1]:,}", f"{groups[0]:,}", groups[0] == groups[1]))
+    return rows
