@@ -41,8 +41,8 @@ def tiny_sweep() -> Sweep:
     """Four runs of seconds on LUDB, one a configuration, measured at steps 0, 3 and 6."""
     transformer = Transformer(1, 4, 1, 8, n_tokens=64, leads="independent")
     cells = (
-        (ResNet(2, 4), Supervised(), "rhythm"),
-        (ResNet(2, 4), CMSC(), ""),
+        (ResNet(3, 4), Supervised(), "rhythm"),
+        (ResNet(3, 4), CMSC(), ""),
         (transformer, Supervised(), "rhythm"),
         (transformer, Masked(TINY_CODEBOOK), ""),
     )

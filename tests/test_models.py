@@ -72,7 +72,7 @@ def test_what_cannot_be_counted_is_an_error() -> None:
         macs(Heavy(), [torch.randn(4, 4)])
 
 
-@pytest.mark.parametrize("wrong", [(1, 8), (3, 0), (3, 8, 16), (3, 8, 17, 0.2, "linear")])
+@pytest.mark.parametrize("wrong", [(1, 8), (2, 8), (3, 0), (3, 8, 16), (3, 8, 17, 0.2, "linear")])
 def test_impossible_resnets_are_refused(wrong: tuple[int, int]) -> None:
     with pytest.raises(ValueError, match="ResNet"):
         ResNet(*wrong)
