@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from ecgscale.cli.door import FAILED, RESULTS, USAGE, Json, Results, app, existing, print_json
+from ecgscale.cli.door import FAILED, RESULTS, Json, Results, app, existing, name_bad, print_json
 from ecgscale.terminal import say, table, where
 
 Configuration = Annotated[str, typer.Option(help="R-SL, R-SSL, T-SL, T-SSL (or resnet-sl, ...), or another by name.")]
@@ -54,7 +54,7 @@ def fit(
     if left_out:
         say("left out: " + ", ".join(f"{n} {state}" for state, n in left_out.items()))
     say(f"written: {where(results / 'exponents.parquet')} and .md; next: ecgscale exponents, ecgscale figures")
-    _name_bad(observed.attrs["bad"])
+    name_bad(observed.attrs["bad"])
 
 
 @app.command()
@@ -125,11 +125,3 @@ def allocate(
     named = CONFIGURATIONS.get(configuration.upper(), configuration)
     answer = allocate_group(observations(existing(results), select=select), named, target, flops)
     print(rendered(answer) if as_json else as_text(answer))
-
-
-def _name_bad(bad: list[str]) -> None:
-    """Name every results file that could not be believed; the rest was read, and the exit code says so."""
-    for sentence in bad:
-        say(f"ecgscale: {sentence}")
-    if bad:
-        raise typer.Exit(USAGE)
