@@ -10,6 +10,7 @@ import difflib
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -299,7 +300,7 @@ def _described(result: Fit, law: Law, reasons: Mapping[str, str]) -> Fit:
     amplitudes = {t.amplitude for t in solved.terms if t.powers}
     names = [c for c in solved.coefficients if c not in amplitudes]
     derived = derived_quantities(solved, posed.form.centre)
-    quantities: list[Quantity] = [*((lambda c, n=n: c[n]) for n in names), *derived.values()]
+    quantities: list[Quantity] = [*map(itemgetter, names), *derived.values()]
     found = dict(zip([*names, *derived], _intervals(result, quantities, result.level), strict=True))
     for term in solved.terms:
         if term.powers and _bound_hit(solved, posed, solution, term.amplitude):
