@@ -142,7 +142,7 @@ class _Design:
             for m in range(k, len(features)):
                 cm, fm = form.columns[m], features[m]
                 product = fk[..., :, None] * fm[..., None, :]
-                product = product.reshape(*product.shape[:-2], -1)
+                product = product.reshape(*product.shape[:-2], len(ck) * len(cm))
                 products.append((k, m, product, np.repeat(ck, len(cm)), np.tile(cm, len(ck))))
         return cls(features, tuple(products))
 
