@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
+from scipy import special
 
 from analysis.intervals import Quantity, percentile, profile, resample_counts
 from analysis.laws import LAWS, Law
@@ -123,6 +124,16 @@ class Fit:
         note = extrapolation(self.ranges, x)
         ends = [math.exp(v) for v in (log.value, log.low, log.high, log.bootstrap_low, log.bootstrap_high)]
         return Coefficient(ends[0], ends[1], ends[2], log.at_bound, log.status, note, ends[3], ends[4])
+
+    def band(self, x: pd.DataFrame) -> pd.DataFrame:
+        """Curve with a simultaneous band: x with columns loss, low, high (Scheffe: sqrt(p F(p, n - p)) for t)."""
+        n, p = self.health.n_points, self.health.n_params
+        level = self.level
+        if self.interval == "profile" and n > p:
+            reach = math.sqrt(p * special.fdtri(p, n - p, self.level))
+            level = 2 * float(special.stdtr(n - p, reach)) - 1
+        rows = [self.predict(level, **{str(k): float(v) for k, v in row.items()}) for row in x.to_dict("records")]
+        return x.assign(loss=[c.value for c in rows], low=[c.low for c in rows], high=[c.high for c in rows])
 
     def parameters(self) -> "lmfit.Parameters":
         """The coefficients as lmfit's: values, bounds, and standard errors of least squares at the optimum."""

@@ -16,7 +16,7 @@ from dataclasses import dataclass, fields, replace
 from typing import Self
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from analysis.laws import Law
 
@@ -86,7 +86,7 @@ class Solution:
     converged: NDArray[np.bool_]
 
 
-def form(law: Law, x: Mapping[str, Array], loss: Array) -> Form:
+def form(law: Law, x: Mapping[str, ArrayLike], loss: Array) -> Form:
     """Centre the logs of the variables (arrays [n] or [S, n]) and of the losses, and lay out the terms of a law."""
     logs = {v: np.log(np.asarray(x[v], float)) for v in law.variables}
     centre = {v: float(z.mean()) for v, z in logs.items()} | {"loss": float(np.log(loss).mean())}
@@ -301,9 +301,9 @@ def hessian_at(problems: Problems, theta: Array) -> tuple[Array, NDArray[np.bool
 
 def problems_of(
     law: Law,
-    x: Mapping[str, Array],
-    loss: Array,
-    weights: Array | None = None,
+    x: Mapping[str, ArrayLike],
+    loss: ArrayLike,
+    weights: ArrayLike | None = None,
     delta: float = np.inf,
 ) -> Problems:
     """Pose the fits of a law to losses [n] or [S, n] at points x (arrays [n]), with weights [n] or [S, n]."""
