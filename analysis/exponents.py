@@ -164,11 +164,6 @@ def write(table: pd.DataFrame, results: Path) -> None:
     write_whole(results / "exponents.md", as_markdown(table).encode())
 
 
-def flagged(table: pd.DataFrame) -> pd.Series:
-    """Rows that cannot be taken at face value: not "ok", or of a fit that did not converge."""
-    return (table["status"] != "ok") | ~table["converged"].fillna(True).astype(bool)
-
-
 def summary(table: pd.DataFrame, by: str = "configuration", coefficient: str = "kappa") -> pd.DataFrame:
     """Mean, population standard deviation and median of a coefficient over targets, with and without bound hits."""
     rows = []

@@ -18,9 +18,9 @@ from analysis.allocation import (
     isoflop,
     log_optimum,
     pareto,
-    predict,
 )
 from analysis.fit import BadPoints, fit
+from analysis.forecast import allocate_group, predict
 from analysis.laws import joint
 from analysis.overfitting import collapse, extent, minimum_data
 from analysis.simulate import PLANTED, designs
@@ -79,6 +79,8 @@ def test_allocate_gives_intervals_that_hold_the_planted_optimum() -> None:
     assert table["value"]["N"] * table["value"]["D"] * 180 == pytest.approx(1e16)
     far = allocate(fit("joint", points), 1e22, compute).set_index("quantity")
     assert "beyond the largest fitted N" in far["note"]["N"]
+    again = allocate_group(points, "resnet-sl", "cpsc2018", 1e16)
+    assert again["value"].tolist() == pytest.approx(table["value"].tolist())
 
 
 def test_epochs_as_a_power_law_are_recovered() -> None:

@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 
 from analysis import query
-from analysis.exponents import exponents, fit_results, flagged
+from analysis.exponents import exponents, fit_results
 from analysis.fit import BadPoints
 from analysis.laws import joint
 from analysis.observations import observations, trajectories
@@ -123,7 +123,7 @@ def test_a_group_that_cannot_be_fitted_has_a_row_that_says_why(results: Path) ->
     few = exponents(points[points["target"] == "code"].assign(loss=math.nan))
     assert (few["status"] == "failed").all()
     assert few["note"].str.contains("no point can be fitted").any()
-    assert flagged(few).all()
+    assert query.flagged(few).all()
 
 
 @pytest.mark.parametrize(

@@ -55,6 +55,7 @@ def test_lmfit_agrees_on_values_and_profile_intervals() -> None:
     intervals = lmfit.conf_interval(minimiser, result, p_names=["alpha", "beta"], sigmas=[0.95])
     for name in ("E", "alpha", "beta"):
         assert result.params[name].value == pytest.approx(found[name], rel=1e-5)
+        assert result.params[name].stderr == pytest.approx(found.parameters()[name].stderr, rel=0.05)
     for name in ("alpha", "beta"):
         low, _, high = (value for _, value in intervals[name])
         assert found.coefficients[name].low == pytest.approx(low, rel=5e-3)
