@@ -5,9 +5,12 @@ each label's rate on the training split and never looks at a recording.
 """
 
 import math
+from collections.abc import Mapping
+from typing import Any
 
 import pandas as pd
 
+ORDER = ("transformer-sl", "transformer-ssl", "resnet-sl", "resnet-ssl")
 COLUMNS = (
     "sweep",
     "configuration",
@@ -53,14 +56,56 @@ def learning(points: pd.DataFrame) -> pd.DataFrame:
                     "beats_prevalence": _less(mean["loss"], mean["prevalence_loss"]),
                 }
             )
-    return pd.DataFrame(rows, columns=list(COLUMNS)).sort_values(
-        ["sweep", "domain", "configuration", "target"], ignore_index=True
-    )
+    return _in_order(pd.DataFrame(rows, columns=list(COLUMNS)), ["sweep", "domain", "target", "configuration"])
 
 
 def shortfalls(table: pd.DataFrame) -> list[str]:
     """One plain sentence for each row of ``learning`` in which training did not help, or did not beat prevalence."""
     return [sentence for row in table.to_dict("records") if (sentence := _sentence(row))]
+
+
+def more_data(points: pd.DataFrame) -> pd.DataFrame:
+    """In-distribution loss of each size at its smallest and its largest D: does it fall with more data?
+
+    Columns: sweep, configuration, N, D_least, D_most, loss_least, loss_most, lower ("yes" or "no"). Seeds are averaged.
+    """
+    rows = []
+    inside = points[points["domain"] == "ID"]
+    for (sweep, name, n), part in inside.groupby(["sweep", "configuration", "N"]):
+        by_data = part.groupby("D")["loss"].mean()
+        if len(by_data) < 2:
+            continue
+        least, most = float(by_data.iloc[0]), float(by_data.iloc[-1])
+        rows.append(
+            {
+                "sweep": sweep,
+                "configuration": name,
+                "N": n,
+                "D_least": by_data.index[0],
+                "D_most": by_data.index[-1],
+                "loss_least": least,
+                "loss_most": most,
+                "lower": _less(most, least),
+            }
+        )
+    columns = ["sweep", "configuration", "N", "D_least", "D_most", "loss_least", "loss_most", "lower"]
+    return _in_order(pd.DataFrame(rows, columns=columns), ["sweep", "configuration", "N"])
+
+
+def label(configuration: str) -> str:
+    """A configuration's name for people: "resnet-ssl" -> "R-SSL"."""
+    architecture, _, paradigm = configuration.rpartition("-")
+    if architecture in ("resnet", "transformer") and paradigm in ("sl", "ssl"):
+        return f"{architecture[0].upper()}-{paradigm.upper()}"
+    return configuration
+
+
+def _in_order(table: pd.DataFrame, by: list[str]) -> pd.DataFrame:
+    """Sorted, the four configurations of the paper in its order and before any other."""
+    place = {name: f"{i}" for i, name in enumerate(ORDER)}
+    return table.sort_values(
+        by, key=lambda c: c.map(lambda v: place.get(v, v)) if c.name == "configuration" else c, ignore_index=True
+    )
 
 
 def _less(smaller: float, larger: float) -> str:
@@ -69,7 +114,7 @@ def _less(smaller: float, larger: float) -> str:
     return "yes" if smaller < larger else "no"
 
 
-def _sentence(row: dict) -> str:
+def _sentence(row: Mapping[Any, Any]) -> str:
     who = f"{label(row['configuration'])} on {row['target']}"
     losses = f"loss {row['loss']:.3f} trained, {row['loss_untrained']:.3f} untrained"
     aurocs = f"macro AUROC {row['auroc']:.3f} trained, {row['auroc_untrained']:.3f} untrained"
@@ -87,11 +132,3 @@ def _sentence(row: dict) -> str:
             f" ({row['prevalence_loss']:.3f})"
         )
     return f"{who}: {'; '.join(parts)}." if parts else ""
-
-
-def label(configuration: str) -> str:
-    """A configuration's name for people: "resnet-ssl" -> "R-SSL"."""
-    architecture, _, paradigm = configuration.rpartition("-")
-    if architecture in ("resnet", "transformer") and paradigm in ("sl", "ssl"):
-        return f"{architecture[0].upper()}-{paradigm.upper()}"
-    return configuration

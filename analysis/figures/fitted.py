@@ -84,7 +84,7 @@ def find(table: pd.DataFrame, law: str, configuration: str, target: str) -> list
     rows = table[(table["law"] == law) & (table["configuration"] == configuration) & (table["target"] == target)]
     found = []
     for at, part in rows.groupby("at", sort=False, dropna=False):
-        numbers = {str(r["coefficient"]): _number(law, r) for r in part.to_dict("records")}
+        numbers = {str(r["coefficient"]): number_of(law, r) for r in part.to_dict("records")}
         if law in LAWS and not set(LAWS[law].coefficients) <= set(numbers):
             continue
         first = part.iloc[0]
@@ -102,7 +102,8 @@ def failure(table: pd.DataFrame, law: str, configuration: str, target: str) -> s
     return notes[0] if notes else "not fitted"
 
 
-def _number(law: str, row: Mapping[Any, Any]) -> Number:
+def number_of(law: str, row: Mapping[Any, Any]) -> Number:
+    """A row of the exponents table as a number with what may be said of it."""
     name, at, status = str(row["coefficient"]), str(row["at_bound"] or ""), str(row["status"])
     value, low, high = (float(row[k]) for k in ("value", "low", "high"))
     known = status == "ok" and not at and math.isfinite(value)

@@ -28,7 +28,7 @@ def draw(points: pd.DataFrame, table: pd.DataFrame) -> Plate:
     best = observed.best(points, table)
     tasks, names = observed.targets(best), observed.configurations(best)
     rows = max(1, len(tasks))
-    plate = Plate(style.TWO_COLUMNS, 0.75 + rows * (0.45 + 0.17 * len(names)), "Did training help?", CAPTION)
+    plate = Plate(style.TWO_COLUMNS, 0.75 + rows * (0.45 + 0.17 * len(names)), "Trained, untrained, blind", CAPTION)
     plate.source = source_of(best, observed.selection(table))
     frame = learning(best) if len(best) else pd.DataFrame(columns=["target", "configuration"])
     axes = plate.subplots(rows, 2, squeeze=False)

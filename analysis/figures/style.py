@@ -9,10 +9,13 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
 import matplotlib
+from fontTools.subset import Options, Subsetter
+from fontTools.ttLib import TTFont
 from matplotlib import font_manager
 from matplotlib.axes import Axes
 from matplotlib.axis import Axis
@@ -133,6 +136,20 @@ SETTINGS: dict[str, Any] = {
 def _register_fonts() -> None:
     for file in sorted(FONTS.glob("*.ttf")):
         font_manager.fontManager.addfont(file)
+
+
+@cache
+def webfont(name: str) -> bytes:
+    """A typeface ("Regular", "Semibold") for embedding in a page: its Latin, Greek and mathematical letters, as WOFF."""
+    options = Options(flavor="woff", layout_features=["kern", "liga", "tnum"], hinting=False, notdef_outline=True)
+    font = TTFont(FONTS / f"SourceSans3-{name}.ttf", recalcTimestamp=False)
+    letters = Subsetter(options)
+    letters.populate(unicodes=[*range(0x20, 0x17F), *range(0x370, 0x400), *range(0x2000, 0x2300), 0xFB01, 0xFB02])
+    letters.subset(font)
+    font.flavor = "woff"
+    sink = BytesIO()
+    font.save(sink)
+    return sink.getvalue()
 
 
 @contextmanager
