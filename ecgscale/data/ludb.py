@@ -18,7 +18,7 @@ RHYTHMS = {
     "atrial flutter": ("Rhythm: Atrial flutter",),
     "sinus arrhythmia": ("Rhythm: Sinus arrhythmia", "Rhythm: Irregular sinus rhythm"),
 }
-_UNITS_PER_MV = 1000.0
+UNITS_PER_MV = 1000.0
 
 
 def rhythms(comments: str) -> list[bool]:
@@ -45,7 +45,7 @@ def load(raw: Path, where: str) -> Recording:
     record obeys Einthoven's law; without them all 200 do, to 0.4 %.
     """
     recording = waveform.read(inside(raw, where), gains=False)
-    return Recording(recording.signal / _UNITS_PER_MV, recording.sampling_hz, recording.leads)
+    return Recording(recording.signal / UNITS_PER_MV, recording.sampling_hz, recording.leads)
 
 
 DATASET = Dataset(

@@ -1,0 +1,51 @@
+"""R peaks: by the default detector on recordings whose beats are known."""
+
+import numpy as np
+import pytest
+
+from ecgscale.data import embedded, simulate
+from ecgscale.data.peaks import DETECTORS, MAX_BEATS, NO_PEAK, r_peaks
+
+
+def agreement(found: np.ndarray, truth: np.ndarray, tolerance: int, margin: int = 30) -> tuple[float, float]:
+    """Sensitivity and positive predictive value of peaks [n, MAX_BEATS], away from the ends."""
+    hits = n_truth = n_found = 0
+    for a, b in zip(found, truth, strict=True):
+        a, b = a[a != NO_PEAK], b[b != NO_PEAK]
+        inner = b[(b >= margin) & (b < 1000 - margin)]
+        hits += sum(np.abs(a - beat).min(initial=9999) <= tolerance for beat in inner)
+        n_truth += len(inner)
+        n_found += sum(np.abs(b - beat).min(initial=9999) > tolerance for beat in a[(a >= margin) & (a < 1000 - margin)])
+    return hits / n_truth, hits / (hits + n_found)
+
+
+def test_simulated_beats_are_found_where_they_are() -> None:
+    signals, truth, _ = simulate.records(0, 200)
+    sensitivity, predictive = agreement(r_peaks(signals, 100), truth, 5)
+    assert sensitivity > 0.995
+    assert predictive > 0.995
+
+
+@pytest.mark.parametrize("detector", DETECTORS)
+def test_every_detector_keeps_the_form(detector: str) -> None:
+    signals, truth, _ = simulate.records(0, 8)
+    found = DETECTORS[detector](signals * 0.001, 100)
+    assert found.shape == (8, MAX_BEATS)
+    assert found.dtype == np.int16
+    for row in found:
+        beats = row[row != NO_PEAK]
+        assert np.array_equal(beats, np.sort(beats))
+        assert np.all(row[len(beats) :] == NO_PEAK)
+        assert np.all((beats >= 0) & (beats < 1000))
+
+
+def test_silence_has_no_beat_and_no_warning() -> None:
+    with np.errstate(all="raise"):
+        assert np.all(r_peaks(np.zeros((2, 8, 1000)), 100) == NO_PEAK)
+
+
+def test_does_not_depend_on_units_or_on_the_company_in_the_batch() -> None:
+    units = embedded.decoded(embedded.arrays_of("ptbxl2550_100hz_8lead_delta5uV.npz"))[:32]
+    together = r_peaks(units, 100)
+    assert np.array_equal(together, np.concatenate([r_peaks(units[i : i + 1], 100) for i in range(32)]))
+    assert np.array_equal(together, r_peaks(units * 0.005, 100))
