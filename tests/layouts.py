@@ -1,7 +1,7 @@
 """Raw folders in every dataset's own layout, written from the real recordings that ship with the package.
 
-What cannot be had without an agreement (CODE, EchoNext, MIMIC-IV-ECG, HEEDB) or is large (Icentia11k) is written here as
-its authors describe it: the same folders, file names, columns, formats and traps, other signals.
+What cannot be had without an agreement (CODE, EchoNext, MIMIC-IV-ECG, HEEDB) or is large (Icentia11k) is written here
+as its authors describe it: the same folders, file names, columns, formats and traps, other signals.
 """
 
 from collections.abc import Callable, Sequence
@@ -107,7 +107,13 @@ def code15(raw: Path, n: int = 12, prefix: int = 0) -> None:
             tracings.append(values)
             ids.append(prefix + 500 + i)
             labels = {name: (i + k) % 4 == 0 for k, name in enumerate(_CODE6)}
-            exam = {"exam_id": ids[-1], "age": 50, "is_male": bool(i % 2), "nn_predicted_age": 51.2, **labels}
+            exam: dict[str, object] = {
+                "exam_id": ids[-1],
+                "age": 50,
+                "is_male": bool(i % 2),
+                "nn_predicted_age": 51.2,
+                **labels,
+            }
             exam |= {"patient_id": prefix + 9000 + i // 2, "death": "", "timey": "", "normal_ecg": i % 5 == 0}
             rows.append(exam | {"trace_file": f"exams_part{part}.hdf5"})
         with h5py.File(raw / f"exams_part{part}.hdf5", "w") as file:
@@ -148,9 +154,7 @@ def ptbxl(raw: Path, n: int = 12, prefix: int = 0) -> None:
     (raw / "scp_statements.csv").write_bytes((Path(__file__).parent / "data" / "scp_statements.csv").read_bytes())
 
 
-def _challenge(
-    letter: str, folder: str, hz: int, seconds: float, malformed: bool = False
-) -> Callable[..., None]:
+def _challenge(letter: str, folder: str, hz: int, seconds: float, malformed: bool = False) -> Callable[..., None]:
     def written(raw: Path, n: int = 8, prefix: str = "") -> None:
         for i, signal in enumerate(signals(n, hz, seconds)):
             name = f"{letter}{prefix}{i + 1:04d}"
@@ -187,7 +191,9 @@ def chapman(raw: Path, n: int = 8, prefix: str = "") -> None:
     for i, signal in enumerate(signals(n, 500)):
         name = f"MUSE_{prefix}20180113_{i:06d}"
         np.savetxt(raw / "ECGDataDenoised" / f"{name}.csv", signal.T * 1000, fmt="%.0f", delimiter=",")
-        rows.append({"FileName": name, "Rhythm": ("SB", "AFIB")[i % 2], "Beat": "NONE", "Gender": ("MALE", "FEMALE")[i % 2]})
+        rows.append(
+            {"FileName": name, "Rhythm": ("SB", "AFIB")[i % 2], "Beat": "NONE", "Gender": ("MALE", "FEMALE")[i % 2]}
+        )
     pd.DataFrame(rows).to_csv(raw / "Diagnostics.csv", index=False)
 
 
@@ -208,7 +214,7 @@ def echonext_arrays(raw: Path, n: int = 16, prefix: str = "") -> None:
         np.save(raw / f"EchoNext_{name}_waveforms.npy", waveforms)
 
 
-def mimic_files(raw: Path, n: int = 40, prefix: str = "") -> None:
+def mimic_files(raw: Path, n: int = 28, prefix: str = "") -> None:
     """files/pNNNN/p.../s.../..., the ICD-10 table with Python lists, mds_ed.csv with -999; aVF before aVL."""
     raw.mkdir(parents=True, exist_ok=True)
     order = [LEADS.index(lead) for lead in MIMIC_ORDER]
@@ -222,7 +228,12 @@ def mimic_files(raw: Path, n: int = 40, prefix: str = "") -> None:
             native[3, 100:140] = np.nan
         wfdb_record(raw / folder, study, native, 500, MIMIC_ORDER)
         name = f"mimic-iv-ecg-diagnostic-electrocardiogram-matched-subset-1.0/{folder}/{study}"
-        row = {"file_name": name, "study_id": study, "subject_id": subject, "ecg_time": "2180-05-06 12:00:00"}
+        row: dict[str, object] = {
+            "file_name": name,
+            "study_id": study,
+            "subject_id": subject,
+            "ecg_time": "2180-05-06 12:00:00",
+        }
         row |= {"all_diag_all": codes[i % 5], "all_diag_hosp": "[]", "gender": "FM"[i % 2], "age": 61.0, "dod": ""}
         rows.append(row | {"fold": i // 2 % 20, "strat_fold": i // 2 % 20})
     pd.DataFrame(rows).to_csv(raw / "records_w_diag_icd10.csv", index=False)

@@ -25,7 +25,13 @@ def test_ptbxl_sample_is_what_its_card_says(home: Path) -> None:
     assert [len(sample.rows(part)) for part in ("train", "val", "test")] == [2010, 267, 273]
     assert len(np.unique(sample.patient)) == 2496
     counts = np.nansum(sample.targets("superdiagnostic", np.arange(2550)), axis=0)
-    assert dict(zip(ptbxl.SUPERCLASSES, counts, strict=True)) == {"NORM": 1163, "MI": 599, "STTC": 622, "CD": 535, "HYP": 311}
+    assert dict(zip(ptbxl.SUPERCLASSES, counts, strict=True)) == {
+        "NORM": 1163,
+        "MI": 599,
+        "STTC": 622,
+        "CD": 535,
+        "HYP": 311,
+    }
     assert np.isnan(sample.targets("superdiagnostic", np.arange(2550))).all(axis=1).sum() == 52
 
 

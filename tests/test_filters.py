@@ -15,7 +15,9 @@ def one_after_another(signals: np.ndarray, hz: int, stored_hz: int, hold_seconds
     hold = round(hold_seconds * hz)
     held = np.pad(signals, ((0, 0), (0, 0), (hold, hold)), mode="edge")
     b, a = scipy_signal.iirnotch(60, 30, fs=hz)
-    rows = [scipy_signal.sosfiltfilt(highpass(hz), lead, padtype="constant") for lead in held.reshape(-1, held.shape[-1])]
+    rows = [
+        scipy_signal.sosfiltfilt(highpass(hz), lead, padtype="constant") for lead in held.reshape(-1, held.shape[-1])
+    ]
     rows = [scipy_signal.filtfilt(b, a, lead) for lead in rows]
     common = np.gcd(hz, stored_hz)
     rows = [scipy_signal.resample_poly(lead, stored_hz // common, hz // common) for lead in rows]
@@ -25,7 +27,9 @@ def one_after_another(signals: np.ndarray, hz: int, stored_hz: int, hold_seconds
     return whole[..., first : first + n]
 
 
-@pytest.mark.parametrize(("hz", "seconds"), [(400, 7), (400, 10), (500, 10), (300, 8), (250, 10), (360, 10), (1000, 10)])
+@pytest.mark.parametrize(
+    ("hz", "seconds"), [(400, 7), (400, 10), (500, 10), (300, 8), (250, 10), (360, 10), (1000, 10)]
+)
 def test_equals_the_chain_of_scipy_filters(hz: int, seconds: float) -> None:
     native = signals(4, hz, seconds)
     native += 0.05 * np.sin(2 * np.pi * 60 * np.arange(native.shape[-1]) / hz)  # power line

@@ -15,7 +15,9 @@ def agreement(found: np.ndarray, truth: np.ndarray, tolerance: int, margin: int 
         inner = b[(b >= margin) & (b < 1000 - margin)]
         hits += sum(np.abs(a - beat).min(initial=9999) <= tolerance for beat in inner)
         n_truth += len(inner)
-        n_found += sum(np.abs(b - beat).min(initial=9999) > tolerance for beat in a[(a >= margin) & (a < 1000 - margin)])
+        n_found += sum(
+            np.abs(b - beat).min(initial=9999) > tolerance for beat in a[(a >= margin) & (a < 1000 - margin)]
+        )
     return hits / n_truth, hits / (hits + n_found)
 
 
@@ -28,7 +30,7 @@ def test_simulated_beats_are_found_where_they_are() -> None:
 
 @pytest.mark.parametrize("detector", DETECTORS)
 def test_every_detector_keeps_the_form(detector: str) -> None:
-    signals, truth, _ = simulate.records(0, 8)
+    signals, _, _ = simulate.records(0, 8)
     found = DETECTORS[detector](signals * 0.001, 100)
     assert found.shape == (8, MAX_BEATS)
     assert found.dtype == np.int16

@@ -24,7 +24,9 @@ def test_twelve_follow_from_eight_by_einthoven_and_goldberger() -> None:
     assert np.allclose(TWELVE_FROM_EIGHT[6:, 2:], np.eye(6))
 
 
-@pytest.mark.parametrize(("said", "meant"), [("avr", "aVR"), ("DII", "II"), (" V1 ", "V1"), ("i", "I"), ("MLII", "MLII")])
+@pytest.mark.parametrize(
+    ("said", "meant"), [("avr", "aVR"), ("DII", "II"), (" V1 ", "V1"), ("i", "I"), ("MLII", "MLII")]
+)
 def test_lead_names_in_the_fields_spellings(said: str, meant: str) -> None:
     assert canonical(said) == meant
 

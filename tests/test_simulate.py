@@ -10,7 +10,7 @@ from ecgscale.data.peaks import NO_PEAK
 
 SIGNALS, PEAKS, LABELS = simulate.records(0, 1500)
 HAS = dict(zip((*simulate.LABELS, "male"), LABELS.T.astype(bool), strict=True))
-NORMAL = ~LABELS[:, :6].any(axis=1)
+NORMAL: np.ndarray = ~np.any(LABELS[:, :6], axis=1)
 
 
 def intervals(row: np.ndarray) -> np.ndarray:
@@ -23,7 +23,9 @@ IRREGULARITY = np.array([np.std(intervals(row)) / np.mean(intervals(row)) for ro
 
 def average_beat(chosen: np.ndarray) -> np.ndarray:
     """Mean of the beats [8, 90] of recordings, from 0.4 s before to 0.5 s after the R peak, in mV."""
-    beats = [SIGNALS[i][:, peak - 40 : peak + 50] for i in np.flatnonzero(chosen) for peak in PEAKS[i] if 40 <= peak < 950]
+    beats = [
+        SIGNALS[i][:, peak - 40 : peak + 50] for i in np.flatnonzero(chosen) for peak in PEAKS[i] if 40 <= peak < 950
+    ]
     return np.mean(beats, axis=0) * 0.001
 
 

@@ -60,7 +60,7 @@ def test_georgias_malformed_record_line_is_read(tmp_path: Path) -> None:
 def test_crlf_and_comments(tmp_path: Path) -> None:
     path = rewritten(tmp_path, "\n", "\r\n")
     path.write_text(path.read_text() + "#Age: 300\r\n# Dx: 1\r\n")
-    assert waveform.header(path).comments == ("Age: 300", "Dx: 1")
+    assert waveform.comments(path) == ("Age: 300", "Dx: 1")
     assert waveform.read(path).signal.shape == (12, 5000)
 
 

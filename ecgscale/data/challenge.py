@@ -120,9 +120,9 @@ def index(raw: Path, prefix: str, label_sets: Mapping[str, Mapping[str, tuple[st
 
 def diagnoses(path: Path) -> set[str]:
     """SNOMED codes of a header's "Dx" comment; none if it has none."""
-    for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
-        key, _, value = line.lstrip("# ").partition(":")
-        if line.startswith("#") and key.strip().lower() == "dx":
+    for comment in waveform.comments(path):
+        key, _, value = comment.partition(":")
+        if key.strip().lower() == "dx":
             return {code.strip() for code in value.split(",")}
     return set()
 

@@ -220,7 +220,7 @@ def _open(folder: Path) -> dict[str, np.ndarray]:
 
 
 def _scaled_by(split: np.ndarray) -> np.ndarray:
-    """The recordings whose deviation is the corpus' scale: the training ones, or all used ones of a test-only corpus."""
+    """The recordings whose deviation is the corpus' scale: the training ones, or of a test-only corpus all."""
     train = split == splitting.TRAIN
     return train if train.any() else split != splitting.NONE
 

@@ -29,7 +29,7 @@ def rhythms(comments: str) -> list[bool]:
 def index(raw: Path) -> Index:
     """``data/1.hea`` to ``data/200.hea``; rhythm from the comments."""
     paths = sorted((raw / "data").glob("[0-9]*.hea"), key=lambda path: int(path.stem))
-    comments = [" | ".join(waveform.header(path).comments) for path in paths]
+    comments = [" | ".join(waveform.comments(path)) for path in paths]
     return Index(
         where=np.array([f"data/{path.name}" for path in paths], dtype=str),
         patient=np.array([path.stem for path in paths], dtype=str),

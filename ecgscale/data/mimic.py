@@ -38,8 +38,8 @@ def index(raw: Path, folds: dict[int, int], halve_test: bool) -> Index:
         raise FileNotFoundError(f"{_TABLES[0]} (MIMIC-IV-ECG-Ext-ICD) is not in the raw folder")
     columns = ["file_name", "study_id", "subject_id", "all_diag_all", "gender", "strat_fold"]
     table = pd.read_csv(path, usecols=columns, dtype={"subject_id": str, "study_id": str})
-    table = table.assign(codes=[_circulatory(text) for text in table["all_diag_all"].fillna("[]")])
-    order, subsets = label_scaling(table["codes"].tolist())  # of all records: the same classes for both datasets
+    codes = [_circulatory(text) for text in table["all_diag_all"].fillna("[]")]
+    order, subsets = label_scaling(codes)  # of all records: the same classes for both datasets
     table = table[table["strat_fold"].isin(list(folds))]
     where = [_file(name) for name in table["file_name"]]
     there = np.array([inside(raw, name).is_file() for name in where])
@@ -50,7 +50,9 @@ def index(raw: Path, folds: dict[int, int], halve_test: bool) -> Index:
         tested = splits == split.TEST
         splits[tested & ~split.within_fraction(patients, 0.5, salt="mimic/test")] = split.NONE
     acute = _acute(raw, table.index)
-    labels = np.concatenate([_many_hot(table["codes"].tolist(), order), acute, _sex(table["gender"])], axis=1)
+    labels = np.concatenate(
+        [_many_hot([codes[row] for row in table.index], order), acute, _sex(table["gender"])], axis=1
+    )
     return Index(
         where=table["where"].to_numpy(dtype=str),
         patient=patients,
