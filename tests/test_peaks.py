@@ -2,9 +2,13 @@
 
 import numpy as np
 import pytest
+from scipy.signal import resample
+from wfdb import processing
 
 from ecgscale.data import embedded, simulate
 from ecgscale.data.peaks import DETECTORS, MAX_BEATS, NO_PEAK, r_peaks
+from ecgscale.data.xqrs import xqrs
+from tests.layouts import signals
 
 
 def agreement(found: np.ndarray, truth: np.ndarray, tolerance: int, margin: int = 30) -> tuple[float, float]:
@@ -51,3 +55,19 @@ def test_does_not_depend_on_units_or_on_the_company_in_the_batch() -> None:
     together = r_peaks(units, 100)
     assert np.array_equal(together, np.concatenate([r_peaks(units[i : i + 1], 100) for i in range(32)]))
     assert np.array_equal(together, r_peaks(units * 0.005, 100))
+
+
+@pytest.mark.parametrize("hz", [100, 250, 360, 500])
+def test_xqrs_is_wfdbs_on_every_lead(hz: int) -> None:
+    leads = signals(40 if hz == 100 else 3, hz).reshape(-1, 10 * hz)
+    leads[1] = 0.0  # a flat lead
+    leads[2] = np.clip(leads[2], -0.1, 0.1)  # and one with flat tops
+    for lead, found in zip(leads, xqrs(leads, hz), strict=True):
+        assert np.array_equal(found, processing.xqrs_detect(lead, hz, verbose=False))
+
+
+def test_the_published_way_is_what_it_says() -> None:
+    recordings = signals(4, 500)
+    lead_i_at_100 = resample(recordings[:, 0], 1000, axis=-1)
+    for row, lead in zip(DETECTORS["heartlang-exact"](recordings, 500), lead_i_at_100, strict=True):
+        assert (row[row != NO_PEAK] // 5).tolist() == processing.xqrs_detect(lead, 100, verbose=False).tolist()

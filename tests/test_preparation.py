@@ -151,7 +151,7 @@ def test_native_rate_is_an_option_with_a_name_of_its_own(tmp_path: Path) -> None
 
 
 def test_wrong_options_are_refused_in_a_sentence(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="did you mean ptbxl?"):
+    with pytest.raises(ValueError, match=r"did you mean ptbxl\?"):
         data.prepare("ptblx", tmp_path, tmp_path)
     with pytest.raises(ValueError, match="no detector 'pan'"):
         data.prepare("ptbxl", tmp_path, tmp_path, detector="pan")

@@ -1,4 +1,4 @@
-"""Simulated ECGs: deterministic by seed and number, twelve true leads, and conditions that change the signal as in life."""
+"""Simulated ECGs: deterministic by seed and number, with conditions that change the signal as in life."""
 
 from pathlib import Path
 

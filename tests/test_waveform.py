@@ -1,5 +1,6 @@
-"""WFDB headers that are real, malformed, absurd or hostile: read where meaning is certain, else refused with a reason."""
+"""WFDB headers, real, malformed, absurd or hostile: read where meaning is certain, else refused with a reason."""
 
+import contextlib
 import string
 from pathlib import Path
 
@@ -120,10 +121,8 @@ def test_missing_samples_become_nan(tmp_path: Path) -> None:
 def test_any_text_is_a_header_or_a_reason(tmp_path: Path, text: str) -> None:
     path = tmp_path / "any.hea"
     path.write_text(text)
-    try:
+    with contextlib.suppress(MalformedRecordError):
         waveform.read(path)
-    except MalformedRecordError:
-        pass
 
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=200, deadline=None)
@@ -135,7 +134,5 @@ def test_any_damage_to_a_real_header_is_read_or_refused(tmp_path: Path, at: int,
         (tmp_path / "whole").write_text(path.read_text())
     text = (tmp_path / "whole").read_text()
     path.write_text(text[:at] + what + text[at + len(what) :])
-    try:
+    with contextlib.suppress(MalformedRecordError):
         assert waveform.read(path).signal.shape[0] <= 64
-    except MalformedRecordError:
-        pass
