@@ -1,6 +1,9 @@
 """R peaks: by the default detector on recordings whose beats are known."""
 
+from pathlib import Path
+
 import numpy as np
+import pandas as pd
 import pytest
 from scipy.signal import resample
 from wfdb import processing
@@ -71,3 +74,21 @@ def test_the_published_way_is_what_it_says() -> None:
     lead_i_at_100 = resample(recordings[:, 0], 1000, axis=-1)
     for row, lead in zip(DETECTORS["heartlang-exact"](recordings, 500), lead_i_at_100, strict=True):
         assert (row[row != NO_PEAK] // 5).tolist() == processing.xqrs_detect(lead, 100, verbose=False).tolist()
+
+
+def test_ludbs_beats_are_found_as_accurately_as_promised() -> None:
+    """All 200 records at 100 Hz against cardiologists' QRS annotations of lead II (which leave out the ends)."""
+    table = pd.read_csv(Path(__file__).parent / "data" / "ludb_qrs_lead_ii.csv")
+    units = embedded.ludb_units(embedded.arrays_of("ludb200_100hz_8lead_delta5uV.npz"))
+    found = r_peaks(units, 100)
+    for tolerance, goal in ((0.05, 0.98), (0.075, 0.99)):
+        hits = n_truth = n_found = 0
+        for row, samples in zip(found, table["samples"], strict=True):
+            truth = np.array(samples.split(), dtype=int) / 500
+            beats = row[row != NO_PEAK] / 100
+            beats = beats[(beats > truth.min() - 0.3) & (beats < truth.max() + 0.3)]
+            hits += sum(np.abs(beats - beat).min(initial=99) <= tolerance + 1e-9 for beat in truth)
+            n_truth, n_found = n_truth + len(truth), n_found + len(beats)
+        assert n_truth == 1831
+        assert hits / n_truth >= goal
+        assert hits / n_found >= goal
