@@ -3,7 +3,7 @@
 import base64
 import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from io import BytesIO, StringIO
 from pathlib import Path
 from typing import Any
@@ -59,24 +59,32 @@ def report(
         select = "test"
     best = best_over_steps(points, select)
     shown_mark = mark_of(best) if mark is None else mark
-    page = _environment().get_template(TEMPLATE).render(
-        title="Scaling report: " + (", ".join(sorted(loaded.runs["sweep"].unique())) or "no runs yet"),
-        mark=shown_mark,
-        summary=_summary(best),
-        state=_state(loaded),
-        runs=_runs(loaded, best),
-        figures=list(_figures(points, table, shown_mark)),
-        learning=_learning(best),
-        shortfalls=shortfalls(learning(best)),
-        more_data=_more_data(best),
-        exponents=_exponents(table),
-        exponents_csv=_as_uri(table.to_csv(index=False, float_format="%.8g", lineterminator="\n").encode(), "text/csv"),
-        laws=LAWS,
-        targets=_targets(loaded.rows),
-        provenance=_provenance(loaded.runs),
-        select="validation" if select == "val" else "test",
-        interval=_unique(table, "interval"),
-        typefaces=[(weight, _as_uri(webfont(name), "font/woff")) for name, weight in (("Regular", 400), ("Semibold", 600))],
+    page = (
+        _environment()
+        .get_template(TEMPLATE)
+        .render(
+            title="Scaling report: " + (", ".join(sorted(loaded.runs["sweep"].unique())) or "no runs yet"),
+            mark=shown_mark,
+            summary=_summary(best),
+            state=_state(loaded),
+            runs=_runs(loaded, best),
+            figures=list(_figures(points, table, shown_mark)),
+            learning=_learning(best),
+            shortfalls=shortfalls(learning(best)),
+            more_data=_more_data(best),
+            exponents=_exponents(table),
+            exponents_csv=_as_uri(
+                table.to_csv(index=False, float_format="%.8g", lineterminator="\n").encode(), "text/csv"
+            ),
+            laws=LAWS,
+            targets=_targets(loaded.rows),
+            provenance=_provenance(loaded.runs),
+            select="validation" if select == "val" else "test",
+            interval=_unique(table, "interval"),
+            typefaces=[
+                (weight, _as_uri(webfont(name), "font/woff")) for name, weight in (("Regular", 400), ("Semibold", 600))
+            ],
+        )
     )
     path = path or results / "report.html"
     records.write_whole(path, page.encode())

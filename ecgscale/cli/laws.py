@@ -36,7 +36,8 @@ def fit(
 
         print_json(fit_points(points, law=law, objective=objective, delta=delta, bootstrap=bootstrap))
         return
-    from analysis.exponents import fit_results, flagged
+    from analysis.exponents import fit_results
+    from analysis.query import flagged
 
     fitted, observed = fit_results(
         existing(results), sweeps or None, select, objective=objective, delta=delta, bootstrap=bootstrap
@@ -97,7 +98,7 @@ def predict(
     as_json: Json = False,
 ) -> None:
     """The loss at a model and data size, with an interval; says when it extrapolates, and how far."""
-    from analysis.allocation import predict as predicted
+    from analysis.forecast import predict as predicted
     from analysis.observations import observations
     from analysis.query import CONFIGURATIONS, as_text
     from analysis.query import as_json as rendered
@@ -117,7 +118,7 @@ def allocate(
     as_json: Json = False,
 ) -> None:
     """Compute-optimal N, D and loss for a budget, with intervals, and the share of marginal compute to data."""
-    from analysis.allocation import allocate_group
+    from analysis.forecast import allocate_group
     from analysis.observations import observations
     from analysis.query import CONFIGURATIONS, as_text
     from analysis.query import as_json as rendered

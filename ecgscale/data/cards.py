@@ -74,7 +74,7 @@ def listing(datasets: Mapping[str, Dataset], home: Path) -> pd.DataFrame:
                 "title": card.title,
                 "n_records": card.n_records,
                 "n_patients": card.n_patients,
-                "hz": " or ".join(map(str, card.sampling_hz)),
+                "hz": card.rates,
                 "label_sets": ", ".join(card.label_sets),
                 "access": card.access,
                 "licence": card.licence,
@@ -116,7 +116,7 @@ def croissant(name: str, card: Card, prepared: Corpus | None) -> dict[str, Any]:
         "conditionsOfAccess": f"{card.access}; {card.download}",
         "rai:dataCollection": f"{card.n_records:,} recordings"
         + (f" of {card.n_patients:,} patients" if card.n_patients else "")
-        + f" at {' or '.join(map(str, card.sampling_hz))} Hz; units: {card.units}; leads: {card.lead_order}",
+        + f" at {card.rates} Hz; units: {card.units}; leads: {card.lead_order}",
         "rai:dataAnnotationProtocol": "; ".join(f"{key}: {value}" for key, value in card.label_sets.items()),
         "rai:dataLimitations": "; ".join((*card.traps, f"reader tested on: {card.tested_on}")),
     }

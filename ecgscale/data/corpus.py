@@ -184,7 +184,7 @@ def seal(
         name=name,
         sampling_hz=sampling_hz,
         mv_per_unit=mv_per_unit,
-        scale_mv=round(_deviation(arrays["signal"], arrays["split"] == splitting.TRAIN) * mv_per_unit, 6),
+        scale_mv=round(_deviation(arrays["signal"], _scaled_by(np.asarray(arrays["split"]))) * mv_per_unit, 6),
         label_sets=label_sets,
         preparation=preparation,
         digest=hashlib.sha256("".join(files.values()).encode()).hexdigest(),
@@ -217,6 +217,12 @@ def sha256(array: np.ndarray) -> str:
 def _open(folder: Path) -> dict[str, np.ndarray]:
     names = [*ARRAYS, BEAT_CLASSES] if (folder / f"{BEAT_CLASSES}.npy").exists() else list(ARRAYS)
     return {name: np.load(folder / f"{name}.npy", mmap_mode="r", allow_pickle=False) for name in names}
+
+
+def _scaled_by(split: np.ndarray) -> np.ndarray:
+    """The recordings whose deviation is the corpus' scale: the training ones, or of a test-only corpus all."""
+    train = split == splitting.TRAIN
+    return train if train.any() else split != splitting.NONE
 
 
 def _deviation(signal: np.ndarray, chosen: np.ndarray) -> float:

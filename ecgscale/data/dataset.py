@@ -19,7 +19,7 @@ class Card:
     what: str  # one sentence
     n_records: int  # of the complete dataset, as its authors count
     n_patients: int | None
-    sampling_hz: tuple[int, ...]  # native rates; a record at another rate is refused
+    sampling_hz: tuple[int, ...] | range  # native rates; a record at another rate is refused
     licence: str
     access: str  # open, on request, credentialed, or made here
     url: str
@@ -31,6 +31,13 @@ class Card:
     citation: str
     doi: str = ""
     traps: Sequence[str] = ()
+
+    @property
+    def rates(self) -> str:
+        """The native rates in words: "100 or 500", "300 to 600"."""
+        if isinstance(self.sampling_hz, range):
+            return f"{self.sampling_hz[0]} to {self.sampling_hz[-1]}"
+        return " or ".join(map(str, self.sampling_hz))
 
 
 @dataclass(frozen=True)

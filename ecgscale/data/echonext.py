@@ -42,7 +42,7 @@ def index(raw: Path) -> Index:
         if not (raw / file).is_file():
             missing.append(f"{file} (expected with {len(group):,} rows)")
             continue
-        n = len(_array(raw / file))
+        n = len(np.load(raw / file, mmap_mode="r", allow_pickle=False))
         if n != len(group):
             raise OSError(f"{file} has {n:,} rows, the table {len(group):,} of split {name}")
         found.append(group.assign(where=[f"{file}#{row}" for row in range(n)], code=_SPLITS[str(name)]))

@@ -24,6 +24,7 @@ _FOLDER = Path(__file__).parent / "embedded"
 _SHA256 = {
     "ptbxl2550_100hz_8lead_delta5uV.npz": "9ebe124d1c287003cc1a573d08abca904958f31642d5100d73a291e47f8c1c8c",
     "ludb200_100hz_8lead_delta5uV.npz": "8486c88d993ea1cbd6bf499aefc5ad1944a7a01c373d439fd857277bc0ced4df",
+    "ludb200_gains.csv": "284ddd8b9ecc04cc306ef1fa6cf8aaedf673c811a5427a24e91d25e2a20a0b11",
     "nstdb_noise_100hz_int16.npz": "30b48ea39c342ee43f30436ebfce5e627c0aca55bb31144ee6fb452a1f3e30a1",
 }
 _SAMPLING_HZ = 100
@@ -35,11 +36,26 @@ _PREPARATION = (
 
 
 def arrays_of(file: str) -> Mapping[str, np.ndarray]:
-    """Arrays of one embedded file. Raises ValueError if its digest is not the one that was shipped."""
+    """Arrays of one embedded .npz file. Raises as ``content_of``."""
+    return np.load(BytesIO(content_of(file)), allow_pickle=False)
+
+
+def content_of(file: str) -> bytes:
+    """One embedded file. Raises ValueError if its digest is not the one that was shipped."""
     data = (_FOLDER / file).read_bytes()
     if hashlib.sha256(data).hexdigest() != _SHA256[file]:
         raise ValueError(f"embedded file {file} is damaged: its SHA-256 is not the shipped one; reinstall ecgscale")
-    return np.load(BytesIO(data), allow_pickle=False)
+    return data
+
+
+def ludb_units(arrays: Mapping[str, np.ndarray]) -> np.ndarray:
+    """LUDB's signals int16 [200, 8, 1000] in 5 uV units that obey Einthoven's law.
+
+    The shipped signals were made with the headers' gains, which differ from lead to lead; those are taken back, as in
+    the reader of the native files.
+    """
+    gains = np.loadtxt(BytesIO(content_of("ludb200_gains.csv")), delimiter=",", skiprows=1)[:, 1:]  # [200, 8]
+    return np.rint(decoded(arrays) * (gains / ludb.UNITS_PER_MV)[:, :, None]).astype(np.int16)
 
 
 def decoded(arrays: Mapping[str, np.ndarray]) -> np.ndarray:
@@ -81,7 +97,7 @@ def ludb_sample(home: Path) -> corpus.Corpus:
     return _write(
         home,
         "ludb-sample",
-        decoded(arrays),
+        ludb_units(arrays),
         labels=np.array(rhythm, dtype=np.uint8),
         label_sets={"rhythm": tuple(ludb.RHYTHMS)},
         patient=patient,

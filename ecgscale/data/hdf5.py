@@ -1,29 +1,26 @@
 """HDF5 files read with limits: only data that lies in the file itself, never a link to another."""
 
-from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
+_MAX_OPEN = 4
+_open: dict[Path, tuple[tuple[int, int], Any]] = {}  # path -> (size and time of change, h5py.File)
 
-@lru_cache(maxsize=4)
-def dataset(path: Path, name: str):  # type: ignore[no-untyped-def]  # h5py.Dataset; h5py is loaded only by readers
-    """Open dataset ``name`` of an HDF5 file; the file stays open for the next call.
+
+def dataset(path: Path, name: str) -> Any:
+    """Open dataset ``name`` (h5py.Dataset) of an HDF5 file; the file stays open for the next call.
 
     Raises PermissionError for external links, external or virtual storage and for Python objects, OSError in one
-    sentence for a truncated or foreign file, KeyError for a name that is not there.
+    sentence for a truncated, missing or foreign file, KeyError for a name that is not there.
     """
     import h5py
 
-    try:
-        file = h5py.File(path, "r")
-    except OSError as error:
-        size = path.stat().st_size if path.exists() else 0
-        raise OSError(f"{path.name} is not a complete HDF5 file ({size:,} bytes): {str(error)[:120]}") from None
-    link = file.get(name, getlink=True) if name in file or _is_link(file, name) else None
-    if link is None:
+    file = _file(path)
+    if name not in file and file.get(name, getlink=True, default=None) is None:
         raise KeyError(f"{path.name} has no dataset {name!r}; it has {', '.join(sorted(file))}")
-    if not isinstance(link, h5py.HardLink):
+    if not isinstance(file.get(name, getlink=True), h5py.HardLink):
         raise PermissionError(f"{path.name}: {name!r} is a link to elsewhere; only data in the file itself is read")
     found = file[name]
     if not isinstance(found, h5py.Dataset) or found.external or found.is_virtual or found.dtype.hasobject:
@@ -31,13 +28,26 @@ def dataset(path: Path, name: str):  # type: ignore[no-untyped-def]  # h5py.Data
     return found
 
 
-def _is_link(file, name: str) -> bool:  # type: ignore[no-untyped-def]
-    try:
-        return file.get(name, getlink=True) is not None
-    except KeyError:
-        return False
-
-
 def column(path: Path, name: str) -> np.ndarray:
     """A whole (small) dataset. Raises as ``dataset``."""
     return np.asarray(dataset(path, name)[()])
+
+
+def _file(path: Path) -> Any:
+    import h5py
+
+    if not path.is_file():
+        raise FileNotFoundError(f"{path.name} is missing")
+    state = (path.stat().st_size, path.stat().st_mtime_ns)
+    if path in _open and _open[path][0] == state:
+        return _open[path][1]
+    # HDF5 would take a changed file for the one that is still open, so that one is closed first.
+    for stale in [path] if path in _open else list(_open)[: max(0, len(_open) + 1 - _MAX_OPEN)]:
+        _open.pop(stale)[1].close()
+    try:
+        file = h5py.File(path, "r")
+    except OSError as error:
+        reason = str(error).partition("(")[2].rstrip(")")[:120]  # without the path that h5py puts before
+        raise OSError(f"{path.name} is not a complete HDF5 file ({state[0]:,} bytes): {reason}") from None
+    _open[path] = state, file
+    return file

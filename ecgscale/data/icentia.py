@@ -1,5 +1,6 @@
 """Icentia11k: eleven thousand patients, one lead, up to two weeks each; ten-second windows with their beats."""
 
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -7,7 +8,7 @@ import numpy as np
 from ecgscale.data import mitbih, waveform
 from ecgscale.data.dataset import Card, Dataset, Index
 from ecgscale.data.filters import Recipe
-from ecgscale.data.recording import Recording
+from ecgscale.data.recording import MalformedRecordError, Recording
 
 _WINDOWS = 8  # of a segment of 70 minutes, evenly spread
 _SECONDS = 10
@@ -17,8 +18,13 @@ BEAT_CLASSES = ("N", "S", "V")
 def index(raw: Path) -> Index:
     """Windows of ``p00/p00000/p00000_s00.hea`` ...; the patient is the folder."""
     where, patients = [], []
+    refused: Counter[str] = Counter()
     for path in sorted(raw.rglob("p[0-9]*_s[0-9]*.hea")):
-        n_samples = waveform.header(path).n_samples
+        try:
+            n_samples = waveform.header(path).n_samples
+        except MalformedRecordError as reason:
+            refused[str(reason)] += 1
+            continue
         n_window = _SECONDS * 250
         starts = np.linspace(0, max(0, n_samples - n_window), min(_WINDOWS, max(1, n_samples // n_window)))
         where += [f"{path.relative_to(raw).as_posix()}#{int(start)}" for start in starts]
@@ -28,6 +34,7 @@ def index(raw: Path) -> Index:
         patient=np.array(patients, dtype=str),
         label_sets={},
         labels=np.zeros((len(where), 0), dtype=np.uint8),
+        refused=refused,
     )
 
 

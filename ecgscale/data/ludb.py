@@ -18,7 +18,7 @@ RHYTHMS = {
     "atrial flutter": ("Rhythm: Atrial flutter",),
     "sinus arrhythmia": ("Rhythm: Sinus arrhythmia", "Rhythm: Irregular sinus rhythm"),
 }
-_UNITS_PER_MV = 1000.0
+UNITS_PER_MV = 1000.0
 
 
 def rhythms(comments: str) -> list[bool]:
@@ -29,7 +29,7 @@ def rhythms(comments: str) -> list[bool]:
 def index(raw: Path) -> Index:
     """``data/1.hea`` to ``data/200.hea``; rhythm from the comments."""
     paths = sorted((raw / "data").glob("[0-9]*.hea"), key=lambda path: int(path.stem))
-    comments = [" | ".join(waveform.header(path).comments) for path in paths]
+    comments = [" | ".join(waveform.comments(path)) for path in paths]
     return Index(
         where=np.array([f"data/{path.name}" for path in paths], dtype=str),
         patient=np.array([path.stem for path in paths], dtype=str),
@@ -45,7 +45,7 @@ def load(raw: Path, where: str) -> Recording:
     record obeys Einthoven's law; without them all 200 do, to 0.4 %.
     """
     recording = waveform.read(inside(raw, where), gains=False)
-    return Recording(recording.signal / _UNITS_PER_MV, recording.sampling_hz, recording.leads)
+    return Recording(recording.signal / UNITS_PER_MV, recording.sampling_hz, recording.leads)
 
 
 DATASET = Dataset(

@@ -31,6 +31,7 @@ def index(raw: Path) -> Index:
         path = raw / f"{name}.hea"
         if not path.is_file():
             continue
+
         n_windows = waveform.header(path).n_samples // (_SECONDS * 360)
         where += [f"{name}.hea#{i * _SECONDS * 360}" for i in range(n_windows)]
         # 201 and 202 are one subject, and the field's DS1 and DS2 part them: 201 is left out of every split.

@@ -215,8 +215,7 @@ def _rows(dataset: Dataset, raw: Path, where: Sequence[str] | np.ndarray, option
 def _read(dataset: Dataset, raw: Path, where: str, options: Options) -> tuple[Recording, np.ndarray, int]:
     """One recording, its signal with canonical leads [n_leads, n_samples] without gaps, and its flaws."""
     recording = dataset.load(raw, where)
-    low, high = min(dataset.card.sampling_hz), max(dataset.card.sampling_hz)
-    if not low <= recording.sampling_hz <= high or recording.sampling_hz != int(recording.sampling_hz):
+    if recording.sampling_hz not in dataset.card.sampling_hz:
         raise MalformedRecordError(f"sampling rate {recording.sampling_hz:g} Hz is not that of the dataset's card")
     signal = ordered(recording.signal, recording.leads, dataset.leads)
     if signal.shape[1] < recording.sampling_hz:

@@ -21,7 +21,7 @@ def index(raw: Path) -> Index:
     where = [f"{(folder / name.removesuffix('.h5')).relative_to(raw).as_posix()}.h5" for name in table["ECG_ID"]]
     there = np.array([inside(raw, name).is_file() for name in where])
     codes = [[part.partition("+")[0].strip() for part in text.split(";")] for text in table["AHA_Code"].fillna("")]
-    order = tuple(sorted({code for record in codes for code in record if code}, key=int))
+    order = tuple(sorted({code for record in codes for code in record if code}, key=lambda code: (len(code), code)))
     statements = np.array([[code in record for code in order] for record in codes], dtype=np.uint8)
     male = table["Sex"].eq("M").to_numpy(dtype=np.uint8)[:, None]
     return Index(

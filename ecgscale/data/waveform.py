@@ -56,7 +56,6 @@ class Header:
     sampling_hz: float
     n_samples: int
     leads: tuple[Lead, ...]
-    comments: tuple[str, ...]
 
 
 def header(path: Path) -> Header:
@@ -69,7 +68,6 @@ def header(path: Path) -> Header:
     if path.stat().st_size > _MAX_HEADER_BYTES:
         raise MalformedRecordError("header is larger than a header can be")
     lines = path.read_bytes().decode("utf-8", errors="replace").splitlines()
-    comments = tuple(line.lstrip("#").strip() for line in lines if line.startswith("#"))
     said = [line.strip() for line in lines if line.strip() and not line.startswith("#")]
     record = _RECORD_LINE.match(said[0]) if said else None
     if record is None:
@@ -87,7 +85,13 @@ def header(path: Path) -> Header:
     if len(said) - 1 < n_leads:
         raise MalformedRecordError("header has fewer signal lines than leads")
     leads = tuple(_lead(line) for line in said[1 : 1 + n_leads])
-    return Header(sampling_hz, int(record["n_samples"] or 0), leads, comments)
+    return Header(sampling_hz, int(record["n_samples"] or 0), leads)
+
+
+def comments(path: Path) -> tuple[str, ...]:
+    """Comment lines of any header, also of one that would be refused."""
+    lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
+    return tuple(line.lstrip("#").strip() for line in lines if line.startswith("#"))
 
 
 def read(path: Path, *, gains: bool = True) -> Recording:

@@ -1,0 +1,92 @@
+"""A corpus on disk: whole or not at all, labels masked where missing, and damage that shows."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from ecgscale.data import corpus, split
+from ecgscale.data.corpus import MISSING, Corpus, Slice
+from ecgscale.data.peaks import MAX_BEATS, NO_PEAK
+
+N = 40
+
+
+def written(home: Path, name: str = "small", **changed: object) -> Corpus:
+    rng = np.random.default_rng(0)
+    arrays = {
+        "signal": rng.integers(-500, 500, (N, 8, 50)).astype(np.int16),
+        "peaks": np.full((N, MAX_BEATS), NO_PEAK, dtype=np.int16),
+        "labels": rng.integers(0, 2, (N, 5)).astype(np.uint8),
+        "patient": (np.arange(N) // 2).astype(np.int32),
+        "split": split.by_hash(np.arange(N) // 2, "small", (0.6, 0.2, 0.2)),
+    }
+    said = {"label_sets": {"one": ("a", "b", "c"), "two": ("a", "d")}, "sampling_hz": 100, "mv_per_unit": 0.005}
+    said |= {"label_subsets": {"one/rare": ("c", "a")}, "preparation": "none"}
+    return corpus.write(home, name, **(arrays | said | changed))  # type: ignore[arg-type]
+
+
+def test_what_was_written_is_read(tmp_path: Path) -> None:
+    first = written(tmp_path)
+    again = corpus.read(tmp_path, "small")
+    assert again.manifest == first.manifest
+    assert np.array_equal(again.signal, first.signal)
+    train = first.signal[first.split == split.TRAIN].astype(float)
+    assert first.manifest.scale_mv == pytest.approx(train.std() * 0.005, abs=1e-6)
+    assert sum(len(first.rows(part)) for part in ("train", "val", "test")) == N
+
+
+def test_targets_are_columns_of_their_set_and_nan_where_missing(tmp_path: Path) -> None:
+    labels = np.zeros((N, 5), dtype=np.uint8)
+    labels[:, 2] = 1
+    labels[3, 4] = MISSING
+    small = written(tmp_path, labels=labels)
+    rows = np.arange(N)
+    assert small.targets("one", rows)[:, 2].tolist() == [1] * N
+    assert np.isnan(small.targets("two", rows)[3, 1])
+    assert np.nansum(small.targets("two", rows)) == 0  # MISSING is never cast to a number
+    assert small.targets("one/rare", rows).tolist() == [[1, 0]] * N
+    assert small.targets("", rows).shape == (N, 0)
+    with pytest.raises(ValueError, match="no label set 'three'; it has one, two, one/rare"):
+        small.targets("three", rows)
+
+
+def test_a_patient_in_two_splits_is_refused_when_written_and_when_read(tmp_path: Path) -> None:
+    torn = np.zeros(N, dtype=np.uint8)
+    torn[0] = split.TEST
+    with pytest.raises(ValueError, match="1 patients are in more than one split"):
+        written(tmp_path, split=torn)
+    assert not corpus.is_prepared(tmp_path, "small")
+    written(tmp_path)
+    np.save(corpus.folder_of(tmp_path, "small") / "split.npy", torn)
+    with pytest.raises(ValueError, match="more than one split"):
+        corpus.read(tmp_path, "small")
+
+
+def test_a_corpus_without_its_manifest_is_not_there(tmp_path: Path) -> None:
+    written(tmp_path)
+    (corpus.folder_of(tmp_path, "small") / "manifest.json").unlink()
+    with pytest.raises(FileNotFoundError, match="ecgscale data prepare small --raw DIR"):
+        corpus.read(tmp_path, "small")
+
+
+def test_the_digest_is_of_the_content(tmp_path: Path) -> None:
+    one, same = written(tmp_path / "a"), written(tmp_path / "b")
+    labels = np.array(one.labels)
+    labels[0, 0] ^= 1
+    other = written(tmp_path / "c", labels=labels)
+    assert one.manifest.digest == same.manifest.digest != other.manifest.digest
+    json.loads((corpus.folder_of(tmp_path / "a", "small") / "manifest.json").read_text())
+
+
+def test_the_second_of_two_writers_takes_the_firsts_corpus(tmp_path: Path) -> None:
+    first = written(tmp_path)
+    assert written(tmp_path).manifest == first.manifest
+    assert [path.name for path in (tmp_path / "corpora").iterdir()] == ["small"]
+
+
+@pytest.mark.parametrize("fraction", [0.0, -1.0, 1.5])
+def test_a_slice_is_a_fraction(fraction: float) -> None:
+    with pytest.raises(ValueError, match="above 0 and at most 1"):
+        Slice("code", fraction)

@@ -1,0 +1,66 @@
+"""Leads by name, twelve from eight, and Einthoven's law as a guard against permuted leads."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ecgscale.data.recording import (
+    LEADS,
+    TWELVE_FROM_EIGHT,
+    MalformedRecordError,
+    canonical,
+    einthoven_residuals,
+    ordered,
+    why_not_einthoven,
+)
+from tests.layouts import signals
+
+REAL = np.diff(signals(12, 100), axis=-1)
+
+
+def test_twelve_follow_from_eight_by_einthoven_and_goldberger() -> None:
+    assert np.all(einthoven_residuals(REAL[:, :6])[:, 0] < 1e-6)
+    assert np.allclose(TWELVE_FROM_EIGHT[6:, 2:], np.eye(6))
+
+
+@pytest.mark.parametrize(
+    ("said", "meant"), [("avr", "aVR"), ("DII", "II"), (" V1 ", "V1"), ("i", "I"), ("MLII", "MLII")]
+)
+def test_lead_names_in_the_fields_spellings(said: str, meant: str) -> None:
+    assert canonical(said) == meant
+
+
+@given(st.permutations(range(12)))
+def test_leads_are_taken_by_name_whatever_their_order(order: list[int]) -> None:
+    shuffled = REAL[0][order]
+    assert np.array_equal(ordered(shuffled, [LEADS[i].lower() for i in order], LEADS), REAL[0])
+
+
+def test_missing_and_doubled_leads_are_refused() -> None:
+    with pytest.raises(MalformedRecordError, match="leads missing: V6"):
+        ordered(REAL[0][:11], LEADS[:11], LEADS)
+    with pytest.raises(MalformedRecordError, match="twice"):
+        ordered(np.vstack([REAL[0], REAL[0][:1]]), (*LEADS, "I"), LEADS)
+    with pytest.raises(MalformedRecordError, match="12 signals but 11"):
+        ordered(REAL[0], LEADS[:11], LEADS)
+
+
+@given(st.permutations(range(6)), st.integers(0, len(REAL) - 1))
+def test_any_permutation_of_the_limb_leads_is_refused(order: list[int], record: int) -> None:
+    reason = why_not_einthoven(REAL[record, order], 0.05)
+    if order == list(range(6)):
+        assert reason is None
+    else:
+        assert reason is not None
+        assert "permuted" in reason
+
+
+def test_the_reason_names_the_order_that_would_hold() -> None:
+    swapped = REAL[0, [0, 1, 2, 3, 5, 4]]  # as MIMIC-IV-ECG writes them
+    assert why_not_einthoven(swapped, 0.05) == (
+        "leads are permuted: what is called I, II, III, aVR, aVL, aVF is I, II, III, aVR, aVF, aVL"
+    )
+    assert "all zero" in str(why_not_einthoven(np.zeros((6, 100)), 0.05))
+    scaled = REAL[0, :6] * np.arange(1, 7)[:, None]  # wrong gains
+    assert "every order" in str(why_not_einthoven(scaled, 0.05))
