@@ -411,8 +411,10 @@ REFERENCE = Path(__file__).parent / "reference"
 
 
 def task_key(name: str) -> str:
-    """A task's name without case and punctuation, so that ``PTB-XL(form)`` and ``ptbxl_form`` are one."""
-    return re.sub(r"[^a-z0-9]", "", name.lower())
+    """A task's name without case and punctuation, so that ``PTB-XL(sub.)`` and ``ptbxl_subclass`` are one."""
+    key = re.sub(r"[^a-z0-9]", "", name.lower())
+    family = next((f for f in ("ptbxl", "mimiciv", "mimic") if key.startswith(f)), None)
+    return f"{family[:5]}-{key[len(family) :][:3]}" if family else key
 
 
 def with_paper(table: pd.DataFrame) -> pd.DataFrame:
