@@ -222,8 +222,14 @@ def identifiable(law: Law, points: pd.DataFrame) -> tuple[Law, dict[str, str]]:
                 if term.amplitude in solved.coefficients:
                     solved = solved.without(term.amplitude)
                     reasons[term.amplitude] = f"{term.amplitude} can't be told from E: {variable} takes one value"
-    if not solved.terms:
-        raise BadPoints("nothing varies in these points: " + "; ".join(reasons.values()))
+    if not solved.exponents:
+        raise BadPoints(f"nothing varies in these points: {' and '.join(law.variables)} take one value each")
+    floor = next((t.amplitude for t in solved.terms if not t.powers), None)
+    for term in solved.terms:
+        for exponent, (variable, _) in term.powers.items():
+            if floor and points[variable].nunique() == 2 and len(solved.exponents) == len(solved.variables_used()):
+                reasons[exponent] = f"{exponent} can't be known: {variable} takes two values, it needs three"
+                reasons[floor] = f"{floor} can't be told from {term.amplitude}: {variable} takes two values"
     if len(law.variables) == 2 and not reasons:
         logs = [np.log(points[v].to_numpy(float)) for v in law.variables]
         if np.corrcoef(*logs)[0, 1] ** 2 > 1 - 1e-6:
@@ -286,6 +292,7 @@ def fit(
     scale = delta if objective == "huber" else np.inf
     posed = problems_of(solved, x, loss, weights, scale)
     solution, agree = solve_globally(posed, n_starts)
+    posed = _held(posed, solution, reasons)
     if bootstrap is None:
         bootstrap = RESAMPLES if objective == "huber" and intervals else 0
     n, p = len(points), len(solved.coefficients)
@@ -313,6 +320,13 @@ def fit(
     if n <= p:
         reasons |= {c: f"{n} points for {p} coefficients" for c in solved.coefficients if c not in reasons}
     return _described(result, law, reasons)
+
+
+def _held(posed: Problems, solution: Solution, reasons: Mapping[str, str]) -> Problems:
+    """The same problems with the exponents that can't be known held, so that the rest is fitted and profiled well."""
+    moot = np.array([k == "exponent" and n in reasons for n, k in zip(posed.form.names, posed.form.kinds, strict=True)])
+    fixed = solution.theta[0]
+    return replace(posed, low=np.where(moot, fixed, posed.low), high=np.where(moot, fixed, posed.high))
 
 
 def _described(result: Fit, law: Law, reasons: Mapping[str, str]) -> Fit:
@@ -346,7 +360,8 @@ def _described(result: Fit, law: Law, reasons: Mapping[str, str]) -> Fit:
         if at:
             status, note = "bound", f"{name} at its {at}er bound" if at == "low" else f"{name} at its upper bound"
         if name in reasons:
-            status, note = "unidentified", reasons[name]
+            at, status, note = "", "unidentified", reasons[name]
+            c = replace(c, low=math.nan, high=math.nan, bootstrap_low=math.nan, bootstrap_high=math.nan)
         coefficients[name] = replace(c, at_bound=at, status=status, note=note)
     if any(name in reasons for name in solved.exponents):
         found = {k: replace(v, status="unidentified") if k in ("a", "b", "gamma") else v for k, v in found.items()}

@@ -25,6 +25,7 @@ Pull = Callable[[Array, NDArray[np.intp]], tuple[Array, Array]]
 
 CHUNK = 40_000  # elements of one array of a chunk: the working set stays in cache
 TOLERANCE = 1e-12  # of the objective: the Newton decrement at which a problem is solved
+EXACT = 1e-25  # objective a point at which a fit is exact, whatever its derivatives
 ITERATIONS = 300
 FIRST_DAMPING = 1.0  # after a step that failed: half way to the majoriser
 
@@ -66,6 +67,7 @@ class Problems:
     pull: Pull | None = None
     goal: Array | None = None
     stiffness: Array | None = None
+    tolerance: float = TOLERANCE
 
     def __len__(self) -> int:
         return max(len(self.y), len(self.weights))
@@ -404,7 +406,7 @@ def _newton(chunk: _Chunk, state: _State) -> _Step:
     downhill = np.where(free, -gradient, 0.0)
     move, positive = solve(_restrict(state.hessian, free), downhill)
     decrement = 0.5 * np.einsum("sp,sp->s", move, downhill)
-    done = positive & (decrement <= TOLERANCE * state.value + 1e-30)
+    done = positive & (decrement <= chunk.problems.tolerance * state.value) | (state.value <= EXACT * chunk.y.shape[1])
     return _Step(move, decrement, positive, free, downhill, done, done | (state.age >= ITERATIONS))
 
 
