@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from scipy import special
 
 from analysis.intervals import Quantity, percentile, profile, resample_counts
-from analysis.laws import LAWS, Law
+from analysis.laws import LAWS, Law, Term
 from analysis.newton import (
     Array,
     Problems,
@@ -292,6 +292,13 @@ def fit(
     scale = delta if objective == "huber" else np.inf
     posed = problems_of(solved, x, loss, weights, scale)
     solution, agree = solve_globally(posed, n_starts)
+    if vanished := _vanished(solved, posed, solution):
+        for term in vanished:
+            reasons |= {e: f"{e} can't be known: the loss does not fall with {v}" for e, (v, _) in term.powers.items()}
+            reasons[term.amplitude] = f"{term.amplitude} is zero"
+            solved = solved.without(term.amplitude)
+        posed = problems_of(solved, x, loss, weights, scale)
+        solution, agree = solve_globally(posed, n_starts)
     posed = _held(posed, solution, reasons)
     if bootstrap is None:
         bootstrap = RESAMPLES if objective == "huber" and intervals else 0
@@ -322,6 +329,17 @@ def fit(
     return _described(result, law, reasons)
 
 
+def _vanished(law: Law, posed: Problems, solution: Solution) -> list[Term]:
+    """Terms with exponents of their own whose amplitude went to zero (the faces A = 0, B = 0); one term is left."""
+    gone = []
+    for term in law.terms:
+        others = {e for t in law.terms if t is not term for e in t.powers}
+        own = term.powers and not set(term.powers) & others
+        if own and _bound_hit(law, posed, solution, term.amplitude):
+            gone.append(term)
+    return gone if len(gone) < sum(bool(t.powers) for t in law.terms) else gone[1:]
+
+
 def _held(posed: Problems, solution: Solution, reasons: Mapping[str, str]) -> Problems:
     """The same problems with the exponents that can't be known held, so that the rest is fitted and profiled well."""
     moot = np.array([k == "exponent" and n in reasons for n, k in zip(posed.form.names, posed.form.kinds, strict=True)])
@@ -341,10 +359,6 @@ def _described(result: Fit, law: Law, reasons: Mapping[str, str]) -> Fit:
     derived = derived_quantities(solved, posed.form.centre)
     quantities: list[Quantity] = [*map(itemgetter, names), *derived.values()]
     found = dict(zip([*names, *derived], _intervals(result, quantities, result.level), strict=True))
-    for term in solved.terms:
-        if term.powers and _bound_hit(solved, posed, solution, term.amplitude):
-            moot = {e: f"{e} can't be known: the loss does not fall with {v}" for e, (v, _) in term.powers.items()}
-            reasons = {**moot, **reasons}
     coefficients = {}
     for name in law.coefficients:
         if name not in values:
@@ -416,8 +430,8 @@ def _intervals(result: Fit, quantities: Sequence[Quantity], level: float) -> lis
         coefficients_out.append(
             Coefficient(
                 value,
-                float(found.low[i, 0]),
-                float(found.high[i, 0]),
+                math.nan if both else min(value, float(found.low[i, 0])),
+                math.nan if both else max(value, float(found.high[i, 0])),
                 status="unidentified" if both else "ok",
                 note="its interval has no end within the law's bounds" if both else "",
                 bootstrap_low=drawn[0],

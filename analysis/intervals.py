@@ -101,6 +101,7 @@ def profile(
             goal=goal[todo],
             stiffness=stiffness[todo],
             tolerance=1e-8,
+            patience=60,
         )
         found = minimise(sprung, theta[todo])
         attained, _ = pull(found.theta, todo)

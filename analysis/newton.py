@@ -68,6 +68,7 @@ class Problems:
     goal: Array | None = None
     stiffness: Array | None = None
     tolerance: float = TOLERANCE
+    patience: int = ITERATIONS
 
     def __len__(self) -> int:
         return max(len(self.y), len(self.weights))
@@ -407,7 +408,7 @@ def _newton(chunk: _Chunk, state: _State) -> _Step:
     move, positive = solve(_restrict(state.hessian, free), downhill)
     decrement = 0.5 * np.einsum("sp,sp->s", move, downhill)
     done = positive & (decrement <= chunk.problems.tolerance * state.value) | (state.value <= EXACT * chunk.y.shape[1])
-    return _Step(move, decrement, positive, free, downhill, done, done | (state.age >= ITERATIONS))
+    return _Step(move, decrement, positive, free, downhill, done, done | (state.age >= chunk.problems.patience))
 
 
 def _write(step: _Step, state: _State, found: Solution, problems: Problems) -> None:
