@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 from scipy import special
 
 from analysis.laws import Law
-from analysis.newton import Array, Problems, Pull, Solution, hessian_at, minimise, natural, solve
+from analysis.newton import Solution, hessian_at, minimise, solve
+from analysis.sums import Array, Problems, Pull, natural
 
 Quantity = Callable[[Mapping[str, Any]], Any]  # of natural coefficients (floats or arrays, also complex)
 
