@@ -306,7 +306,7 @@ def fit(
         health=_health(solved, posed, solution, float(agree[0]), loss, x, excluded, scale, intervals),
         objective=objective,
         delta=scale,
-        interval="none" if not intervals else "bootstrap" if objective == "huber" else "profile",
+        interval=_kind_of_interval(objective, intervals, draws is not None),
         level=level,
         status="ok",
         note="",
@@ -320,6 +320,12 @@ def fit(
     if n <= p:
         reasons |= {c: f"{n} points for {p} coefficients" for c in solved.coefficients if c not in reasons}
     return _described(result, law, reasons)
+
+
+def _kind_of_interval(objective: str, wanted: bool, drawn: bool) -> str:
+    if objective == "huber":
+        return "bootstrap" if drawn and wanted else "none"
+    return "profile" if wanted else "none"
 
 
 def _vanished(law: Law, posed: Problems, solution: Solution) -> list[Term]:
