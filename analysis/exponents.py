@@ -89,8 +89,13 @@ def _rows(facts: Facts, attempt: Callable[[], Fit]) -> tuple[Fit | None, list[Fa
         return None, [
             facts | {"coefficient": "", "status": "failed", "note": str(error), "at_bound": "", "n_points": 0}
         ]
+    return found, rows_of(facts, found)
+
+
+def rows_of(facts: Facts, found: Fit) -> list[Facts]:
+    """Rows of a fit's coefficients (and of its terms at the centre) in the table; ``facts`` say what was fitted."""
     named = {**found.coefficients, **{k: v for k, v in found.derived.items() if k not in ALLOCATION}}
-    return found, [_row(facts, found, name, c) for name, c in named.items()]
+    return [_row(facts, found, name, c) for name, c in named.items()]
 
 
 def _allocation(facts: Facts, joint: Fit) -> list[Facts]:

@@ -193,6 +193,20 @@ def test_the_papers_numbers_stand_beside(table: pd.DataFrame) -> None:
     np.testing.assert_allclose(beside["difference"], beside["value"] - beside["paper"])
 
 
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("PTB-XL(sub.)", "ptbxl_subclass"),
+        ("PTB-XL(superclass)", "ptb-xl-super"),
+        ("MIMIC-Mort.", "MIMIC(mortality)"),
+        ("CPSC2018", "cpsc_2018"),
+    ],
+)
+def test_tasks_are_known_by_any_spelling(one: str, other: str) -> None:
+    assert query.task_key(one) == query.task_key(other)
+    assert query.task_key("PTB-XL(sub.)") != query.task_key("PTB-XL(sup.)")
+
+
 def test_anybodys_points_become_json(tmp_path: Path) -> None:
     grid = designs()["ragged"]
     loss = joint(grid["N"], grid["D"], **PLANTED)
