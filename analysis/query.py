@@ -116,6 +116,11 @@ def query(
     return table[mask].reset_index(drop=True)
 
 
+def flagged(table: pd.DataFrame) -> pd.Series:
+    """Rows that cannot be taken at face value: not "ok", or of a fit that did not converge."""
+    return (table["status"] != "ok") | ~table["converged"].fillna(True).astype(bool)
+
+
 def _nearest(name: str, known: list[str]) -> str:
     near = difflib.get_close_matches(name, known, 1, 0.4)
     if near:
@@ -406,8 +411,10 @@ REFERENCE = Path(__file__).parent / "reference"
 
 
 def task_key(name: str) -> str:
-    """A task's name without case and punctuation, so that ``PTB-XL(form)`` and ``ptbxl_form`` are one."""
-    return re.sub(r"[^a-z0-9]", "", name.lower())
+    """A task's name without case and punctuation, so that ``PTB-XL(sub.)`` and ``ptbxl_subclass`` are one."""
+    key = re.sub(r"[^a-z0-9]", "", name.lower())
+    family = next((f for f in ("ptbxl", "mimiciv", "mimic") if key.startswith(f)), None)
+    return f"{family[:5]}-{key[len(family) :][:3]}" if family else key
 
 
 def with_paper(table: pd.DataFrame) -> pd.DataFrame:
