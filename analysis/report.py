@@ -3,7 +3,7 @@
 import base64
 import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable
 from io import BytesIO, StringIO
 from pathlib import Path
 from typing import Any
@@ -34,7 +34,7 @@ LAWS = {
     "frontier": "L = E + k (C + C₀)^−γ over the Pareto front (Fig. 5a)",
     "allocation": "N* ∝ C^a, D* ∝ C^b, L* − E ∝ C^−γ from the joint law",
 }
-Row = dict[str, Any]
+Row = dict[Any, Any]
 
 
 def report(
@@ -59,24 +59,32 @@ def report(
         select = "test"
     best = best_over_steps(points, select)
     shown_mark = mark_of(best) if mark is None else mark
-    page = _environment().get_template(TEMPLATE).render(
-        title="Scaling report: " + (", ".join(sorted(loaded.runs["sweep"].unique())) or "no runs yet"),
-        mark=shown_mark,
-        summary=_summary(best),
-        state=_state(loaded),
-        runs=_runs(loaded, best),
-        figures=list(_figures(points, table, shown_mark)),
-        learning=_learning(best),
-        shortfalls=shortfalls(learning(best)),
-        more_data=_more_data(best),
-        exponents=_exponents(table),
-        exponents_csv=_as_uri(table.to_csv(index=False, float_format="%.8g", lineterminator="\n").encode(), "text/csv"),
-        laws=LAWS,
-        targets=_targets(loaded.rows),
-        provenance=_provenance(loaded.runs),
-        select="validation" if select == "val" else "test",
-        interval=_unique(table, "interval"),
-        typefaces=[(weight, _as_uri(webfont(name), "font/woff")) for name, weight in (("Regular", 400), ("Semibold", 600))],
+    page = (
+        _environment()
+        .get_template(TEMPLATE)
+        .render(
+            title="Scaling report: " + (", ".join(sorted(loaded.runs["sweep"].unique())) or "no runs yet"),
+            mark=shown_mark,
+            summary=_summary(best),
+            state=_state(loaded),
+            runs=_runs(loaded, best),
+            figures=list(_figures(points, table, shown_mark)),
+            learning=_learning(best),
+            shortfalls=shortfalls(learning(best)),
+            more_data=_more_data(best),
+            exponents=_exponents(table),
+            exponents_csv=_as_uri(
+                table.to_csv(index=False, float_format="%.8g", lineterminator="\n").encode(), "text/csv"
+            ),
+            laws=LAWS,
+            targets=_targets(loaded.rows),
+            provenance=_provenance(loaded.runs),
+            select="validation" if select == "val" else "test",
+            interval=_unique(table, "interval"),
+            typefaces=[
+                (weight, _as_uri(webfont(name), "font/woff")) for name, weight in (("Regular", 400), ("Semibold", 600))
+            ],
+        )
     )
     path = path or results / "report.html"
     records.write_whole(path, page.encode())
@@ -93,7 +101,8 @@ def exponents_in(results: Path, runs: pd.DataFrame) -> pd.DataFrame:
 def _environment() -> jinja2.Environment:
     loader = jinja2.FileSystemLoader(Path(__file__).parent)
     environment = jinja2.Environment(loader=loader, autoescape=True, trim_blocks=True, lstrip_blocks=True)
-    environment.filters |= {"plain": plain, "si": _si, "formula": _formula}
+    filters: dict[str, Callable[..., Any]] = {"plain": plain, "si": _si, "fixed": _fixed, "formula": _formula}
+    environment.filters.update(filters)
     return environment
 
 
@@ -193,7 +202,7 @@ def _learning(best: pd.DataFrame) -> list[Row]:
     for row in learning(best).to_dict("records"):
         look = configuration(row["configuration"])
         inside = row["domain"] == "ID"
-        rows.append(row | {"name": look.label, "colour": look.colour, "on": _of(row["target"], inside)})
+        rows.append({**row, "name": look.label, "colour": look.colour, "on": _of(row["target"], inside)})
     return rows
 
 
@@ -202,7 +211,7 @@ def _of(name: str, inside: bool) -> str:
 
 
 def _more_data(best: pd.DataFrame) -> list[Row]:
-    return [r | {"name": label(r["configuration"])} for r in more_data(best).to_dict("records")] if len(best) else []
+    return [{**r, "name": label(r["configuration"])} for r in more_data(best).to_dict("records")] if len(best) else []
 
 
 def _exponents(table: pd.DataFrame) -> list[Row]:
@@ -229,7 +238,10 @@ def _exponents(table: pd.DataFrame) -> list[Row]:
                 "why": why,
             }
         )
-    return rows
+    laws = {law: i for i, law in enumerate(LAWS)}
+    place = {label(name): i for i, name in enumerate(CONFIGURATIONS)}
+    unlisted = len(laws) + len(place)
+    return sorted(rows, key=lambda r: (laws.get(r["law"], unlisted), place.get(r["configuration"], unlisted)))
 
 
 def _flag(number: Number) -> tuple[str, str]:
@@ -286,12 +298,17 @@ def plain(value: Any, digits: int = 3) -> str:
     """A number of a table: four significant digits at most, "–" where there is none."""
     if value is None or (isinstance(value, float) and not np.isfinite(value)):
         return "–"
-    return f"{value:.{digits}f}" if 10**-digits <= abs(value) < 1e4 or value == 0 else f"{value:.2e}"
+    text = f"{value:.{digits}f}" if 10**-digits <= abs(value) < 1e4 or value == 0 else f"{value:.2e}"
+    return text.replace("-", "−")
 
 
 def _formula(text: str) -> Markup:
     """Powers as superscripts: "N^−α" is written with a raised −α."""
     return Markup(re.sub(r"\^([−\w*]+)", r"<sup>\1</sup>", str(escape(text))))
+
+
+def _fixed(value: float) -> str:
+    return "–" if not np.isfinite(value) else f"{round(value, 2) + 0.0:.2f}".replace("-", "−")
 
 
 def _si(value: Any) -> str:

@@ -34,6 +34,7 @@ def draw(name: str, points: pd.DataFrame, table: pd.DataFrame, mark: str | None 
     with style.paper():
         plate = FIGURES[name](points, table)
         plate.sign(mark_of(points) if mark is None else mark)
+        plate.settle()
     return plate
 
 

@@ -83,6 +83,14 @@ class Plate(Figure):
                 bbox={"boxstyle": "round,pad=0.25", "facecolor": "#FFF4DF", "edgecolor": "#E3B565", "linewidth": 0.5},
             )
 
+    def settle(self) -> None:
+        """Solve the layout once and for all, rounded: the solver's last digits differ from one time to the next."""
+        self.draw_without_rendering()
+        self.set_layout_engine("none")
+        for ax in self.axes:
+            left, bottom, width, height = (round(v, 6) for v in ax.get_position().bounds)
+            ax.set_position((left, bottom, width, height))
+
 
 def mark_of(points: pd.DataFrame) -> str:
     """The mark that points carry by themselves: those of the embedded sample are demo scale, planted laws simulated."""

@@ -111,9 +111,9 @@ def _panel(plate: Plate, ax: Axes, panel: str, series: list[Series], variable: s
     y = np.concatenate([s.points["loss"].to_numpy(float) / s.scale for s in shown])
     style.logarithmic(ax.xaxis, x.min(), x.max())
     low, high, above = style.without_outliers(y.tolist())
-    style.say_above(ax, above, "run")
     room = 0.12 * max(high - low, 0.02 * abs(high))
     ax.set_ylim(low - room, high + room)
+    style.say_above(ax, above, "run")
     style.linear(ax.yaxis)
     if y_name.endswith("prevalence") and low - room < 1 < high + room:
         ax.axhline(1, color=style.FAINT, linewidth=0.6, zorder=1)
@@ -171,7 +171,10 @@ def _words(ax: Axes, shown: list[Series], variable: str) -> None:
                 r2 = f" · n {s.law.n_points} · R² {s.law.r2:.2f}" if number.known and not outside else ""
                 text = number.text() + r2
             if variable == "D" and not outside:
-                text = f"N {style.si(float(s.points['N'].iloc[0]))}: " + text.split(" · n")[0]
+                text = (
+                    f"N {style.si(float(s.points['N'].iloc[0]))}{', open' if s.hollow else ''}: "
+                    + text.split(" · n")[0]
+                )
             lines.append((text, s.look.colour))
     for k, (text, colour) in enumerate(reversed(lines)):
         ax.annotate(

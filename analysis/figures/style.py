@@ -140,7 +140,7 @@ def _register_fonts() -> None:
 
 @cache
 def webfont(name: str) -> bytes:
-    """A typeface ("Regular", "Semibold") for embedding in a page: its Latin, Greek and mathematical letters, as WOFF."""
+    """A typeface ("Regular", "Semibold") for embedding in a page: Latin, Greek and mathematical letters, as WOFF."""
     options = Options(flavor="woff", layout_features=["kern", "liga", "tnum"], hinting=False, notdef_outline=True)
     font = TTFont(FONTS / f"SourceSans3-{name}.ttf", recalcTimestamp=False)
     letters = Subsetter(options)
@@ -261,8 +261,10 @@ def without_outliers(values: Sequence[float]) -> tuple[float, float, int]:
 
 
 def say_above(ax: Axes, above: int, what: str) -> None:
-    """Words in the upper right corner for points that lie above the panel."""
+    """Words in the upper right corner, over all that is drawn, for points that lie above the panel."""
     if above:
+        bottom, top = ax.get_ylim()
+        ax.set_ylim(bottom, top + 0.13 * (top - bottom))
         text = f"{above} {what}{'s' if above > 1 else ''} above ↑"
         ax.text(
             0.99,

@@ -55,7 +55,8 @@ def _panel(
         both = pairs(part, task) if len(part) else part
         fit, of_task, scale = fits[task], style.target(task), scales.get(task, 1.0)
         floor = fit.numbers["E_id"].value if fit else 0.0
-        both = both[both["loss_id"] > floor] if len(both) else both
+        measured = len(both)
+        both = both[both["loss_id"] > floor] if measured else both
         if both.empty:
             continue
         floors.add(floor)
@@ -72,9 +73,8 @@ def _panel(
             ys = fit(loss_id=xs + floor) / scale
             ax.plot(xs, ys, color=of_task.colour, zorder=2, **line)
             plate.record(look.label, "law", task, ("ID loss above its floor", xs), (label, ys), kappa.text())
-            text = f"{of_task.label}: {kappa.text()}" + (
-                f" · n {fit.n_points} · R² {fit.r2:.2f}" if kappa.known else ""
-            )
+            n = f"n {fit.n_points}" + (f" of {measured}" if fit.n_points < measured else "")
+            text = f"{of_task.label}: {kappa.text()}" + f" · {n} · R² {fit.r2:.2f}" * kappa.known
         lines.append(style.key(text, of_task.colour, of_task.marker, **line))
     listed = lines if len(lines) <= LISTED else []
     ax.set_title(
@@ -90,8 +90,8 @@ def _panel(
     everywhere = np.concatenate(xs_all)
     style.logarithmic(ax.xaxis, everywhere.min(), everywhere.max())
     low, high, above = style.without_outliers(np.concatenate(ys_all).tolist())
-    style.say_above(ax, above, "run")
     ax.set_ylim(low - 0.08 * (high - low), high + 0.1 * (high - low))
+    style.say_above(ax, above, "run")
     style.linear(ax.yaxis)
     if label.endswith("prevalence"):
         ax.axhline(1, color=style.FAINT, linewidth=0.6, zorder=1)
