@@ -139,9 +139,10 @@ def test_a_whole_sweep_draws_without_warnings_and_says_its_scale(name: str) -> N
     assert list(plate.data().columns) == list(DATA_COLUMNS)
 
 
+TWO = ("resnet-sl", "transformer-ssl")
 PARTIAL = {
     "nothing": lambda: (NO_POINTS, NO_TABLE),
-    "two configurations": lambda: (planted_points(("resnet-sl", "transformer-ssl")), planted_table()),
+    "two configurations": lambda: (planted_points(TWO), planted_table(TWO)),
     "no fits": lambda: (planted_points(("resnet-sl",)), NO_TABLE),
     "no probes": lambda: (planted_points().query("domain == 'ID'"), planted_table()),
     "one size": lambda: (planted_points().query("N > 3e5"), planted_table()),

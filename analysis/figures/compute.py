@@ -71,9 +71,7 @@ def _joint(table: pd.DataFrame, name: str, task: str) -> tuple[fitted.Fitted | N
 def _frontier(plate: Plate, ax: Axes, cloud: pd.DataFrame, table: pd.DataFrame, names: list[str], task: str) -> None:
     panel = "frontier"
     if cloud.empty:
-        style.say(ax, "no finished runs")
-        ax.set_xticks([])
-        ax.set_yticks([])
+        style.blank(ax, "no finished runs")
         plate.lacks("the frontier")
         return
     lines = []
@@ -119,10 +117,7 @@ def _plane(plate: Plate, ax: Axes, name: str, runs: pd.DataFrame, table: pd.Data
     ax.set_title(look.label, color=style.legible(look.colour), fontweight="semibold")
     runs = runs[runs["C"] > 0] if len(runs) else runs
     if runs.empty:
-        style.say(ax, "no finished runs")
-        ax.set_xticks([])
-        ax.set_yticks([])
-        ax.grid(False)
+        style.blank(ax, "no finished runs")
         plate.lacks(f"iso-loss plane of {look.label}")
         return
     c, n = runs["C"].to_numpy(float), runs["N"].to_numpy(float)

@@ -85,7 +85,9 @@ class Plate(Figure):
 
     def settle(self) -> None:
         """Solve the layout once and for all, rounded: the solver's last digits differ from one time to the next."""
-        self.draw_without_rendering()
+        engine = self.get_layout_engine()
+        if engine is not None:
+            engine.execute(self)
         self.set_layout_engine("none")
         for ax in self.axes:
             left, bottom, width, height = (round(v, 6) for v in ax.get_position().bounds)

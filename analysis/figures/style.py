@@ -122,6 +122,7 @@ SETTINGS: dict[str, Any] = {
     "mathtext.bf": f"{FAMILY}:semibold",
     "mathtext.fallback": "stixsans",
     "axes.unicode_minus": True,
+    "text.hinting": "none",  # widths that do not depend on the resolution: a layout solved once holds for all formats
     "pdf.fonttype": 42,  # TrueType, so that text in a paper stays text
     "svg.fonttype": "path",  # the same letters on every machine
     "svg.hashsalt": "ecgscale",
@@ -261,22 +262,18 @@ def without_outliers(values: Sequence[float]) -> tuple[float, float, int]:
 
 
 def say_above(ax: Axes, above: int, what: str) -> None:
-    """Words in the upper right corner, over all that is drawn, for points that lie above the panel."""
+    """Words over the upper right corner for points that lie above the panel."""
     if above:
-        bottom, top = ax.get_ylim()
-        ax.set_ylim(bottom, top + 0.13 * (top - bottom))
-        text = f"{above} {what}{'s' if above > 1 else ''} above ↑"
-        ax.text(
-            0.99,
-            0.985,
-            text,
-            transform=ax.transAxes,
+        ax.annotate(
+            f"{above} {what}{'s' if above > 1 else ''} above ↑",
+            (1, 1),
+            xycoords="axes fraction",
+            xytext=(0, 1),
+            textcoords="offset points",
             ha="right",
-            va="top",
-            fontsize=6.5,
+            va="bottom",
+            fontsize=6.3,
             color=MUTED,
-            zorder=6,
-            bbox=PAPER,
         )
 
 
@@ -293,3 +290,11 @@ def say(ax: Axes, text: str, colour: str = MUTED, at: tuple[float, float] = (0.5
         style="italic",
         linespacing=1.3,
     )
+
+
+def blank(ax: Axes, text: str) -> None:
+    """A panel without anything to show: only words."""
+    say(ax, text)
+    ax.set_xticks([])
+    ax.set_yticks([])
+    ax.grid(False)

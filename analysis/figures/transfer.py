@@ -81,10 +81,7 @@ def _panel(
         look.label, color=style.legible(look.colour), fontweight="semibold", fontsize=9, pad=5 + 10.4 * len(listed)
     )
     if not lines:
-        style.say(ax, "no finished runs measured both in and out of distribution")
-        ax.set_xticks([])
-        ax.set_yticks([])
-        ax.grid(False)
+        style.blank(ax, "no finished runs measured both in and out of distribution")
         plate.lacks(look.label)
         return
     everywhere = np.concatenate(xs_all)
