@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 from matplotlib.text import Text
 
-from analysis.figures import FIGURES, NoSuchFigure, draw, save, style
+from analysis.figures import FIGURES, NoSuchFigure, draw, reference, save, style
 from analysis.figures.fitted import find, number_of
 from analysis.figures.plate import DATA_COLUMNS, Plate
 from analysis.query import COLUMNS
@@ -236,6 +236,17 @@ def test_failed_fits_are_not_found() -> None:
     assert find(table, "joint", "resnet-sl", "ptbxl-sex") == []
 
 
+def test_the_published_tables_feed_a_figure() -> None:
+    points = reference.published()
+    assert len(points) == 11 * 4 * (5 + 6)
+    assert points[["N", "D", "loss", "target"]].notna().all().all()
+    plate = draw("overlay", points, NO_TABLE, reference.MARK)
+    assert "arXiv 2605.17276v1" in words(plate)
+    assert "nominal" in words(plate)
+    shown = plate.data().query("panel == 'CPSC2018, resnet-sl, over N' and kind == 'run'")
+    assert 0.1815 in set(shown["y"])
+
+
 def test_several_sweeps_make_a_folder_each(tmp_path: Path) -> None:
     points = pd.concat([planted_points(("resnet-sl",)).assign(sweep=s) for s in ("demo", "other")])
     paths = save("learning", points, planted_table(), tmp_path)
@@ -258,7 +269,8 @@ def test_drawing_leaves_the_users_style_alone() -> None:
 
 
 @pytest.mark.parametrize(
-    ("value", "text"), [(1672, "1.67K"), (2e6, "2M"), (999.9, "1K"), (500, "500"), (1.2e12, "1.2T"), (0.25, "0.25")]
+    ("value", "text"),
+    [(1672, "1.67K"), (2e6, "2M"), (999.9, "1K"), (500, "500"), (1.2e12, "1.2T"), (155e3, "155K"), (0.25, "0.25")],
 )
 def test_counts_are_written_with_si_letters(value: float, text: str) -> None:
     assert style.si(value) == text

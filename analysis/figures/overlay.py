@@ -60,5 +60,6 @@ def draw(points: pd.DataFrame, table: pd.DataFrame) -> Plate:
                     draw_series(plate, ax, f"{style.target(task).label}, {name}, over {variable}", line, "loss")
     looks = [style.configuration(n) for n in names]
     handles = [style.key(look.label, look.colour, look.marker, linewidth=1.2) for look in looks]
-    plate.legend(handles=[*handles, *law_keys()], loc="outside upper center", ncols=7, fontsize=7.5, columnspacing=1.2)
+    handles += law_keys() if len(table) else []
+    plate.legend(handles=handles, loc="outside upper center", ncols=7, fontsize=7.5, columnspacing=1.2)
     return plate

@@ -106,6 +106,8 @@ def source_of(points: pd.DataFrame, select: str) -> str:
     """What was drawn, for the footer: how many runs of which sweeps, and how their steps were chosen."""
     if points.empty:
         return "no finished runs"
+    if set(points["sweep"]) == {"published"}:
+        return "arXiv 2605.17276v1, CC BY 4.0"
     runs = points.drop_duplicates(["sweep", "run_id"])
     sweeps = ", ".join(sorted(runs["sweep"].astype(str).unique()))
     split = "validation" if select == "val" else "test"

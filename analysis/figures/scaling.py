@@ -1,6 +1,5 @@
 """Loss against size and data, in and out of distribution: the shape of the paper's Fig. 2."""
 
-import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 
@@ -95,26 +94,27 @@ def _words(ax: Axes, shown: list[Series]) -> None:
     lines: list[tuple[str, str]] = []
     if len(shown) > LISTED:
         values = [s.exponent.value for s in shown if s.exponent and s.exponent.known]
-        middle = f"median {np.median(values):.2f}, " if values else ""
-        lines.append((f"{name}: {middle}known for {len(values)} of {len(shown)} tasks", style.INK))
+        lines.append((style.median_of(name, values, len(shown)), style.INK))
     else:
         for s in shown:
             text = s.exponent.text() if s.exponent else f"{len(s.points)} runs, no fit"
             if inside and variable == "D":
-                text = f"N {style.si(float(s.points['N'].iloc[0]))}{', open' if s.hollow else ''}: {text}"
+                text = f"N {style.si(float(s.points['N'].iloc[0]), 2)}{', open' if s.hollow else ''}: {text}"
             elif inside and s.law and s.exponent and s.exponent.known:
                 text += f" · n {s.law.n_points} · R² {s.law.r2:.2f}"
             lines.append((text, s.look.colour))
+    ax.set_title(" ", fontsize=6.3, pad=3 + 8.2 * (len(lines) - 1))  # keeps the height; the width is free
     for k, (text, colour) in enumerate(reversed(lines)):
         ax.annotate(
             text,
             (0, 1),
             xycoords="axes fraction",
-            xytext=(4, 3 + 8.2 * k),
+            xytext=(2, 3 + 8.2 * k),
             textcoords="offset points",
-            fontsize=6.5,
+            fontsize=6.3,
             color=style.legible(colour),
             va="bottom",
+            in_layout=False,
         )
 
 

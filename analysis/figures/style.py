@@ -5,6 +5,7 @@ Each colour comes with a second channel (marker, line) so that no figure needs c
 """
 
 import math
+import statistics
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -111,6 +112,7 @@ SETTINGS: dict[str, Any] = {
     "xtick.major.pad": 2,
     "ytick.major.pad": 2,
     "lines.linewidth": 1.3,
+    "lines.solid_capstyle": "butt",
     "lines.markersize": 4,
     "legend.frameon": False,
     "legend.handlelength": 1.8,
@@ -204,7 +206,8 @@ def si(value: float, digits: int = 3) -> str:
     if not math.isfinite(value) or value == 0:
         return f"{value:g}"
     scale, letter = next(((s, n) for s, n in SI if abs(value) >= s * 0.9995), (1.0, ""))
-    return f"{value / scale:.{digits}g}{letter}"
+    scaled = value / scale
+    return f"{scaled:.0f}{letter}" if abs(scaled) >= 99.5 else f"{scaled:.{digits}g}{letter}"
 
 
 def number(value: float, digits: int = 2) -> str:
@@ -213,6 +216,12 @@ def number(value: float, digits: int = 2) -> str:
         return "–"
     text = f"{value:.{digits}f}" if 10**-digits <= abs(value) < 1000 or value == 0 else f"{value:.{digits}g}"
     return text.replace("-", "−")
+
+
+def median_of(name: str, values: Sequence[float], of: int) -> str:
+    """Many exponents in one line: "α median 0.31 (9 of 11 known)"."""
+    known = f"({len(values)} of {of} known)"
+    return f"{name} median {number(statistics.median(values))} {known}" if values else f"{name} {known}"
 
 
 def logarithmic(axis: Axis, low: float, high: float) -> None:
