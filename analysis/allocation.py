@@ -18,7 +18,7 @@ from scipy import special
 from analysis.curved import fit_curved
 from analysis.fit import RESAMPLES, BadPoints, Coefficient, Fit, clean
 from analysis.laws import LAWS
-from analysis.newton import Array
+from analysis.sums import Array
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,9 @@ from scipy import optimize
 from analysis.fit import BadPoints, Coefficient, Fit, Health, clean, fit
 from analysis.intervals import percentile, resample_counts
 from analysis.laws import EXPONENT, TRANSFER, Law, Term, kaplan
-from analysis.newton import Array, centred, minimise, natural, problems_of, solve_globally
+from analysis.newton import minimise
+from analysis.starts import solve_globally
+from analysis.sums import Array, centred, natural, problems_of
 
 GRID = 25  # shifts tried before the search closes in
 CLOSING = 32  # golden-section steps: the bracket shrinks by 2e-7

@@ -19,17 +19,10 @@ from numpy.typing import NDArray
 from scipy import special
 
 from analysis.intervals import Quantity, percentile, profile, resample_counts
-from analysis.laws import LAWS, Law
-from analysis.newton import (
-    Array,
-    Problems,
-    Solution,
-    hessian_at,
-    natural,
-    problems_of,
-    solve_globally,
-    terms_of,
-)
+from analysis.laws import LAWS, Law, Term
+from analysis.newton import Solution, hessian_at
+from analysis.starts import solve_globally
+from analysis.sums import Array, Problems, natural, problems_of, terms_of
 
 if TYPE_CHECKING:
     import lmfit
@@ -222,8 +215,14 @@ def identifiable(law: Law, points: pd.DataFrame) -> tuple[Law, dict[str, str]]:
                 if term.amplitude in solved.coefficients:
                     solved = solved.without(term.amplitude)
                     reasons[term.amplitude] = f"{term.amplitude} can't be told from E: {variable} takes one value"
-    if not solved.terms:
-        raise BadPoints("nothing varies in these points: " + "; ".join(reasons.values()))
+    if not solved.exponents:
+        raise BadPoints(f"nothing varies in these points: {' and '.join(law.variables)} take one value each")
+    floor = next((t.amplitude for t in solved.terms if not t.powers), None)
+    for term in solved.terms:
+        for exponent, (variable, _) in term.powers.items():
+            if floor and points[variable].nunique() == 2 and len(solved.exponents) == len(solved.variables_used()):
+                reasons[exponent] = f"{exponent} can't be known: {variable} takes two values, it needs three"
+                reasons[floor] = f"{floor} can't be told from {term.amplitude}: {variable} takes two values"
     if len(law.variables) == 2 and not reasons:
         logs = [np.log(points[v].to_numpy(float)) for v in law.variables]
         if np.corrcoef(*logs)[0, 1] ** 2 > 1 - 1e-6:
@@ -286,6 +285,14 @@ def fit(
     scale = delta if objective == "huber" else np.inf
     posed = problems_of(solved, x, loss, weights, scale)
     solution, agree = solve_globally(posed, n_starts)
+    if vanished := _vanished(solved, posed, solution):
+        for term in vanished:
+            reasons |= {e: f"{e} can't be known: the loss does not fall with {v}" for e, (v, _) in term.powers.items()}
+            reasons[term.amplitude] = f"{term.amplitude} is zero"
+            solved = solved.without(term.amplitude)
+        posed = problems_of(solved, x, loss, weights, scale)
+        solution, agree = solve_globally(posed, n_starts)
+    posed = _held(posed, solution, reasons)
     if bootstrap is None:
         bootstrap = RESAMPLES if objective == "huber" and intervals else 0
     n, p = len(points), len(solved.coefficients)
@@ -299,7 +306,7 @@ def fit(
         health=_health(solved, posed, solution, float(agree[0]), loss, x, excluded, scale, intervals),
         objective=objective,
         delta=scale,
-        interval="none" if not intervals else "bootstrap" if objective == "huber" else "profile",
+        interval=_kind_of_interval(objective, intervals, draws is not None),
         level=level,
         status="ok",
         note="",
@@ -315,6 +322,30 @@ def fit(
     return _described(result, law, reasons)
 
 
+def _kind_of_interval(objective: str, wanted: bool, drawn: bool) -> str:
+    if objective == "huber":
+        return "bootstrap" if drawn and wanted else "none"
+    return "profile" if wanted else "none"
+
+
+def _vanished(law: Law, posed: Problems, solution: Solution) -> list[Term]:
+    """Terms with exponents of their own whose amplitude went to zero (the faces A = 0, B = 0); one term is left."""
+    gone = []
+    for term in law.terms:
+        others = {e for t in law.terms if t is not term for e in t.powers}
+        own = term.powers and not set(term.powers) & others
+        if own and _bound_hit(law, posed, solution, term.amplitude):
+            gone.append(term)
+    return gone if len(gone) < sum(bool(t.powers) for t in law.terms) else gone[1:]
+
+
+def _held(posed: Problems, solution: Solution, reasons: Mapping[str, str]) -> Problems:
+    """The same problems with the exponents that can't be known held, so that the rest is fitted and profiled well."""
+    moot = np.array([k == "exponent" and n in reasons for n, k in zip(posed.form.names, posed.form.kinds, strict=True)])
+    fixed = solution.theta[0]
+    return replace(posed, low=np.where(moot, fixed, posed.low), high=np.where(moot, fixed, posed.high))
+
+
 def _described(result: Fit, law: Law, reasons: Mapping[str, str]) -> Fit:
     """Coefficients with intervals, bounds and status, and the fit's own status and note."""
     solved, posed, solution = result.form, result.posed, result.solution
@@ -327,10 +358,6 @@ def _described(result: Fit, law: Law, reasons: Mapping[str, str]) -> Fit:
     derived = derived_quantities(solved, posed.form.centre)
     quantities: list[Quantity] = [*map(itemgetter, names), *derived.values()]
     found = dict(zip([*names, *derived], _intervals(result, quantities, result.level), strict=True))
-    for term in solved.terms:
-        if term.powers and _bound_hit(solved, posed, solution, term.amplitude):
-            moot = {e: f"{e} can't be known: the loss does not fall with {v}" for e, (v, _) in term.powers.items()}
-            reasons = {**moot, **reasons}
     coefficients = {}
     for name in law.coefficients:
         if name not in values:
@@ -346,7 +373,8 @@ def _described(result: Fit, law: Law, reasons: Mapping[str, str]) -> Fit:
         if at:
             status, note = "bound", f"{name} at its {at}er bound" if at == "low" else f"{name} at its upper bound"
         if name in reasons:
-            status, note = "unidentified", reasons[name]
+            at, status, note = "", "unidentified", reasons[name]
+            c = replace(c, low=math.nan, high=math.nan, bootstrap_low=math.nan, bootstrap_high=math.nan)
         coefficients[name] = replace(c, at_bound=at, status=status, note=note)
     if any(name in reasons for name in solved.exponents):
         found = {k: replace(v, status="unidentified") if k in ("a", "b", "gamma") else v for k, v in found.items()}
@@ -401,8 +429,8 @@ def _intervals(result: Fit, quantities: Sequence[Quantity], level: float) -> lis
         coefficients_out.append(
             Coefficient(
                 value,
-                float(found.low[i, 0]),
-                float(found.high[i, 0]),
+                math.nan if both else min(value, float(found.low[i, 0])),
+                math.nan if both else max(value, float(found.high[i, 0])),
                 status="unidentified" if both else "ok",
                 note="its interval has no end within the law's bounds" if both else "",
                 bootstrap_low=drawn[0],
@@ -484,44 +512,3 @@ def largest_tenth(extent: Array) -> NDArray[np.bool_]:
     largest = np.zeros(len(extent), bool)
     largest[np.argsort(extent, kind="stable")[-count:]] = True
     return largest
-
-
-def holdout_error(law: str | Law, data: pd.DataFrame, held: Any, **options: Any) -> float:
-    """Mean relative error (signed) at the rows ``held`` (boolean, one a row) of a law fitted to all others."""
-    held = np.asarray(held, bool)
-    found = fit(law, data[~held], intervals=False, **options)
-    test = data[held]
-    known = law_named(law)
-    predicted = found(**{v: test[v].to_numpy(float) for v in known.variables})
-    return float(np.mean(predicted / test[known.response].to_numpy(float) - 1))
-
-
-def delta_sweep(law: str, data: pd.DataFrame, deltas: Sequence[float] = (1e-4, 1e-3, 1e-2, 1e-1, 1.0)) -> pd.DataFrame:
-    """How the coefficients depend on the scale of Huber's function, one row a delta, least squares of logs last."""
-    rows = [fit(law, data, objective="huber", delta=d, bootstrap=0, intervals=False) for d in deltas]
-    rows.append(fit(law, data, intervals=False))
-    return pd.DataFrame([{"delta": f.delta, **f.values(), "rmse_log": f.health.rmse_log} for f in rows])
-
-
-def compare(laws: Sequence[str], data: pd.DataFrame, **options: Any) -> pd.DataFrame:
-    """Laws side by side on the same points: n_params, objective, R2, AIC, BIC and hold-out error, best AIC first."""
-    rows = []
-    for name in laws:
-        found = fit(name, data, **options)
-        h = found.health
-        rows.append(
-            {
-                "law": name,
-                "n_points": h.n_points,
-                "n_params": h.n_params,
-                "objective": h.objective_value,
-                "rmse_log": h.rmse_log,
-                "r2": h.r2,
-                "aic": h.aic,
-                "bic": h.bic,
-                "holdout": h.holdout,
-                "status": found.status,
-                "note": found.note,
-            }
-        )
-    return pd.DataFrame(rows).sort_values(["aic", "rmse_log"], ignore_index=True)

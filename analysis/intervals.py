@@ -11,10 +11,12 @@ from numpy.typing import NDArray
 from scipy import special
 
 from analysis.laws import Law
-from analysis.newton import Array, Problems, Pull, Solution, hessian_at, minimise, natural, solve
+from analysis.newton import Solution, hessian_at, minimise, solve
+from analysis.sums import Array, Problems, Pull, natural
 
 Quantity = Callable[[Mapping[str, Any]], Any]  # of natural coefficients (floats or arrays, also complex)
 
+SEARCH = 25  # steps of the search for an end; four or five are the rule
 STEP = 1e-30  # of the complex step: exact derivatives, there is no subtraction
 
 
@@ -89,7 +91,7 @@ def profile(
     outer_q, outer_t = np.full(len(owner), np.nan), np.full(len(owner), np.nan)
     todo = np.flatnonzero(~exact)
     last_kind = np.zeros(len(owner))
-    for _ in range(30):
+    for _ in range(SEARCH):
         if not len(todo):
             break
         sprung = replace(
@@ -99,6 +101,8 @@ def profile(
             pull=partial(_pull_rows, pull, todo),
             goal=goal[todo],
             stiffness=stiffness[todo],
+            tolerance=1e-8,
+            patience=60,
         )
         found = minimise(sprung, theta[todo])
         attained, _ = pull(found.theta, todo)

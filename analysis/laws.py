@@ -41,6 +41,10 @@ class Law:
         """Coefficients that are exponents, in the order of the coefficients."""
         return tuple(c for c in self.coefficients if any(c in t.powers for t in self.terms))
 
+    def variables_used(self) -> set[str]:
+        """Columns that the terms read."""
+        return {variable for term in self.terms for variable, _ in term.powers.values()}
+
     @property
     def response(self) -> str:
         """The column that the law explains."""

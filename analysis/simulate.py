@@ -15,8 +15,10 @@ import pandas as pd
 from analysis.fit import BadPoints, refit
 from analysis.intervals import Quantity, percentile, profile, resample_counts
 from analysis.laws import LAWS, Law
-from analysis.newton import Array, Solution, natural, problems_of, solve_globally
+from analysis.newton import Solution
 from analysis.query import as_markdown
+from analysis.starts import solve_globally
+from analysis.sums import Array, natural, problems_of
 
 EXTRAPOLATION = 10.0  # times the largest N and D of the grid
 PLANTED = {"E": 0.05, "A": 3.0, "alpha": 0.35, "B": 20.0, "beta": 0.45}  # losses 0.08-0.4 on the paper's grid

@@ -17,7 +17,7 @@ from scipy import interpolate, special
 from analysis.fit import RESAMPLES, BadPoints, Coefficient, Fit, Health, clean, fit, refit
 from analysis.intervals import percentile, resample_counts
 from analysis.laws import LAWS, TRANSFER
-from analysis.newton import Array
+from analysis.sums import Array
 
 KEYS = ["sweep", "run_id"]
 

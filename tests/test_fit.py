@@ -7,7 +7,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from analysis.fit import BadPoints, compare, delta_sweep, fit, holdout_error
+from analysis.comparison import compare, delta_sweep, holdout_error
+from analysis.fit import BadPoints, fit
 from analysis.laws import joint
 
 LAWS = Path(__file__).parent / "data" / "laws"

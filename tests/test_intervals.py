@@ -22,7 +22,7 @@ def test_an_end_of_the_interval_is_where_the_f_test_rejects() -> None:
     critical = found.health.objective_value * (1 + stats.f.ppf(0.95, 1, n - p) / (n - p))
     from dataclasses import replace
 
-    from analysis.newton import solve_globally
+    from analysis.starts import solve_globally
 
     assert found.posed is not None
     alpha = found.posed.form.names.index("alpha")

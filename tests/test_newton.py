@@ -11,19 +11,10 @@ from scipy import optimize
 
 from analysis.fit import fit
 from analysis.laws import LAWS, joint
-from analysis.newton import (
-    Array,
-    _Chunk,
-    centred,
-    minimise,
-    natural,
-    problems_of,
-    projected_starts,
-    solve,
-    solve_globally,
-    subsets,
-)
+from analysis.newton import _Chunk, minimise, solve
 from analysis.simulate import TRUTHS, designs
+from analysis.starts import projected_starts, solve_globally, subsets
+from analysis.sums import Array, centred, natural, problems_of
 
 SUMS = [law for law in LAWS.values() if law.terms]
 

@@ -15,8 +15,10 @@ from scipy.special import huber, logsumexp
 from analysis.fit import fit
 from analysis.intervals import resample_counts
 from analysis.laws import LAWS
-from analysis.newton import Array, best_of, minimise, problems_of, projected_starts, solve_globally
+from analysis.newton import minimise
 from analysis.simulate import TRUTHS, designs
+from analysis.starts import best_of, projected_starts, solve_globally
+from analysis.sums import Array, problems_of
 from tests.benchmarks import Measurement
 
 POINTS = Path(__file__).parents[1] / "data" / "laws" / "chinchilla_epoch.csv"
