@@ -247,6 +247,15 @@ def test_the_published_tables_feed_a_figure() -> None:
     assert 0.1815 in set(shown["y"])
 
 
+def test_a_line_never_runs_through_two_label_sets() -> None:
+    points = planted_points(("resnet-sl",)).assign(label_set="code6")
+    other = points[points["D"] == DATA[-1]].assign(label_set="icd927", run_id="other", loss=9.0)
+    table = pd.concat([planted_table(("resnet-sl",)).assign(label_set=s) for s in ("icd927", "code6")])
+    plate = draw("scaling", pd.concat([points, other]), table)
+    assert (plate.data()["y"].dropna() < 5).all()
+    assert "resnet-sl pretrained on ptbxl-sample icd927 (1 runs)" in plate.missing
+
+
 def test_several_sweeps_make_a_folder_each(tmp_path: Path) -> None:
     points = pd.concat([planted_points(("resnet-sl",)).assign(sweep=s) for s in ("demo", "other")])
     paths = save("learning", points, planted_table(), tmp_path)

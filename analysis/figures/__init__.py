@@ -6,7 +6,18 @@ from pathlib import Path
 
 import pandas as pd
 
-from analysis.figures import compute, exponents, learning, overfitting, overlay, scaling, style, trajectories, transfer
+from analysis.figures import (
+    compute,
+    exponents,
+    learning,
+    observed,
+    overfitting,
+    overlay,
+    scaling,
+    style,
+    trajectories,
+    transfer,
+)
 from analysis.figures.plate import FORMATS, Plate, mark_of, write
 
 FIGURES: dict[str, Callable[[pd.DataFrame, pd.DataFrame], Plate]] = {
@@ -36,7 +47,10 @@ def draw(name: str, points: pd.DataFrame, table: pd.DataFrame, mark: str | None 
     if name not in FIGURES:
         raise NoSuchFigure(f"no figure is called '{name}'{_nearest(name, FIGURES)}")
     with style.paper():
+        points, table, left_out = observed.one_group(points, table)
         plate = FIGURES[name](points, table)
+        for group in left_out:
+            plate.lacks(group)
         plate.sign(mark_of(points) if mark is None else mark)
         plate.settle()
     return plate
