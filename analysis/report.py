@@ -3,7 +3,7 @@
 import base64
 import json
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from io import BytesIO, StringIO
 from pathlib import Path
 from typing import Any
@@ -34,7 +34,7 @@ LAWS = {
     "frontier": "L = E + k (C + C₀)^−γ over the Pareto front (Fig. 5a)",
     "allocation": "N* ∝ C^a, D* ∝ C^b, L* − E ∝ C^−γ from the joint law",
 }
-Row = dict[str, Any]
+Row = dict[Any, Any]
 
 
 def report(
@@ -101,7 +101,8 @@ def exponents_in(results: Path, runs: pd.DataFrame) -> pd.DataFrame:
 def _environment() -> jinja2.Environment:
     loader = jinja2.FileSystemLoader(Path(__file__).parent)
     environment = jinja2.Environment(loader=loader, autoescape=True, trim_blocks=True, lstrip_blocks=True)
-    environment.filters |= {"plain": plain, "si": _si, "formula": _formula}
+    filters: dict[str, Callable[..., Any]] = {"plain": plain, "si": _si, "fixed": _fixed, "formula": _formula}
+    environment.filters.update(filters)
     return environment
 
 
@@ -201,7 +202,7 @@ def _learning(best: pd.DataFrame) -> list[Row]:
     for row in learning(best).to_dict("records"):
         look = configuration(row["configuration"])
         inside = row["domain"] == "ID"
-        rows.append(row | {"name": look.label, "colour": look.colour, "on": _of(row["target"], inside)})
+        rows.append({**row, "name": look.label, "colour": look.colour, "on": _of(row["target"], inside)})
     return rows
 
 
@@ -210,7 +211,7 @@ def _of(name: str, inside: bool) -> str:
 
 
 def _more_data(best: pd.DataFrame) -> list[Row]:
-    return [r | {"name": label(r["configuration"])} for r in more_data(best).to_dict("records")] if len(best) else []
+    return [{**r, "name": label(r["configuration"])} for r in more_data(best).to_dict("records")] if len(best) else []
 
 
 def _exponents(table: pd.DataFrame) -> list[Row]:
@@ -237,7 +238,10 @@ def _exponents(table: pd.DataFrame) -> list[Row]:
                 "why": why,
             }
         )
-    return rows
+    laws = {law: i for i, law in enumerate(LAWS)}
+    place = {label(name): i for i, name in enumerate(CONFIGURATIONS)}
+    unlisted = len(laws) + len(place)
+    return sorted(rows, key=lambda r: (laws.get(r["law"], unlisted), place.get(r["configuration"], unlisted)))
 
 
 def _flag(number: Number) -> tuple[str, str]:
@@ -294,12 +298,17 @@ def plain(value: Any, digits: int = 3) -> str:
     """A number of a table: four significant digits at most, "–" where there is none."""
     if value is None or (isinstance(value, float) and not np.isfinite(value)):
         return "–"
-    return f"{value:.{digits}f}" if 10**-digits <= abs(value) < 1e4 or value == 0 else f"{value:.2e}"
+    text = f"{value:.{digits}f}" if 10**-digits <= abs(value) < 1e4 or value == 0 else f"{value:.2e}"
+    return text.replace("-", "−")
 
 
 def _formula(text: str) -> Markup:
     """Powers as superscripts: "N^−α" is written with a raised −α."""
     return Markup(re.sub(r"\^([−\w*]+)", r"<sup>\1</sup>", str(escape(text))))
+
+
+def _fixed(value: float) -> str:
+    return "–" if not np.isfinite(value) else f"{round(value, 2) + 0.0:.2f}".replace("-", "−")
 
 
 def _si(value: Any) -> str:

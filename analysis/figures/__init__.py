@@ -6,14 +6,29 @@ from pathlib import Path
 
 import pandas as pd
 
-from analysis.figures import compute, learning, scaling, style, transfer
+from analysis.figures import (
+    compute,
+    exponents,
+    learning,
+    observed,
+    overfitting,
+    overlay,
+    scaling,
+    style,
+    trajectories,
+    transfer,
+)
 from analysis.figures.plate import FORMATS, Plate, mark_of, write
 
 FIGURES: dict[str, Callable[[pd.DataFrame, pd.DataFrame], Plate]] = {
     "scaling": scaling.draw,  # Fig. 2
     "transfer": transfer.draw,  # Fig. 3
+    "overlay": overlay.draw,  # Figs. 4 and S.3
     "compute": compute.draw,  # Fig. 5
     "learning": learning.draw,
+    "exponents": exponents.draw,  # Fig. S.2
+    "trajectories": trajectories.draw,  # Fig. S.4
+    "overfitting": overfitting.draw,  # Figs. S.7 and S.8
 }
 
 
@@ -32,8 +47,12 @@ def draw(name: str, points: pd.DataFrame, table: pd.DataFrame, mark: str | None 
     if name not in FIGURES:
         raise NoSuchFigure(f"no figure is called '{name}'{_nearest(name, FIGURES)}")
     with style.paper():
+        points, table, left_out = observed.one_group(points, table)
         plate = FIGURES[name](points, table)
+        for group in left_out:
+            plate.lacks(group)
         plate.sign(mark_of(points) if mark is None else mark)
+        plate.settle()
     return plate
 
 

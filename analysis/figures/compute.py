@@ -15,9 +15,9 @@ CAPTION = (
     "(a) Test loss on {target} against training compute: every checkpoint faint, the Pareto frontier of each "
     "configuration in full, its law L = E + k (C + C₀)^−γ as a line. (b–e) Lines of equal loss under the joint "
     "law (Eq. 1) in the plane of compute and parameters, D following from C = κ N D with κ the median over runs; "
-    "the thick line is the optimal size N*(C), and the words say where a marginal FLOP goes. Dots are runs, the "
-    "frame is what was measured; outside it the law extrapolates. Where the joint law is not identified the panel "
-    "says why and draws no contour."
+    "the thick line is the optimal size N*(C), and the words say where a marginal FLOP goes. Dots are runs; in the "
+    "grey outside the measured frame, where N*(C) is dashed, the law extrapolates. Where the joint law is not "
+    "identified the panel says why and draws no contour."
 )
 LEVELS = 9
 
@@ -71,9 +71,7 @@ def _joint(table: pd.DataFrame, name: str, task: str) -> tuple[fitted.Fitted | N
 def _frontier(plate: Plate, ax: Axes, cloud: pd.DataFrame, table: pd.DataFrame, names: list[str], task: str) -> None:
     panel = "frontier"
     if cloud.empty:
-        style.say(ax, "no finished runs")
-        ax.set_xticks([])
-        ax.set_yticks([])
+        style.blank(ax, "no finished runs")
         plate.lacks("the frontier")
         return
     lines = []
@@ -105,12 +103,13 @@ def _frontier(plate: Plate, ax: Axes, cloud: pd.DataFrame, table: pd.DataFrame, 
     c = cloud.loc[cloud["C"] > 0, "C"].to_numpy(float)
     style.logarithmic(ax.xaxis, c.min(), c.max())
     low, top, above = style.without_outliers(cloud["loss"].tolist())
-    style.say_above(ax, above, "checkpoint")
     ax.set_ylim(low - 0.05 * (top - low), top + 0.06 * (top - low))
+    style.say_above(ax, above, "checkpoint")
     style.linear(ax.yaxis, 6)
     ax.set_xlabel("training compute C (FLOP)")
     ax.set_ylabel(f"test loss, {style.target(task).label} (nats)")
-    plate.legend(handles=lines, loc="outside upper left", ncols=len(lines), fontsize=7, columnspacing=1.6)
+    columns = len(lines) if sum(len(str(line.get_label())) for line in lines) < 100 else 2
+    plate.legend(handles=lines, loc="outside upper left", ncols=columns, fontsize=7, columnspacing=1.6)
 
 
 def _plane(plate: Plate, ax: Axes, name: str, runs: pd.DataFrame, table: pd.DataFrame, task: str) -> None:
@@ -118,10 +117,7 @@ def _plane(plate: Plate, ax: Axes, name: str, runs: pd.DataFrame, table: pd.Data
     ax.set_title(look.label, color=style.legible(look.colour), fontweight="semibold")
     runs = runs[runs["C"] > 0] if len(runs) else runs
     if runs.empty:
-        style.say(ax, "no finished runs")
-        ax.set_xticks([])
-        ax.set_yticks([])
-        ax.grid(False)
+        style.blank(ax, "no finished runs")
         plate.lacks(f"iso-loss plane of {look.label}")
         return
     c, n = runs["C"].to_numpy(float), runs["N"].to_numpy(float)
@@ -165,50 +161,40 @@ def _contours(
     except BadPoints as error:
         style.say(ax, str(error))
         return
-    c, n, d = (runs[v].to_numpy(float) for v in ("C", "N", "D"))
-    budgets = np.geomspace(c.min() / 3, c.max() * 10, 90)
-    sizes = np.geomspace(n.min() / 3, n.max() * 10, 90)
+    c, n = (runs[v].to_numpy(float) for v in ("C", "N"))
+    budgets = np.geomspace(c.min() / 3, c.max() * 10, 120)
+    sizes = np.geomspace(n.min() / 3, n.max() * 10, 120)
     C, N = np.meshgrid(budgets, sizes)
-    loss = law(N=N, D=C / (kappa * N))
-    possible = (d.min() / 30 <= C / (kappa * N)) & (C / (kappa * N) <= d.max() * 100)
-    shown = np.where(possible, loss, np.nan)
-    levels = np.unique(np.quantile(shown[np.isfinite(shown)], np.linspace(0.03, 0.8, LEVELS)))
-    lines = ax.contour(C, N, shown, levels=levels, colors=[to_rgba(look.colour, 0.55)], linewidths=0.7, zorder=2)
-    ax.clabel(lines, levels[:: max(1, len(levels) // 4)], fontsize=5.5, fmt=lambda v: f"{v:.3g}")
+    D = C / (kappa * N)
+    loss = np.where(D >= 1, law(N=N, D=np.maximum(D, 1)), np.nan)
+    levels = np.unique(np.nanquantile(loss, np.linspace(0.03, 0.85, LEVELS)))
+    measured = Rectangle(
+        (c.min(), n.min()), np.ptp(c), np.ptp(n), facecolor="white", edgecolor=style.FAINT, linewidth=0.5
+    )
+    measured.set_zorder(0)
+    ax.set_facecolor("#F4F5F6")
+    ax.add_patch(measured)
+    lines = ax.contour(C, N, loss, levels=levels, colors=[to_rgba(look.colour, 0.6)], linewidths=0.7, zorder=2)
+    ax.clabel(lines, levels[1::3], fontsize=5.5, fmt=lambda v: f"{v:.3g}", inline_spacing=2)
     v = law.values()
     a = v["beta"] / (v["alpha"] + v["beta"])
-    G = (v["alpha"] * v["A"] / (v["beta"] * v["B"])) ** (1 / (v["alpha"] + v["beta"]))
+    G = (v["alpha"] * v["A"] / (v["beta"] * v["B"])) ** (1 / (v["alpha"] + v["beta"]))  # Eq. S.7
     best = G * (budgets / kappa) ** a
-    ax.plot(budgets, best, color=look.colour, linewidth=1.8, zorder=4)
+    inside = (budgets >= c.min()) & (budgets <= c.max()) & (best >= n.min()) & (best <= n.max())
+    ax.plot(budgets, best, color=look.colour, linewidth=1, linestyle=(0, (2, 1.5)), zorder=4)
+    ax.plot(budgets[inside], best[inside], color=look.colour, linewidth=1.8, zorder=4)
     plate.record(look.label, "optimal size", name, ("C", budgets), ("N", best))
     style.logarithmic(ax.xaxis, budgets.min(), budgets.max())
     style.logarithmic(ax.yaxis, sizes.min(), sizes.max())
     ax.set_xlim(budgets.min(), budgets.max())
     ax.set_ylim(sizes.min(), sizes.max())
-    frame = Rectangle(
-        (c.min(), n.min()),
-        c.max() - c.min(),
-        n.max() - n.min(),
-        fill=False,
-        edgecolor=style.FAINT,
-        linewidth=0.6,
-        zorder=1,
-    )
-    ax.add_patch(frame)
     ax.grid(False)
     shares = fitted.find(table, "allocation", name, task)
     data = shares[0].numbers.get("b") if shares else None
     interval = f" [{100 * data.low:.0f}, {100 * data.high:.0f}]" if data and np.isfinite(data.low) else ""
-    ax.text(
-        0.03,
-        0.97,
-        f"{100 * (1 - a):.0f} %{interval} of marginal\ncompute to data",
-        transform=ax.transAxes,
-        ha="left",
-        va="top",
-        fontsize=6.8,
-        fontweight="semibold",
-        color=style.legible(look.colour),
-        bbox=style.PAPER,
-        zorder=6,
+    words = f"{100 * (1 - a):.0f} %{interval} of marginal compute to data"
+    plate.record(look.label, "share of marginal compute to data", name, ("C", np.nan), ("share", 1 - a), words)
+    ax.set_title(ax.get_title(loc="left"), pad=12, color=style.legible(look.colour), fontweight="semibold")
+    ax.annotate(
+        words, (0, 1), xycoords="axes fraction", xytext=(0, 3), textcoords="offset points", fontsize=6.3, va="bottom"
     )

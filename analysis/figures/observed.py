@@ -55,3 +55,29 @@ def scale(points: pd.DataFrame) -> tuple[dict[str, float], str]:
     if names and baseline.reindex(names).notna().all() and (baseline > 0).all():
         return {str(t): float(v) for t, v in baseline.items()}, "OOD loss ÷ prevalence"
     return dict.fromkeys(names, 1.0), "OOD loss (nats)"
+
+
+def one_group(points: pd.DataFrame, table: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame, list[str]]:
+    """Each configuration as pretrained most often: points, fits, and which other corpora or label sets were left out.
+
+    A sweep over label sets or corpora has several groups of runs a configuration, which no line may run through.
+    """
+    keys = ["configuration", "corpus", "label_set"]
+    if points.empty or not {"label_set", "corpus"} <= set(points):
+        return points, table, []
+    groups = points.fillna({"label_set": ""}).groupby(keys)["run_id"].nunique().reset_index(name="runs")
+    largest = groups.sort_values("runs", ascending=False, kind="stable").drop_duplicates("configuration")
+    rest = groups.drop(largest.index)
+    if rest.empty:
+        return points, table, []
+    kept = largest[keys]
+    left_out = [f"{r.configuration} pretrained on {r.corpus} {r.label_set} ({r.runs} runs)" for r in rest.itertuples()]
+    return _of_groups(points, kept), _of_groups(table, kept) if len(table) else table, left_out
+
+
+def _of_groups(frame: pd.DataFrame, kept: pd.DataFrame) -> pd.DataFrame:
+    wanted = set(kept.itertuples(index=False, name=None))
+    found = frame[["configuration", "corpus", "label_set"]].fillna("").itertuples(index=False, name=None)
+    part = frame[[key in wanted for key in found]]
+    part.attrs = dict(frame.attrs)
+    return part

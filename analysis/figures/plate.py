@@ -83,6 +83,16 @@ class Plate(Figure):
                 bbox={"boxstyle": "round,pad=0.25", "facecolor": "#FFF4DF", "edgecolor": "#E3B565", "linewidth": 0.5},
             )
 
+    def settle(self) -> None:
+        """Solve the layout once and for all, rounded: the solver's last digits differ from one time to the next."""
+        engine = self.get_layout_engine()
+        if engine is not None:
+            engine.execute(self)
+        self.set_layout_engine("none")
+        for ax in self.axes:
+            left, bottom, width, height = (round(v, 6) for v in ax.get_position().bounds)
+            ax.set_position((left, bottom, width, height))
+
 
 def mark_of(points: pd.DataFrame) -> str:
     """The mark that points carry by themselves: those of the embedded sample are demo scale, planted laws simulated."""
@@ -96,6 +106,8 @@ def source_of(points: pd.DataFrame, select: str) -> str:
     """What was drawn, for the footer: how many runs of which sweeps, and how their steps were chosen."""
     if points.empty:
         return "no finished runs"
+    if set(points["sweep"]) == {"published"}:
+        return "arXiv 2605.17276v1, CC BY 4.0"
     runs = points.drop_duplicates(["sweep", "run_id"])
     sweeps = ", ".join(sorted(runs["sweep"].astype(str).unique()))
     split = "validation" if select == "val" else "test"

@@ -5,6 +5,7 @@ Each colour comes with a second channel (marker, line) so that no figure needs c
 """
 
 import math
+import statistics
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -111,6 +112,7 @@ SETTINGS: dict[str, Any] = {
     "xtick.major.pad": 2,
     "ytick.major.pad": 2,
     "lines.linewidth": 1.3,
+    "lines.solid_capstyle": "butt",
     "lines.markersize": 4,
     "legend.frameon": False,
     "legend.handlelength": 1.8,
@@ -122,6 +124,7 @@ SETTINGS: dict[str, Any] = {
     "mathtext.bf": f"{FAMILY}:semibold",
     "mathtext.fallback": "stixsans",
     "axes.unicode_minus": True,
+    "text.hinting": "none",  # widths that do not depend on the resolution: a layout solved once holds for all formats
     "pdf.fonttype": 42,  # TrueType, so that text in a paper stays text
     "svg.fonttype": "path",  # the same letters on every machine
     "svg.hashsalt": "ecgscale",
@@ -140,7 +143,7 @@ def _register_fonts() -> None:
 
 @cache
 def webfont(name: str) -> bytes:
-    """A typeface ("Regular", "Semibold") for embedding in a page: its Latin, Greek and mathematical letters, as WOFF."""
+    """A typeface ("Regular", "Semibold") for embedding in a page: Latin, Greek and mathematical letters, as WOFF."""
     options = Options(flavor="woff", layout_features=["kern", "liga", "tnum"], hinting=False, notdef_outline=True)
     font = TTFont(FONTS / f"SourceSans3-{name}.ttf", recalcTimestamp=False)
     letters = Subsetter(options)
@@ -203,7 +206,8 @@ def si(value: float, digits: int = 3) -> str:
     if not math.isfinite(value) or value == 0:
         return f"{value:g}"
     scale, letter = next(((s, n) for s, n in SI if abs(value) >= s * 0.9995), (1.0, ""))
-    return f"{value / scale:.{digits}g}{letter}"
+    scaled = value / scale
+    return f"{scaled:.0f}{letter}" if abs(scaled) >= 99.5 else f"{scaled:.{digits}g}{letter}"
 
 
 def number(value: float, digits: int = 2) -> str:
@@ -212,6 +216,12 @@ def number(value: float, digits: int = 2) -> str:
         return "–"
     text = f"{value:.{digits}f}" if 10**-digits <= abs(value) < 1000 or value == 0 else f"{value:.{digits}g}"
     return text.replace("-", "−")
+
+
+def median_of(name: str, values: Sequence[float], of: int) -> str:
+    """Many exponents in one line: "α median 0.31 (9 of 11 known)"."""
+    known = f"({len(values)} of {of} known)"
+    return f"{name} median {number(statistics.median(values))} {known}" if values else f"{name} {known}"
 
 
 def logarithmic(axis: Axis, low: float, high: float) -> None:
@@ -261,20 +271,18 @@ def without_outliers(values: Sequence[float]) -> tuple[float, float, int]:
 
 
 def say_above(ax: Axes, above: int, what: str) -> None:
-    """Words in the upper right corner for points that lie above the panel."""
+    """Words over the upper right corner for points that lie above the panel."""
     if above:
-        text = f"{above} {what}{'s' if above > 1 else ''} above ↑"
-        ax.text(
-            0.99,
-            0.985,
-            text,
-            transform=ax.transAxes,
+        ax.annotate(
+            f"{above} {what}{'s' if above > 1 else ''} above ↑",
+            (1, 1),
+            xycoords="axes fraction",
+            xytext=(0, 1),
+            textcoords="offset points",
             ha="right",
-            va="top",
-            fontsize=6.5,
+            va="bottom",
+            fontsize=6.3,
             color=MUTED,
-            zorder=6,
-            bbox=PAPER,
         )
 
 
@@ -291,3 +299,11 @@ def say(ax: Axes, text: str, colour: str = MUTED, at: tuple[float, float] = (0.5
         style="italic",
         linespacing=1.3,
     )
+
+
+def blank(ax: Axes, text: str) -> None:
+    """A panel without anything to show: only words."""
+    say(ax, text)
+    ax.set_xticks([])
+    ax.set_yticks([])
+    ax.grid(False)

@@ -23,7 +23,8 @@ def draw(points: pd.DataFrame, table: pd.DataFrame) -> Plate:
     names, tasks = observed.configurations(best), observed.targets(best)
     scales, label = observed.scale(best)
     rows = -(-len(names) // 2)
-    height = 0.45 + rows * (2.0 + 0.12 * min(len(tasks), LISTED))
+    listed = len(tasks) if len(tasks) <= LISTED else 3
+    height = 0.45 + rows * (2.0 + 0.12 * listed)
     plate = Plate(style.TWO_COLUMNS, height, "From in-distribution to out-of-distribution loss", CAPTION)
     plate.source = source_of(best, observed.selection(table))
     axes = plate.subplots(rows, 2, squeeze=False).ravel()
@@ -35,7 +36,26 @@ def draw(points: pd.DataFrame, table: pd.DataFrame) -> Plate:
         panel_letter(ax, "abcdefghijkl"[k])
         if k % 2 == 0:
             ax.set_ylabel(label)
+    if len(tasks) > LISTED:
+        looks = [style.target(t) for t in tasks]
+        handles = [style.key(look.label, look.colour, look.marker, linewidth=1.2) for look in looks]
+        plate.legend(handles=handles, loc="outside upper center", ncols=6, fontsize=7.5, columnspacing=1.2)
     return plate
+
+
+def _at_end(ax: Axes, x: float, y: float, text: str, colour: str) -> None:
+    """An exponent beside the right end of its line."""
+    ax.annotate(
+        text,
+        (x, y),
+        xytext=(4, 0),
+        textcoords="offset points",
+        fontsize=6,
+        va="center",
+        color=style.legible(colour),
+        annotation_clip=False,
+        in_layout=False,
+    )
 
 
 def _panel(
@@ -50,12 +70,13 @@ def _panel(
 ) -> None:
     look = style.configuration(name)
     fits = {t: next(iter(fitted.find(table, "transfer", name, t)), None) for t in tasks}
-    lines, floors, xs_all, ys_all = [], set[float](), [], []
+    lines, kappas, floors, xs_all, ys_all = [], [], set[float](), [], []
     for task in tasks:
         both = pairs(part, task) if len(part) else part
         fit, of_task, scale = fits[task], style.target(task), scales.get(task, 1.0)
         floor = fit.numbers["E_id"].value if fit else 0.0
-        both = both[both["loss_id"] > floor] if len(both) else both
+        measured = len(both)
+        both = both[both["loss_id"] > floor] if measured else both
         if both.empty:
             continue
         floors.add(floor)
@@ -72,30 +93,33 @@ def _panel(
             ys = fit(loss_id=xs + floor) / scale
             ax.plot(xs, ys, color=of_task.colour, zorder=2, **line)
             plate.record(look.label, "law", task, ("ID loss above its floor", xs), (label, ys), kappa.text())
-            text = f"{of_task.label}: {kappa.text()}" + (
-                f" · n {fit.n_points} · R² {fit.r2:.2f}" if kappa.known else ""
-            )
+            n = f"n {fit.n_points}" + (f" of {measured}" if fit.n_points < measured else "")
+            kappas += [kappa.value] if kappa.known else []
+            if len(tasks) > LISTED:
+                _at_end(ax, xs[-1], ys[-1], style.number(kappa.value) if kappa.known else "–", of_task.colour)
+            text = f"{of_task.label}: {kappa.text()}" + f" · {n} · R² {fit.r2:.2f}" * kappa.known
         lines.append(style.key(text, of_task.colour, of_task.marker, **line))
-    listed = lines if len(lines) <= LISTED else []
+    listed = lines if len(tasks) <= LISTED else []
     ax.set_title(
         look.label, color=style.legible(look.colour), fontweight="semibold", fontsize=9, pad=5 + 10.4 * len(listed)
     )
     if not lines:
-        style.say(ax, "no finished runs measured both in and out of distribution")
-        ax.set_xticks([])
-        ax.set_yticks([])
-        ax.grid(False)
+        style.blank(ax, "no finished runs measured both in and out of distribution")
         plate.lacks(look.label)
         return
     everywhere = np.concatenate(xs_all)
     style.logarithmic(ax.xaxis, everywhere.min(), everywhere.max())
     low, high, above = style.without_outliers(np.concatenate(ys_all).tolist())
-    style.say_above(ax, above, "run")
     ax.set_ylim(low - 0.08 * (high - low), high + 0.1 * (high - low))
+    style.say_above(ax, above, "run")
     style.linear(ax.yaxis)
     if label.endswith("prevalence"):
         ax.axhline(1, color=style.FAINT, linewidth=0.6, zorder=1)
     which = "E of each fit" if len(floors) > 1 else f"E = {floor:.3f}" if (floor := floors.pop()) > 5e-4 else "E = 0"
     ax.set_xlabel(f"ID loss − E (nats; {which})")
-    if listed:
+    if len(tasks) > LISTED:
+        left, right = ax.get_xlim()
+        ax.set_xlim(left, right * (right / left) ** 0.06)  # room for the exponents at the ends
+        ax.text(1, 1.02, style.median_of("κ", kappas, len(lines)), transform=ax.transAxes, ha="right", fontsize=7)
+    else:
         ax.legend(handles=listed, loc="lower left", bbox_to_anchor=(-0.01, 0.99), fontsize=7, handlelength=1.6)

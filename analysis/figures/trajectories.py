@@ -1,0 +1,85 @@
+"""Loss along training, in and out of distribution: the shape of the paper's Fig. S.4."""
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.colors import LogNorm, to_rgb
+from matplotlib.lines import Line2D
+
+from analysis.figures import observed, style
+from analysis.figures.plate import Plate, panel_letter, source_of
+
+CAPTION = (
+    "Test loss of every run along training, against the compute spent: in distribution (first row) and on each "
+    "task. One line a run, darker for more parameters; dashed lines saw only a part of the data. The open marker "
+    "is the step that was selected."
+)
+
+
+def draw(points: pd.DataFrame, table: pd.DataFrame) -> Plate:
+    """One row a target, one column a configuration, one line a run."""
+    best = observed.best(points, table)
+    names = observed.configurations(best)[:4]
+    targets = [*observed.targets(best, "ID"), *observed.targets(best)] or [""]
+    plate = Plate(style.TWO_COLUMNS, 0.6 + 1.35 * len(targets), "Loss along training", CAPTION)
+    plate.source = source_of(best, observed.selection(table))
+    axes = plate.subplots(len(targets), len(names), squeeze=False)
+    sizes = best["N"] if len(best) else pd.Series([1.0, 10.0])
+    norm = LogNorm(sizes.min() / 6, sizes.max())
+    for i, target in enumerate(targets):
+        for j, name in enumerate(names):
+            ax, look = axes[i, j], style.configuration(name)
+            mine = (points["configuration"] == name) & (points["target"] == target)
+            panel_letter(ax, "abcdefghijklmnopqrstuvwxyz"[(i * len(names) + j) % 26])
+            if i == 0:
+                ax.set_title(look.label, color=style.legible(look.colour), fontweight="semibold", fontsize=9)
+            if i == len(targets) - 1:
+                ax.set_xlabel("compute C (FLOP)")
+            if j == 0:
+                inside = len(best) and (best.loc[best["target"] == target, "domain"] == "ID").any()
+                ax.set_ylabel("ID loss (nats)" if inside else f"{style.target(target).label}\nloss (nats)")
+            chosen = best[(best["configuration"] == name) & (best["target"] == target)]
+            _panel(plate, ax, f"{look.label}, {target}", points[mine & (points["step"] > 0)], chosen, look, norm)
+    few = [
+        Line2D([], [], color=_shade("#5C6670", norm, v), linewidth=1.4, label=f"N = {style.si(v)}")
+        for v in _range(sizes)
+    ]
+    few.append(style.key("part of the data", linewidth=1, linestyle=(0, (2, 1.5))))
+    few.append(style.key("selected step", marker="o", markerfacecolor="white", linestyle=""))
+    plate.legend(handles=few, loc="outside upper center", ncols=len(few), fontsize=7.5)
+    return plate
+
+
+def _panel(
+    plate: Plate, ax: Axes, panel: str, part: pd.DataFrame, chosen: pd.DataFrame, look: style.Look, norm: LogNorm
+) -> None:
+    part = part[part["C"] > 0] if len(part) else part
+    if part.empty:
+        style.blank(ax, "no finished runs")
+        plate.lacks(panel)
+        return
+    most = part["D"].max()
+    for run, line in part.sort_values("C").groupby("run_id"):
+        colour = _shade(look.colour, norm, float(line["N"].iloc[0]))
+        dashes = "-" if line["D"].iloc[0] == most else (0, (2, 1.5))
+        ax.plot(line["C"], line["loss"], color=colour, linewidth=0.9, linestyle=dashes, zorder=2)
+        plate.record(panel, "run", str(run), ("C", line["C"]), ("loss", line["loss"]), f"step {line['step'].iloc[-1]}")
+    for n, c, loss in chosen[["N", "C", "loss"]].to_numpy(float):
+        colour = _shade(look.colour, norm, n)
+        ax.plot(c, loss, "o", color=colour, markerfacecolor="white", markersize=2.6, markeredgewidth=0.7, zorder=3)
+    style.logarithmic(ax.xaxis, part["C"].min(), part["C"].max())
+    low, high, above = style.without_outliers(part["loss"].tolist())
+    ax.set_ylim(low - 0.08 * (high - low), high + 0.1 * (high - low))
+    style.say_above(ax, above, "checkpoint")
+    style.linear(ax.yaxis)
+
+
+def _shade(colour: str, norm: LogNorm, n: float) -> tuple[float, ...]:
+    """Pale for the smallest size, the full colour at three quarters of the range, darker for the largest."""
+    t = float(np.clip(norm(n), 0, 1))
+    rgb = np.array(to_rgb(colour))
+    return tuple(1 - (1 - rgb) * (0.25 + t)) if t < 0.75 else tuple(rgb * (1 - 1.2 * (t - 0.75)))
+
+
+def _range(sizes: pd.Series) -> list[float]:
+    return [float(sizes.min()), float(sizes.max())] if len(sizes) else []
