@@ -23,7 +23,7 @@ _LIGHT = frozenset(
     expand expand_as repeat gather scatter index index_select masked_fill embedding remainder floor_divide type_as
     gelu relu relu_ silu sigmoid tanh softmax log_softmax cos sin cumsum dropout feature_dropout max_pool1d max_pool2d
     eq ne lt gt le ge bitwise_not logical_not
-    """.split()  # noqa: SIM905
+    """.split()
 )
 
 

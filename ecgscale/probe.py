@@ -10,7 +10,7 @@ from torchmetrics.functional.classification import binary_auroc
 
 from ecgscale.data.batches import Store
 from ecgscale.data.corpus import Corpus
-from ecgscale.data.split import SPLITS
+from ecgscale.data.split import SPLITS, TRAIN
 from ecgscale.models import Backbone
 from ecgscale.spec import Evaluation
 from ecgscale.tasks import Task
@@ -55,6 +55,7 @@ def probe(
         every = np.arange(len(corpus.split))
         labels = [torch.from_numpy(corpus.targets(task.label_set, every)) for task in mine]
         used = torch.cat(labels, 1).isfinite().any(1).numpy()
+        used &= _probed(corpus, evaluation.probe_records)
         rows = every[used]
         x = features(backbone, Store(corpus, rows, device=device))
         y = torch.cat(labels, 1)[torch.from_numpy(used)]
@@ -148,6 +149,16 @@ def _scores(
         yield score("auroc", [binary_auroc(logits[known[:, c], c], truth[known[:, c], c].int()) for c in scored])
         constant = prevalence.logit().expand(len(truth), -1)
         yield score("prevalence_loss", [bce(constant[:, c], c) for c in scored])
+
+
+def _probed(corpus: Corpus, n_train: int | None) -> np.ndarray:
+    """Recordings bool [n] that probes may use: all of val and test, at most ``n_train`` of train, whole patients."""
+    train = corpus.rows("train")
+    if n_train is None or n_train >= len(train):
+        return np.ones(len(corpus.split), dtype=bool)
+    probed = corpus.split != TRAIN
+    probed[corpus.rows("train", n_train / len(train))] = True
+    return probed
 
 
 def _group_loss(logits: torch.Tensor, y: torch.Tensor, known: torch.Tensor, member: torch.Tensor) -> torch.Tensor:

@@ -18,6 +18,7 @@ import pyarrow.parquet as pq
 
 SCHEMA_VERSION = "1"
 RUN_ID_DIGITS = 12
+_SEAL, _UNSEALED = b"ecgscale-sha256:", b"0" * 64  # in the footer: SHA-256 of the file as it was before sealing
 STATES = ("running", "done", "failed", "diverged", "oom")
 
 
@@ -134,12 +135,13 @@ def write_whole(path: Path, data: bytes) -> None:
 
 
 def write(path: Path, rows: Sequence[Mapping[str, Any]], description: str, facts: Mapping[str, str]) -> None:
-    """Replace a run's file by these rows, atomically, with page checksums."""
-    metadata = {"run": description, "schema_version": SCHEMA_VERSION, **facts}
+    """Replace a run's file by these rows, atomically, with page checksums and a seal over every byte."""
+    metadata = {"run": description, "schema_version": SCHEMA_VERSION, **facts, "seal": (_SEAL + _UNSEALED).decode()}
     table = pa.Table.from_pylist(list(rows), SCHEMA).replace_schema_metadata(metadata)
     sink = pa.BufferOutputStream()
     pq.write_table(table, sink, compression="zstd", write_page_checksum=True)
-    write_whole(path, sink.getvalue().to_pybytes())
+    data = sink.getvalue().to_pybytes()
+    write_whole(path, data.replace(_SEAL + _UNSEALED, _SEAL + hashlib.sha256(data).hexdigest().encode()))
 
 
 def read(path: Path) -> RunFile:
@@ -148,10 +150,8 @@ def read(path: Path) -> RunFile:
     Raises BadResults, in one sentence, if the file is damaged or its description does not hash to its name.
     """
     try:
-        table = pq.read_table(path, page_checksum_verification=True, partitioning=None)
-    except FileNotFoundError:
-        raise
-    except (pa.ArrowException, OSError, ValueError) as error:
+        table = pq.read_table(pa.BufferReader(_intact(path)), page_checksum_verification=True)
+    except (pa.ArrowException, ValueError) as error:
         raise BadResults(path, f"is damaged ({_first_line(error)})") from error
     facts = {k.decode(): v.decode() for k, v in (table.schema.metadata or {}).items()}
     description = facts.pop("run", None)
@@ -162,17 +162,17 @@ def read(path: Path) -> RunFile:
     missing = [c.name for c in COLUMNS if c.name not in table.column_names]
     if missing:
         raise BadResults(path, f"lacks the columns {', '.join(missing)}")
-    facts.pop("pandas", None)
+    facts.pop("seal", None)
     return RunFile(table.select(SCHEMA.names).to_pandas(), description, facts)
 
 
 def state_of(path: Path) -> tuple[str, str]:
     """State of a run, and why, by its file alone: one of STATES, "pending" without a file, "damaged" if unreadable."""
     try:
-        metadata = pq.read_schema(path).metadata or {}
+        metadata = pq.read_schema(pa.BufferReader(_intact(path))).metadata or {}
     except FileNotFoundError:
         return "pending", ""
-    except (pa.ArrowException, OSError, ValueError) as error:
+    except (pa.ArrowException, ValueError) as error:
         return "damaged", _first_line(error)
     if run_id_of(metadata.get(b"run", b"").decode()) != path.stem:
         return "damaged", "its description does not hash to its name"
@@ -230,6 +230,16 @@ def data_dictionary() -> str:
 def canonical(value: Any) -> str:
     """Canonical JSON: sorted keys, no spaces, no NaN; equal values give equal text."""
     return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
+
+
+def _intact(path: Path) -> bytes:
+    """A file's bytes. Raises ValueError if any of them is not what was written; FileNotFoundError passes."""
+    data = path.read_bytes()
+    at = data.rfind(_SEAL) + len(_SEAL)
+    sealed, unsealed = data[at : at + len(_UNSEALED)], data[:at] + _UNSEALED + data[at + len(_UNSEALED) :]
+    if at < len(_SEAL) or hashlib.sha256(unsealed).hexdigest().encode() != sealed:
+        raise ValueError("its bytes do not match its seal" if at >= len(_SEAL) else "it is not sealed, or cut short")
+    return data
 
 
 def _first_line(error: BaseException) -> str:

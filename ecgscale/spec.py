@@ -51,6 +51,7 @@ class Evaluation:
     probe_patience: int = 5
     probe_batch_size: int = 256
     standardise: bool = False  # features by mean and deviation of the training split; not in the paper
+    probe_records: int | None = None  # at most so many training recordings of a corpus are probed on; not in the paper
 
     def __post_init__(self) -> None:
         if min(self.every, self.probe_epochs, self.probe_patience, self.probe_batch_size) < 1 or self.probe_lr <= 0:

@@ -88,3 +88,15 @@ def why_not_einthoven(limb: np.ndarray, tolerance: float) -> str | None:
         found = ", ".join(LEADS[lead] for lead in np.argsort(_ORDERS[best]))
         return f"leads are permuted: what is called {', '.join(LEADS[:6])} is {found}"
     return "limb leads break Einthoven's law in every order of names"
+
+
+def twelve_from(leads: Sequence[str]) -> np.ndarray:
+    """Matrix float32 [12, n_leads] from a corpus' stored leads to the twelve; one that stores twelve is kept.
+
+    Raises ValueError for leads that do not determine twelve (one or two of a long recording).
+    """
+    if tuple(leads) == LEADS:
+        return np.eye(12, dtype=np.float32)
+    if tuple(leads) == INDEPENDENT_LEADS:
+        return TWELVE_FROM_EIGHT
+    raise ValueError(f"twelve leads do not follow from {', '.join(leads)}; use a corpus with twelve")

@@ -41,6 +41,10 @@ class ResNet:
             raise ValueError(f"{self}: depth is at least 2, width at least 1, and the kernel odd")
         if self.profile not in ("ribeiro", "uniform"):
             raise ValueError(f"{self}: profile is 'ribeiro' or 'uniform'")
+        if max(self.strides) > self.kernel:
+            raise ValueError(
+                f"{self}: so few blocks would stride {max(self.strides)} samples, past the kernel; go deeper"
+            )
 
     @property
     def size(self) -> str:

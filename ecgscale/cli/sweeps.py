@@ -1,81 +1,27 @@
-"""The one door: every verb people type, each a few lines that call the room it belongs to.
-
-Rooms are imported inside the verbs, so that help and queries answer at once.
-"""
+"""Verbs of a sweep: price it, launch it, watch it, and do one run by itself."""
 
 import json
-import os
-import sys
-from pathlib import Path
-from typing import Annotated, Any, NoReturn
+from typing import Annotated
 
 import typer
 
+from ecgscale.cli.door import (
+    FAILED,
+    RESULTS,
+    Home,
+    Json,
+    Refused,
+    Results,
+    SweepName,
+    app,
+    existing,
+    home_of,
+    print_json,
+)
 from ecgscale.terminal import say, si, table, where
 
-app = typer.Typer(
-    name="ecgscale",
-    help="How do electrocardiogram models scale? Launch sweeps, regenerate figures, query fitted exponents.",
-    no_args_is_help=True,
-    add_completion=False,
-    pretty_exceptions_enable=False,
-)
 codebook_app = typer.Typer(help="The frozen heartbeat codebook that masked models share.", no_args_is_help=True)
 app.add_typer(codebook_app, name="codebook")
-
-FAILED, USAGE, REFUSED = 1, 2, 3
-
-SweepName = Annotated[str, typer.Argument(metavar="SWEEP", help="A sweep file (sweeps/demo.py) or its stem (demo).")]
-Results = Annotated[Path, typer.Option(help="Where rows and figures live.", show_default=True)]
-Home = Annotated[
-    Path | None, typer.Option(help="Where corpora and checkpoints live.", show_default="$ECGSCALE_HOME, else per user")
-]
-Json = Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")]
-RESULTS = Path("results")
-
-
-class Refused(Exception):
-    """A guard said no; exit code 3."""
-
-
-def main() -> NoReturn:
-    """Run the command line; a foreseen error is one sentence on stderr and an exit code that says its kind."""
-    try:
-        app(standalone_mode=True)
-    except Refused as error:
-        say(f"ecgscale: refused: {error}")
-        sys.exit(REFUSED)
-    except RuntimeError as error:
-        say(f"ecgscale: {error}")
-        sys.exit(FAILED)
-    except (ValueError, FileNotFoundError, NotADirectoryError) as error:
-        say(f"ecgscale: {error}")
-        sys.exit(USAGE)
-    except KeyboardInterrupt:
-        sys.exit(130)
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(0)
-    sys.exit(0)
-
-
-def _home(home: Path | None) -> Path:
-    if home is None:
-        data_home = os.environ.get("XDG_DATA_HOME") or str(Path.home() / ".local" / "share")
-        home = Path(os.environ.get("ECGSCALE_HOME") or Path(data_home) / "ecgscale")
-    return home.expanduser().resolve()
-
-
-def _existing(results: Path) -> Path:
-    if not results.is_dir():
-        raise FileNotFoundError(
-            f"no results folder {where(results)!r}; launch a sweep first, or name one with --results"
-        )
-    return results
-
-
-def _print_json(value: Any) -> None:
-    print(json.dumps(value, indent=1, default=str))
 
 
 @app.command()
@@ -94,9 +40,9 @@ def plan(
     if device not in pricing.DEVICES:
         raise ValueError(f"no device {device!r}{did_you_mean(device, pricing.DEVICES)}")
     loaded = load(sweep)
-    priced = pricing.plan(loaded, _home(home), results, device)
+    priced = pricing.plan(loaded, home_of(home), results, device)
     if as_json:
-        _print_json(json.loads(priced.to_json(orient="records")))
+        print_json(json.loads(priced.to_json(orient="records")))
         return
     columns = ["run", "name", "N", "D", "MACs", "FLOPs", "hours", "memory GB", "state"]
     rows = [
@@ -111,7 +57,7 @@ def plan(
         f"{len(priced)} runs, {si(priced.flops.sum())}FLOP of training, {priced.device_hours.sum():.3g} {unit} hours "
         f"(of which {share:.0%} evaluation), {priced.disk_gb.max():.2g} GB of disk a running run"
     )
-    obstacles = pricing.unlaunchable(loaded, _home(home))
+    obstacles = pricing.unlaunchable(loaded, home_of(home))
     for obstacle in obstacles:
         say(f"cannot be launched here yet: {obstacle}")
     if not obstacles:
@@ -138,14 +84,14 @@ def launch(
     from ecgscale.terminal import Watch
 
     loaded = load(sweep)
-    obstacles = pricing.unlaunchable(loaded, _home(home))
+    obstacles = pricing.unlaunchable(loaded, home_of(home))
     if obstacles:
         raise Refused("; ".join(obstacles))
     try:
         with claimed(loaded, results):
             for sentence in set_aside_damaged(loaded, results):
                 say(f"  {sentence}")
-            chosen = pricing.select(pricing.plan(loaded, _home(home), results), only or [])
+            chosen = pricing.select(pricing.plan(loaded, home_of(home), results), only or [])
             left = chosen[chosen["state"] != "done"].sort_values("flops", ascending=False, kind="stable")
             hours = float(left["device_hours"].sum())
             n_done = len(chosen) - len(left)
@@ -159,7 +105,13 @@ def launch(
                 runs = [loaded.run(run_id) for run_id in left["run_id"]]
                 with watch.context():
                     schedule(
-                        loaded, runs, _home(home), results.resolve(), workers=workers, address=address, watch=watch.look
+                        loaded,
+                        runs,
+                        home_of(home),
+                        results.resolve(),
+                        workers=workers,
+                        address=address,
+                        watch=watch.look,
                     )
                 watch.look()
     except Claimed as error:
@@ -200,7 +152,7 @@ def run(
         raise Refused(f"--device {device}: there is no GPU here that torch {torch.__version__} can use")
     torch.set_num_threads(1)
     say(f"{one.run_id}  {one.name}")
-    state = trial(one, loaded, _home(home), results, device)
+    state = trial(one, loaded, home_of(home), results, device)
     file = records.read(path)
     last = file.rows[(file.rows["step"] == file.rows["step"].max()) & (file.rows["split"] == "test")]
     table(["target", "metric", "test value"], [(r.target, r.metric, f"{r.value:.4f}") for r in last.itertuples()])
@@ -224,7 +176,7 @@ def status(
     from ecgscale.sweep import load
 
     if sweep is None:
-        folder = _existing(results) / "runs"
+        folder = existing(results) / "runs"
         names = sorted(p.name for p in folder.iterdir() if p.is_dir()) if folder.is_dir() else []
     else:
         names = [sweep]
@@ -236,7 +188,7 @@ def status(
                 {"sweep": name, "runs": len(t), **counts(t), "states": dict(zip(t["run_id"], t["state"], strict=True))}
                 for name, t in by_sweep.items()
             ]
-            _print_json(described[0] if sweep is not None else described)
+            print_json(described[0] if sweep is not None else described)
         else:
             names_of = list(counts(next(iter(by_sweep.values()))) if by_sweep else {})
             table(["sweep", "runs", *names_of], [(n, len(t), *counts(t).values()) for n, t in by_sweep.items()])
@@ -284,7 +236,7 @@ def codebook_train(
         raise ValueError(f"sweep {sweep} has no masked runs and needs no codebook")
     torch.set_num_threads(1)  # so that the same recipe gives the same codes
     for recipe in recipes:
-        if codebooks.is_trained(recipe, _home(home)):
+        if codebooks.is_trained(recipe, home_of(home)):
             say(f"codebook of {recipe.n_codes} codes on {recipe.corpus}: trained already")
             continue
 
@@ -292,9 +244,5 @@ def codebook_train(
             if step % max(1, n_steps // 5) == 0:
                 say(f"  step {step}/{n_steps}  reconstruction error {error:.3f}")
 
-        digest = codebooks.train(recipe, _home(home), progress, device)
+        digest = codebooks.train(recipe, home_of(home), progress, device)
         say(f"codebook of {recipe.n_codes} codes on {recipe.corpus}: trained, SHA-256 {digest[:12]}")
-
-
-if __name__ == "__main__":
-    main()

@@ -1,0 +1,121 @@
+"""Observations: from logged rows to one point a run and target, the best over training steps.
+
+Per run and target the step with the lowest loss on the selecting split is chosen among all steps after the first; what
+is reported is the TEST loss at that step. ``select="val"`` is clean; ``select="test"`` is what the paper does, it
+biases losses down.
+"""
+
+from collections.abc import Iterable
+from pathlib import Path
+
+import pandas as pd
+
+from ecgscale import records
+
+RUN_COLUMNS = (
+    "sweep",
+    "run_id",
+    "configuration",
+    "architecture",
+    "objective",
+    "paradigm",
+    "corpus",
+    "fraction",
+    "label_set",
+    "n_labels",
+    "seed",
+    "n_params",
+    "n_samples",
+    "n_patients",
+    "macs_per_sample",
+    "batch_size",
+)
+COLUMNS = (
+    *RUN_COLUMNS,
+    "N",
+    "D",
+    "C",
+    "target",
+    "domain",
+    "loss",
+    "auroc",
+    "step",
+    "selected_by",
+    "loss_untrained",
+    "auroc_untrained",
+    "prevalence_loss",
+    "macs_per_param",
+)
+SELECTING = ("val", "test")
+
+
+def trajectories(results: Path, sweeps: Iterable[str] | None = None) -> pd.DataFrame:
+    """Losses along training: one row a run x target x step.
+
+    Columns: those of the run, N, D, C (floats), target, domain, step, loss and auroc (test split), loss_val,
+    loss_train, prevalence_loss. Only runs with status "done" enter; ``attrs["runs"]`` counts runs by status and
+    ``attrs["bad"]`` names files that could not be believed.
+    """
+    loaded = records.load(results, sweeps)
+    status = loaded.runs["status"] if len(loaded.runs) else pd.Series(dtype=str)
+    done = loaded.runs.loc[status == "done", ["sweep", "run_id"]] if len(loaded.runs) else loaded.runs
+    rows = loaded.rows.merge(done[["sweep", "run_id"]], on=["sweep", "run_id"]) if len(done) else loaded.rows.iloc[:0]
+    rows = rows.assign(measure=rows["metric"].astype(str) + "_" + rows["split"].astype(str))
+    keys = ["sweep", "run_id", "target", "domain", "step"]
+    wide = rows.pivot_table(index=keys, columns="measure", values="value", aggfunc="first").reset_index()
+    facts = rows.drop_duplicates(["sweep", "run_id", "step"])[[*RUN_COLUMNS, "step", "flops"]]
+    table = wide.merge(facts, on=["sweep", "run_id", "step"], how="left")
+    renamed = {
+        "loss_test": "loss",
+        "auroc_test": "auroc",
+        "loss_val": "loss_val",
+        "loss_train": "loss_train",
+        "prevalence_loss_test": "prevalence_loss",
+    }
+    for old, new in renamed.items():
+        table[new] = table[old] if old in table else float("nan")
+    table = table.assign(
+        N=table["n_params"].astype(float),
+        D=table["n_samples"].astype(float),
+        C=table["flops"].astype(float),
+        macs_per_param=table["macs_per_sample"].astype(float) / table["n_params"].astype(float),
+    )
+    kept = [*RUN_COLUMNS, "N", "D", "C", "target", "domain", "step", *renamed.values(), "macs_per_param"]
+    table = table[kept].sort_values(["sweep", "configuration", "N", "D", "run_id", "target", "step"], ignore_index=True)
+    table.attrs["runs"] = {str(k): int(v) for k, v in status.value_counts().items()}
+    table.attrs["bad"] = list(loaded.bad)
+    return table
+
+
+def observations(results: Path, sweeps: Iterable[str] | None = None, select: str = "val") -> pd.DataFrame:
+    """Best over steps: one row a run x target, columns ``COLUMNS``; test loss at the selected step.
+
+    ``C`` is the compute spent until that step. ``loss_untrained`` and ``auroc_untrained`` are the same network before
+    training (step 0). Where a target has no selecting split, the test split selects and ``selected_by`` says so.
+    """
+    return best_over_steps(trajectories(results, sweeps), select)
+
+
+def best_over_steps(table: pd.DataFrame, select: str = "val") -> pd.DataFrame:
+    """Select the best step of every run and target in a table of trajectories."""
+    if select not in SELECTING:
+        raise ValueError(f"select is '{select}'; steps are selected on {' or '.join(SELECTING)}")
+    keys = ["sweep", "run_id", "target"]
+    untrained = table[table["step"] == 0].drop_duplicates(keys)[[*keys, "loss", "auroc", "prevalence_loss"]]
+    untrained = untrained.rename(columns={"loss": "loss_untrained", "auroc": "auroc_untrained"})
+    trained = table[(table["step"] > 0) & table["loss"].notna()]
+    has_val = trained.groupby(keys)["loss_val"].transform("count") > 0
+    by_val = has_val & (select == "val")
+    trained = trained.assign(
+        selected_by=by_val.map({True: "val", False: "test"}),
+        selecting=trained["loss_val"].where(by_val, trained["loss"]),
+    )
+    usable = trained.dropna(subset="selecting")
+    best = usable.loc[usable.groupby(keys)["selecting"].idxmin()]
+    best = best.merge(untrained.drop(columns="prevalence_loss"), on=keys, how="left")
+    # The prevalence baseline is logged once a target, at step 0.
+    prevalence = table.dropna(subset="prevalence_loss").drop_duplicates(keys)[[*keys, "prevalence_loss"]]
+    best = best.drop(columns="prevalence_loss").merge(prevalence, on=keys, how="left")
+    result = best[list(COLUMNS)].sort_values(["sweep", "configuration", "target", "N", "D", "seed"], ignore_index=True)
+    result.attrs = dict(table.attrs)
+    return result

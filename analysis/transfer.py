@@ -1,0 +1,289 @@
+"""Loss-to-loss transfer: how in-distribution gains carry over (Eq. 4), and what pretraining data replaces (Eq. S.9).
+
+``L_ood - E_ood = K (L_id - E_id)^kappa``: least squares of the logs, floors from the joint fits. The floors are not
+known: unless they are given, every resample of runs refits both of them, and kappa's interval carries their uncertainty
+(with the floors held it comes out 4-7 times too narrow).
+"""
+
+import math
+from collections.abc import Mapping
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from scipy import interpolate, special
+
+from analysis.fit import RESAMPLES, BadPoints, Coefficient, Fit, Health, clean, fit, refit
+from analysis.intervals import percentile, resample_counts
+from analysis.laws import LAWS, TRANSFER
+from analysis.newton import Array
+
+KEYS = ["sweep", "run_id"]
+
+
+def pairs(points: pd.DataFrame, target: str) -> pd.DataFrame:
+    """In- and out-of-distribution losses of the same runs: sweep, run_id, N, D, C, loss_id, loss_ood."""
+    inside = points[points["domain"] == "ID"][[*KEYS, "N", "D", "C", "loss"]].rename(columns={"loss": "loss_id"})
+    outside = points[points["target"] == target][[*KEYS, "loss"]].rename(columns={"loss": "loss_ood"})
+    return inside.merge(outside, on=KEYS)
+
+
+def line(log_x: Array, log_y: Array, weights: Array) -> tuple[Array, Array, Array]:
+    """K, kappa and sum of squares of ``log_y = ln K + kappa log_x``, kappa within its bounds; arrays [S, n], weight 0
+    leaves a point out. The problem is a parabola in kappa, so clipping it is exact."""
+    total = np.maximum(weights.sum(-1), 1e-300)
+    x, y = np.where(weights > 0, log_x, 0.0), np.where(weights > 0, log_y, 0.0)
+    mean_x, mean_y = (weights * x).sum(-1) / total, (weights * y).sum(-1) / total
+    dx, dy = x - mean_x[..., None], y - mean_y[..., None]
+    with np.errstate(invalid="ignore", divide="ignore"):
+        kappa = np.clip((weights * dx * dy).sum(-1) / (weights * dx * dx).sum(-1), *TRANSFER)
+    squares = (weights * (dy - kappa[..., None] * dx) ** 2).sum(-1)
+    return np.exp(mean_y - kappa * mean_x), kappa, squares
+
+
+def excess(loss: Array, floor: Array, clip: float | None) -> Array:
+    """ln(loss - floor); NaN at or below the floor, or clipped there as the paper does (clip = 1e-6)."""
+    above = loss - floor
+    if clip is not None:
+        return np.log(np.maximum(above, clip))
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return np.where(above > 0, np.log(above), np.nan)
+
+
+def loss_to_loss(
+    data: pd.DataFrame,
+    E_id: float | None = None,
+    E_ood: float | None = None,
+    *,
+    bootstrap: int = RESAMPLES,
+    level: float = 0.95,
+    clip: float | None = None,
+    seed: int = 0,
+) -> Fit:
+    """Fit Eq. 4 to paired losses (columns loss_id, loss_ood; N and D too unless both floors are given).
+
+    With both floors given: ordinary least squares and its t interval. Otherwise the floors are those of the joint law,
+    fitted here and in every resample. Points at or below a floor are left out and counted, never clipped in silence.
+    Raises BadPoints if fewer than three pairs lie above the floors.
+    """
+    known = E_id is not None and E_ood is not None
+    columns = ["loss_id", "loss_ood", *([] if known else ["N", "D"])]
+    points, excluded = clean(data, columns)
+    x, y = points["loss_id"].to_numpy(float), points["loss_ood"].to_numpy(float)
+    notes, draws = [], None
+    if known:
+        floors = {"E_id": np.array([float(E_id or 0)]), "E_ood": np.array([float(E_ood or 0)])}
+        counts = np.ones((1, len(points)))
+    else:
+        counts = resample_counts(points[["N", "D"]], bootstrap, seed)
+        counts = np.vstack([np.ones(len(points)), counts])
+        given = {"E_id": E_id, "E_ood": E_ood}
+        floors = {}
+        for name, column in (("E_id", "loss_id"), ("E_ood", "loss_ood")):
+            if given[name] is not None:
+                floors[name] = np.full(len(counts), float(given[name] or 0))
+                continue
+            floors[name], note = _floors(points, column, counts)
+            notes += [f"{name}: {note}"] if note else []
+    log_x = excess(x, floors["E_id"][:, None], clip)
+    log_y = excess(y, floors["E_ood"][:, None], clip)
+    above = np.isfinite(log_x) & np.isfinite(log_y)
+    weights = counts * above
+    if above[0].sum() < 3:
+        raise BadPoints(f"{int(above[0].sum())} of {len(points)} pairs lie above both floors; kappa needs three")
+    K, kappa, squares = line(log_x, log_y, weights)
+    below = int((~above[0]).sum())
+    if below:
+        excluded = {**excluded, "loss at or below a floor": below}
+        notes.append(f"left out: {below} with a loss at or below a floor")
+    table = {"E_id": floors["E_id"], "E_ood": floors["E_ood"], "K": K, "kappa": kappa}
+    values = {name: float(v[0]) for name, v in table.items()}
+    if known:
+        ends = _t_interval(log_x[0], squares[0], values, above[0], level)
+    else:
+        usable = (weights[1:] > 0).sum(1) >= 3
+        draws = pd.DataFrame({name: v[1:][usable] for name, v in table.items()})
+        ends = {name: _ends(draws[name].to_numpy(), level) for name in table}
+    coefficients = {}
+    for name, value in values.items():
+        low, high = ends.get(name, (math.nan, math.nan))
+        at = _at_bound(name, value)
+        coefficients[name] = Coefficient(
+            value, low, high, at, "bound" if at else "ok", f"{name} at its {at} bound" * bool(at)
+        )
+    hit = [c.note for c in coefficients.values() if c.note]
+    return Fit(
+        law="transfer",
+        coefficients=coefficients,
+        derived={},
+        health=_health(values, x, y, above[0], float(squares[0]), excluded),
+        objective="log-ls",
+        delta=math.inf,
+        interval="t, floors given" if known else "bootstrap, floors refitted",
+        level=level,
+        status="bound" if coefficients["kappa"].at_bound else "ok",
+        note="; ".join([*hit, *notes]),
+        fitted=values,
+        draws=draws,
+        ranges={"loss_id": (float(x.min()), float(x.max()))},
+    )
+
+
+def _floors(points: pd.DataFrame, column: str, counts: Array) -> tuple[Array, str]:
+    """Floor of the joint law in every resample of the runs [1 + R]."""
+    found = fit("joint", points.assign(loss=points[column]), intervals=False)
+    assert found.posed is not None
+    assert found.solution is not None
+    if "E" not in found.fitted:
+        return np.zeros(len(counts)), "no floor can be known"
+    refitted = refit(replace(found.posed, weights=counts), found.solution.theta[0])
+    floor = found.posed.form.names.index("E")
+    return refitted.theta[:, floor] * math.exp(found.posed.form.centre["loss"]), found.note
+
+
+def _t_interval(
+    log_x: Array, squares: float, values: Mapping[str, float], above: Array, level: float
+) -> dict[str, tuple[float, float]]:
+    n = int(above.sum())
+    dx = log_x[above] - log_x[above].mean()
+    variance = squares / max(n - 2, 1)
+    t = float(special.stdtrit(max(n - 2, 1), 0.5 + level / 2))
+    half = t * math.sqrt(variance / float((dx**2).sum()))
+    at_one = t * math.sqrt(variance * (1 / n + float(log_x[above].mean() ** 2 / (dx**2).sum())))
+    return {
+        "kappa": (values["kappa"] - half, values["kappa"] + half),
+        "K": (values["K"] * math.exp(-at_one), values["K"] * math.exp(at_one)),
+    }
+
+
+def _ends(draws: Array, level: float) -> tuple[float, float]:
+    low, high = percentile(draws, level)
+    return float(low), float(high)
+
+
+def _at_bound(name: str, value: float) -> str:
+    if name == "kappa":
+        return "low" if value <= TRANSFER[0] else "high" if value >= TRANSFER[1] else ""
+    return "low" if name.startswith("E_") and value <= 0 else ""
+
+
+def bound_hits(kappas: Array, digits: int = 3) -> NDArray[np.bool_]:
+    """Which printed kappas (rounded to ``digits``) are at a bound of the fit: 8 of the 44 of Table S.7."""
+    return np.isin(np.round(kappas, digits), np.round(TRANSFER, digits))
+
+
+def _health(
+    values: Mapping[str, float], x: Array, y: Array, above: Array, squares: float, excluded: Mapping[str, int]
+) -> Health:
+    predicted = LAWS["transfer"](values, loss_id=x[above])
+    n, spread = int(above.sum()), float(((y[above] - y[above].mean()) ** 2).sum())
+    return Health(
+        n_points=n,
+        n_params=2,
+        excluded=excluded,
+        converged=True,
+        decrement=0.0,
+        starts_agree=1.0,
+        condition=math.nan,
+        objective_value=squares / 2,
+        r2=1 - float(((predicted - y[above]) ** 2).sum()) / spread if spread > 0 else math.nan,
+        rmse_log=math.sqrt(squares / n),
+        aic=math.nan,
+        bic=math.nan,
+        holdout=math.nan,
+    )
+
+
+def replaced_data(
+    fine_tuned: pd.DataFrame, scratch: pd.DataFrame, n_samples: int = 40, level: float = 0.95
+) -> tuple[Fit, pd.DataFrame]:
+    """Data that pretraining replaces, ``D_T = k D_F^a_T N^b_T`` (Eq. S.9; Hernandez et al. 2021).
+
+    Both tables have columns N, D, loss. The scratch curves are made monotone and inverted (PCHIP in logs):
+    ``D_T = D_E - D_F`` with D_E the data from scratch that reaches the fine-tuned loss. Fine-tuned losses below the
+    scratch curve's minimum are censored, above its maximum left out; both are counted in ``excluded``. Returns the fit
+    of the logs and the pairs. Raises BadPoints if fewer than four pairs are left.
+    """
+    rows, censored, outside = [], 0, 0
+    for n in fine_tuned["N"].unique():
+        curve = fine_tuned[fine_tuned["N"] == n]
+        reference = scratch[scratch["N"] == n].sort_values("D")
+        if len(reference) < 3 or len(curve) < 2:
+            continue
+        log_d, log_l = np.log(reference["D"].to_numpy(float)), np.log(_falling(reference["loss"].to_numpy(float)))
+        keep = np.r_[True, np.diff(log_l) < -1e-12]
+        inverse = interpolate.PchipInterpolator(log_l[keep][::-1], log_d[keep][::-1])
+        own = curve.sort_values("D")
+        own_d, own_l = np.log(own["D"].to_numpy(float)), np.log(_falling(own["loss"].to_numpy(float)))
+        sampled = np.linspace(own_d[0], own_d[-1], n_samples)
+        for d, loss in zip(sampled, interpolate.PchipInterpolator(own_d, own_l)(sampled), strict=True):
+            if loss < log_l[-1]:
+                censored += 1
+            elif loss > log_l[0]:
+                outside += 1
+            else:
+                rows.append((float(n), math.exp(d), math.exp(float(inverse(loss)))))
+    table = pd.DataFrame(rows, columns=["N", "D_F", "D_E"])
+    table["D_T"] = table["D_E"] - table["D_F"]
+    negative = int((table["D_T"] <= 0).sum())
+    used = table[table["D_T"] > 0]
+    if len(used) < 4:
+        raise BadPoints(
+            f"{len(used)} pairs with replaced data (censored {censored}, no gain {negative}): four are needed"
+        )
+    several = used["N"].nunique() > 1
+    design = np.column_stack([np.ones(len(used)), np.log(used["D_F"]), *([np.log(used["N"])] if several else [])])
+    y = np.log(used["D_T"].to_numpy(float))
+    answer, _, _, _ = np.linalg.lstsq(design, y, rcond=None)
+    residual = y - design @ answer
+    # Samples of one smoothed curve are not independent: freedom is that of the measured points.
+    n_measured = len(fine_tuned)
+    freedom = max(n_measured - design.shape[1], 1)
+    covariance = np.linalg.pinv(design.T @ design) * (residual @ residual / freedom) * len(used) / n_measured
+    t = float(special.stdtrit(freedom, 0.5 + level / 2))
+    half = t * np.sqrt(np.diag(covariance))
+    names = ["k", "a_T", *(["b_T"] if several else [])]
+    coefficients = {}
+    for name, value, h in zip(names, answer, half, strict=True):
+        ends = (value, value - h, value + h)
+        coefficients[name] = Coefficient(*(math.exp(v) for v in ends) if name == "k" else ends)
+    if not several:
+        coefficients["b_T"] = Coefficient(math.nan, status="unidentified", note="b_T can't be known: N takes one value")
+    excluded = {
+        reason: count
+        for reason, count in (
+            ("loss below the scratch curve (censored)", censored),
+            ("loss above the scratch curve", outside),
+            ("no data replaced", negative),
+        )
+        if count
+    }
+    spread = float(((y - y.mean()) ** 2).sum())
+    squares = float(residual @ residual)
+    health = Health(
+        n_points=len(used),
+        n_params=design.shape[1],
+        excluded=excluded,
+        converged=True,
+        decrement=0.0,
+        starts_agree=1.0,
+        condition=float(np.linalg.cond(design)),
+        objective_value=squares / 2,
+        r2=1 - squares / spread if spread > 0 else math.nan,
+        rmse_log=math.sqrt(squares / len(used)),
+        aic=math.nan,
+        bic=math.nan,
+        holdout=math.nan,
+    )
+    status = "ok" if several else "unidentified"
+    note = "; ".join(f"{count} with {reason}" for reason, count in excluded.items())
+    found = Fit("replaced", coefficients, {}, health, "log-ls", math.inf, "t", level, status, note)
+    return found, table
+
+
+def _falling(loss: Array) -> Array:
+    """The closest non-increasing sequence (isotonic regression by pooling adjacent violators)."""
+    from scipy.optimize import isotonic_regression
+
+    return np.asarray(isotonic_regression(loss, increasing=False).x)

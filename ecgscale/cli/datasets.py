@@ -1,0 +1,87 @@
+"""Verbs of the datasets: what is known of them, preparing them, checking them."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ecgscale.cli.door import FAILED, Home, Json, app, home_of, print_json
+from ecgscale.terminal import say, table
+
+data_app = typer.Typer(help="Datasets: what is known, prepared, licensed.", no_args_is_help=True)
+app.add_typer(data_app, name="data")
+
+Dataset = Annotated[str, typer.Argument(metavar="NAME", help="A dataset of `ecgscale data list`.")]
+Raw = Annotated[Path | None, typer.Option(help="The dataset as its provider ships it.", show_default=False)]
+
+
+@data_app.command("list")
+def list_(home: Home = None, as_json: Json = False) -> None:
+    """Every dataset of the study: size, access, licence, where to ask for it, and what is prepared here."""
+    from ecgscale import data
+
+    listed = data.listing(home_of(home))
+    if as_json:
+        print(listed.to_json(orient="records", indent=1))
+    else:
+        table(list(listed.columns), [tuple(row) for row in listed.itertuples(index=False)])
+
+
+@data_app.command()
+def prepare(
+    name: Dataset,
+    raw: Annotated[Path, typer.Option(help="The dataset as its provider ships it.")],
+    home: Home = None,
+    workers: Annotated[int | None, typer.Option(min=1, help="Processes; all cores if left out.")] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Price it on a sample; write nothing.")] = False,
+    n_records: Annotated[int | None, typer.Option(help="With --dry-run: price so many recordings.")] = None,
+    detector: Annotated[str | None, typer.Option(help="R-peak detector, instead of the default.")] = None,
+    sampling_hz: Annotated[int | None, typer.Option(help="Rate to store at, instead of 100 Hz.")] = None,
+    allow_missing: Annotated[bool, typer.Option("--allow-missing", help="Go on although files are missing.")] = False,
+) -> None:
+    """Turn a raw dataset into a corpus: checked, filtered, resampled, with R peaks and splits. Resumable."""
+    from ecgscale import data
+
+    options = {k: v for k, v in (("detector", detector), ("sampling_hz", sampling_hz)) if v is not None}
+    if dry_run:
+        p = data.price(name, raw, home_of(home), workers=workers, n_records=n_records, **options)
+        say(f"{p.n_records} recordings at {p.records_per_second:.0f} a second (timed on {p.n_timed} of them)")
+        say(f"{p.seconds / 3600:.2g} hours, {p.disk_bytes / 1e9:.3g} GB of disk ({p.free_bytes / 1e9:.3g} GB free)")
+        return
+    shown = -1
+
+    def progress(now: data.Progress) -> None:
+        nonlocal shown
+        tenth = 10 * now.n_done // max(1, now.n_records)
+        if tenth != shown:
+            shown = tenth
+            rate, left = now.records_per_second, now.seconds_left
+            say(f"  {now.n_done}/{now.n_records} recordings, {rate:.0f} a second, {left:.0f} s left")
+
+    corpus = data.prepare(
+        name, raw, home_of(home), workers=workers, allow_missing=allow_missing, progress=progress, **options
+    )
+    counts = {part: len(corpus.rows(part)) for part in ("train", "val", "test")}
+    say(f"{corpus.name}: " + ", ".join(f"{n} {part}" for part, n in counts.items()))
+    say(f"next: ecgscale data card {corpus.name}")
+
+
+@data_app.command()
+def verify(name: Dataset, raw: Raw = None, home: Home = None, as_json: Json = False) -> None:
+    """Check a prepared corpus, and the raw folder if given, against what they should hold."""
+    from ecgscale import data
+
+    checks = data.verify(name, home_of(home), raw)
+    if as_json:
+        print(checks.to_json(orient="records", indent=1))
+    else:
+        table(list(checks.columns), [tuple(row) for row in checks.itertuples(index=False)])
+    raise typer.Exit(0 if checks["ok"].all() else FAILED)
+
+
+@data_app.command()
+def card(name: Dataset, home: Home = None) -> None:
+    """The dataset's card as Croissant JSON-LD; holds no patient or record id."""
+    from ecgscale import data
+
+    print_json(data.card(name, home_of(home)))

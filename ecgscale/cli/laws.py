@@ -1,0 +1,135 @@
+"""Verbs of the laws: fit them, query them, ask them for a loss or an allocation."""
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ecgscale.cli.door import FAILED, RESULTS, USAGE, Json, Results, app, existing, print_json
+from ecgscale.terminal import say, table, where
+
+Configuration = Annotated[str, typer.Option(help="R-SL, R-SSL, T-SL, T-SSL (or resnet-sl, ...), or another by name.")]
+Target = Annotated[str, typer.Option(help="A pretraining corpus (ID) or a probe task (OOD).")]
+Select = Annotated[str, typer.Option(help="Split that picks the best step: val (clean), or test (as the paper does).")]
+
+
+@app.command()
+def fit(
+    sweeps: Annotated[
+        list[str] | None, typer.Argument(metavar="[SWEEP]...", help="All with results if left out.")
+    ] = None,
+    results: Results = RESULTS,
+    select: Select = "val",
+    points: Annotated[
+        Path | None, typer.Option(help="Fit this table (CSV or Parquet: N, D, loss; or C, loss; or loss_id, loss_ood).")
+    ] = None,
+    law: Annotated[str | None, typer.Option(help="With --points: joint, size, data, transfer, frontier, ...")] = None,
+    objective: Annotated[str, typer.Option(help="log-ls (least squares of logs) or huber.")] = "log-ls",
+    delta: Annotated[float, typer.Option(help="Huber's delta, in log loss.")] = 1e-3,
+    bootstrap: Annotated[int | None, typer.Option(help="Resamples beside the profile intervals.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Fit every law to every group of results, or one law to anybody's table."""
+    if points is not None:
+        from analysis.points import fit_points
+
+        print_json(fit_points(points, law=law, objective=objective, delta=delta, bootstrap=bootstrap))
+        return
+    from analysis.exponents import fit_results, flagged
+
+    fitted, observed = fit_results(
+        existing(results), sweeps or None, select, objective=objective, delta=delta, bootstrap=bootstrap
+    )
+    counted = fitted.groupby("law", sort=False).agg(fits=("coefficient", "size"))
+    counted["flagged"] = flagged(fitted).groupby(fitted["law"]).sum()
+    if as_json:
+        from analysis.query import as_json as rendered
+
+        print(rendered(fitted))
+    else:
+        table(["law", "coefficients", "flagged"], [(name, *row) for name, *row in counted.itertuples()])
+    left_out = {state: n for state, n in observed.attrs["runs"].items() if state != "done"}
+    say(f"{observed['run_id'].nunique()} runs, {len(observed)} observations, best step selected on {select}")
+    if left_out:
+        say("left out: " + ", ".join(f"{n} {state}" for state, n in left_out.items()))
+    say(f"written: {where(results / 'exponents.parquet')} and .md; next: ecgscale exponents, ecgscale figures")
+    _name_bad(observed.attrs["bad"])
+
+
+@app.command()
+def exponents(
+    results: Results = RESULTS,
+    law: Annotated[str | None, typer.Option(help="joint, size, data, transfer, frontier, allocation, ...")] = None,
+    configuration: Annotated[str | None, typer.Option(help="R-SL, R-SSL, T-SL, T-SSL, or another by name.")] = None,
+    target: Annotated[str | None, typer.Option(help="A corpus (ID) or a probe task (OOD).")] = None,
+    coefficient: Annotated[str | None, typer.Option(help="alpha, beta, E, kappa, ...")] = None,
+    condition: Annotated[
+        str | None, typer.Option("--where", metavar="EXPR", help='For example "alpha > 0.2 and r2 > 0.8".')
+    ] = None,
+    output: Annotated[str, typer.Option("--format", help="table, csv, json, md, latex or parquet.")] = "table",
+    paper: Annotated[bool, typer.Option("--paper", help="Add the published values and the differences.")] = False,
+    strict: Annotated[bool, typer.Option("--strict", help="Exit 1 if a selected row is flagged.")] = False,
+) -> None:
+    """Query the table of fitted exponents."""
+    from analysis import query
+
+    rows = query.query(query.read(existing(results)), law, configuration, target, coefficient, condition)
+    rows = query.with_paper(rows) if paper else rows
+    rendered = query.render(rows, output)
+    if isinstance(rendered, bytes):
+        sys.stdout.buffer.write(rendered)
+    else:
+        print(rendered)
+    if strict and (rows["status"] != "ok").any():
+        say(f"{int((rows['status'] != 'ok').sum())} of {len(rows)} rows are flagged")
+        raise typer.Exit(FAILED)
+
+
+@app.command()
+def predict(
+    configuration: Configuration,
+    target: Target,
+    n_params: Annotated[float, typer.Option(help="N, backbone parameters.")],
+    n_samples: Annotated[float, typer.Option(help="D, unique pretraining recordings.")],
+    results: Results = RESULTS,
+    select: Select = "val",
+    as_json: Json = False,
+) -> None:
+    """The loss at a model and data size, with an interval; says when it extrapolates, and how far."""
+    from analysis.allocation import predict as predicted
+    from analysis.observations import observations
+    from analysis.query import CONFIGURATIONS, as_text
+    from analysis.query import as_json as rendered
+
+    named = CONFIGURATIONS.get(configuration.upper(), configuration)
+    answer = predicted(observations(existing(results), select=select), named, target, n_params, n_samples)
+    print(rendered(answer) if as_json else as_text(answer))
+
+
+@app.command()
+def allocate(
+    configuration: Configuration,
+    target: Target,
+    flops: Annotated[float, typer.Option(help="C, training compute in FLOP.")],
+    results: Results = RESULTS,
+    select: Select = "val",
+    as_json: Json = False,
+) -> None:
+    """Compute-optimal N, D and loss for a budget, with intervals, and the share of marginal compute to data."""
+    from analysis.allocation import allocate_group
+    from analysis.observations import observations
+    from analysis.query import CONFIGURATIONS, as_text
+    from analysis.query import as_json as rendered
+
+    named = CONFIGURATIONS.get(configuration.upper(), configuration)
+    answer = allocate_group(observations(existing(results), select=select), named, target, flops)
+    print(rendered(answer) if as_json else as_text(answer))
+
+
+def _name_bad(bad: list[str]) -> None:
+    """Name every results file that could not be believed; the rest was read, and the exit code says so."""
+    for sentence in bad:
+        say(f"ecgscale: {sentence}")
+    if bad:
+        raise typer.Exit(USAGE)

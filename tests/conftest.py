@@ -1,0 +1,62 @@
+"""Shared by all tests: one home with the shipped corpora, and the smallest sweep that has all four configurations."""
+
+import os
+from pathlib import Path
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+import pytest
+
+from ecgscale.data.corpus import Slice
+from ecgscale.models import Codebook, ResNet, Transformer
+from ecgscale.objectives import CMSC, Masked, Supervised
+from ecgscale.spec import Evaluation, Run, Schedule
+from ecgscale.sweep import Sweep
+
+TINY_CODEBOOK = Codebook(
+    "ludb-sample",
+    n_codes=16,
+    code_width=8,
+    layers=1,
+    decoder_layers=1,
+    width=8,
+    heads=1,
+    ffn=16,
+    steps=4,
+    batch_size=16,
+    lr=1e-3,
+    n_tokens=64,
+    leads="independent",
+)
+
+
+@pytest.fixture(scope="session")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A home folder that the whole session shares; shipped corpora are decoded into it on first use."""
+    return tmp_path_factory.mktemp("home")
+
+
+@pytest.fixture(scope="session")
+def tiny_sweep() -> Sweep:
+    """Four runs of seconds on LUDB, one a configuration, measured at steps 0, 3 and 6."""
+    transformer = Transformer(1, 4, 1, 8, n_tokens=64, leads="independent")
+    cells = (
+        (ResNet(3, 4), Supervised(), "rhythm"),
+        (ResNet(3, 4), CMSC(), ""),
+        (transformer, Supervised(), "rhythm"),
+        (transformer, Masked(TINY_CODEBOOK), ""),
+    )
+    return Sweep(
+        "tiny",
+        tuple(
+            Run(
+                architecture,
+                objective,
+                Slice("ludb-sample", 0.5, labels),
+                Schedule(steps=6, batch_size=8, lr=1e-2),
+                Evaluation(every=3, probe_epochs=5, standardise=True),
+            )
+            for architecture, objective, labels in cells
+        ),
+        tasks=("ludb-rhythm",),
+    )

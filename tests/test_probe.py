@@ -1,0 +1,115 @@
+"""Probes: the batched linear layers are torch's own, task by task; classes without both outcomes are left out."""
+
+import copy
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch.nn import functional as F
+
+from ecgscale import data
+from ecgscale.data.batches import Store
+from ecgscale.models import ResNet
+from ecgscale.probe import features, fit_linear, probe
+from ecgscale.spec import Evaluation
+from ecgscale.tasks import TASKS
+
+SETTINGS = Evaluation(probe_lr=1e-2, probe_epochs=30, probe_patience=3, probe_batch_size=32)
+
+
+def problem(n: int = 200, width: int = 6) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
+    draw = torch.Generator().manual_seed(0)
+    x = torch.randn(n, width, generator=draw)
+    y = (x @ torch.randn(width, 3, generator=draw) + torch.randn(n, 3, generator=draw) > 0).float()
+    y[::7, 1] = torch.nan
+    train = torch.arange(n) < n // 2
+    return x, y, train, ~train
+
+
+def by_torch(x: torch.Tensor, y: torch.Tensor, train: torch.Tensor, val: torch.Tensor, start: torch.Tensor) -> float:
+    """One task alone: torch.optim.Adam on torch.nn.Linear, early stop; returns the best validation loss."""
+    layer = torch.nn.Linear(x.shape[1], y.shape[1])
+    with torch.no_grad():
+        layer.weight.copy_(start[:-1].T)
+        layer.bias.copy_(start[-1])
+    optimiser = torch.optim.Adam(layer.parameters(), SETTINGS.probe_lr)
+    draw = np.random.default_rng([0, 1])
+    draw.uniform(size=(x.shape[1] + 1, 3))  # the start comes first in the stream
+
+    def loss(rows: torch.Tensor, z: torch.Tensor) -> torch.Tensor:
+        known = rows.isfinite()
+        return F.binary_cross_entropy_with_logits(z[known], rows[known])
+
+    best, waited = float("inf"), 0
+    for _ in range(SETTINGS.probe_epochs):
+        for rows in torch.from_numpy(draw.permutation(int(train.sum()))).split(SETTINGS.probe_batch_size):
+            optimiser.zero_grad()
+            loss(y[train][rows], layer(x[train][rows])).backward()
+            optimiser.step()
+        now = float(loss(y[val], layer(x[val])).detach())
+        best, waited = (now, 0) if now < best else (best, waited + 1)
+        if waited >= SETTINGS.probe_patience:
+            break
+    return best
+
+
+def test_batched_probes_equal_torch_task_by_task() -> None:
+    x, y, train, val = problem()
+    groups = np.array([0, 0, 1])
+    weights = fit_linear(x, y, train, val, groups, SETTINGS, seed=0)
+    bound = 1 / x.shape[1] ** 0.5
+    start = torch.from_numpy(np.random.default_rng([0, 1]).uniform(-bound, bound, (7, 3)).astype(np.float32))
+    logits = torch.cat([x, torch.ones(len(x), 1)], 1) @ weights
+    for group in (0, 1):
+        columns = torch.from_numpy(groups == group)
+        truth, known = y[val][:, columns], y[val][:, columns].isfinite()
+        batched = F.binary_cross_entropy_with_logits(logits[val][:, columns][known], truth[known])
+        alone = by_torch(x, y[:, columns], train, val, start[:, columns])
+        assert float(batched) == pytest.approx(alone, abs=3e-6)
+
+
+def test_each_recording_is_computed_once(home: Path) -> None:
+    backbone, seen = ResNet(3, 4).build(), 0
+    encode = backbone.encode
+
+    def counting(*inputs: torch.Tensor) -> object:
+        nonlocal seen
+        seen += len(inputs[0])
+        return encode(*inputs)
+
+    backbone.encode = counting  # type: ignore[assignment,method-assign]
+    tasks = [TASKS[name] for name in ("ptbxl-superdiagnostic", "ptbxl-sex", "ludb-rhythm")]
+    corpora = {task.corpus: data.open_corpus(task.corpus, home) for task in tasks}
+    settings = Evaluation(probe_epochs=2, standardise=True)
+    scores = list(probe(backbone, tasks, corpora, settings, seed=0))
+    assert seen == sum(len(corpus.split) for corpus in corpora.values())
+    assert {(s.task.name, s.split, s.metric) for s in scores} == {
+        (t.name, split, metric)
+        for t in tasks
+        for split, metric in (("val", "loss"), ("test", "loss"), ("test", "auroc"), ("test", "prevalence_loss"))
+    }
+    by_key = {(s.task.name, s.split, s.metric): s for s in scores}
+    assert by_key["ptbxl-superdiagnostic", "test", "loss"].n_classes == 5
+    assert by_key["ptbxl-sex", "test", "auroc"].n_classes == 1
+    assert by_key["ludb-rhythm", "val", "loss"].n_classes < 6  # a rhythm that no validation patient has
+    again = {(s.task.name, s.split, s.metric): s for s in probe(ResNet(3, 4).build(), tasks, corpora, settings, 0)}
+    assert set(again) == set(by_key)
+
+
+def test_probe_records_keep_whole_patients(home: Path) -> None:
+    corpus = data.open_corpus("ptbxl-sample", home)
+    rows = corpus.rows("train", 800 / len(corpus.rows("train")))
+    assert 750 < len(rows) < 850
+    rest = np.setdiff1d(corpus.rows("train"), rows)
+    assert not set(corpus.patient[rows]) & set(corpus.patient[rest])
+
+
+def test_features_of_a_frozen_backbone_do_not_change(home: Path) -> None:
+    corpus = data.open_corpus("ludb-sample", home)
+    backbone = ResNet(3, 4).build()
+    store = Store(corpus, corpus.rows("val"))
+    before = copy.deepcopy(backbone.state_dict())
+    first = features(backbone.train(), store)
+    assert torch.equal(first, features(backbone.train(), store))
+    assert all(torch.equal(before[k], v) for k, v in backbone.state_dict().items())

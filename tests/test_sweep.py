@@ -1,0 +1,131 @@
+"""Runs and sweeps as values: identity, and one sentence for what a person mistyped."""
+
+from pathlib import Path
+
+import pytest
+
+from ecgscale import records, spec
+from ecgscale.data.corpus import Slice
+from ecgscale.models import Codebook, ResNet, Transformer
+from ecgscale.objectives import CMSC, Masked, Supervised
+from ecgscale.spec import Evaluation, Run, Schedule
+from ecgscale.sweep import Sweep, load
+
+RESNET_SL = Run(ResNet(3, 24), Supervised(), Slice("code", 1.0, "code6"))
+RESNET_SSL = Run(ResNet(5, 320), CMSC(), Slice("code", 0.1), seed=1)
+TRANSFORMER_SSL = Run(Transformer(1, 24, 1, 96), Masked(Codebook("mimic")), Slice("code"))
+
+
+# Identities that results may already be filed under: a change here orphans them.
+@pytest.mark.parametrize(
+    ("run", "run_id"),
+    [(RESNET_SL, "8c5436b22dae"), (RESNET_SSL, "2a2e88f86bb6"), (TRANSFORMER_SSL, "187b40fb23a4")],
+)
+def test_identities_are_pinned(run: Run, run_id: str) -> None:
+    assert run.run_id == run_id
+
+
+def test_identity_is_the_hash_of_the_description() -> None:
+    assert RESNET_SL.run_id == records.run_id_of(RESNET_SL.description)
+    assert "schedule" not in RESNET_SL.description  # defaults are left out
+
+
+def test_names_are_for_people() -> None:
+    assert RESNET_SL.name == "resnet-sl 3x24 1 s0"
+    assert RESNET_SSL.configuration == "resnet-ssl"
+
+
+@pytest.mark.parametrize(
+    ("parts", "sentence"),
+    [
+        ((ResNet(3, 8), Masked(Codebook("mimic")), Slice("code")), "a resnet reads signal, but masked needs beats"),
+        ((Transformer(1, 8, 1, 8), CMSC(), Slice("code")), "a transformer reads beats, but cmsc needs signal"),
+        ((ResNet(3, 8), Supervised(), Slice("code")), "supervised needs labels"),
+        ((Transformer(1, 8, 1, 8, n_tokens=64), Masked(Codebook("m")), Slice("code")), "256 tokens"),
+    ],
+)
+def test_parts_that_do_not_fit_are_refused(parts: tuple[object, ...], sentence: str) -> None:
+    with pytest.raises(ValueError, match=sentence):
+        Run(*parts)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("fraction", [0, -0.5, 1.5])
+def test_fractions_are_fractions(fraction: float) -> None:
+    with pytest.raises(ValueError, match="fraction"):
+        Slice("code", fraction)
+
+
+def test_descriptions_with_a_typo_name_the_nearest_field() -> None:
+    wrong = RESNET_SL.description.replace("depth", "dept")
+    with pytest.raises(ValueError, match=r"run\.architecture has no field 'dept'; did you mean 'depth'"):
+        spec.from_json(wrong)
+
+
+def test_a_sweep_holds_a_run_once() -> None:
+    with pytest.raises(ValueError, match="twice"):
+        Sweep("s", (RESNET_SL, RESNET_SL), ())
+
+
+def test_runs_are_found_by_the_beginning_of_their_id() -> None:
+    sweep = Sweep("s", (RESNET_SL, RESNET_SSL), ())
+    assert sweep.run(RESNET_SL.run_id[:6]) is RESNET_SL
+    with pytest.raises(ValueError, match="has no run"):
+        sweep.run("zzz")
+
+
+@pytest.mark.parametrize("name", ["demo", "code_grid"])
+def test_shipped_sweeps_load(name: str) -> None:
+    sweep = load(name)
+    assert sweep.name == name
+    assert len({run.run_id for run in sweep.runs}) == len(sweep.runs)
+
+
+def test_the_demo_is_as_large_as_it_claims() -> None:
+    sweep = load("demo")
+    configurations = {run.configuration for run in sweep.runs}
+    assert len(sweep.runs) >= 36
+    assert len(configurations) == 4
+    for configuration in configurations:
+        runs = [run for run in sweep.runs if run.configuration == configuration]
+        sizes = [sum(p.numel() for p in r.architecture.build().parameters()) for r in runs if r.slice.fraction == 1]
+        assert len(sizes) >= 4
+        assert max(sizes) >= 95 * min(sizes)
+        assert len({run.slice.fraction for run in runs}) >= 4
+
+
+def test_the_grid_is_the_papers() -> None:
+    sweep = load("code_grid")
+    assert len(sweep.runs) == 120
+    assert len(sweep.tasks) == 11
+    assert all(run.schedule == Schedule() and run.evaluation == Evaluation() for run in sweep.runs)
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("SWEEP = 1", "assigns no Sweep"),
+        (
+            "from ecgscale.models import ResNet\nResNet(3, 24, kernl=3)",
+            "line 2: ResNet has no field 'kernl'; did you mean 'kernel'",
+        ),
+        (
+            "from ecgscale.spec import Schedule\n\nSchedule(stps=3)",
+            "line 3: Schedule has no field 'stps'; did you mean 'steps'",
+        ),
+        ("def", "line 1"),
+        ("from ecgscale.sweep import Sweep\nSWEEP = Sweep('other', (), ())", "calls its sweep 'other'"),
+    ],
+)
+def test_a_mistake_in_a_sweep_file_is_one_sentence(tmp_path: Path, text: str, sentence: str) -> None:
+    file = tmp_path / "mine.py"
+    file.write_text(text)
+    with pytest.raises(ValueError, match=sentence) as raised:
+        load(str(file))
+    assert "mine.py" in str(raised.value)
+    assert str(tmp_path) not in str(raised.value)
+    assert "\n" not in str(raised.value)
+
+
+def test_a_sweep_that_is_not_there_names_the_nearest() -> None:
+    with pytest.raises(ValueError, match="no sweep 'demmo' in sweeps/; did you mean 'demo'"):
+        load("demmo")
