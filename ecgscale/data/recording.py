@@ -80,9 +80,10 @@ def why_not_einthoven(limb: np.ndarray, tolerance: float) -> str | None:
     """None where six limb leads [6, n_samples] obey Einthoven's law; else the reason, naming the order that would."""
     if not np.any(limb):
         return "limb leads are all zero"
-    residuals = einthoven_residuals(limb.astype(np.float64))
-    if residuals[0] <= tolerance:
+    as_given = _EINTHOVEN @ limb
+    if np.square(as_given).sum() <= tolerance**2 * np.square(limb).sum():
         return None
+    residuals = einthoven_residuals(limb.astype(np.float64))  # of every order: rarely needed, so not always computed
     best = int(np.argmin(residuals))
     if residuals[best] <= tolerance:
         found = ", ".join(LEADS[lead] for lead in np.argsort(_ORDERS[best]))
