@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from scipy import special
 
 from analysis.curved import fit_curved
-from analysis.fit import RESAMPLES, BadPoints, Coefficient, Fit, clean, fit
+from analysis.fit import RESAMPLES, BadPoints, Coefficient, Fit, clean
 from analysis.laws import LAWS
 from analysis.newton import Array
 
@@ -195,47 +195,3 @@ def isoflop(points: pd.DataFrame, n_bins: int | None = None, level: float = 0.95
     error = math.sqrt(float(((y - start - slope * x) ** 2).sum()) / freedom / float(((x - x.mean()) ** 2).sum()))
     half = float(special.stdtrit(freedom, 0.5 + level / 2)) * error
     return IsoFlop(minima, Coefficient(float(slope), float(slope - half), float(slope + half)))
-
-
-def allocate_group(
-    points: pd.DataFrame, configuration: str, target: str, flops: float, epochs: bool = False
-) -> pd.DataFrame:
-    """``allocate`` from observations: the joint law of a configuration and target, compute calibrated on its runs."""
-    part = group(points, configuration, target)
-    table = allocate(fit("joint", part), flops, compute_law(part, epochs))
-    return table.assign(configuration=configuration, target=target, flops=flops)
-
-
-def predict(points: pd.DataFrame, configuration: str, target: str, n_params: float, n_samples: float) -> pd.DataFrame:
-    """Loss at N and D with its interval, one row; ``note`` says when it extrapolates, and how far."""
-    found = fit("joint", group(points, configuration, target))
-    c = found.predict(N=float(n_params), D=float(n_samples))
-    note = "; ".join(t for t in (c.note, found.note) if t)
-    row = {
-        "configuration": configuration,
-        "target": target,
-        "N": float(n_params),
-        "D": float(n_samples),
-        "loss": c.value,
-        "low": c.low,
-        "high": c.high,
-        "status": found.status,
-        "note": note,
-    }
-    return pd.DataFrame([row])
-
-
-def group(points: pd.DataFrame, configuration: str, target: str) -> pd.DataFrame:
-    """The observations of a configuration and target. Raises BadPoints with the nearest name if there are none."""
-    import difflib
-
-    for column, name in (("configuration", configuration), ("target", target)):
-        known = sorted(points[column].dropna().unique())
-        if name not in known:
-            near = difflib.get_close_matches(name, known, 1, 0.4)
-            hint = f"; did you mean '{near[0]}'?" if near else f"; there are {', '.join(known) or 'none'}"
-            raise BadPoints(f"no observations of {column} '{name}'{hint}")
-    part = points[(points["configuration"] == configuration) & (points["target"] == target)]
-    if part.empty:
-        raise BadPoints(f"no run of {configuration} was measured on {target}")
-    return part

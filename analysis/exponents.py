@@ -38,11 +38,12 @@ def exponents(
 ) -> pd.DataFrame:
     """Fit all laws to all groups of ``points`` (see ``observations``); columns ``analysis.query.COLUMNS``.
 
-    ``paths`` are the checkpoints of all runs (see ``trajectories``), from which the frontier is drawn; without them
-    it is drawn from the points. ``bootstrap`` resamples stand beside (log-ls) or make (huber) the intervals. A law
-    that cannot be fitted to a group has one row with status "failed" and the reason.
+    ``paths`` are the checkpoints of all runs (see ``trajectories``), from which the frontier is drawn; without them it
+    is drawn from the points. ``bootstrap`` resamples stand beside the intervals (log-ls) or make them (huber, transfer,
+    frontier). A law that cannot be fitted to a group has one row with status "failed" and the reason.
     """
     options: dict[str, Any] = {"objective": objective, "delta": delta, "bootstrap": bootstrap}
+    resamples = {} if bootstrap is None else {"bootstrap": bootstrap}
     rows: list[Facts] = []
     for key, part in points.groupby(GROUP, dropna=False, sort=True):
         facts: Facts = dict(zip(GROUP, key, strict=True))
@@ -57,12 +58,12 @@ def exponents(
         if joint is not None:
             rows += _allocation(facts, joint)
         whole = _like(paths, facts) if paths is not None else part
-        rows += _rows(facts | {"law": "frontier", "at": ""}, partial(frontier, whole))[1]
+        rows += _rows(facts | {"law": "frontier", "at": ""}, partial(frontier, whole, **resamples))[1]
         if facts["domain"] != "ID":
             inside = points[_same(points, facts, [c for c in GROUP if c not in ("target", "domain")])]
             if (inside["domain"] == "ID").any():
                 both = pairs(inside, str(facts["target"]))
-                rows += _rows(facts | {"law": "transfer", "at": ""}, partial(loss_to_loss, both))[1]
+                rows += _rows(facts | {"law": "transfer", "at": ""}, partial(loss_to_loss, both, **resamples))[1]
     table = pd.DataFrame(rows, columns=list(COLUMNS))
     table.attrs = {}
     return table
@@ -161,11 +162,6 @@ def write(table: pd.DataFrame, results: Path) -> None:
     """Write the table as ``exponents.parquet`` and, for reading, ``exponents.md``."""
     write_whole(results / "exponents.parquet", table.to_parquet(index=False))
     write_whole(results / "exponents.md", as_markdown(table).encode())
-
-
-def flagged(table: pd.DataFrame) -> pd.Series:
-    """Rows that cannot be taken at face value: not "ok", or of a fit that did not converge."""
-    return (table["status"] != "ok") | ~table["converged"].fillna(True).astype(bool)
 
 
 def summary(table: pd.DataFrame, by: str = "configuration", coefficient: str = "kappa") -> pd.DataFrame:

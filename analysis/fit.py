@@ -10,11 +10,13 @@ import difflib
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
+from scipy import special
 
 from analysis.intervals import Quantity, percentile, profile, resample_counts
 from analysis.laws import LAWS, Law
@@ -123,16 +125,40 @@ class Fit:
         ends = [math.exp(v) for v in (log.value, log.low, log.high, log.bootstrap_low, log.bootstrap_high)]
         return Coefficient(ends[0], ends[1], ends[2], log.at_bound, log.status, note, ends[3], ends[4])
 
+    def band(self, x: pd.DataFrame) -> pd.DataFrame:
+        """Curve with a simultaneous band: x with columns loss, low, high (Scheffe: sqrt(p F(p, n - p)) for t)."""
+        n, p = self.health.n_points, self.health.n_params
+        level = self.level
+        if self.interval == "profile" and n > p:
+            reach = math.sqrt(p * special.fdtri(p, n - p, self.level))
+            level = 2 * float(special.stdtr(n - p, reach)) - 1
+        rows = [self.predict(level, **{str(k): float(v) for k, v in row.items()}) for row in x.to_dict("records")]
+        return x.assign(loss=[c.value for c in rows], low=[c.low for c in rows], high=[c.high for c in rows])
+
     def parameters(self) -> "lmfit.Parameters":
-        """The coefficients as lmfit's: values, bounds, and standard errors of least squares at the optimum."""
+        """The coefficients as lmfit's: values, bounds and, for least squares, standard errors (not of amplitudes)."""
         import lmfit
 
-        law, parameters = LAWS[self.law], lmfit.Parameters()
+        law, parameters, errors = LAWS[self.law], lmfit.Parameters(), self._standard_errors()
         for name, c in self.coefficients.items():
             low, high = law.bound(name)
             parameters.add(name, value=c.value, min=low, max=high)
-            parameters[name].stderr = (c.high - c.low) / 3.92 if math.isfinite(c.high - c.low) else None
+            parameters[name].stderr = errors.get(name)
         return parameters
+
+    def _standard_errors(self) -> dict[str, float]:
+        if self.form is None or self.posed is None or self.solution is None or math.isfinite(self.delta):
+            return {}
+        freedom = self.health.n_points - self.health.n_params
+        hessian, free = hessian_at(self.posed, self.solution.theta)
+        if freedom < 1:
+            return {}
+        covariance = np.linalg.pinv(hessian[0]) * 2 * self.solution.objective[0] / freedom
+        places = {
+            n: i for i, n in enumerate(self.posed.form.names) if self.posed.form.kinds[i] != "amplitude" and free[0, i]
+        }
+        units = {n: math.exp(self.posed.form.centre["loss"]) for n in places if n not in self.form.exponents}
+        return {n: math.sqrt(covariance[i, i]) * units.get(n, 1.0) for n, i in places.items()}
 
 
 def extrapolation(ranges: Mapping[str, tuple[float, float]], x: Mapping[str, float]) -> str:
@@ -299,7 +325,7 @@ def _described(result: Fit, law: Law, reasons: Mapping[str, str]) -> Fit:
     amplitudes = {t.amplitude for t in solved.terms if t.powers}
     names = [c for c in solved.coefficients if c not in amplitudes]
     derived = derived_quantities(solved, posed.form.centre)
-    quantities: list[Quantity] = [*((lambda c, n=n: c[n]) for n in names), *derived.values()]
+    quantities: list[Quantity] = [*map(itemgetter, names), *derived.values()]
     found = dict(zip([*names, *derived], _intervals(result, quantities, result.level), strict=True))
     for term in solved.terms:
         if term.powers and _bound_hit(solved, posed, solution, term.amplitude):
@@ -468,6 +494,13 @@ def holdout_error(law: str | Law, data: pd.DataFrame, held: Any, **options: Any)
     known = law_named(law)
     predicted = found(**{v: test[v].to_numpy(float) for v in known.variables})
     return float(np.mean(predicted / test[known.response].to_numpy(float) - 1))
+
+
+def delta_sweep(law: str, data: pd.DataFrame, deltas: Sequence[float] = (1e-4, 1e-3, 1e-2, 1e-1, 1.0)) -> pd.DataFrame:
+    """How the coefficients depend on the scale of Huber's function, one row a delta, least squares of logs last."""
+    rows = [fit(law, data, objective="huber", delta=d, bootstrap=0, intervals=False) for d in deltas]
+    rows.append(fit(law, data, intervals=False))
+    return pd.DataFrame([{"delta": f.delta, **f.values(), "rmse_log": f.health.rmse_log} for f in rows])
 
 
 def compare(laws: Sequence[str], data: pd.DataFrame, **options: Any) -> pd.DataFrame:

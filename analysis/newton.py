@@ -12,10 +12,11 @@ half the square for ``delta = inf``.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
+from typing import Self
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from analysis.laws import Law
 
@@ -23,8 +24,9 @@ Array = NDArray[np.float64]
 Pull = Callable[[Array, NDArray[np.intp]], tuple[Array, Array]]
 
 CHUNK = 40_000  # elements of one array of a chunk: the working set stays in cache
-TOLERANCE = 1e-13  # of the objective: the Newton decrement at which a problem is solved
+TOLERANCE = 1e-12  # of the objective: the Newton decrement at which a problem is solved
 ITERATIONS = 300
+FIRST_DAMPING = 1.0  # after a step that failed: half way to the majoriser
 
 
 @dataclass(frozen=True)
@@ -84,7 +86,7 @@ class Solution:
     converged: NDArray[np.bool_]
 
 
-def form(law: Law, x: Mapping[str, Array], loss: Array) -> Form:
+def form(law: Law, x: Mapping[str, ArrayLike], loss: Array) -> Form:
     """Centre the logs of the variables (arrays [n] or [S, n]) and of the losses, and lay out the terms of a law."""
     logs = {v: np.log(np.asarray(x[v], float)) for v in law.variables}
     centre = {v: float(z.mean()) for v, z in logs.items()} | {"loss": float(np.log(loss).mean())}
@@ -140,7 +142,7 @@ class _Design:
             for m in range(k, len(features)):
                 cm, fm = form.columns[m], features[m]
                 product = fk[..., :, None] * fm[..., None, :]
-                product = product.reshape(*product.shape[:-2], -1)
+                product = product.reshape(*product.shape[:-2], len(ck) * len(cm))
                 products.append((k, m, product, np.repeat(ck, len(cm)), np.tile(cm, len(ck))))
         return cls(features, tuple(products))
 
@@ -166,56 +168,99 @@ def terms_of(form: Form, features: Sequence[Array], theta: Array) -> tuple[list[
     return terms, total
 
 
-def _derivatives(
-    problems: Problems, design: _Design, theta: Array, y: Array, w: Array, which: NDArray[np.intp]
-) -> tuple[Array, Array, Array, Array]:
-    """Objective [S], gradient [S, p], Hessian and metric [S, p, p]."""
-    form, delta = problems.form, problems.delta
-    size, n_params = theta.shape
-    terms, total = terms_of(form, design.features, theta)
-    total = np.maximum(total, 1e-300)
-    residual = np.log(total) - y
-    if np.isinf(delta):
-        psi, second, slope = residual * w, w, w
-        value = 0.5 * np.einsum("sn,sn->s", psi, residual)
-    else:
-        clipped = np.clip(residual, -delta, delta)
-        psi = clipped * w
-        value = np.einsum("sn,sn->s", psi, residual - 0.5 * clipped)
-        second = w * (np.abs(residual) < delta)
-        slope = w * (delta / np.maximum(np.abs(residual), delta))
-    inverse = 1.0 / total
-    floor = [len(columns) == 1 for columns in form.columns]
-    share = [inverse if f else term * inverse for f, term in zip(floor, terms, strict=True)]
-    curvature = second - psi
-    weighted = [curvature * p for p in share]
-    bent = [psi * p for p in share]
-    slopes = [slope * p for p in share]
-    gradient = np.zeros((size, n_params))
-    for columns, features, b in zip(form.columns, design.features, bent, strict=True):
-        gradient[:, columns] += _sum_over_points(b, features)
-    hessian = np.zeros((size, n_params, n_params))
-    metric = np.zeros((size, n_params, n_params))
-    for k, m, product, row, column in design.products:
-        block = weighted[k] * share[m]
-        if k == m and not floor[k]:
-            block += bent[k]
-        for matrix, entries in (
-            (hessian, _sum_over_points(block, product)),
-            (metric, _sum_over_points(slopes[k] * share[m], product)),
-        ):
+@dataclass(frozen=True)
+class _Chunk:
+    """Some of the problems: their targets and weights [S or 1, n], design, and indices."""
+
+    problems: Problems
+    which: NDArray[np.intp]
+    y: Array
+    weights: Array
+    design: _Design
+
+    @classmethod
+    def of(cls, problems: Problems, which: NDArray[np.intp]) -> "_Chunk":
+        return cls(problems, which, *problems.rows(which), _Design.of(problems.form, which))
+
+    def keep(self, stay: NDArray[np.bool_]) -> "_Chunk":
+        """The problems that stay."""
+        y = self.y if len(self.y) == 1 else self.y[stay]
+        weights = self.weights if len(self.weights) == 1 else self.weights[stay]
+        own = any(f.ndim == 3 for f in self.design.features)
+        design = _Design.of(self.problems.form, self.which[stay]) if own else self.design
+        return _Chunk(self.problems, self.which[stay], y, weights, design)
+
+    def predict(self, theta: Array) -> tuple[list[Array], Array]:
+        """Shares of the terms in the prediction (of the floor: per unit of it) and log residuals [S, n]."""
+        form = self.problems.form
+        terms, total = terms_of(form, self.design.features, theta)
+        total = np.maximum(total, 1e-300)
+        inverse = 1.0 / total
+        floor = [len(columns) == 1 for columns in form.columns]
+        share = [inverse if f else term * inverse for f, term in zip(floor, terms, strict=True)]
+        return share, np.log(total) - self.y
+
+    def derivatives(self, theta: Array) -> tuple[Array, Array, Array]:
+        """Objective [S], gradient [S, p] and Hessian [S, p, p]."""
+        form, delta, w = self.problems.form, self.problems.delta, self.weights
+        share, residual = self.predict(theta)
+        if np.isinf(delta):
+            psi = residual * w
+            value = 0.5 * np.einsum("sn,sn->s", psi, residual)
+            curvature = w - psi
+        else:
+            clipped = np.clip(residual, -delta, delta)
+            psi = clipped * w
+            value = np.einsum("sn,sn->s", psi, residual - 0.5 * clipped)
+            curvature = w * (clipped == residual) - psi
+        gradient = np.zeros(theta.shape)
+        bent = [psi * p for p in share]
+        for columns, features, b in zip(form.columns, self.design.features, bent, strict=True):
+            gradient[:, columns] += _sum_over_points(b, features)
+        for k, columns in enumerate(form.columns):
+            if len(columns) == 1:
+                bent[k] = np.zeros(1)  # the floor is linear
+        hessian = self._outer(share, curvature, theta.shape[1], bent)
+        if self.problems.pull is not None:
+            level, direction, stiff, outer = self._spring(theta)
+            value = value + 0.5 * stiff * level**2
+            gradient += (stiff * level)[:, None] * direction
+            hessian += outer
+        return value, gradient, hessian
+
+    def majoriser(self, theta: Array) -> Array:
+        """Hessian [S, p, p] of iteratively reweighted least squares at theta: positive semi-definite."""
+        share, residual = self.predict(theta)
+        delta, slope = self.problems.delta, self.weights
+        if np.isfinite(delta):
+            slope = slope * (delta / np.maximum(np.abs(residual), delta))
+        metric = self._outer(share, slope, theta.shape[1])
+        return metric + self._spring(theta)[3] if self.problems.pull is not None else metric
+
+    def _outer(self, share: list[Array], slope: Array, p: int, bent: list[Array] | None = None) -> Array:
+        """``sum_i slope J J'``, plus ``sum_i bent_k X_k X_k'``."""
+        matrix = np.zeros((len(share[0]), p, p))
+        weighted = [slope * s for s in share]
+        for k, m, product, row, column in self.design.products:
+            block = weighted[k] * share[m]
+            if k == m and bent is not None:
+                block += bent[k]
+            entries = _sum_over_points(block, product)
             matrix[:, row, column] += entries
             if k != m:
                 matrix[:, column, row] += entries
-    if problems.pull is not None and problems.goal is not None and problems.stiffness is not None:
-        level, direction = problems.pull(theta, which)
-        gap, stiff = level - problems.goal[which], problems.stiffness[which]
-        value = value + 0.5 * stiff * gap**2
-        gradient += (stiff * gap)[:, None] * direction
+        return matrix
+
+    def _spring(self, theta: Array) -> tuple[Array, Array, Array, Array]:
+        """Stretch [S], direction [S, p] and stiffness [S] of the pull, and its share of the Hessian."""
+        pull, goal, stiffness = self.problems.pull, self.problems.goal, self.problems.stiffness
+        assert pull is not None
+        assert goal is not None
+        assert stiffness is not None
+        level, direction = pull(theta, self.which)
+        stiff = stiffness[self.which]
         outer = stiff[:, None, None] * direction[:, :, None] * direction[:, None, :]
-        hessian += outer
-        metric += outer
-    return value, gradient, hessian, metric
+        return level - goal[self.which], direction, stiff, outer
 
 
 def solve(matrix: Array, right: Array) -> tuple[Array, NDArray[np.bool_]]:
@@ -249,18 +294,16 @@ def _restrict(matrix: Array, free: NDArray[np.bool_]) -> Array:
 
 def hessian_at(problems: Problems, theta: Array) -> tuple[Array, NDArray[np.bool_]]:
     """Hessian of the objective at theta [S, p], held parameters decoupled, and which parameters are free."""
-    which = np.arange(len(theta))
-    y, w = problems.rows(which)
-    _, gradient, hessian, _ = _derivatives(problems, _Design.of(problems.form, which), theta, y, w, which)
+    _, gradient, hessian = _Chunk.of(problems, np.arange(len(theta))).derivatives(theta)
     free = ~((theta <= problems.low) & (gradient > 0) | (theta >= problems.high) & (gradient < 0))
     return _restrict(hessian, free), free
 
 
 def problems_of(
     law: Law,
-    x: Mapping[str, Array],
-    loss: Array,
-    weights: Array | None = None,
+    x: Mapping[str, ArrayLike],
+    loss: ArrayLike,
+    weights: ArrayLike | None = None,
     delta: float = np.inf,
 ) -> Problems:
     """Pose the fits of a law to losses [n] or [S, n] at points x (arrays [n]), with weights [n] or [S, n]."""
@@ -276,77 +319,140 @@ def problems_of(
     return Problems(layout, np.log(loss) - layout.centre["loss"], weights, delta, limits[:, 0], limits[:, 1])
 
 
+@dataclass(frozen=True)
+class _Rows:
+    """Arrays with one row a descent."""
+
+    def keep(self, stay: NDArray[np.bool_]) -> Self:
+        """The rows that stay."""
+        return type(self)(*(getattr(self, f.name)[stay] for f in fields(self)))
+
+    def join(self, other: Self) -> Self:
+        """These rows, then the other's."""
+        return type(self)(*(np.concatenate([getattr(self, f.name), getattr(other, f.name)]) for f in fields(self)))
+
+
+@dataclass(frozen=True)
+class _State(_Rows):
+    """Where descents stand: which start each is, theta, objective, gradient, Hessian, damping, steps taken."""
+
+    start: NDArray[np.intp]
+    theta: Array
+    value: Array
+    gradient: Array
+    hessian: Array
+    damping: Array
+    age: NDArray[np.intp]
+
+
 def minimise(problems: Problems, theta: Array, which: NDArray[np.intp] | None = None) -> Solution:
-    """Minimise from starts theta [T, p]; start t belongs to problem ``which[t]`` (default: one start a problem)."""
+    """Minimise from starts theta [T, p]; start t belongs to problem ``which[t]`` (default: one start a problem).
+
+    A pool of descents, topped up as they arrive, keeps the batch full and its arrays in cache.
+    """
+    theta = np.clip(theta, problems.low, problems.high)
     which = np.arange(len(theta)) if which is None else which
-    n = problems.y.shape[1]
-    step = max(32, CHUNK // n)
-    parts = [_minimise(problems, theta[i : i + step], which[i : i + step]) for i in range(0, len(theta), step)]
-    return Solution(*(np.concatenate(values) for values in zip(*parts, strict=True)))
-
-
-def _minimise(problems: Problems, start: Array, which: NDArray[np.intp]) -> tuple[Array, ...]:
-    low, high = problems.low, problems.high
-    amplitudes = problems.form.of_kind("amplitude")
-    theta = np.clip(start, low, high)
-    out_theta, out_value = theta.copy(), np.full(len(theta), np.inf)
-    out_decrement, out_done = np.full(len(theta), np.inf), np.zeros(len(theta), bool)
-    active = np.arange(len(theta))
-    y, w = problems.rows(which)
+    capacity = max(64, CHUNK // problems.y.shape[1])
     design = _Design.of(problems.form, which)
-    value, gradient, hessian, metric = _derivatives(problems, design, theta, y, w, which)
-    damping = np.full(len(theta), 1e-4)
-    for _ in range(ITERATIONS):
-        free = ~((theta <= low) & (gradient > 0) | (theta >= high) & (gradient < 0))
-        downhill = np.where(free, -gradient, 0.0)
-        newton, positive = solve(_restrict(hessian, free), downhill)
-        decrement = 0.5 * np.einsum("sp,sp->s", newton, downhill)
-        done = positive & (decrement <= TOLERANCE * value + 1e-30)
-        if done.any() or not len(theta):
-            # One last full step: at this distance Newton converges quadratically.
-            last = np.clip(theta[done] + newton[done], low, high)
-            keep = active[done]
-            out_theta[keep], out_value[keep] = last, value[done] - np.maximum(decrement[done], 0.0)
-            out_decrement[keep] = decrement[done] / np.maximum(value[done], 1e-300)
-            out_done[keep] = True
-            stay = ~done
-            if not stay.any():
-                break
-            active, theta, value, gradient = active[stay], theta[stay], value[stay], gradient[stay]
-            hessian, metric, damping = hessian[stay], metric[stay], damping[stay]
-            free, downhill, newton, positive = free[stay], downhill[stay], newton[stay], positive[stay]
-            y, w = y if len(y) == 1 else y[stay], w if len(w) == 1 else w[stay]
-            which = which[stay]
-            if any(f.ndim == 3 for f in problems.form.features):
-                design = _Design.of(problems.form, which)
-        # Where the Hessian is not positive definite its model is the majoriser: Gauss-Newton of reweighted squares.
-        model = np.where(positive[:, None, None], hessian, metric)
-        damped, held = solve(_restrict(model + damping[:, None, None] * metric, free), downhill)
-        undamped = positive & (damping <= 1e-6)
-        move = np.where(undamped[:, None], newton, damped)
-        usable = held | undamped
-        longest = np.abs(move[:, amplitudes]).max(1, initial=0.0)
-        move = move * np.minimum(1.0, 4.0 / np.maximum(longest, 1e-300))[:, None]
-        trial = np.where(usable[:, None], np.clip(theta + move, low, high), theta)
-        move = trial - theta
-        predicted = np.einsum("sp,sp->s", gradient, move) + 0.5 * np.einsum("sp,spq,sq->s", move, model, move)
-        new = _derivatives(problems, design, trial, y, w, which)
-        with np.errstate(invalid="ignore", divide="ignore"):
-            ratio = (new[0] - value) / predicted
-        rounding = np.abs(predicted) <= 1e-13 * value
-        accept = usable & np.isfinite(new[0]) & ((new[0] < value) & (ratio > 1e-3) | rounding)
-        theta = np.where(accept[:, None], trial, theta)
-        value = np.where(accept, new[0], value)
-        gradient = np.where(accept[:, None], new[1], gradient)
-        hessian = np.where(accept[:, None, None], new[2], hessian)
-        metric = np.where(accept[:, None, None], new[3], metric)
-        easier = np.where(ratio > 0.9, 0.01, np.where(ratio > 0.6, 0.1, np.where(ratio > 0.2, 1.0, 4.0)))
-        damping = np.where(accept, np.maximum(damping * easier, 1e-9), np.maximum(damping * 10.0, 1e-4))
-        damping = np.minimum(damping, 1e12)
-    else:
-        out_theta[active], out_value[active] = theta, value
-        out_decrement[active] = np.where(positive, decrement[-len(theta) :], np.inf) / np.maximum(value, 1e-300)
-    return out_theta, out_value, out_decrement, out_done
+    shared = all(f.ndim == 2 for f in design.features)
+    found = Solution(theta.copy(), np.full(len(theta), np.inf), np.full(len(theta), np.inf), np.zeros(len(theta), bool))
+
+    def chunk_of(starts: NDArray[np.intp]) -> _Chunk:
+        rows = which[starts]
+        return _Chunk(problems, rows, *problems.rows(rows), design if shared else _Design.of(problems.form, rows))
+
+    def begin(starts: NDArray[np.intp]) -> _State:
+        derivatives = chunk_of(starts).derivatives(theta[starts])
+        return _State(starts, theta[starts], *derivatives, np.zeros(len(starts)), np.zeros(len(starts), int))
+
+    taken = min(capacity, len(theta))
+    state = begin(np.arange(taken))
+    chunk = chunk_of(state.start)
+    while True:
+        step = _newton(chunk, state)
+        if step.arrived.any():
+            _write(step, state, found, problems)
+            stay = ~step.arrived
+            state, step, chunk = state.keep(stay), step.keep(stay), chunk.keep(stay)
+        if len(state.start):
+            state = _advance(chunk, state, step)
+        elif taken == len(theta):
+            return found
+        if taken < len(theta) and len(state.start) <= capacity // 2:
+            more = np.arange(taken, min(taken + capacity - len(state.start), len(theta)))
+            state, taken = state.join(begin(more)), taken + len(more)
+            chunk = chunk_of(state.start)
+
+
+@dataclass(frozen=True)
+class _Step(_Rows):
+    """Newton steps: the move, its decrement, where the Hessian is positive definite, which parameters are free, the
+    downhill direction, and who arrived (or gave up)."""
+
+    move: Array
+    decrement: Array
+    positive: NDArray[np.bool_]
+    free: NDArray[np.bool_]
+    downhill: Array
+    done: NDArray[np.bool_]
+    arrived: NDArray[np.bool_]
+
+
+def _newton(chunk: _Chunk, state: _State) -> _Step:
+    low, high, theta, gradient = chunk.problems.low, chunk.problems.high, state.theta, state.gradient
+    free = ~((theta <= low) & (gradient > 0) | (theta >= high) & (gradient < 0))
+    downhill = np.where(free, -gradient, 0.0)
+    move, positive = solve(_restrict(state.hessian, free), downhill)
+    decrement = 0.5 * np.einsum("sp,sp->s", move, downhill)
+    done = positive & (decrement <= TOLERANCE * state.value + 1e-30)
+    return _Step(move, decrement, positive, free, downhill, done, done | (state.age >= ITERATIONS))
+
+
+def _write(step: _Step, state: _State, found: Solution, problems: Problems) -> None:
+    """Write those that arrived, after one last full step: at this distance Newton converges quadratically."""
+    last, here = step.keep(step.arrived), state.keep(step.arrived)
+    found.theta[here.start] = np.clip(
+        here.theta + np.where(last.done[:, None], last.move, 0), problems.low, problems.high
+    )
+    found.objective[here.start] = here.value - np.where(last.done, np.maximum(last.decrement, 0.0), 0.0)
+    relative = np.where(last.positive, last.decrement, np.inf) / np.maximum(here.value, 1e-300)
+    found.decrement[here.start], found.converged[here.start] = relative, last.done
+
+
+def _advance(chunk: _Chunk, state: _State, step: _Step) -> _State:
+    """One step of every descent: Newton's where it works, else damped by the majoriser; refused where uphill."""
+    theta, value, gradient, hessian, damping = state.theta, state.value, state.gradient, state.hessian, state.damping
+    move, usable, model = step.move, step.positive, hessian
+    slow = ~usable | (damping > 0)
+    if slow.any():
+        # Where the Hessian is not positive definite its model is the majoriser: reweighted least squares.
+        metric = chunk.keep(slow).majoriser(theta[slow])
+        model, usable = hessian.copy(), usable.copy()
+        model[slow] = np.where(step.positive[slow, None, None], hessian[slow], metric)
+        damped = model[slow] + np.maximum(damping[slow], 1e-9)[:, None, None] * metric
+        move[slow], usable[slow] = solve(_restrict(damped, step.free[slow]), step.downhill[slow])
+    longest = np.abs(move[:, chunk.problems.form.of_kind("amplitude")]).max(1, initial=0.0)
+    move = move * np.minimum(1.0, 4.0 / np.maximum(longest, 1e-300))[:, None]
+    trial = np.where(usable[:, None], np.clip(theta + move, chunk.problems.low, chunk.problems.high), theta)
+    move = trial - theta
+    predicted = np.einsum("sp,sp->s", gradient, move) + 0.5 * np.einsum("sp,spq,sq->s", move, model, move)
+    new_value, new_gradient, new_hessian = chunk.derivatives(trial)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        ratio = (new_value - value) / predicted
+    rounding = np.abs(predicted) <= 1e-13 * value
+    accept = usable & np.isfinite(new_value) & ((new_value < value) & (ratio > 1e-3) | rounding)
+    easier = np.where(ratio > 0.9, 0.01, np.where(ratio > 0.6, 0.1, np.where(ratio > 0.2, 1.0, 4.0)))
+    damping = np.where(accept, damping * easier, np.clip(damping * 4.0, FIRST_DAMPING, 1e12))
+    damping[damping < 1e-6] = 0.0
+    return _State(
+        state.start,
+        np.where(accept[:, None], trial, theta),
+        np.where(accept, new_value, value),
+        np.where(accept[:, None], new_gradient, gradient),
+        np.where(accept[:, None, None], new_hessian, hessian),
+        damping,
+        state.age + 1,
+    )
 
 
 def subsets(moments: Array, right: Array, square: Array) -> tuple[Array, Array]:

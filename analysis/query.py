@@ -116,6 +116,11 @@ def query(
     return table[mask].reset_index(drop=True)
 
 
+def flagged(table: pd.DataFrame) -> pd.Series:
+    """Rows that cannot be taken at face value: not "ok", or of a fit that did not converge."""
+    return (table["status"] != "ok") | ~table["converged"].fillna(True).astype(bool)
+
+
 def _nearest(name: str, known: list[str]) -> str:
     near = difflib.get_close_matches(name, known, 1, 0.4)
     if near:

@@ -12,6 +12,7 @@ from ecgscale.models import Codebook, ResNet, Transformer
 from ecgscale.objectives import CMSC, Masked, Supervised
 from ecgscale.spec import Evaluation, Run, Schedule
 from ecgscale.sweep import Sweep
+from tests.shell import Shell
 
 TINY_CODEBOOK = Codebook(
     "ludb-sample",
@@ -60,3 +61,9 @@ def tiny_sweep() -> Sweep:
         ),
         tasks=("ludb-rhythm",),
     )
+
+
+@pytest.fixture
+def shell(tmp_path: Path, home: Path) -> Shell:
+    """A user's shell in a folder of its own that holds sweeps/mine.py."""
+    return Shell(tmp_path, home)

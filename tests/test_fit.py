@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from analysis.fit import BadPoints, compare, fit, holdout_error
+from analysis.fit import BadPoints, compare, delta_sweep, fit, holdout_error
 from analysis.laws import joint
 
 LAWS = Path(__file__).parent / "data" / "laws"
@@ -164,6 +164,13 @@ def test_prediction_says_how_far_it_extrapolates() -> None:
     assert "N 10 times beyond" in outside.note
     assert outside.low < outside.value < outside.high
     assert math.log(outside.high / outside.low) > math.log(inside.high / inside.low)
+
+
+def test_delta_matters_as_published() -> None:
+    """beta is 0.365, 0.367, 0.382, 0.406 for delta of 1e-4, 1e-3, 1e-2, 1 on the 240 points."""
+    table = delta_sweep("joint", chinchilla(), (1e-4, 1e-3, 1e-2, 1.0))
+    assert table["beta"].iloc[:4].tolist() == pytest.approx([0.365, 0.367, 0.382, 0.406], abs=6e-4)
+    assert math.isinf(table["delta"].iloc[-1])
 
 
 def test_the_true_law_wins_the_comparison() -> None:

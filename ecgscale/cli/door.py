@@ -75,6 +75,14 @@ def print_json(value: Any) -> None:
     print(json.dumps(value, indent=1, default=str, allow_nan=False))
 
 
+def name_bad(sentences: list[str]) -> None:
+    """Name every results file that could not be believed; the rest was read, and the exit code says so."""
+    for sentence in sentences:
+        say(f"ecgscale: {sentence}")
+    if sentences:
+        raise typer.Exit(USAGE)
+
+
 def _sentence(error: Exception) -> str:
     if isinstance(error, OSError) and error.filename is not None:
         return f"{error.strerror}: {where(Path(str(error.filename)))}"

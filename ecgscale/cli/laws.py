@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from ecgscale.cli.door import FAILED, RESULTS, USAGE, Json, Results, app, existing, print_json
+from ecgscale.cli.door import FAILED, RESULTS, Json, Results, app, existing, name_bad, print_json
 from ecgscale.terminal import say, table, where
 
 Configuration = Annotated[str, typer.Option(help="R-SL, R-SSL, T-SL, T-SSL (or resnet-sl, ...), or another by name.")]
@@ -36,7 +36,8 @@ def fit(
 
         print_json(fit_points(points, law=law, objective=objective, delta=delta, bootstrap=bootstrap))
         return
-    from analysis.exponents import fit_results, flagged
+    from analysis.exponents import fit_results
+    from analysis.query import flagged
 
     fitted, observed = fit_results(
         existing(results), sweeps or None, select, objective=objective, delta=delta, bootstrap=bootstrap
@@ -54,7 +55,7 @@ def fit(
     if left_out:
         say("left out: " + ", ".join(f"{n} {state}" for state, n in left_out.items()))
     say(f"written: {where(results / 'exponents.parquet')} and .md; next: ecgscale exponents, ecgscale figures")
-    _name_bad(observed.attrs["bad"])
+    name_bad(observed.attrs["bad"])
 
 
 @app.command()
@@ -97,7 +98,7 @@ def predict(
     as_json: Json = False,
 ) -> None:
     """The loss at a model and data size, with an interval; says when it extrapolates, and how far."""
-    from analysis.allocation import predict as predicted
+    from analysis.forecast import predict as predicted
     from analysis.observations import observations
     from analysis.query import CONFIGURATIONS, as_text
     from analysis.query import as_json as rendered
@@ -117,7 +118,7 @@ def allocate(
     as_json: Json = False,
 ) -> None:
     """Compute-optimal N, D and loss for a budget, with intervals, and the share of marginal compute to data."""
-    from analysis.allocation import allocate_group
+    from analysis.forecast import allocate_group
     from analysis.observations import observations
     from analysis.query import CONFIGURATIONS, as_text
     from analysis.query import as_json as rendered
@@ -125,11 +126,3 @@ def allocate(
     named = CONFIGURATIONS.get(configuration.upper(), configuration)
     answer = allocate_group(observations(existing(results), select=select), named, target, flops)
     print(rendered(answer) if as_json else as_text(answer))
-
-
-def _name_bad(bad: list[str]) -> None:
-    """Name every results file that could not be believed; the rest was read, and the exit code says so."""
-    for sentence in bad:
-        say(f"ecgscale: {sentence}")
-    if bad:
-        raise typer.Exit(USAGE)

@@ -1,0 +1,73 @@
+"""Figures of the study: each draws points and fitted laws, and lies beside its data."""
+
+import difflib
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+import pandas as pd
+
+from analysis.figures import compute, learning, scaling, style, transfer
+from analysis.figures.plate import FORMATS, Plate, mark_of, write
+
+FIGURES: dict[str, Callable[[pd.DataFrame, pd.DataFrame], Plate]] = {
+    "scaling": scaling.draw,  # Fig. 2
+    "transfer": transfer.draw,  # Fig. 3
+    "compute": compute.draw,  # Fig. 5
+    "learning": learning.draw,
+}
+
+
+class NoSuchFigure(ValueError):
+    """A figure or format that is not there: which, and the nearest that is."""
+
+
+def draw(name: str, points: pd.DataFrame, table: pd.DataFrame, mark: str | None = None) -> Plate:
+    """One figure in the house's style, signed with its mark.
+
+    ``points``: ``analysis.observations.trajectories`` (every checkpoint of every finished run) of one sweep; plain
+    ``observations`` do too, but then the frontier is drawn from the best steps alone. ``table``: the exponents table,
+    empty if nothing is fitted yet. ``mark``: words on the figure's face, such as "Demo scale: ..."; None takes the mark
+    that the points carry by themselves, "" leaves it out. Raises NoSuchFigure for a name that is not in ``FIGURES``.
+    """
+    if name not in FIGURES:
+        raise NoSuchFigure(f"no figure is called '{name}'{_nearest(name, FIGURES)}")
+    with style.paper():
+        plate = FIGURES[name](points, table)
+        plate.sign(mark_of(points) if mark is None else mark)
+    return plate
+
+
+def save(
+    name: str,
+    points: pd.DataFrame,
+    table: pd.DataFrame,
+    folder: Path,
+    formats: Iterable[str] = ("png",),
+    mark: str | None = None,
+) -> list[Path]:
+    """Draw a figure and write ``folder/name.<format>`` for each format and ``folder/name.csv``, its data.
+
+    The same input gives the same bytes. Points of several sweeps make a figure each, in a folder named after the sweep.
+    Arguments as in ``draw``. Raises NoSuchFigure for an unknown name or format.
+    """
+    formats = list(formats)
+    for wanted in formats:
+        if wanted not in FORMATS:
+            raise NoSuchFigure(f"figures cannot be written as '{wanted}'{_nearest(wanted, FORMATS)}")
+    sweeps = sorted(points["sweep"].unique()) if len(points) else []
+    if len(sweeps) <= 1:
+        plate = draw(name, points, table, mark)
+        with style.paper():
+            return write(plate, name, folder, formats)
+    paths = []
+    for sweep in sweeps:
+        part, fits = points[points["sweep"] == sweep], table
+        if "sweep" in table:
+            fits = table[table["sweep"] == sweep]
+        paths += save(name, part, fits, folder / str(sweep), formats, mark)
+    return paths
+
+
+def _nearest(name: str, known: Iterable[str]) -> str:
+    near = difflib.get_close_matches(name, list(known), 1, 0.4)
+    return f"; did you mean '{near[0]}'?" if near else f"; there are {', '.join(known)}"

@@ -1,0 +1,139 @@
+"""Did training help: trained backbones beside their untrained twins and the prevalence baseline."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+
+from analysis.figures import observed, style
+from analysis.figures.plate import Plate, panel_letter, source_of
+from analysis.learning import learning
+
+CAPTION = (
+    "Linear probes on frozen features of each configuration's largest model at full data (filled) and of the same "
+    "network before any training (open); the arrow is what pretraining changed. Left: test loss, the dashed line "
+    "is always predicting each label's prevalence. Right: macro AUROC, the dashed line is chance. A cross marks a "
+    "model that training did not improve by that measure."
+)
+MEASURES = (
+    ("loss", "loss_untrained", "lower_loss", "test loss (nats)"),
+    ("auroc", "auroc_untrained", "higher_auroc", "macro AUROC"),
+)
+
+
+def draw(points: pd.DataFrame, table: pd.DataFrame) -> Plate:
+    """One row of panels a task, loss on the left and AUROC on the right."""
+    best = observed.best(points, table)
+    tasks, names = observed.targets(best), observed.configurations(best)
+    rows = max(1, len(tasks))
+    plate = Plate(style.TWO_COLUMNS, 0.75 + rows * (0.45 + 0.17 * len(names)), "Trained, untrained, blind", CAPTION)
+    plate.source = source_of(best, observed.selection(table))
+    frame = learning(best) if len(best) else pd.DataFrame(columns=["target", "configuration"])
+    axes = plate.subplots(rows, 2, squeeze=False)
+    letters = iter("abcdefghijklmnopqrstuvwxyz")
+    for i in range(rows):
+        task = tasks[i] if tasks else ""
+        part = {str(r["configuration"]): r for r in frame[frame["target"] == task].to_dict("records")}
+        for j, measure in enumerate(MEASURES):
+            _panel(plate, axes[i, j], part, names, task, measure)
+            panel_letter(axes[i, j], next(letters, ""))
+            if i == rows - 1:
+                axes[i, j].set_xlabel(measure[3])
+    handles = [
+        style.key("untrained twin", marker="o", markerfacecolor="white", linestyle=""),
+        style.key("trained", marker="o", linestyle=""),
+        style.key("not improved", style.WARNING, "x", markersize=5, markeredgewidth=1.4, linestyle=""),
+        style.key("prevalence baseline or chance", linewidth=0.9, linestyle=(0, (4, 2))),
+    ]
+    plate.legend(handles=handles, loc="outside upper center", ncols=4, fontsize=7.5)
+    return plate
+
+
+def _panel(
+    plate: Plate,
+    ax: Axes,
+    part: Mapping[str, Mapping[Any, Any]],
+    names: list[str],
+    task: str,
+    measure: tuple[str, str, str, str],
+) -> None:
+    after, before, verdict, axis = measure
+    title = style.target(task).label if task else "no task was probed"
+    ax.set_title(title, fontsize=8, fontweight="semibold")
+    ax.set_yticks(range(len(names)), [style.configuration(n).label for n in names])
+    for tick, name in zip(ax.get_yticklabels(), names, strict=True):
+        tick.set_color(style.legible(style.configuration(name).colour))
+        tick.set_fontweight("semibold")
+        tick.set_verticalalignment("center_baseline")
+    ax.set_ylim(len(names) - 0.4, -0.6)
+    ax.grid(False, axis="y")
+    ax.spines["left"].set_visible(False)
+    ax.tick_params(axis="y", length=0)
+    seen = []
+    for y, name in enumerate(names):
+        look = style.configuration(name)
+        if name not in part or not np.isfinite(part[name][after]):
+            ax.text(
+                0.5,
+                y,
+                "not measured",
+                transform=ax.get_yaxis_transform(),
+                ha="center",
+                va="center",
+                fontsize=6.5,
+                color=style.FAINT,
+            )
+            plate.lacks(f"{look.label} on {title}")
+            continue
+        row = part[name]
+        new, old = float(row[after]), float(row[before])
+        seen += [v for v in (new, old) if np.isfinite(v)]
+        plate.record(f"{title}, {axis}", "trained", name, (axis, new), ("", np.nan), str(row[verdict]))
+        if np.isfinite(old):
+            plate.record(f"{title}, {axis}", "untrained", name, (axis, old), ("", np.nan))
+            ax.annotate(
+                "",
+                (new, y),
+                (old, y),
+                arrowprops={
+                    "arrowstyle": "-|>,head_width=0.12,head_length=0.25",
+                    "color": look.colour,
+                    "lw": 1,
+                    "shrinkA": 3,
+                    "shrinkB": 3.5,
+                },
+                zorder=2,
+            )
+            ax.plot(old, y, look.marker, color=look.colour, markerfacecolor="white", markersize=5, zorder=3)
+        ax.plot(new, y, look.marker, color=look.colour, markersize=5.5, zorder=4)
+        if row[verdict] == "no":
+            ax.plot(
+                1.025,
+                y,
+                "x",
+                transform=ax.get_yaxis_transform(),
+                color=style.WARNING,
+                markersize=5,
+                markeredgewidth=1.4,
+                clip_on=False,
+            )
+    if part:
+        line = float(np.median([r["prevalence_loss"] for r in part.values()])) if after == "loss" else 0.5
+        if np.isfinite(line):
+            ax.axvline(line, color=style.MUTED, linewidth=0.9, linestyle=(0, (4, 2)), zorder=1)
+            plate.record(
+                f"{title}, {axis}",
+                "baseline",
+                "prevalence" if after == "loss" else "chance",
+                (axis, line),
+                ("", np.nan),
+            )
+            seen.append(line)
+    if seen:
+        room = 0.06 * max(max(seen) - min(seen), 1e-3)
+        ax.set_xlim(min(seen) - room, max(seen) + room)
+        style.linear(ax.xaxis, 6)
+    else:
+        ax.set_xticks([])

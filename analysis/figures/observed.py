@@ -1,0 +1,57 @@
+"""What figures take from the points: the best step of every run, slices of the ragged grid, losses on one scale."""
+
+import pandas as pd
+
+from analysis.figures import style
+from analysis.observations import best_over_steps
+
+LEVELS = 3  # distinct values that make a line worth looking at
+
+
+def best(points: pd.DataFrame, table: pd.DataFrame) -> pd.DataFrame:
+    """One row a run and target: observations as they are; of trajectories, the best steps, chosen as ``table`` says."""
+    if points.empty or "loss_val" not in points:
+        return points
+    return best_over_steps(points, selection(table))
+
+
+def selection(table: pd.DataFrame) -> str:
+    """The split on which the fitted table chose steps: "val" or "test"."""
+    chosen = set(table["select"].dropna()) if "select" in table else set()
+    return "test" if chosen == {"test"} else "val"
+
+
+def configurations(points: pd.DataFrame) -> list[str]:
+    """The paper's four configurations first, whether measured or not; then any other."""
+    found = list(points["configuration"].astype(str).unique()) if len(points) else []
+    return style.in_order([*list(style.CONFIGURATIONS)[:4], *found], style.CONFIGURATIONS)
+
+
+def targets(points: pd.DataFrame, domain: str = "OOD") -> list[str]:
+    """Targets of a domain in the order in which figures list them."""
+    return style.in_order(list(points.loc[points["domain"] == domain, "target"].unique()), style.TARGETS)
+
+
+def at_full_data(part: pd.DataFrame) -> pd.DataFrame:
+    """Points of the largest D, by N."""
+    return part[part["D"] == part["D"].max()].sort_values("N")
+
+
+def sizes_with_fractions(part: pd.DataFrame) -> list[float]:
+    """Sizes that saw several amounts of data, largest first."""
+    levels = part.groupby("N")["D"].nunique()
+    return sorted((float(n) for n in levels.index[levels >= LEVELS]), reverse=True)
+
+
+def scale(points: pd.DataFrame) -> tuple[dict[str, float], str]:
+    """What to divide each OOD target's loss by, and what to call the result.
+
+    Where every target has a prevalence baseline, losses are shown relative to it, so that tasks of different entropy
+    share an axis and 1 is no skill; else in nats.
+    """
+    outside = points[points["domain"] == "OOD"]
+    baseline = outside.groupby("target")["prevalence_loss"].median() if len(outside) else pd.Series(dtype=float)
+    names = [str(t) for t in outside["target"].unique()] if len(outside) else []
+    if names and baseline.reindex(names).notna().all() and (baseline > 0).all():
+        return {str(t): float(v) for t, v in baseline.items()}, "OOD loss ÷ prevalence"
+    return dict.fromkeys(names, 1.0), "OOD loss (nats)"

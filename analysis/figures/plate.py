@@ -1,0 +1,141 @@
+"""A plate: a figure that remembers what it shows, so that its data lies beside it, and that saves to the same bytes."""
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
+
+from analysis.figures import style
+
+FORMATS = ("png", "pdf", "svg")
+FOOTER = 0.2  # inches under the panels: what was drawn on the left, the mark on the right
+MARKS = {"ptbxl-sample": "Demo scale: 2,550 recordings, not evidence"}
+DATA_COLUMNS = ("panel", "kind", "series", "x_name", "x", "y_name", "y", "note")
+
+
+class Plate(Figure):
+    """A figure with its title, its caption, what is missing from it, and the numbers on it."""
+
+    def __init__(self, width: float, height: float, title: str = "", caption: str = "") -> None:
+        bottom = FOOTER / height
+        rect = (0, bottom, 1, 1 - bottom)
+        engine = ConstrainedLayoutEngine(rect=rect, w_pad=0.03, h_pad=0.03, hspace=0.02, wspace=0.02)
+        super().__init__(figsize=(width, height), layout=engine)
+        FigureCanvasAgg(self)
+        self.title, self.caption = title, caption
+        self.missing: list[str] = []
+        self.source = ""
+        self._shown: list[pd.DataFrame] = []
+
+    def record(
+        self, panel: str, kind: str, series: str, x: tuple[str, Any], y: tuple[str, Any], note: str | Sequence[str] = ""
+    ) -> None:
+        """Remember numbers that a panel shows: ``x`` and ``y`` are (name, values)."""
+        xs, ys = np.atleast_1d(np.asarray(x[1], float)), np.atleast_1d(np.asarray(y[1], float))
+        xs, ys = np.broadcast_arrays(xs, ys)
+        self._shown.append(
+            pd.DataFrame(
+                {
+                    "panel": panel,
+                    "kind": kind,
+                    "series": series,
+                    "x_name": x[0],
+                    "x": xs.ravel(),
+                    "y_name": y[0],
+                    "y": ys.ravel(),
+                    "note": note if isinstance(note, str) else list(note),
+                }
+            )
+        )
+
+    def data(self) -> pd.DataFrame:
+        """Every number on the face, one row each, columns ``DATA_COLUMNS``."""
+        if not self._shown:
+            return pd.DataFrame(columns=list(DATA_COLUMNS))
+        return pd.concat(self._shown, ignore_index=True)
+
+    def lacks(self, what: str) -> None:
+        """Note something that this figure should show and cannot."""
+        if what not in self.missing:
+            self.missing.append(what)
+
+    def sign(self, mark: str) -> None:
+        """Write the footer: what was drawn, and the mark (demo, simulated) where there is one."""
+        at = 0.06 / self.get_figheight()
+        if self.source:
+            self.text(0.008, at, self.source, ha="left", va="bottom", fontsize=6.5, color=style.MUTED)
+        if mark:
+            self.text(
+                0.992,
+                at,
+                mark,
+                ha="right",
+                va="bottom",
+                fontsize=7,
+                color=style.WARNING,
+                fontweight="semibold",
+                bbox={"boxstyle": "round,pad=0.25", "facecolor": "#FFF4DF", "edgecolor": "#E3B565", "linewidth": 0.5},
+            )
+
+
+def mark_of(points: pd.DataFrame) -> str:
+    """The mark that points carry by themselves: those of the embedded sample are demo scale, planted laws simulated."""
+    if len(points) and "simulated" in set(points["sweep"].astype(str)):
+        return "Simulated: losses drawn from a planted law"
+    corpora = set(points["corpus"].astype(str)) if len(points) else set()
+    return "; ".join(MARKS[c] for c in sorted(corpora & set(MARKS)))
+
+
+def source_of(points: pd.DataFrame, select: str) -> str:
+    """What was drawn, for the footer: how many runs of which sweeps, and how their steps were chosen."""
+    if points.empty:
+        return "no finished runs"
+    runs = points.drop_duplicates(["sweep", "run_id"])
+    sweeps = ", ".join(sorted(runs["sweep"].astype(str).unique()))
+    split = "validation" if select == "val" else "test"
+    text = f"{len(runs)} runs of sweep {sweeps} · test loss at the step best on {split}"
+    counts = points.attrs.get("runs", {})
+    lost = [f"{n} {state}" for state, n in sorted(counts.items()) if state != "done" and n]
+    return text + (f" · left out: {', '.join(lost)}" if lost else "")
+
+
+def write(plate: Plate, name: str, folder: Path, formats: Iterable[str]) -> list[Path]:
+    """Write a plate and its data; the same plate gives the same bytes (no dates, fixed ids, fonts embedded)."""
+    folder.mkdir(parents=True, exist_ok=True)
+    paths = []
+    for suffix in formats:
+        path = folder / f"{name}.{suffix}"
+        plate.savefig(path, format=suffix, metadata=_metadata(plate, suffix))
+        paths.append(path)
+    table = folder / f"{name}.csv"
+    plate.data().to_csv(table, index=False, float_format="%.8g", lineterminator="\n")
+    return [*paths, table]
+
+
+def _metadata(plate: Plate, suffix: str) -> dict[str, Any]:
+    if suffix == "png":
+        return {"Software": "ecgscale", "Title": plate.title}
+    if suffix == "pdf":
+        return {"Creator": "ecgscale", "Producer": "matplotlib", "CreationDate": None, "Title": plate.title}
+    return {"Creator": "ecgscale", "Date": None, "Title": plate.title}
+
+
+def panel_letter(ax: Axes, letter: str) -> None:
+    """(a), (b), ... above the upper left corner."""
+    ax.annotate(
+        f"({letter})",
+        (0, 1),
+        xycoords="axes fraction",
+        xytext=(-2, 4),
+        textcoords="offset points",
+        ha="right",
+        va="bottom",
+        fontsize=7.5,
+        fontweight="semibold",
+    )

@@ -1,0 +1,293 @@
+"""How every figure looks: colours, markers, fonts, sizes and axes, one mapping everywhere.
+
+Hue is the architecture and lightness the paradigm; hue is also the clinical domain of a task, and its marker the task.
+Each colour comes with a second channel (marker, line) so that no figure needs colour to be read.
+"""
+
+import math
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cache
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+from fontTools.subset import Options, Subsetter
+from fontTools.ttLib import TTFont
+from matplotlib import font_manager
+from matplotlib.axes import Axes
+from matplotlib.axis import Axis
+from matplotlib.lines import Line2D
+from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
+
+ONE_COLUMN, TWO_COLUMNS = 3.25, 6.75  # inches
+PAPER = {"facecolor": "white", "edgecolor": "none", "alpha": 0.85, "pad": 1.0}  # behind words over lines
+INK, MUTED, FAINT, GRID = "#1A1A1A", "#5C6670", "#9AA4AD", "#E7EAED"
+WARNING = "#9A5B00"  # marks, bound hits: never the colour of a configuration
+
+FONTS = Path(__file__).parent / "fonts"
+FAMILY = "Source Sans 3"
+
+
+@dataclass(frozen=True)
+class Look:
+    """How one series is drawn: its name for people, colour, marker and line."""
+
+    label: str
+    colour: str
+    marker: str
+    line: Any = "-"
+
+
+CONFIGURATIONS = {
+    "transformer-sl": Look("T-SL", "#994455", "s", "-"),
+    "transformer-ssl": Look("T-SSL", "#EE99AA", "D", (0, (5, 1.5))),
+    "resnet-sl": Look("R-SL", "#004488", "o", "-"),
+    "resnet-ssl": Look("R-SSL", "#6699CC", "^", (0, (5, 1.5))),
+    "ecgfounder-sl": Look("ECGFounder", "#117733", "P", "-"),
+    "vit-dino": Look("ViT-DINO", "#DDAA33", "X", (0, (5, 1.5))),
+}
+
+DOMAINS = {
+    "A": "adult ECG interpretation",
+    "B": "structure and function",
+    "C": "acute care",
+    "D": "patient characteristics",
+}
+TARGETS = {
+    "cpsc2018": Look("CPSC2018", "#00505C", "o"),
+    "csn": Look("CSN", "#00707A", "s"),
+    "ptbxl-diag": Look("PTB-XL diagnostic", "#008C8C", "^"),
+    "ptbxl-sub": Look("PTB-XL sub-class", "#1FA39A", "v"),
+    "ptbxl-sup": Look("PTB-XL super-class", "#4DB6A6", "D"),
+    "ptbxl-form": Look("PTB-XL form", "#74C7B2", "P"),
+    "ptbxl-rhythm": Look("PTB-XL rhythm", "#9AD5C0", "X"),
+    "echonext": Look("EchoNext", "#6F3FA0", "o"),
+    "mimic-icu": Look("MIMIC-IV ICU", "#C25A00", "s"),
+    "mimic-mortality": Look("MIMIC-IV mortality", "#EE8E3B", "^"),
+    "mimic-sex": Look("MIMIC-IV sex", "#3B3B3B", "o"),
+    "ptbxl-superdiagnostic": Look("PTB-XL super-class", "#1FA39A", "D"),
+    "ludb-rhythm": Look("LUDB rhythm", "#00505C", "X"),
+    "ptbxl-sex": Look("PTB-XL sex", "#3B3B3B", "o"),
+}
+SPARE = (("#7A6A2F", "h"), ("#8C5A7A", "p"), ("#4F6D3A", "<"), ("#A0522D", ">"), ("#5F6BA8", "*"))
+
+SETTINGS: dict[str, Any] = {
+    "font.family": [FAMILY],
+    "font.size": 7.5,
+    "axes.titlesize": 8,
+    "axes.labelsize": 8,
+    "xtick.labelsize": 7,
+    "ytick.labelsize": 7,
+    "legend.fontsize": 7,
+    "figure.titlesize": 9,
+    "text.color": INK,
+    "axes.labelcolor": INK,
+    "axes.edgecolor": MUTED,
+    "xtick.color": MUTED,
+    "ytick.color": MUTED,
+    "xtick.labelcolor": INK,
+    "ytick.labelcolor": INK,
+    "axes.linewidth": 0.6,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.titlelocation": "left",
+    "axes.titlepad": 4,
+    "axes.labelpad": 2,
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "grid.color": GRID,
+    "grid.linewidth": 0.5,
+    "xtick.major.size": 2.6,
+    "ytick.major.size": 2.6,
+    "xtick.minor.size": 1.4,
+    "ytick.minor.size": 1.4,
+    "xtick.major.width": 0.6,
+    "ytick.major.width": 0.6,
+    "xtick.minor.width": 0.4,
+    "ytick.minor.width": 0.4,
+    "xtick.major.pad": 2,
+    "ytick.major.pad": 2,
+    "lines.linewidth": 1.3,
+    "lines.markersize": 4,
+    "legend.frameon": False,
+    "legend.handlelength": 1.8,
+    "legend.borderaxespad": 0.2,
+    "legend.labelspacing": 0.3,
+    "mathtext.fontset": "custom",
+    "mathtext.rm": FAMILY,
+    "mathtext.it": f"{FAMILY}:italic",
+    "mathtext.bf": f"{FAMILY}:semibold",
+    "mathtext.fallback": "stixsans",
+    "axes.unicode_minus": True,
+    "pdf.fonttype": 42,  # TrueType, so that text in a paper stays text
+    "svg.fonttype": "path",  # the same letters on every machine
+    "svg.hashsalt": "ecgscale",
+    "figure.dpi": 100,
+    "savefig.dpi": 300,
+    "figure.facecolor": "white",
+    "savefig.facecolor": "white",
+}
+
+
+@cache
+def _register_fonts() -> None:
+    for file in sorted(FONTS.glob("*.ttf")):
+        font_manager.fontManager.addfont(file)
+
+
+@cache
+def webfont(name: str) -> bytes:
+    """A typeface ("Regular", "Semibold") for embedding in a page: its Latin, Greek and mathematical letters, as WOFF."""
+    options = Options(flavor="woff", layout_features=["kern", "liga", "tnum"], hinting=False, notdef_outline=True)
+    font = TTFont(FONTS / f"SourceSans3-{name}.ttf", recalcTimestamp=False)
+    letters = Subsetter(options)
+    letters.populate(unicodes=[*range(0x20, 0x17F), *range(0x370, 0x400), *range(0x2000, 0x2300), 0xFB01, 0xFB02])
+    letters.subset(font)
+    font.flavor = "woff"
+    sink = BytesIO()
+    font.save(sink)
+    return sink.getvalue()
+
+
+@contextmanager
+def paper() -> Iterator[None]:
+    """Draw in this style, whatever the user's own settings are; nothing leaks out."""
+    _register_fonts()
+    with matplotlib.rc_context():
+        matplotlib.rcdefaults()
+        matplotlib.rcParams.update(SETTINGS)
+        yield
+
+
+def configuration(name: str) -> Look:
+    """Look of a configuration; one that is not listed gets a spare colour, the same each time."""
+    return CONFIGURATIONS.get(name) or _spare(name)
+
+
+def target(name: str) -> Look:
+    """Look of a task or corpus."""
+    return TARGETS.get(name) or _spare(name)
+
+
+def legible(colour: str) -> str:
+    """The colour, darkened where thin letters in it would be too pale on white (contrast below 4.5)."""
+    red, green, blue = (int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5))
+    for _ in range(20):
+        linear_rgb = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in (red, green, blue)]
+        luminance = sum(w * c for w, c in zip((0.2126, 0.7152, 0.0722), linear_rgb, strict=True))
+        if 1.05 / (luminance + 0.05) >= 4.5:
+            break
+        red, green, blue = red * 0.93, green * 0.93, blue * 0.93
+    return "#" + "".join(f"{round(255 * c):02X}" for c in (red, green, blue))
+
+
+def in_order(names: Sequence[str], known: dict[str, Look]) -> list[str]:
+    """Names in the order in which figures list them: the known first, the others by name."""
+    place = {name: i for i, name in enumerate(known)}
+    return sorted(set(names), key=lambda n: (place.get(n, len(place)), n))
+
+
+def _spare(name: str) -> Look:
+    colour, marker = SPARE[sum(name.encode()) % len(SPARE)]
+    return Look(name, colour, marker, (0, (1, 1)))
+
+
+SI = ((1e18, "E"), (1e15, "P"), (1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "K"), (1.0, ""))
+
+
+def si(value: float, digits: int = 3) -> str:
+    """A count for people: 1672 -> "1.67K", 2e6 -> "2M"."""
+    if not math.isfinite(value) or value == 0:
+        return f"{value:g}"
+    scale, letter = next(((s, n) for s, n in SI if abs(value) >= s * 0.9995), (1.0, ""))
+    return f"{value / scale:.{digits}g}{letter}"
+
+
+def number(value: float, digits: int = 2) -> str:
+    """A fitted number for a panel: "0.31", "1.2e+04" only where nothing shorter is honest; "−" for minus."""
+    if not math.isfinite(value):
+        return "–"
+    text = f"{value:.{digits}f}" if 10**-digits <= abs(value) < 1000 or value == 0 else f"{value:.{digits}g}"
+    return text.replace("-", "−")
+
+
+def logarithmic(axis: Axis, low: float, high: float) -> None:
+    """A log axis over ``low..high`` with SI labels, at 1 (or 1, 2, 5 under a decade and a half) and minor ticks."""
+    ax, horizontal = axis.axes, axis is axis.axes.xaxis
+    ax.set_xscale("log") if horizontal else ax.set_yscale("log")
+    decades = math.log10(high / low) if low > 0 else 1.0
+    steps = [1.0] if decades > 1.6 else [1.0, 3.0] if decades > 1.15 else [1.0, 2.0, 5.0]
+    every = max(1, math.ceil(decades / 4)) if decades > 1.6 else 1
+    axis.set_major_locator(LogLocator(base=10.0**every, subs=steps))
+    axis.set_major_formatter(FuncFormatter(lambda v, _: si(v)))
+    axis.set_minor_locator(LogLocator(base=10, subs=tuple(range(1, 10)), numticks=99))
+    axis.set_minor_formatter(NullFormatter())
+    pad = 10 ** (0.06 * max(decades, 0.5))
+    (ax.set_xlim if horizontal else ax.set_ylim)(low / pad, high * pad)
+
+
+def linear(axis: Axis, bins: int = 4) -> None:
+    """Few round ticks on a linear axis, without offsets."""
+    axis.set_major_locator(MaxNLocator(nbins=bins, min_n_ticks=3, steps=[1, 2, 2.5, 5, 10]))
+    axis.set_major_formatter(FuncFormatter(lambda v, _: f"{v:.6g}".replace("-", "−")))
+
+
+def law_line(known: bool) -> dict[str, Any]:
+    """A fitted law: a full line; thin and dashed where its exponent is at a bound or not identified."""
+    return {"linewidth": 1.3} if known else {"linewidth": 0.7, "linestyle": (0, (3, 2))}
+
+
+FLOOR: dict[str, Any] = {"linewidth": 0.8, "linestyle": (0, (1, 1.6))}
+
+
+def key(label: str, colour: str = MUTED, marker: str = "", **line: Any) -> Line2D:
+    """One entry of a legend."""
+    return Line2D([], [], color=colour, marker=marker, label=label, **line)
+
+
+def without_outliers(values: Sequence[float]) -> tuple[float, float, int]:
+    """Lowest and highest value to show, and how many lie above: those few (a tenth at most) far above all others."""
+    rising = sorted(v for v in values if math.isfinite(v))
+    above = 0
+    while above < len(rising) // 10 and len(rising) - above > 3:
+        *others, last = rising[: len(rising) - above]
+        if last - others[-1] <= 1.2 * (others[-1] - others[0]):
+            break
+        above += 1
+    return rising[0], rising[len(rising) - 1 - above], above
+
+
+def say_above(ax: Axes, above: int, what: str) -> None:
+    """Words in the upper right corner for points that lie above the panel."""
+    if above:
+        text = f"{above} {what}{'s' if above > 1 else ''} above ↑"
+        ax.text(
+            0.99,
+            0.985,
+            text,
+            transform=ax.transAxes,
+            ha="right",
+            va="top",
+            fontsize=6.5,
+            color=MUTED,
+            zorder=6,
+            bbox=PAPER,
+        )
+
+
+def say(ax: Axes, text: str, colour: str = MUTED, at: tuple[float, float] = (0.5, 0.5)) -> None:
+    """Words in the middle of a panel that has nothing to show."""
+    ax.text(
+        *at,
+        text,
+        transform=ax.transAxes,
+        ha="center",
+        va="center",
+        color=colour,
+        fontsize=7,
+        style="italic",
+        linespacing=1.3,
+    )

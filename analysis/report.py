@@ -1,0 +1,306 @@
+"""The report: one HTML file that opens without a network, with a sweep's state, figures, tables and provenance."""
+
+import base64
+import json
+import re
+from collections.abc import Iterable
+from io import BytesIO, StringIO
+from pathlib import Path
+from typing import Any
+
+import jinja2
+import numpy as np
+import pandas as pd
+from markupsafe import Markup, escape
+
+from analysis import figures
+from analysis.figures.fitted import NAMES, Number, number_of
+from analysis.figures.plate import Plate, mark_of
+from analysis.figures.style import CONFIGURATIONS, configuration, in_order, paper, si, target, webfont
+from analysis.learning import label, learning, more_data, shortfalls
+from analysis.observations import best_over_steps, trajectories
+from analysis.query import COLUMNS
+from ecgscale import records
+
+TEMPLATE = "report.html.j2"
+EXPONENTS = ("alpha", "beta", "gamma", "kappa", "a", "b")
+LAWS = {
+    "joint": "L = E + A N^−α + B D^−β (Eq. 1)",
+    "size": "L = E + A N^−α at full data (Eq. 2)",
+    "data": "L = E + B D^−β at one size (Eq. 2)",
+    "pure_size": "the same over N without a floor",
+    "pure_data": "the same over D without a floor",
+    "transfer": "L_OOD = E_OOD + K (L_ID − E_ID)^κ (Eq. 4)",
+    "frontier": "L = E + k (C + C₀)^−γ over the Pareto front (Fig. 5a)",
+    "allocation": "N* ∝ C^a, D* ∝ C^b, L* − E ∝ C^−γ from the joint law",
+}
+Row = dict[str, Any]
+
+
+def report(
+    results: Path,
+    *,
+    sweeps: Iterable[str] | None = None,
+    path: Path | None = None,
+    select: str = "val",
+    mark: str | None = None,
+) -> Path:
+    """Write ``results/report.html`` (or ``path``) from the rows and the exponents table in ``results``; returns where.
+
+    The page refers to nothing outside itself and the same input gives the same bytes. ``sweeps``: names, default all;
+    ``select``: the split that chose steps where no exponents table says so; ``mark``: as in ``analysis.figures.draw``.
+    A results folder without runs or without fits still gives a page, which says so.
+    """
+    names = None if sweeps is None else list(sweeps)
+    loaded = records.load(results, names)
+    points = trajectories(results, names)
+    table = exponents_in(results, loaded.runs)
+    if "select" in table and set(table["select"].dropna()) == {"test"}:
+        select = "test"
+    best = best_over_steps(points, select)
+    shown_mark = mark_of(best) if mark is None else mark
+    page = (
+        _environment()
+        .get_template(TEMPLATE)
+        .render(
+            title="Scaling report: " + (", ".join(sorted(loaded.runs["sweep"].unique())) or "no runs yet"),
+            mark=shown_mark,
+            summary=_summary(best),
+            state=_state(loaded),
+            runs=_runs(loaded, best),
+            figures=list(_figures(points, table, shown_mark)),
+            learning=_learning(best),
+            shortfalls=shortfalls(learning(best)),
+            more_data=_more_data(best),
+            exponents=_exponents(table),
+            exponents_csv=_as_uri(
+                table.to_csv(index=False, float_format="%.8g", lineterminator="\n").encode(), "text/csv"
+            ),
+            laws=LAWS,
+            targets=_targets(loaded.rows),
+            provenance=_provenance(loaded.runs),
+            select="validation" if select == "val" else "test",
+            interval=_unique(table, "interval"),
+            typefaces=[
+                (weight, _as_uri(webfont(name), "font/woff")) for name, weight in (("Regular", 400), ("Semibold", 600))
+            ],
+        )
+    )
+    path = path or results / "report.html"
+    records.write_whole(path, page.encode())
+    return path
+
+
+def exponents_in(results: Path, runs: pd.DataFrame) -> pd.DataFrame:
+    """The exponents table of these runs' sweeps; empty if nothing was fitted yet."""
+    file = results / "exponents.parquet"
+    table = pd.read_parquet(file) if file.exists() else pd.DataFrame(columns=list(COLUMNS))
+    return table[table["sweep"].isin(set(runs["sweep"]))].reset_index(drop=True)
+
+
+def _environment() -> jinja2.Environment:
+    loader = jinja2.FileSystemLoader(Path(__file__).parent)
+    environment = jinja2.Environment(loader=loader, autoescape=True, trim_blocks=True, lstrip_blocks=True)
+    environment.filters |= {"plain": plain, "si": _si, "formula": _formula}
+    return environment
+
+
+def _summary(best: pd.DataFrame) -> Row:
+    if best.empty:
+        return {}
+    runs = best.drop_duplicates(["sweep", "run_id"])
+    return {
+        "runs": len(runs),
+        "configurations": [label(c) for c in in_order(list(runs["configuration"].unique()), CONFIGURATIONS)],
+        "corpora": sorted(runs["corpus"].unique()),
+        "n": (si(runs["N"].min()), si(runs["N"].max())),
+        "d": (si(runs["D"].min()), si(runs["D"].max())),
+        "c": (si(runs["C"].min()), si(runs["C"].max())),
+        "tasks": [target(t).label for t in sorted(best.loc[best["domain"] == "OOD", "target"].unique())],
+    }
+
+
+def _state(loaded: records.Results) -> Row:
+    runs = loaded.runs
+    counts = {state: int((runs["status"] == state).sum()) for state in records.STATES} if len(runs) else {}
+    failures: list[Row] = []
+    if len(runs) and "why" in runs:
+        lost = runs[~runs["status"].isin(("done", "running"))]
+        for (status, why), part in lost.groupby(["status", "why"], dropna=False):
+            reason = why if isinstance(why, str) and why else "no reason was recorded"
+            failures.append({"status": status, "why": reason, "runs": sorted(part["run_id"])})
+    return {"counts": {k: v for k, v in counts.items() if v or k == "done"}, "failures": failures, "bad": loaded.bad}
+
+
+def _runs(loaded: records.Results, best: pd.DataFrame) -> list[Row]:
+    first = loaded.rows.sort_values("step").drop_duplicates("run_id", keep="last").set_index("run_id")
+    inside = best[best["domain"] == "ID"].set_index("run_id")
+    rows = []
+    for run in loaded.runs.to_dict("records"):
+        name = run["run_id"]
+        facts = first.loc[name].to_dict() if name in first.index else {}
+        rows.append(
+            {
+                "sweep": run["sweep"],
+                "run_id": name,
+                "status": run.get("status", "running"),
+                "why": run.get("why") if isinstance(run.get("why"), str) else "",
+                "configuration": label(str(facts.get("configuration", ""))),
+                "colour": configuration(str(facts.get("configuration", ""))).colour,
+                "n": facts.get("n_params"),
+                "d": facts.get("n_samples"),
+                "c": facts.get("flops"),
+                "step": facts.get("step"),
+                "seconds": facts.get("seconds"),
+                "seed": facts.get("seed"),
+                "loss": float(inside.loc[name, "loss"]) if name in inside.index else None,  # type: ignore[arg-type]
+            }
+        )
+    return sorted(rows, key=lambda r: (r["sweep"], r["configuration"], r["n"] or 0, r["d"] or 0, r["run_id"]))
+
+
+def _figures(points: pd.DataFrame, table: pd.DataFrame, mark: str) -> Iterable[Row]:
+    sweeps = sorted(points["sweep"].unique()) if len(points) else [""]
+    for sweep in sweeps:
+        part = points[points["sweep"] == sweep] if sweep else points
+        fits = table[table["sweep"] == sweep] if sweep else table
+        for name in figures.FIGURES:
+            plate = figures.draw(name, part, fits, mark)
+            yield {
+                "name": f"{name}-{sweep}" if len(sweeps) > 1 else name,
+                "title": plate.title + (f" ({sweep})" if len(sweeps) > 1 else ""),
+                "caption": plate.caption,
+                "missing": plate.missing,
+                "svg": _as_uri(_svg(plate), "image/svg+xml"),
+                "csv": _as_uri(_csv(plate.data()), "text/csv"),
+                "ratio": f"{plate.get_figwidth():g} / {plate.get_figheight():.4g}",
+            }
+
+
+def _svg(plate: Plate) -> bytes:
+    sink = BytesIO()
+    with paper():
+        plate.savefig(sink, format="svg", metadata={"Date": None, "Creator": "ecgscale"})
+    return sink.getvalue()
+
+
+def _csv(frame: pd.DataFrame) -> bytes:
+    sink = StringIO()
+    frame.to_csv(sink, index=False, float_format="%.8g", lineterminator="\n")
+    return sink.getvalue().encode()
+
+
+def _as_uri(data: bytes, kind: str) -> str:
+    return f"data:{kind};base64,{base64.b64encode(data).decode()}"
+
+
+def _learning(best: pd.DataFrame) -> list[Row]:
+    if best.empty:
+        return []
+    rows = []
+    for row in learning(best).to_dict("records"):
+        look = configuration(row["configuration"])
+        inside = row["domain"] == "ID"
+        rows.append(row | {"name": look.label, "colour": look.colour, "on": _of(row["target"], inside)})
+    return rows
+
+
+def _of(name: str, inside: bool) -> str:
+    return f"{name} (in distribution)" if inside else target(name).label
+
+
+def _more_data(best: pd.DataFrame) -> list[Row]:
+    return [r | {"name": label(r["configuration"])} for r in more_data(best).to_dict("records")] if len(best) else []
+
+
+def _exponents(table: pd.DataFrame) -> list[Row]:
+    rows = []
+    for row in table.to_dict("records"):
+        number = number_of(str(row["law"]), row)
+        flag, why = _flag(number)
+        rows.append(
+            {
+                "law": row["law"],
+                "configuration": label(str(row["configuration"])),
+                "colour": configuration(str(row["configuration"])).colour,
+                "target": row["target"],
+                "domain": row["domain"],
+                "at": row["at"] or "",
+                "coefficient": NAMES.get(str(row["coefficient"]), str(row["coefficient"])) or "–",
+                "headline": row["coefficient"] in EXPONENTS or row["status"] == "failed",
+                "value": number.value,
+                "low": number.low,
+                "high": number.high,
+                "n": int(row["n_points"]),
+                "r2": float(row["r2"]),
+                "flag": flag,
+                "why": why,
+            }
+        )
+    return rows
+
+
+def _flag(number: Number) -> tuple[str, str]:
+    if number.status == "failed":
+        return "failed", number.note
+    if number.at_bound:
+        return "bound", number.note or f"at its {number.at_bound}er bound"
+    if number.status != "ok":
+        return number.status, number.note
+    if not number.known:
+        return "wide", "the interval covers nearly all that the fit allows"
+    return "", number.note
+
+
+def _targets(rows: pd.DataFrame) -> list[Row]:
+    test = rows[rows["split"] == "test"]
+    found = []
+    for (domain, name), part in test.groupby(["domain", "target"], sort=True):
+        loss = part[part["metric"] == "loss"]
+        baseline = part.loc[part["metric"] == "prevalence_loss", "value"]
+        classes = part["n_classes_scored"].dropna()
+        found.append(
+            {
+                "domain": domain,
+                "name": name,
+                "n": int(loss["n_evaluated"].max()) if len(loss) else None,
+                "classes": int(classes.max()) if len(classes) else None,
+                "baseline": float(baseline.median()) if len(baseline) else None,
+            }
+        )
+    return found
+
+
+def _provenance(runs: pd.DataFrame) -> list[tuple[str, list[str]]]:
+    """What the runs say of themselves; several values of a fact are all shown, so that a mixed sweep is seen."""
+    facts = [("commit", "code"), ("device", "device"), ("corpus_digest", "corpus digest")]
+    facts += [("codebook_digest", "codebook digest"), ("schema_version", "schema of results")]
+    found = [(title, _unique(runs, name)) for name, title in facts]
+    libraries: dict[str, set[str]] = {}
+    for text in _unique(runs, "versions"):
+        for library, version in json.loads(text).items():
+            libraries.setdefault(library, set()).add(str(version))
+    found.append(("versions", [f"{name} {', '.join(sorted(v))}" for name, v in sorted(libraries.items())]))
+    return [(title, values) for title, values in found if values]
+
+
+def _unique(frame: pd.DataFrame, column: str) -> list[str]:
+    if column not in frame:
+        return []
+    return sorted({str(v) for v in frame[column].dropna().unique() if str(v)})
+
+
+def plain(value: Any, digits: int = 3) -> str:
+    """A number of a table: four significant digits at most, "–" where there is none."""
+    if value is None or (isinstance(value, float) and not np.isfinite(value)):
+        return "–"
+    return f"{value:.{digits}f}" if 10**-digits <= abs(value) < 1e4 or value == 0 else f"{value:.2e}"
+
+
+def _formula(text: str) -> Markup:
+    """Powers as superscripts: "N^−α" is written with a raised −α."""
+    return Markup(re.sub(r"\^([−\w*]+)", r"<sup>\1</sup>", str(escape(text))))
+
+
+def _si(value: Any) -> str:
+    return "–" if value is None or not np.isfinite(value) else si(float(value))

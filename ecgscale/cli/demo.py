@@ -1,0 +1,62 @@
+"""The demo: the main job from recordings to exponents, step by step, on the recordings that ship with the package."""
+
+from ecgscale.cli import laws, pictures, sweeps
+from ecgscale.cli.door import RESULTS, Home, Results, app
+from ecgscale.terminal import err, say, table, where
+
+SWEEP = "demo"
+
+
+@app.command()
+def demo(results: Results = RESULTS, home: Home = None) -> None:
+    """Plan, launch, fit, draw and report the demo sweep; safe to repeat, nothing done is done again."""
+    import typer
+
+    step("Plan: what it costs")
+    sweeps.plan(SWEEP, results, home)
+    step("Codebook: the words that masked Transformers predict")
+    sweeps.codebook_train(SWEEP, home=home)
+    step("Launch: every run that is not done, through Ray")
+    try:
+        sweeps.launch(SWEEP, results, home)
+    except typer.Exit as ended:
+        if ended.exit_code:
+            raise
+    step("Fit: every law to every configuration and target")
+    laws.fit([SWEEP], results)
+    step("Figures and report")
+    pictures.figures(results=results)
+    pictures.report(results)
+    step("Did training help? The largest model at all the data, its untrained twin, and prevalence alone")
+    twins(results)
+    step("Exponents of the joint law L = E + A / N^alpha + B / D^beta, with 95 % intervals")
+    laws.exponents(results, law="joint", condition="coefficient in ('alpha', 'beta', 'E')")
+    say("")
+    say("Demo scale: 2,550 recordings and minutes of training show that the machinery works, and are no evidence.")
+    say(f"figures: {where(results / 'figures')}   report: {where(results / 'report.html')}")
+    say("next: ecgscale exponents --law transfer")
+
+
+def twins(results: Results = RESULTS) -> None:
+    """Trained, untrained and prevalence, side by side, and in words where training did not help."""
+    from analysis.learning import label, learning, shortfalls
+
+    from analysis.observations import observations
+
+    compared = learning(observations(results, [SWEEP]))
+    columns = ["configuration", "target", "loss", "untrained", "prevalence", "AUROC", "untrained AUROC"]
+    numbers = ("loss", "loss_untrained", "prevalence_loss", "auroc", "auroc_untrained")
+    table(
+        columns,
+        [
+            (label(row["configuration"]), row["target"])
+            + tuple("" if row[n] != row[n] else f"{row[n]:.3f}" for n in numbers)
+            for row in compared.to_dict("records")
+        ],
+    )
+    for sentence in shortfalls(compared):
+        say(sentence)
+
+
+def step(title: str) -> None:
+    err.print(f"\n{title}", style="bold", markup=False)

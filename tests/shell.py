@@ -1,0 +1,48 @@
+"""A user's shell for tests: a folder with a small sweep in it, and the command line run in a process of its own."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+SWEEP = """
+from ecgscale.data.corpus import Slice
+from ecgscale.models import ResNet
+from ecgscale.objectives import CMSC, Supervised
+from ecgscale.spec import Evaluation, Run, Schedule
+from ecgscale.sweep import Sweep
+
+def cell(fraction, objective, labels=""):
+    schedule, evaluation = Schedule(steps=4, batch_size=8, lr=1e-2), Evaluation(every=2, probe_epochs=3)
+    return Run(ResNet(3, 4), objective, Slice("ludb-sample", fraction, labels), schedule, evaluation)
+
+SWEEP = Sweep("mine", tuple(cell(f, o, l) for o, l in ((Supervised(), "rhythm"), (CMSC(), "")) for f in (0.3, 1.0)),
+              tasks=("ludb-rhythm",))
+"""
+
+
+class Shell:
+    """A user's shell in a folder that holds sweeps/mine.py."""
+
+    def __init__(self, folder: Path, home: Path) -> None:
+        self.folder, self.home = folder, home
+        own = {"ECGSCALE_HOME": str(home), "PYTHONPATH": str(Path(__file__).parent.parent)}
+        self.environment = {**os.environ, **own, "OMP_NUM_THREADS": "1", "COLUMNS": "100"}
+        (folder / "sweeps").mkdir()
+        (folder / "sweeps" / "mine.py").write_text(SWEEP)
+
+    def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-m", "ecgscale", *arguments]
+        return subprocess.run(
+            command, cwd=self.folder, env=self.environment, capture_output=True, text=True, check=False
+        )
+
+    def start(self, *arguments: str) -> subprocess.Popen[str]:
+        return subprocess.Popen(
+            [sys.executable, "-m", "ecgscale", *arguments],
+            cwd=self.folder,
+            env=self.environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )

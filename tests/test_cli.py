@@ -1,0 +1,92 @@
+"""The commands people type: what they print, where, and how they end when something is wrong."""
+
+import json
+import time
+
+import pytest
+
+from ecgscale import records
+from tests.shell import SWEEP, Shell
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "sentence"),
+    [
+        (["plan", "mien"], 2, "no sweep 'mien' in sweeps/; did you mean 'mine'?"),
+        (["plna", "mine"], 2, "Did you mean 'plan'"),
+        (["plan", "mine", "--jsno"], 2, "No such option: --jsno"),
+        (["plan", "mine", "--device", "a10"], 2, "no device 'a10'; did you mean 'a100'?"),
+        (["launch", "mine", "--only", "fractoin=1"], 2, "no field 'fractoin'; did you mean 'fraction'?"),
+        (["launch", "mine", "--only", "configuration=resnet-ls"], 2, "did you mean 'resnet-sl'?"),
+        (["run", "mine", "zzz"], 2, "sweep mine has no run 'zzz'"),
+        (["run", "mine", "--device"], 2, "requires an argument"),
+        (["fit", "--results", "nowhere"], 2, "no results folder 'nowhere'"),
+        (["exponents", "--results", "nowhere"], 2, "no results folder 'nowhere'"),
+        (["figures", "--results", "nowhere"], 2, "no results folder 'nowhere'"),
+        (["report", "--results", "nowhere"], 2, "no results folder 'nowhere'"),
+        (["data", "prepare", "cod", "--raw", "."], 2, "did you mean code?"),
+    ],
+)
+def test_a_mistake_is_one_sentence(shell: Shell, arguments: list[str], code: int, sentence: str) -> None:
+    ended = shell.run(*arguments)
+    assert ended.returncode == code
+    assert sentence in " ".join(ended.stderr.split())
+    assert "Traceback" not in ended.stderr
+    assert ended.stdout == ""
+
+
+def test_plan_prices_and_status_counts(shell: Shell) -> None:
+    planned = shell.run("plan", "mine", "--json")
+    assert planned.returncode == 0
+    runs = json.loads(planned.stdout)
+    assert len(runs) == 4
+    assert {"run_id", "n_params", "n_samples", "macs_per_sample", "flops", "device_hours", "state"} <= set(runs[0])
+    status = json.loads(shell.run("status", "mine", "--json").stdout)
+    assert (status["runs"], status["pending"], status["done"]) == (4, 4, 0)
+
+
+def test_one_run_without_ray_then_its_results(shell: Shell) -> None:
+    run_id = json.loads(shell.run("plan", "mine", "--json").stdout)[0]["run_id"]
+    ended = shell.run("run", "mine", run_id)
+    assert ended.returncode == 0, ended.stderr
+    assert ended.stdout.splitlines()[0].split("\t") == ["target", "metric", "test value"]
+    path = records.path_of(shell.folder / "results", "mine", run_id)
+    file = records.read(path)
+    assert file.status == "done"
+    assert sorted(file.rows["step"].unique()) == [0, 2, 4]
+    assert "is done already" in shell.run("run", "mine", run_id).stderr
+    # Nothing that names a place or a person.
+    for said in (path.read_bytes().decode("latin1"), ended.stderr + ended.stdout):
+        assert str(shell.folder) not in said
+        assert str(shell.home) not in said
+
+    # A damaged file is named in one sentence, and everything else goes on.
+    path.write_bytes(path.read_bytes()[:-3])
+    fitted = shell.run("fit", "mine")
+    assert fitted.returncode == 2
+    assert "Traceback" not in fitted.stderr
+    assert f"mine/{run_id}.parquet is damaged" in fitted.stderr
+    assert json.loads(shell.run("status", "mine", "--json").stdout)["damaged"] == 1
+    assert run_id in shell.run("failures", "mine").stdout
+
+
+def test_launching_what_is_not_prepared_is_refused(shell: Shell) -> None:
+    (shell.folder / "sweeps" / "mine.py").write_text(
+        SWEEP.replace("ludb-sample", "code").replace('"rhythm"', '"code6"')
+    )
+    refused = shell.run("launch", "mine")
+    assert refused.returncode == 3
+    assert "corpus code is not prepared here; run: ecgscale data prepare code --raw DIR" in refused.stderr
+
+
+def test_a_launch_above_the_limit_asks(shell: Shell) -> None:
+    refused = shell.run("launch", "mine", "--max-device-hours", "0")
+    assert refused.returncode == 3
+    assert "--yes" in refused.stderr
+
+
+def test_help_answers_at_once(shell: Shell) -> None:
+    shell.run("--help")  # compiles
+    started = time.perf_counter()
+    assert shell.run("--help").returncode == 0
+    assert time.perf_counter() - started < 2  # the promise is half a second; machines are shared

@@ -1,0 +1,134 @@
+"""Launching through Ray, and what killing it costs: nothing that was measured."""
+
+import json
+import os
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import pandas as pd
+import psutil
+import pytest
+
+from ecgscale import records
+from tests.shell import Shell
+
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("ray")]  # one Ray at a time
+
+
+def rows(shell: Shell, results: str = "results") -> pd.DataFrame:
+    """All measured rows but the time they took."""
+    loaded = records.load(shell.folder / results, ["mine"])
+    assert loaded.bad == ()
+    keys = ["run_id", "step", "target", "split", "metric"]
+    assert not loaded.rows.duplicated(keys).any()
+    return loaded.rows.drop(columns="seconds").sort_values(keys, ignore_index=True)
+
+
+def unkilled(shell: Shell) -> pd.DataFrame:
+    """The same sweep, run by run, without Ray."""
+    for run in json.loads(shell.run("plan", "mine", "--json").stdout):
+        assert shell.run("run", "mine", run["run_id"], "--results", "alone").returncode == 0
+    return rows(shell, "alone")
+
+
+def states(shell: Shell) -> dict[str, int]:
+    return json.loads(shell.run("status", "mine", "--json").stdout)
+
+
+def wait_until(launch: subprocess.Popen[str], shell: Shell, n_done: int) -> None:
+    """Until some runs are done and others are not."""
+    folder = shell.folder / "results" / "runs" / "mine"
+    for _ in range(600):
+        found = [records.state_of(path)[0] for path in folder.glob("*.parquet")]
+        if found.count("done") >= n_done and "running" in found:
+            return
+        assert launch.poll() is None, launch.communicate()
+        time.sleep(0.05)
+    raise AssertionError("the sweep did not get going")
+
+
+def slower(shell: Shell) -> Shell:
+    """The sweep with enough steps to be caught in the middle."""
+    file = shell.folder / "sweeps" / "mine.py"
+    file.write_text(file.read_text().replace("steps=4", "steps=240").replace("every=2", "every=60"))
+    return shell
+
+
+def test_a_launch_does_every_run_once_and_joins_the_rest(shell: Shell) -> None:
+    first = shell.run("launch", "mine", "--workers", "2", "--only", "objective=cmsc")
+    assert first.returncode == 0, first.stderr
+    assert states(shell)["done"] == 2
+    second = shell.run("launch", "mine", "--workers", "2")
+    assert second.returncode == 0, second.stderr
+    assert "2 of 4 runs are done, 2 to do" in second.stderr
+    times = {path: path.stat().st_mtime_ns for path in (shell.folder / "results" / "runs" / "mine").glob("*.parquet")}
+    third = shell.run("launch", "mine")
+    assert third.returncode == 0
+    assert "4 of 4 runs are done, 0 to do" in third.stderr
+    assert times == {path: path.stat().st_mtime_ns for path in times}
+    pd.testing.assert_frame_equal(rows(shell), unkilled(shell))
+
+
+def test_killing_the_driver_costs_nothing_that_was_measured(shell: Shell) -> None:
+    slower(shell)
+    launch = shell.start("launch", "mine", "--workers", "2")
+    wait_until(launch, shell, n_done=1)
+    os.kill(launch.pid, signal.SIGKILL)
+    launch.wait()
+    before = states(shell)
+    assert before["done"] < 4
+    again = shell.run("launch", "mine", "--workers", "2")
+    assert again.returncode == 0, again.stderr
+    assert f"{before['done']} of 4 runs are done" in again.stderr
+    pd.testing.assert_frame_equal(rows(shell), unkilled(shell))
+
+
+def test_an_interrupt_ends_with_130_and_a_killed_worker_is_replaced(shell: Shell) -> None:
+    slower(shell)
+    launch = shell.start("launch", "mine", "--workers", "2")
+    wait_until(launch, shell, n_done=0)
+    launch.send_signal(signal.SIGINT)
+    _, said = launch.communicate(timeout=60)
+    assert launch.returncode == 130, said
+    assert "the same command goes on" in said
+
+    launch = shell.start("launch", "mine", "--workers", "2")
+    wait_until(launch, shell, n_done=0)
+    workers = [p for p in psutil.Process(launch.pid).children(recursive=True) if "ray::" in " ".join(p.cmdline())]
+    busy = max(workers, key=lambda p: p.cpu_times().user)
+    busy.kill()
+    _, said = launch.communicate(timeout=300)
+    assert launch.returncode == 0, said
+    assert states(shell)["done"] == 4
+    pd.testing.assert_frame_equal(rows(shell), unkilled(shell))
+
+
+def test_two_launches_do_not_do_the_same_runs(shell: Shell) -> None:
+    slower(shell)
+    launch = shell.start("launch", "mine", "--workers", "2")
+    wait_until(launch, shell, n_done=0)
+    second = shell.run("launch", "mine")
+    assert second.returncode == 3
+    assert "another launch of mine is at work" in second.stderr
+    assert launch.wait(timeout=300) == 0
+
+
+def test_a_damaged_file_is_set_aside_and_its_run_done_again(shell: Shell) -> None:
+    assert shell.run("launch", "mine", "--workers", "2").returncode == 0
+    victim = sorted((shell.folder / "results" / "runs" / "mine").glob("*.parquet"))[0]
+    whole = rows(shell)
+    victim.write_bytes(victim.read_bytes()[:-100])
+    again = shell.run("launch", "mine", "--workers", "2")
+    assert again.returncode == 0
+    assert "moved to quarantine/mine/, the run will be done again" in again.stderr
+    assert (shell.folder / "results" / "quarantine" / "mine" / victim.name).is_file()
+    pd.testing.assert_frame_equal(rows(shell), whole)
+
+
+def test_no_sweep_leaves_ray_behind(shell: Shell) -> None:
+    assert shell.run("launch", "mine", "--workers", "2").returncode == 0
+    time.sleep(1)
+    mine = [p for p in psutil.process_iter(["cmdline"]) if str(Path(shell.home)) in " ".join(p.info["cmdline"] or [])]
+    assert mine == []
