@@ -15,8 +15,9 @@ from ecgscale.data import library
 from ecgscale.data.batches import Batch, Store
 from ecgscale.data.recording import TWELVE_FROM_EIGHT
 from ecgscale.models import ResNet
+from tests.benchmarks import Measurement
 
-ROUNDS, BATCHES, SIZE = 7, 8, 128
+ROUNDS, BATCHES, SIZE = 9, 8, 128
 
 
 class _Recordings(Dataset):
@@ -32,13 +33,18 @@ class _Recordings(Dataset):
         return torch.from_numpy(self.file["tracings"][row])
 
 
-def run() -> list[dict]:
-    """Rows of name, ratio, goal, reached, detail; ratios are medians over alternating rounds."""
-    with tempfile.TemporaryDirectory() as folder:
-        return _run(Path(folder))
+def measure() -> list[Measurement]:
+    """Both sides on one thread; ratios are medians over alternating rounds."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        with tempfile.TemporaryDirectory() as folder:
+            return _measured(Path(folder))
+    finally:
+        torch.set_num_threads(threads)
 
 
-def _run(folder: Path) -> list[dict]:
+def _measured(folder: Path) -> list[Measurement]:
     corpus = library.open_corpus("ptbxl-sample", folder)
     rows = corpus.rows("train")
     scale = np.float32(corpus.manifest.mv_per_unit / corpus.manifest.scale_mv)
@@ -79,11 +85,9 @@ def _run(folder: Path) -> list[dict]:
     step = _step_overhead(store, rng)
     per = {name: f"{1e3 * median(values) / BATCHES:.2f} ms" for name, values in times.items()}
     return [
-        _row(
-            "P1 batch fetch / HDF5 a recording", fetch, 15.0, fetch >= 15, f"{per['ours']} a batch, peer {per['peer']}"
-        ),
-        _row("P1 int16 gather / memcpy", gather, 0.5, gather >= 0.5, f"{per['gather']}, memcpy {per['memcpy']}"),
-        _row("P1 training step with / without data", step, 1.03, step <= 1.03, "ResNet (4, 57), CPU"),
+        Measurement("batch of 128 (P1)", per["peer"], per["ours"], fetch, 15, "twelve leads, float32"),
+        Measurement("int16 gather / memcpy (P1)", per["memcpy"], per["gather"], gather, 0.5),
+        Measurement("training step without data / with (P1)", "", "", 1 / step, 1 / 1.03, "ResNet (4, 57) on a CPU"),
     ]
 
 
@@ -118,7 +122,3 @@ def _touch(path: Path) -> None:
     with path.open("rb") as file:
         while file.read(1 << 24):
             pass
-
-
-def _row(name: str, ratio: float, goal: float, reached: bool, detail: str) -> dict:
-    return {"name": name, "ratio": round(ratio, 3), "goal": goal, "reached": reached, "detail": detail}

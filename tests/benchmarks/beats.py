@@ -8,19 +8,20 @@ import torch
 from wfdb import processing
 
 from ecgscale.data.beats import sentences
-from ecgscale.data.peaks import MAX_BEATS, NO_PEAK, r_peaks
+from ecgscale.data.peaks import NO_PEAK, r_peaks
 from ecgscale.data.xqrs import xqrs
+from tests.benchmarks import Measurement
 from tests.layouts import signals
 
 ROUNDS = 5
 
 
-def run() -> list[dict]:
-    """Rows of name, ratio, goal, reached, detail; ratios are medians over alternating rounds."""
+def measure() -> list[Measurement]:
+    """Both sides on one thread; ratios are medians over alternating rounds."""
     return [_detection(500, 4), _detection(100, 20), _words()]
 
 
-def _detection(hz: int, n_records: int) -> dict:
+def _detection(hz: int, n_records: int) -> Measurement:
     """All twelve leads of some real recordings; identical peaks are part of the goal."""
     ratios, ours, theirs = [], [], []
     same = n_leads = 0
@@ -35,10 +36,16 @@ def _detection(hz: int, n_records: int) -> dict:
         ratios.append(theirs[-1] / ours[-1])
         same += sum(np.array_equal(a, b) for a, b in zip(found, peer, strict=True))
         n_leads += len(leads)
-    detail = f"{1e3 * median(ours):.2f} ms a lead, wfdb {1e3 * median(theirs):.2f} ms; identical on {same}/{n_leads}"
-    ratio = median(ratios)
-    reached = ratio >= 40 and same == n_leads
-    return {"name": f"P8 XQRS at {hz} Hz", "ratio": round(ratio, 1), "goal": 40.0, "reached": reached, "detail": detail}
+    if same != n_leads:
+        raise AssertionError(f"XQRS differs from wfdb on {n_leads - same} of {n_leads} leads at {hz} Hz")
+    return Measurement(
+        f"XQRS at {hz} Hz (P8)",
+        f"{1e3 * median(theirs):.2f} ms a lead",
+        f"{1e3 * median(ours):.2f} ms",
+        median(ratios),
+        40,
+        f"identical on {same} of {n_leads} leads",
+    )
 
 
 def _tokenised(leads: np.ndarray, peaks: list[int]) -> tuple[list, list, list]:
@@ -63,7 +70,7 @@ def _tokenised(leads: np.ndarray, peaks: list[int]) -> tuple[list, list, list]:
     return words[:256], (lead_ids + [0] * padding)[:256], (seconds + [0] * padding)[:256]
 
 
-def _words() -> dict:
+def _words() -> Measurement:
     leads = signals(64, 100).astype(np.float32)
     peaks = r_peaks(leads, 100)
     lists = [row[row != NO_PEAK].tolist() for row in peaks]
@@ -75,13 +82,6 @@ def _words() -> dict:
         middle = time.perf_counter()
         slow = np.array([_tokenised(recording, beats)[0] for recording, beats in zip(leads, lists, strict=True)])
         ratios.append((time.perf_counter() - middle) / (middle - began))
-    same = np.array_equal(fast.numpy(), slow)
-    detail = f"64 recordings, 256 words, up to {MAX_BEATS} beats; words equal: {same}"
-    ratio = median(ratios)
-    return {
-        "name": "P8 heartbeat words",
-        "ratio": round(ratio, 1),
-        "goal": 4.0,
-        "reached": ratio >= 4 and same,
-        "detail": detail,
-    }
+    if not np.array_equal(fast.numpy(), slow):
+        raise AssertionError("heartbeat words differ from the tokeniser's")
+    return Measurement("heartbeat words (P8)", "", "", median(ratios), 4, "64 recordings; equal words")
