@@ -175,6 +175,7 @@ def test_card_is_croissant_and_holds_no_identity(prepared: tuple[str, Path, Path
     assert {file["@id"] for file in document["distribution"]} >= {"signal.npy", "labels.npy", "patient.npy"}
     counts = {row["splits/split"]: row["splits/recordings"] for row in document["recordSet"][0]["data"]}
     assert sum(counts.values()) == len(data.open_corpus(name, home).signal)
+    assert all(table["data"] for table in document["recordSet"])
     text = json.dumps(document)
     index = data.DATASETS[name].index(raw)
     for identity in {*index.patient, *index.where}:

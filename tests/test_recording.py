@@ -6,12 +6,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ecgscale.data.recording import (
+    INDEPENDENT_LEADS,
     LEADS,
     TWELVE_FROM_EIGHT,
     MalformedRecordError,
     canonical,
     einthoven_residuals,
     ordered,
+    twelve_from,
     why_not_einthoven,
 )
 from tests.layouts import signals
@@ -54,6 +56,13 @@ def test_any_permutation_of_the_limb_leads_is_refused(order: list[int], record: 
     else:
         assert reason is not None
         assert "permuted" in reason
+
+
+def test_twelve_leads_follow_from_what_a_corpus_stores() -> None:
+    assert twelve_from(INDEPENDENT_LEADS) is TWELVE_FROM_EIGHT
+    assert np.array_equal(twelve_from(list(LEADS)), np.eye(12))
+    with pytest.raises(ValueError, match="do not follow from MLII, chest"):
+        twelve_from(("MLII", "chest"))
 
 
 def test_the_reason_names_the_order_that_would_hold() -> None:

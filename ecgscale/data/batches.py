@@ -6,7 +6,7 @@ import numpy as np
 import torch
 
 from ecgscale.data.corpus import Corpus
-from ecgscale.data.recording import TWELVE_FROM_EIGHT
+from ecgscale.data.recording import twelve_from
 
 
 class Batch(NamedTuple):
@@ -31,7 +31,7 @@ class Store:
         self.labels = torch.from_numpy(corpus.targets(label_set, rows)).to(device)
         self.patient = torch.from_numpy(np.ascontiguousarray(corpus.patient[rows])).to(device)
         unit = corpus.manifest.mv_per_unit / corpus.manifest.scale_mv
-        self.twelve = torch.from_numpy(TWELVE_FROM_EIGHT * np.float32(unit)).to(device)  # [12, 8]
+        self.twelve = torch.from_numpy(twelve_from(corpus.manifest.leads) * np.float32(unit)).to(device)
 
     def __len__(self) -> int:
         return len(self.signal)
@@ -39,7 +39,7 @@ class Store:
     def batch(self, positions: np.ndarray) -> Batch:
         """The recordings at these positions of the slice, in this order."""
         at = torch.from_numpy(positions).to(self.signal.device)
-        signal = self.twelve @ self.signal[at].float()  # [n, 12, n_samples]
+        signal = self.twelve @ self.signal.index_select(0, at).float()  # [n, 12, n_samples]
         return Batch(signal, self.peaks[at].long(), self.labels[at], self.patient[at].long())
 
 

@@ -3,6 +3,7 @@
 from typing import NamedTuple
 
 import torch
+from torch.nn import functional
 
 from ecgscale.data.peaks import NO_PEAK
 
@@ -52,10 +53,16 @@ def sentences(leads: torch.Tensor, peaks: torch.Tensor, lead_numbers: torch.Tens
     lead = lead.clamp(max=n_leads - 1)
     start, end, offset = (border.gather(1, beat) for border in (start, end, offset))
 
-    # Sample j of a word is sample start + j - offset of its lead.
-    sample = start[..., None] + torch.arange(BEAT_SAMPLES, device=device) - offset[..., None]
-    inside = (sample >= start[..., None]) & (sample < end[..., None]) & real[..., None]
-    flat = (lead[..., None] * n_samples + sample.clamp(0, n_samples - 1)).flatten(1)
-    words = leads.flatten(1).gather(1, flat).view(n, n_tokens, BEAT_SAMPLES) * inside
+    # Sample j of a word is sample start + j - offset of its lead: one window of the recording with margins, of which
+    # what lies outside the beat is zero.
+    flat = functional.pad(leads, (BEAT_SAMPLES, BEAT_SAMPLES)).flatten()
+    windows = flat.as_strided((flat.numel() - BEAT_SAMPLES + 1, BEAT_SAMPLES), (1, 1))  # one at every sample
+    row = torch.arange(n, device=device)[:, None] * n_leads + lead
+    window = row * (n_samples + 2 * BEAT_SAMPLES) + BEAT_SAMPLES + start - offset
+    words = windows.index_select(0, window.flatten()).view(n, n_tokens, BEAT_SAMPLES)
+    # 0 <= sample - offset < length in one comparison of bytes, which wrap around below 0; a long one is only read.
+    sample = torch.arange(BEAT_SAMPLES, device=device, dtype=torch.uint8)
+    length = torch.where(real, end - start, 0).to(torch.uint8)
+    words.masked_fill_(sample - offset.to(torch.uint8)[..., None] >= length[..., None], 0)
     second = torch.where(real, peaks.gather(1, beat) // hz + 1, 0)
     return Sentence(words, torch.where(real, lead_numbers[lead], 0), second)

@@ -25,6 +25,7 @@ _CONTEXT: Mapping[str, Any] = {
     "data": {"@id": "cr:data", "@type": "@json"},
     "dataType": {"@id": "cr:dataType", "@type": "@vocab"},
     "dct": "http://purl.org/dc/terms/",
+    "equivalentProperty": "cr:equivalentProperty",
     "examples": {"@id": "cr:examples", "@type": "@json"},
     "extract": "cr:extract",
     "field": "cr:field",
@@ -44,6 +45,7 @@ _CONTEXT: Mapping[str, Any] = {
     "regex": "cr:regex",
     "repeated": "cr:repeated",
     "replace": "cr:replace",
+    "samplingRate": "cr:samplingRate",
     "sc": "https://schema.org/",
     "separator": "cr:separator",
     "source": "cr:source",
@@ -145,7 +147,7 @@ def croissant(name: str, card: Card, prepared: Corpus | None) -> dict[str, Any]:
         }
         for array, digest in said.files.items()
     ]
-    document["recordSet"] = [
+    tables = [
         _table("splits", {"split": "sc:Text", "recordings": "sc:Integer"}, list(counts.items())),
         _table(
             "labels",
@@ -160,6 +162,7 @@ def croissant(name: str, card: Card, prepared: Corpus | None) -> dict[str, Any]:
         ),
         _table("quality", {"flag": "sc:Text", "recordings": "sc:Integer"}, list(said.flaws.items())),
     ]
+    document["recordSet"] = [table for table in tables if table["data"]]  # Croissant forbids empty ones
     return document
 
 

@@ -27,12 +27,12 @@ def flaws_of(signal: np.ndarray, sampling_hz: float) -> tuple[int, np.ndarray]:
     filled = np.where(missing, 0, signal) if found else signal
     low, high = filled.min(axis=1), filled.max(axis=1)
     flat = (high - low < _FLAT_RANGE) | missing.all(axis=1)
-    middle = np.median(filled, axis=1)
     long_enough = _SATURATED_SECONDS * sampling_hz
     saturated = np.zeros(len(signal), dtype=bool)
     for extreme in (low, high):
         held = (filled == extreme[:, None]).sum(axis=1) >= long_enough
-        saturated |= held & (np.abs(extreme - middle) > _SATURATED_SIZE)
+        for lead in np.flatnonzero(held & ~flat):
+            saturated[lead] |= bool(abs(extreme[lead] - np.median(filled[lead])) > _SATURATED_SIZE)
     if flat.any():
         found |= FLAWS["flat lead"]
     if saturated.any():

@@ -80,11 +80,24 @@ def why_not_einthoven(limb: np.ndarray, tolerance: float) -> str | None:
     """None where six limb leads [6, n_samples] obey Einthoven's law; else the reason, naming the order that would."""
     if not np.any(limb):
         return "limb leads are all zero"
-    residuals = einthoven_residuals(limb.astype(np.float64))
-    if residuals[0] <= tolerance:
+    as_given = _EINTHOVEN @ limb
+    if np.square(as_given).sum() <= tolerance**2 * np.square(limb).sum():
         return None
+    residuals = einthoven_residuals(limb.astype(np.float64))  # of every order: rarely needed, so not always computed
     best = int(np.argmin(residuals))
     if residuals[best] <= tolerance:
         found = ", ".join(LEADS[lead] for lead in np.argsort(_ORDERS[best]))
         return f"leads are permuted: what is called {', '.join(LEADS[:6])} is {found}"
     return "limb leads break Einthoven's law in every order of names"
+
+
+def twelve_from(leads: Sequence[str]) -> np.ndarray:
+    """Matrix float32 [12, n_leads] from a corpus' stored leads to the twelve; one that stores twelve is kept.
+
+    Raises ValueError for leads that do not determine twelve (one or two of a long recording).
+    """
+    if tuple(leads) == LEADS:
+        return np.eye(12, dtype=np.float32)
+    if tuple(leads) == INDEPENDENT_LEADS:
+        return TWELVE_FROM_EIGHT
+    raise ValueError(f"twelve leads do not follow from {', '.join(leads)}; use a corpus with twelve")

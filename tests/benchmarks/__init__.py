@@ -5,7 +5,7 @@ A benchmark is a module with ``measure() -> list[Measurement]``; ``BENCHMARKS`` 
 
 from dataclasses import dataclass
 
-BENCHMARKS = ("fits",)
+BENCHMARKS = ("batches", "beats", "filters", "fits")
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,48 @@
+"""Noise of real electrodes, to be added to recordings: wander, electrode motion and muscle, of the MIT-BIH NSTDB."""
+
+from pathlib import Path
+
+import numpy as np
+from scipy.signal import resample_poly
+
+from ecgscale.data import embedded, waveform
+
+KINDS = {"bw": "baseline wander", "em": "electrode motion", "ma": "muscle"}
+SAMPLING_HZ = 100
+_TRAIN_SHARE = 0.8  # of the half hour; the rest is for evaluation, so that no noise is seen twice
+_UNITS_PER_MV = 200.0  # the headers state no gain; this is the WFDB default that the database is used with
+_MV_PER_UNIT = 0.005
+
+
+def recorded(kind: str, part: str = "train") -> np.ndarray:
+    """Shipped noise of a kind (bw, em, ma), float32 [2, n_samples] in mV at 100 Hz: the first 80 % or the last 20 %.
+
+    Raises ValueError for another kind or part.
+    """
+    if kind not in KINDS or part not in ("train", "eval"):
+        raise ValueError(f"no noise {kind!r}, {part!r}; there is {', '.join(KINDS)}, each train or eval")
+    units = embedded.arrays_of("nstdb_noise_100hz_int16.npz")[kind]
+    border = round(_TRAIN_SHARE * units.shape[1])
+    return (units[:, :border] if part == "train" else units[:, border:]).astype(np.float32) * np.float32(_MV_PER_UNIT)
+
+
+def read(raw: Path, kind: str) -> np.ndarray:
+    """The same from the database's own files (raw/bw.hea ...), whole: float32 [2, n_samples] in mV at 100 Hz."""
+    native = waveform.read(raw / f"{kind}.hea", gains=False)
+    return resample_poly(native.signal / _UNITS_PER_MV, 5, 18, axis=1).astype(np.float32)  # 360 to 100 Hz
+
+
+def mixed(signal: np.ndarray, noise: np.ndarray, snr_power_db: float, rng: np.random.Generator) -> np.ndarray:
+    """Recordings [..., n_samples] with noise [2, n_noise] at a ratio of powers over the recording.
+
+    Each lead gets a random stretch of a random channel: x + a n with a = sqrt(P_x / P_n 10^(-SNR / 10)), means removed
+    (a ratio of powers, not NSTDB's own QRS-amplitude ratio). A silent lead stays silent.
+    """
+    n_samples = signal.shape[-1]
+    rows = signal.reshape(-1, n_samples)
+    starts = rng.integers(0, noise.shape[1] - n_samples + 1, len(rows))
+    stretches = noise[rng.integers(0, len(noise), len(rows))[:, None], starts[:, None] + np.arange(n_samples)]
+    stretches = stretches - stretches.mean(axis=1, keepdims=True)
+    power = rows.var(axis=1) / np.maximum(stretches.var(axis=1), 1e-12)
+    scale = np.sqrt(power * 10 ** (-snr_power_db / 10))
+    return (rows + scale[:, None] * stretches).reshape(signal.shape).astype(signal.dtype)

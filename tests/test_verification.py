@@ -1,0 +1,68 @@
+"""Verification: every kind of damage to a prepared corpus, or change of its raw folder, is one row that is not ok."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from ecgscale import data
+from ecgscale.data import corpus, split
+from tests import layouts
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Path:
+    layouts.code15(tmp_path / "raw")
+    data.prepare("code15", tmp_path / "raw", tmp_path / "home", workers=1)
+    return tmp_path / "home"
+
+
+def wrong(home: Path) -> dict[str, str]:
+    checks = data.verify("code15", home, home.parent / "raw")
+    bad = checks[~checks["ok"]]
+    return dict(zip(bad["item"], bad["found"], strict=True))
+
+
+def test_nothing_is_wrong_with_a_new_corpus(home: Path) -> None:
+    assert wrong(home) == {}
+
+
+@pytest.mark.parametrize("array", corpus.ARRAYS)
+def test_a_flipped_bit_in_any_array_is_found(home: Path, array: str) -> None:
+    path = corpus.folder_of(home, "code15") / f"{array}.npy"
+    content = bytearray(path.read_bytes())
+    content[-1] ^= 1
+    path.write_bytes(bytes(content))
+    assert f"{array}.npy" in wrong(home)
+
+
+def test_truncated_and_missing_arrays_are_found(home: Path) -> None:
+    folder = corpus.folder_of(home, "code15")
+    signal = (folder / "signal.npy").read_bytes()
+    (folder / "signal.npy").write_bytes(signal[: len(signal) // 2])
+    (folder / "peaks.npy").unlink()
+    found = wrong(home)
+    assert "bytes" in found["signal.npy"]
+    assert found["peaks.npy"] == "missing"
+
+
+def test_a_patient_in_two_splits_is_found(home: Path) -> None:
+    path = corpus.folder_of(home, "code15") / "split.npy"
+    codes = np.load(path)
+    codes[0] = split.TEST if codes[0] != split.TEST else split.TRAIN
+    np.save(path, codes)
+    assert "more than one split" in wrong(home)["patients"]
+
+
+def test_labels_that_changed_in_the_raw_folder_are_found(home: Path) -> None:
+    path = home.parent / "raw" / "exams.csv"
+    table = pd.read_csv(path)
+    table.loc[0, "AF"] = not table.loc[0, "AF"]
+    table.to_csv(path, index=False)
+    assert wrong(home) == {"labels": "others"}
+
+
+def test_what_was_never_prepared_cannot_be_verified(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match="ecgscale data prepare code15 --raw DIR"):
+        data.verify("code15", tmp_path)
