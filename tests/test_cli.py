@@ -28,7 +28,7 @@ from tests.shell import SWEEP, Shell
     ],
 )
 def test_a_mistake_is_one_sentence(shell: Shell, arguments: list[str], code: int, sentence: str) -> None:
-    ended = shell.run(*arguments)
+    ended = shell.type(*arguments)
     assert ended.returncode == code
     assert sentence in " ".join(ended.stderr.split())
     assert "Traceback" not in ended.stderr
@@ -36,25 +36,25 @@ def test_a_mistake_is_one_sentence(shell: Shell, arguments: list[str], code: int
 
 
 def test_plan_prices_and_status_counts(shell: Shell) -> None:
-    planned = shell.run("plan", "mine", "--json")
+    planned = shell.type("plan", "mine", "--json")
     assert planned.returncode == 0
     runs = json.loads(planned.stdout)
     assert len(runs) == 4
     assert {"run_id", "n_params", "n_samples", "macs_per_sample", "flops", "device_hours", "state"} <= set(runs[0])
-    status = json.loads(shell.run("status", "mine", "--json").stdout)
+    status = json.loads(shell.type("status", "mine", "--json").stdout)
     assert (status["runs"], status["pending"], status["done"]) == (4, 4, 0)
 
 
 def test_one_run_without_ray_then_its_results(shell: Shell) -> None:
-    run_id = json.loads(shell.run("plan", "mine", "--json").stdout)[0]["run_id"]
-    ended = shell.run("run", "mine", run_id)
+    run_id = json.loads(shell.type("plan", "mine", "--json").stdout)[0]["run_id"]
+    ended = shell.type("run", "mine", run_id)
     assert ended.returncode == 0, ended.stderr
     assert ended.stdout.splitlines()[0].split("\t") == ["target", "metric", "test value"]
     path = records.path_of(shell.folder / "results", "mine", run_id)
     file = records.read(path)
     assert file.status == "done"
     assert sorted(file.rows["step"].unique()) == [0, 2, 4]
-    assert "is done already" in shell.run("run", "mine", run_id).stderr
+    assert "is done already" in shell.type("run", "mine", run_id).stderr
     # Nothing that names a place or a person.
     for said in (path.read_bytes().decode("latin1"), ended.stderr + ended.stdout):
         assert str(shell.folder) not in said
@@ -62,25 +62,25 @@ def test_one_run_without_ray_then_its_results(shell: Shell) -> None:
 
     # A damaged file is named in one sentence, and everything else goes on.
     path.write_bytes(path.read_bytes()[:-3])
-    fitted = shell.run("fit", "mine")
+    fitted = shell.type("fit", "mine")
     assert fitted.returncode == 2
     assert "Traceback" not in fitted.stderr
     assert f"mine/{run_id}.parquet is damaged" in fitted.stderr
-    assert json.loads(shell.run("status", "mine", "--json").stdout)["damaged"] == 1
-    assert run_id in shell.run("failures", "mine").stdout
+    assert json.loads(shell.type("status", "mine", "--json").stdout)["damaged"] == 1
+    assert run_id in shell.type("failures", "mine").stdout
 
 
 def test_launching_what_is_not_prepared_is_refused(shell: Shell) -> None:
     (shell.folder / "sweeps" / "mine.py").write_text(
         SWEEP.replace("ludb-sample", "code").replace('"rhythm"', '"code6"')
     )
-    refused = shell.run("launch", "mine")
+    refused = shell.type("launch", "mine")
     assert refused.returncode == 3
     assert "corpus code is not prepared here; run: ecgscale data prepare code --raw DIR" in refused.stderr
 
 
 def test_a_launch_above_the_limit_asks(shell: Shell) -> None:
-    refused = shell.run("launch", "mine", "--max-device-hours", "0")
+    refused = shell.type("launch", "mine", "--max-device-hours", "0")
     assert refused.returncode == 3
     assert "--yes" in refused.stderr
 

@@ -2,7 +2,7 @@
 
 from ecgscale.cli import laws, pictures, sweeps
 from ecgscale.cli.door import RESULTS, Home, Results, app
-from ecgscale.terminal import err, say, table, where
+from ecgscale.terminal import err, say, si, table, where
 
 SWEEP = "demo"
 
@@ -27,7 +27,9 @@ def demo(results: Results = RESULTS, home: Home = None) -> None:
     step("Figures and report")
     pictures.figures(results=results)
     pictures.report(results)
-    step("Did training help? The largest model at all the data, its untrained twin, and prevalence alone")
+    step(
+        "Did training help? The largest model at all the data, its untrained twin, prevalence alone; less data, more data"
+    )
     twins(results)
     step("Exponents of the joint law L = E + A / N^alpha + B / D^beta, with 95 % intervals")
     laws.exponents(results, law="joint", condition="coefficient in ('alpha', 'beta', 'E')")
@@ -38,12 +40,12 @@ def demo(results: Results = RESULTS, home: Home = None) -> None:
 
 
 def twins(results: Results = RESULTS) -> None:
-    """Trained, untrained and prevalence, side by side, and in words where training did not help."""
-    from analysis.learning import label, learning, shortfalls
-
+    """Trained, untrained and prevalence side by side, in words where training did not help; less data beside more."""
+    from analysis.learning import label, learning, more_data, shortfalls
     from analysis.observations import observations
 
-    compared = learning(observations(results, [SWEEP]))
+    observed = observations(results, [SWEEP])
+    compared = learning(observed)
     columns = ["configuration", "target", "loss", "untrained", "prevalence", "AUROC", "untrained AUROC"]
     numbers = ("loss", "loss_untrained", "prevalence_loss", "auroc", "auroc_untrained")
     table(
@@ -56,6 +58,14 @@ def twins(results: Results = RESULTS) -> None:
     )
     for sentence in shortfalls(compared):
         say(sentence)
+    table(
+        ["configuration", "N", "D least", "D most", "ID loss at least", "ID loss at most", "lower"],
+        [
+            (label(row["configuration"]), si(row["N"]), si(row["D_least"]), si(row["D_most"]))
+            + (f"{row['loss_least']:.4f}", f"{row['loss_most']:.4f}", row["lower"])
+            for row in more_data(observed).to_dict("records")
+        ],
+    )
 
 
 def step(title: str) -> None:
