@@ -27,9 +27,7 @@ def demo(results: Results = RESULTS, home: Home = None) -> None:
     step("Figures and report")
     pictures.figures(results=results)
     pictures.report(results)
-    step(
-        "Did training help? The largest model at all the data, its untrained twin, prevalence alone; less data, more data"
-    )
+    step("Did training help? Trained, untrained twin and prevalence; less data and more data")
     twins(results)
     step("Exponents of the joint law L = E + A / N^alpha + B / D^beta, with 95 % intervals")
     laws.exponents(results, law="joint", condition="coefficient in ('alpha', 'beta', 'E')")
