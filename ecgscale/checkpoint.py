@@ -20,19 +20,9 @@ def save(path: Path, state: dict[str, Any]) -> None:
     write_whole(path, hashlib.sha256(payload).hexdigest().encode() + b"\n" + payload)
 
 
-def load(path: Path) -> dict[str, Any] | None:
-    """The newest checkpoint that is intact: this one, else the one before it, else None."""
-    for candidate in (path, _previous(path)):
-        state = _read(candidate)
-        if state is not None:
-            return state
-    return None
-
-
-def digest(path: Path) -> str:
-    """SHA-256 of a checkpoint's payload, as written in its first line."""
-    with open(path, "rb") as file:
-        return file.readline().strip().decode()
+def load(path: Path) -> tuple[dict[str, Any], str] | None:
+    """The newest checkpoint that is intact, and its SHA-256: this one, else the one before it, else None."""
+    return _read(path) or _read(_previous(path))
 
 
 def remove(path: Path) -> None:
@@ -44,10 +34,10 @@ def _previous(path: Path) -> Path:
     return path.with_name(f"{path.name}.previous")
 
 
-def _read(path: Path) -> dict[str, Any] | None:
+def _read(path: Path) -> tuple[dict[str, Any], str] | None:
     if not path.is_file():
         return None
     expected, _, payload = path.read_bytes().partition(b"\n")
     if hashlib.sha256(payload).hexdigest().encode() != expected:
         return None
-    return torch.load(io.BytesIO(payload), map_location="cpu", weights_only=True)
+    return torch.load(io.BytesIO(payload), map_location="cpu", weights_only=True), expected.decode()

@@ -16,7 +16,8 @@ def path_of(recipe: Codebook, home: Path) -> Path:
 
 
 def is_trained(recipe: Codebook, home: Path) -> bool:
-    return path_of(recipe, home).is_file()
+    """Whether an intact codebook of this recipe is there."""
+    return checkpoint.load(path_of(recipe, home)) is not None
 
 
 def train(recipe: Codebook, home: Path, progress: Callable[[int, float], None], device: str = "cpu") -> str:
@@ -26,7 +27,7 @@ def train(recipe: Codebook, home: Path, progress: Callable[[int, float], None], 
         progress(step, error)
         if step == recipe.steps:
             checkpoint.save(path_of(recipe, home), {"module": module.cpu().state_dict()})
-    return checkpoint.digest(path_of(recipe, home))
+    return read(recipe, home)[1]
 
 
 def read(recipe: Codebook, home: Path) -> tuple[VectorQuantisedBeats, str]:
@@ -34,12 +35,13 @@ def read(recipe: Codebook, home: Path) -> tuple[VectorQuantisedBeats, str]:
 
     Raises FileNotFoundError, with the command to type, if it was never trained or is damaged.
     """
-    state = checkpoint.load(path_of(recipe, home))
-    if state is None:
+    found = checkpoint.load(path_of(recipe, home))
+    if found is None:
         raise FileNotFoundError(
             f"the codebook of {recipe.n_codes} codes on {recipe.corpus} is not trained here; "
             "run: ecgscale codebook train --sweep SWEEP"
         )
+    state, digest = found
     module = recipe.build()
     module.load_state_dict(state["module"])
-    return module.eval().requires_grad_(False), checkpoint.digest(path_of(recipe, home))
+    return module.eval().requires_grad_(False), digest

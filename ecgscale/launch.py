@@ -25,7 +25,7 @@ from ecgscale import records
 from ecgscale.spec import Run
 from ecgscale.states import Interrupted
 from ecgscale.sweep import Sweep
-from ecgscale.trial import trial
+from ecgscale.trial import give_up, trial
 
 _RETRIES = 2  # of a run whose worker died
 _WATCH_SECONDS = 0.5
@@ -70,6 +70,9 @@ def launch(
             ),
         )
         _run_watched(tuner.fit, watch)
+        for run in runs:
+            if records.state_of(records.path_of(results, sweep.name, run.run_id))[0] in ("pending", "running"):
+                give_up(run, sweep, results, f"its worker died {1 + _RETRIES} times")
 
 
 def _work(run: Run, sweep: Sweep, home: Path, results: Path, device: str) -> str:

@@ -14,7 +14,7 @@ from ecgscale.data.batches import Batch
 from ecgscale.data.peaks import MAX_BEATS
 from ecgscale.models import ResNet
 from ecgscale.objectives import Masked, Supervised
-from ecgscale.spec import did_you_mean
+from ecgscale.spec import Run, did_you_mean
 from ecgscale.states import states
 from ecgscale.sweep import Sweep
 from ecgscale.tasks import TASKS
@@ -32,9 +32,9 @@ def plan(sweep: Sweep, home: Path, results: Path, device: str = "here") -> pd.Da
     ``n_samples`` of a corpus that is not prepared is reckoned from its published size. ``infeasible`` says in words why
     a run cannot be launched here; empty if it can. ``evaluation_share`` is the part of the compute spent on measuring.
     """
+    outlines = checked(sweep, home)
     speed = DEVICES[device] or measured_flops()
     state = states(sweep, results).set_index("run_id")["state"]
-    outlines = {name: data.outline(name, home) for name in _corpora(sweep)}
     evaluated = {name: sum(outlines[name].n_records) for name in {TASKS[t].corpus for t in sweep.tasks}}
     missing = [name for name, outline in outlines.items() if not outline.prepared]
     lines: list[dict[str, Any]] = []
@@ -62,7 +62,7 @@ def plan(sweep: Sweep, home: Path, results: Path, device: str = "here") -> pd.Da
                 "flops": flops,
                 "evaluation_share": measuring / (measuring + flops),
                 "device_hours": (flops + measuring) / speed / 3600,
-                "memory_gb": _memory_bytes(spent, run.schedule.batch_size) / 1e9,
+                "memory_gb": _memory_bytes(run, spent, outline) / 1e9,
                 "disk_gb": 2 * 12e-9 * (spent.n_params + spent.n_params_head),  # two checkpoints while it runs
                 "state": state[run.run_id],
                 "infeasible": f"corpus {missing[0]} is not prepared" if missing else "",
@@ -91,12 +91,37 @@ def select(priced: pd.DataFrame, only: Sequence[str]) -> pd.DataFrame:
     return priced
 
 
+def checked(sweep: Sweep, home: Path) -> dict[str, data.Outline]:
+    """Outlines of all corpora that a sweep names.
+
+    Raises ValueError with every task, corpus and label set that does not exist, and the nearest that does.
+    """
+    wrong = [f"there is no task {name!r}{did_you_mean(name, TASKS)}" for name in sweep.tasks if name not in TASKS]
+    outlines: dict[str, data.Outline] = {}
+    for name in _corpora(sweep):
+        try:
+            outlines[name] = data.outline(name, home)
+        except ValueError as error:
+            wrong.append(str(error))
+    asked = {(run.slice.corpus, run.slice.label_set) for run in sweep.runs if run.slice.label_set}
+    for name, label_set in sorted(asked):
+        known = outlines[name].n_labels if name in outlines else {}
+        if known and label_set not in known:
+            wrong.append(f"corpus {name} has no label set {label_set!r}{did_you_mean(label_set, known)}")
+    if wrong:
+        raise ValueError(f"sweep {sweep.name}: " + "; ".join(wrong))
+    return outlines
+
+
 def unlaunchable(sweep: Sweep, home: Path) -> list[str]:
-    """Why a sweep cannot be launched here, one sentence a cause with the command that mends it; empty if it can."""
+    """Why a sweep cannot be launched here, one sentence a cause with the command that mends it; empty if it can.
+
+    Raises as ``checked``.
+    """
     causes = [
         f"corpus {name} is not prepared here; run: ecgscale data prepare {name} --raw DIR"
-        for name in _corpora(sweep)
-        if not data.outline(name, home).prepared
+        for name, outline in checked(sweep, home).items()
+        if not outline.prepared
     ]
     books = {run.objective.codebook for run in sweep.runs if isinstance(run.objective, Masked)}
     if any(not codebooks.is_trained(book, home) for book in books):
@@ -125,9 +150,13 @@ def measured_flops(seconds: float = 0.5) -> float:
 
 def _corpora(sweep: Sweep) -> list[str]:
     trained_on = [run.slice.corpus for run in sweep.runs]
-    return list(dict.fromkeys(trained_on + [TASKS[name].corpus for name in sweep.tasks]))
+    return list(dict.fromkeys(trained_on + [TASKS[name].corpus for name in sweep.tasks if name in TASKS]))
 
 
-def _memory_bytes(spent: Cost, batch_size: int) -> int:
-    """Weights with their optimiser, and activations: about three tensors are kept for each that a product puts out."""
-    return _BYTES_A_PARAMETER * (spent.n_params + spent.n_params_head) + 4 * 3 * spent.n_activations * batch_size
+def _memory_bytes(run: Run, spent: Cost, outline: data.Outline) -> float:
+    """Weights with optimiser; activations, about three tensors for each that a product puts out; resident data."""
+    weights = _BYTES_A_PARAMETER * (spent.n_params + spent.n_params_head)
+    activations = 4 * 3 * spent.n_activations * run.schedule.batch_size
+    n_train, n_val, n_test = outline.n_records
+    resident = 2 * 8 * outline.n_samples * (n_train * run.slice.fraction + n_val + n_test)
+    return weights + activations + resident

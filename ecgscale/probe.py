@@ -1,7 +1,9 @@
 """Linear probes: how much of a task a linear layer can read from frozen features."""
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from zlib import crc32
 
 import numpy as np
 import torch
@@ -10,7 +12,7 @@ from torchmetrics.functional.classification import binary_auroc
 
 from ecgscale.data.batches import Store
 from ecgscale.data.corpus import Corpus
-from ecgscale.data.split import SPLITS, TRAIN
+from ecgscale.data.split import NONE, SPLITS, TRAIN
 from ecgscale.models import Backbone
 from ecgscale.spec import Evaluation
 from ecgscale.tasks import Task
@@ -54,25 +56,28 @@ def probe(
         corpus, mine = corpora[name], [task for task in tasks if task.corpus == name]
         every = np.arange(len(corpus.split))
         labels = [torch.from_numpy(corpus.targets(task.label_set, every)) for task in mine]
-        used = torch.cat(labels, 1).isfinite().any(1).numpy()
-        used &= _probed(corpus, evaluation.probe_records)
-        rows = every[used]
-        x = features(backbone, Store(corpus, rows, device=device))
-        y = torch.cat(labels, 1)[torch.from_numpy(used)]
-        groups = np.repeat(np.arange(len(mine)), [label.shape[1] for label in labels])
-        parts = {split: torch.from_numpy(corpus.split[rows] == code) for code, split in enumerate(SPLITS)}
-        if evaluation.standardise:
-            mean, deviation = x[parts["train"]].mean(0), x[parts["train"]].std(0)
-            x = (x - mean) / deviation.clamp(min=1e-6)
-        weights = fit_linear(x, y, parts["train"], parts["val"], groups, evaluation, seed)
-        logits = _with_bias(x) @ weights
-        prevalence = _prevalence(y[parts["train"]])
-        for index, task in enumerate(mine):
-            columns = torch.from_numpy(groups == index)
-            for split in ("val", "test"):
-                part = parts[split]
-                truth, scored = y[part][:, columns], logits[part][:, columns]
-                yield from _scores(task, split, truth, scored, prevalence[columns])
+        used = _probed(corpus, evaluation.probe_records)
+        used &= torch.cat(labels, 1).isfinite().any(1).numpy() & (corpus.split != NONE)
+        x = features(backbone, Store(corpus, every[used], device=device))
+        for task, label in zip(mine, labels, strict=True):
+            known = label[used].isfinite().any(1)
+            split = torch.from_numpy(corpus.split[used])[known]
+            yield from _probe_one(task, x[known], label[used][known], split, evaluation, seed)
+
+
+def _probe_one(
+    task: Task, x: torch.Tensor, y: torch.Tensor, split: torch.Tensor, evaluation: Evaluation, seed: int
+) -> Iterator[Score]:
+    """Probe one task: nothing here depends on which other tasks a sweep has."""
+    parts = {name: split == code for code, name in enumerate(SPLITS)}
+    if evaluation.standardise:
+        mean, deviation = x[parts["train"]].mean(0), x[parts["train"]].std(0)
+        x = (x - mean) / deviation.clamp(min=1e-6)
+    draw = np.random.default_rng([seed, crc32(task.name.encode())])
+    weights = fit_linear(x, y, parts["train"], parts["val"], evaluation, draw)
+    logits, prevalence = _with_bias(x) @ weights, _prevalence(y[parts["train"]])
+    for name in ("val", "test"):
+        yield from _scores(task, name, y[parts[name]], logits[parts[name]], prevalence)
 
 
 def fit_linear(
@@ -80,49 +85,34 @@ def fit_linear(
     y: torch.Tensor,
     train: torch.Tensor,
     val: torch.Tensor,
-    groups: np.ndarray,
     evaluation: Evaluation,
-    seed: int,
+    draw: np.random.Generator,
 ) -> torch.Tensor:
-    """Weights [width + 1, n_labels] of linear layers (bias last) trained by Adam on mean binary cross-entropy.
+    """Weights [width + 1, n_labels] of a linear layer (bias last) trained by Adam on mean binary cross-entropy.
 
-    ``x`` [n, width], ``y`` [n, n_labels] with NaN for missing; ``train`` and ``val`` bool [n]; ``groups`` [n_labels]
-    says which task a label belongs to. All tasks share every matrix product; each stops by its own validation loss,
-    and keeps its best epoch. Adam works element by element, so this is the same as one task after another.
+    ``x`` [n, width], ``y`` [n, n_labels] with NaN for missing; ``train`` and ``val`` bool [n]. The epoch with the
+    lowest validation loss is kept. The gradient is written out: one matrix product for all labels a step.
     """
-    group_of = torch.from_numpy(groups)
-    n_groups = int(group_of.max()) + 1
-    member = F.one_hot(group_of, n_groups).float()  # [n_labels, n_groups]
     x_train, x_val = _with_bias(x[train]), _with_bias(x[val])
     known_train, known_val = y[train].isfinite(), y[val].isfinite()
-    y_train, y_val = y[train].nan_to_num(), y[val].nan_to_num()
-    draw = np.random.default_rng([seed, 1])
+    y_train, y_val = y[train].nan_to_num(), y[val]
     bound = 1 / max(1.0, x.shape[1]) ** 0.5  # torch.nn.Linear's own start
     weights = torch.from_numpy(draw.uniform(-bound, bound, (x.shape[1] + 1, y.shape[1])).astype(np.float32))
     first, second = torch.zeros_like(weights), torch.zeros_like(weights)
-    best, best_weights = torch.full((n_groups,), torch.inf), weights.clone()
-    waited, open_ = torch.zeros(n_groups), torch.ones(n_groups, dtype=torch.bool)
-    step = 0
+    best, best_weights, waited, step = math.inf, weights.clone(), 0, 0
     for _ in range(evaluation.probe_epochs):
         for rows in torch.from_numpy(draw.permutation(len(x_train))).split(evaluation.probe_batch_size):
             step += 1
             batch, known = x_train[rows], known_train[rows]
-            # d BCE / d logit = sigmoid - y, averaged over a task's known labels in the batch.
-            error = (torch.sigmoid(batch @ weights) - y_train[rows]) * known
-            share = (known.float() @ member).sum(0).clamp(min=1)  # known labels of each task
-            gradient = batch.T @ error / share[group_of]
+            error = (torch.sigmoid(batch @ weights) - y_train[rows]) * known  # d BCE / d logit
+            gradient = batch.T @ error / known.sum().clamp(min=1)
             first.lerp_(gradient, 0.1)
             second.mul_(0.999).addcmul_(gradient, gradient, value=0.001)
-            scale = evaluation.probe_lr / (1 - 0.9**step)
             denominator = (second / (1 - 0.999**step)).sqrt_().add_(1e-8)
-            weights -= scale * first / denominator * open_[group_of]
-        loss = _group_loss(x_val @ weights, y_val, known_val, member)
-        better = (loss < best) & open_
-        best = torch.where(better, loss, best)
-        best_weights[:, better[group_of]] = weights[:, better[group_of]]
-        waited = torch.where(better, 0, waited + 1)
-        open_ &= waited < evaluation.probe_patience
-        if not open_.any():
+            weights -= evaluation.probe_lr / (1 - 0.9**step) * first / denominator
+        loss = float(F.binary_cross_entropy_with_logits((x_val @ weights)[known_val], y_val[known_val]))
+        best, best_weights, waited = (loss, weights.clone(), 0) if loss < best else (best, best_weights, waited + 1)
+        if waited >= evaluation.probe_patience:
             break
     return best_weights
 
@@ -159,11 +149,6 @@ def _probed(corpus: Corpus, n_train: int | None) -> np.ndarray:
     probed = corpus.split != TRAIN
     probed[corpus.rows("train", n_train / len(train))] = True
     return probed
-
-
-def _group_loss(logits: torch.Tensor, y: torch.Tensor, known: torch.Tensor, member: torch.Tensor) -> torch.Tensor:
-    terms = F.binary_cross_entropy_with_logits(logits, y, reduction="none") * known
-    return (terms @ member).sum(0) / (known.float() @ member).sum(0).clamp(min=1)
 
 
 def _prevalence(y: torch.Tensor) -> torch.Tensor:

@@ -27,8 +27,14 @@ def facts(device: str) -> dict[str, str]:
     }
 
 
+def forget_peak_memory(device: str) -> None:
+    """Start counting a GPU's peak anew; a process' resident peak cannot be reset."""
+    if device.startswith("cuda"):
+        torch.cuda.reset_peak_memory_stats(device)
+
+
 def peak_memory_bytes(device: str) -> int:
-    """Most memory this process has held: on the GPU if that is the device, else resident."""
+    """Most memory held: on the GPU since it was last forgotten, else by this process since it began."""
     if device.startswith("cuda"):
         return torch.cuda.max_memory_allocated(device)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

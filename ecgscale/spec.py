@@ -5,7 +5,7 @@ import difflib
 import json
 from collections.abc import Mapping
 from dataclasses import MISSING, dataclass, fields
-from typing import Any, cast
+from typing import Any, cast, get_args
 
 from ecgscale.data.corpus import Slice
 from ecgscale.models import ARCHITECTURES, Architecture, Codebook
@@ -119,7 +119,8 @@ def to_json(value: Any) -> Any:
     for field in fields(value):
         content = getattr(value, field.name)
         if field.default is MISSING or content != field.default:
-            out[field.name] = to_json(content)
+            is_float = float in (field.type, *get_args(field.type)) and isinstance(content, int)
+            out[field.name] = float(content) if is_float else to_json(content)
     return out
 
 

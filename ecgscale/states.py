@@ -75,8 +75,9 @@ def set_aside_damaged(sweep: Sweep, results: Path) -> list[str]:
             if path.is_file():
                 records.read(path)
         except records.BadResults as error:
-            aside = results / "quarantine" / sweep.name / path.name
-            aside.parent.mkdir(parents=True, exist_ok=True)
-            path.replace(aside)
+            folder = results / "quarantine" / sweep.name
+            folder.mkdir(parents=True, exist_ok=True)
+            earlier = len(list(folder.glob(f"{path.stem}*")))
+            path.replace(folder / (f"{path.stem}.{earlier}.parquet" if earlier else path.name))
             sentences.append(f"{error.what}; moved to quarantine/{sweep.name}/, the run will be done again")
     return sentences

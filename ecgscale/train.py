@@ -14,6 +14,7 @@ from ecgscale.data.batches import Store, order
 from ecgscale.data.beats import Sentence
 from ecgscale.data.corpus import Corpus
 from ecgscale.models import Codebook, VectorQuantisedBeats
+from ecgscale.models.transformer import MODEL_HZ
 from ecgscale.objectives import Masked, Optimiser, Pretraining
 from ecgscale.spec import Run
 
@@ -48,7 +49,12 @@ class Snapshot:
 
 
 def build(run: Run, corpus: Corpus, codes: VectorQuantisedBeats | None = None) -> Pretraining:
-    """The untrained model of a run under its objective; the seed decides its weights."""
+    """The untrained model of a run under its objective; the seed decides its weights.
+
+    Raises ValueError for a corpus at a rate that its models do not read.
+    """
+    if corpus.manifest.sampling_hz != MODEL_HZ:
+        raise ValueError(f"corpus {corpus.name} is at {corpus.manifest.sampling_hz} Hz; models read {MODEL_HZ} Hz")
     torch.manual_seed(run.seed)
     backbone = run.architecture.build()
     n_labels = len(corpus.label_names(run.slice.label_set))
@@ -71,7 +77,7 @@ def pretrain(
     Raises Diverged when the loss is no longer finite.
     """
     store = Store(corpus, corpus.rows("train", run.slice.fraction), run.slice.label_set, device)
-    module = build(run, corpus, codes).to(device)
+    module = build(run, corpus, codes.to(device) if codes else None).to(device)
     n_params = sum(p.numel() for p in module.backbone.parameters())
     settings, steps = run.objective.optimiser, run.schedule.steps
     peak = run.schedule.peak_lr(n_params)
@@ -98,12 +104,13 @@ def pretrain(
             step += 1
             if step % run.evaluation.every == 0 or step == steps:
                 break
-        train_loss = float(torch.stack(losses).mean())
+        curve = torch.stack(losses).cpu()
         losses.clear()
         seconds += time.perf_counter() - started
-        if not math.isfinite(train_loss):
-            raise Diverged(step, lr)
-        yield Snapshot(step, seconds, train_loss, module, optimiser)
+        if not curve.isfinite().all():
+            at = step - len(curve) + int(curve.isfinite().int().argmin())  # steps taken before the loss that is none
+            raise Diverged(at + 1, learning_rate(at, steps, peak, run.schedule.warmup, settings.min_lr))
+        yield Snapshot(step, seconds, float(curve.mean()), module, optimiser)
 
 
 @torch.no_grad()

@@ -21,6 +21,7 @@ from tests.shell import SWEEP, Shell
         (["run", "mine", "zzz"], 2, "sweep mine has no run 'zzz'"),
         (["run", "mine", "--device"], 2, "requires an argument"),
         (["fit", "--results", "nowhere"], 2, "no results folder 'nowhere'"),
+        (["fit", "--bootstrap", "0"], 2, "Invalid value for '--bootstrap'"),
         (["exponents", "--results", "nowhere"], 2, "no results folder 'nowhere'"),
         (["figures", "--results", "nowhere"], 2, "no results folder 'nowhere'"),
         (["report", "--results", "nowhere"], 2, "no results folder 'nowhere'"),
@@ -68,6 +69,30 @@ def test_one_run_without_ray_then_its_results(shell: Shell) -> None:
     assert f"mine/{run_id}.parquet is damaged" in fitted.stderr
     assert json.loads(shell.type("status", "mine", "--json").stdout)["damaged"] == 1
     assert run_id in shell.type("failures", "mine").stdout
+
+
+@pytest.mark.parametrize(
+    ("right", "wrong", "sentence"),
+    [
+        (
+            'tasks=("ludb-rhythm",)',
+            'tasks=("ludb-rythm",)',
+            "there is no task 'ludb-rythm'; did you mean 'ludb-rhythm'?",
+        ),
+        ('(Supervised(), "rhythm")', '(Supervised(), "rythm")', "has no label set 'rythm'; did you mean 'rhythm'?"),
+        ('Slice("ludb-sample"', 'Slice("ludb-smaple"', "there is no corpus 'ludb-smaple'; did you mean 'ludb-sample'?"),
+    ],
+)
+@pytest.mark.parametrize("verb", ["plan", "launch"])
+def test_a_wrong_name_in_a_sweep_is_found_before_anything_starts(
+    shell: Shell, verb: str, right: str, wrong: str, sentence: str
+) -> None:
+    file = shell.folder / "sweeps" / "mine.py"
+    assert right in file.read_text()
+    file.write_text(file.read_text().replace(right, wrong))
+    ended = shell.type(verb, "mine")
+    assert ended.returncode == 2
+    assert sentence in " ".join(ended.stderr.split())
 
 
 def test_launching_what_is_not_prepared_is_refused(shell: Shell) -> None:

@@ -27,15 +27,15 @@ def problem(n: int = 200, width: int = 6) -> tuple[torch.Tensor, torch.Tensor, t
     return x, y, train, ~train
 
 
-def by_torch(x: torch.Tensor, y: torch.Tensor, train: torch.Tensor, val: torch.Tensor, start: torch.Tensor) -> float:
-    """One task alone: torch.optim.Adam on torch.nn.Linear, early stop; returns the best validation loss."""
+def by_torch(x: torch.Tensor, y: torch.Tensor, train: torch.Tensor, val: torch.Tensor, seed: int) -> float:
+    """torch.optim.Adam on torch.nn.Linear from the same start and in the same order; the best validation loss."""
+    draw, bound = np.random.default_rng(seed), 1 / x.shape[1] ** 0.5
+    start = torch.from_numpy(draw.uniform(-bound, bound, (x.shape[1] + 1, y.shape[1])).astype(np.float32))
     layer = torch.nn.Linear(x.shape[1], y.shape[1])
     with torch.no_grad():
         layer.weight.copy_(start[:-1].T)
         layer.bias.copy_(start[-1])
     optimiser = torch.optim.Adam(layer.parameters(), SETTINGS.probe_lr)
-    draw = np.random.default_rng([0, 1])
-    draw.uniform(size=(x.shape[1] + 1, 3))  # the start comes first in the stream
 
     def loss(rows: torch.Tensor, z: torch.Tensor) -> torch.Tensor:
         known = rows.isfinite()
@@ -54,19 +54,24 @@ def by_torch(x: torch.Tensor, y: torch.Tensor, train: torch.Tensor, val: torch.T
     return best
 
 
-def test_batched_probes_equal_torch_task_by_task() -> None:
+def test_the_linear_layer_is_torchs_own() -> None:
     x, y, train, val = problem()
-    groups = np.array([0, 0, 1])
-    weights = fit_linear(x, y, train, val, groups, SETTINGS, seed=0)
-    bound = 1 / x.shape[1] ** 0.5
-    start = torch.from_numpy(np.random.default_rng([0, 1]).uniform(-bound, bound, (7, 3)).astype(np.float32))
-    logits = torch.cat([x, torch.ones(len(x), 1)], 1) @ weights
-    for group in (0, 1):
-        columns = torch.from_numpy(groups == group)
-        truth, known = y[val][:, columns], y[val][:, columns].isfinite()
-        batched = F.binary_cross_entropy_with_logits(logits[val][:, columns][known], truth[known])
-        alone = by_torch(x, y[:, columns], train, val, start[:, columns])
-        assert float(batched) == pytest.approx(alone, abs=3e-6)
+    weights = fit_linear(x, y, train, val, SETTINGS, np.random.default_rng(7))
+    logits, known = (torch.cat([x, torch.ones(len(x), 1)], 1) @ weights)[val], y[val].isfinite()
+    ours = F.binary_cross_entropy_with_logits(logits[known], y[val][known])
+    assert float(ours) == pytest.approx(by_torch(x, y, train, val, 7), abs=3e-6)
+
+
+def test_a_tasks_numbers_do_not_depend_on_other_tasks(home: Path) -> None:
+    corpora = {name: data.open_corpus(name, home) for name in ("ptbxl-sample",)}
+    settings = Evaluation(probe_epochs=2, probe_records=200, standardise=True)
+    torch.manual_seed(0)
+    backbone = ResNet(3, 4).build()
+    alone = list(probe(backbone, [TASKS["ptbxl-sex"]], corpora, settings, seed=0))
+    both = list(probe(backbone, [TASKS["ptbxl-superdiagnostic"], TASKS["ptbxl-sex"]], corpora, settings, seed=0))
+    together = [score for score in both if score.task.name == "ptbxl-sex"]
+    assert [(s.split, s.metric, s.n_evaluated) for s in alone] == [(s.split, s.metric, s.n_evaluated) for s in together]
+    assert [s.value for s in alone] == pytest.approx([s.value for s in together], rel=1e-5)  # batches differ in shape
 
 
 def test_each_recording_is_computed_once(home: Path) -> None:

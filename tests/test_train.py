@@ -37,8 +37,9 @@ def test_a_resumed_run_has_the_same_bits(index: int, tiny_sweep: Sweep, home: Pa
     assert [step for step, _, _ in whole] == [0, 3, 6]
     for snapshot in islice(pretrain(run, corpus, codes=codes), 2):
         checkpoint.save(tmp_path / "c.pt", snapshot.state())
-    resume = checkpoint.load(tmp_path / "c.pt")
-    assert resume is not None
+    found = checkpoint.load(tmp_path / "c.pt")
+    assert found is not None
+    resume = found[0]
     rest = [(s.step, s.train_loss, weights(s.module)) for s in pretrain(run, corpus, codes=codes, resume=resume)]
     assert [step for step, _, _ in rest] == [6]
     assert rest[0][1] == whole[2][1]
@@ -54,7 +55,7 @@ def test_the_seed_changes_the_run(tiny_sweep: Sweep, home: Path) -> None:
 
 def test_a_loss_that_is_no_number_is_divergence(tiny_sweep: Sweep, home: Path) -> None:
     run = replace(tiny_sweep.runs[0], schedule=Schedule(steps=6, batch_size=8, lr=1e30))
-    with pytest.raises(Diverged, match="at step 3, learning rate"):
+    with pytest.raises(Diverged, match=r"at step [23], learning rate 1e\+30"):
         list(pretrain(run, data.open_corpus(run.slice.corpus, home)))
 
 
@@ -89,7 +90,12 @@ def test_a_damaged_checkpoint_falls_back_one(tmp_path: Path) -> None:
     path = tmp_path / "c.pt"
     checkpoint.save(path, {"step": 1})
     checkpoint.save(path, {"step": 2})
-    assert checkpoint.load(path) == {"step": 2}
+
+    def step() -> int | None:
+        found = checkpoint.load(path)
+        return found[0]["step"] if found else None
+
+    assert step() == 2
     silent = 0
     original = path.read_bytes()
     draw = np.random.default_rng(0)
@@ -97,10 +103,10 @@ def test_a_damaged_checkpoint_falls_back_one(tmp_path: Path) -> None:
         damaged = bytearray(original)
         damaged[draw.integers(len(damaged))] ^= 1 << draw.integers(8)
         path.write_bytes(damaged)
-        silent += checkpoint.load(path) != {"step": 1}
+        silent += step() != 1
     assert silent == 0
     path.write_bytes(original[: len(original) // 2])
-    assert checkpoint.load(path) == {"step": 1}
+    assert step() == 1
     checkpoint.remove(path)
     assert checkpoint.load(path) is None
 
@@ -121,3 +127,18 @@ def test_a_codebook_uses_its_codes(home: Path, tiny_sweep: Sweep) -> None:
     norms = book.get_buffer("codes").norm(dim=1)
     torch.testing.assert_close(norms, torch.ones_like(norms))
     assert math.isfinite(float(book(sentence).loss.detach()))
+
+
+def test_a_damaged_codebook_is_trained_again(home: Path, tiny_sweep: Sweep) -> None:
+    codes_of(tiny_sweep.runs[3], home)
+    objective = tiny_sweep.runs[3].objective
+    assert isinstance(objective, Masked)
+    path = codebooks.path_of(objective.codebook, home)
+    whole = path.read_bytes()
+    path.write_bytes(whole[:-9])
+    try:
+        assert not codebooks.is_trained(objective.codebook, home)
+        with pytest.raises(FileNotFoundError, match="ecgscale codebook train"):
+            codebooks.read(objective.codebook, home)
+    finally:
+        path.write_bytes(whole)

@@ -1,6 +1,7 @@
 """Verbs of the laws: fit them, query them, ask them for a loss or an allocation."""
 
 import sys
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated
 
@@ -39,7 +40,7 @@ def fit(
     law: Annotated[str | None, typer.Option(help="With --points: joint, size, data, transfer, frontier, ...")] = None,
     objective: Annotated[str, typer.Option(help="log-ls (least squares of logs) or huber.")] = "log-ls",
     delta: Annotated[float, typer.Option(help="Huber's delta, in log loss.")] = 1e-3,
-    bootstrap: Annotated[int | None, typer.Option(help="Resamples beside the profile intervals.")] = None,
+    bootstrap: Annotated[int | None, typer.Option(min=1, help="Resamples beside the profile intervals.")] = None,
     as_json: Json = False,
 ) -> None:
     """Fit every law to every group of results, or one law to anybody's table."""
@@ -51,8 +52,15 @@ def fit(
     from analysis.exponents import fit_results
     from analysis.query import flagged
 
+    known = sorted(p.name for p in (existing(results) / "runs").glob("*") if p.is_dir())
+    named = [Path(name).stem for name in sweeps or ()]
+    for name in named:
+        if name not in known:
+            near = get_close_matches(name, known, 1)
+            hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(known) or 'none'}"
+            raise ValueError(f"no results of a sweep {name!r} in {where(results)}/runs; {hint}")
     fitted, observed = fit_results(
-        existing(results), sweeps or None, select, objective=objective, delta=delta, bootstrap=bootstrap
+        results, named or None, select, objective=objective, delta=delta, bootstrap=bootstrap
     )
     counted = fitted.groupby("law", sort=False).agg(fits=("coefficient", "size"))
     counted["flagged"] = flagged(fitted).groupby(fitted["law"]).sum()
@@ -93,9 +101,9 @@ def exponents(
     if isinstance(rendered, bytes):
         sys.stdout.buffer.write(rendered)
     else:
-        print(rendered)
-    if strict and (rows["status"] != "ok").any():
-        say(f"{int((rows['status'] != 'ok').sum())} of {len(rows)} rows are flagged")
+        print(rendered.rstrip("\n"))
+    if strict and (suspect := query.flagged(rows)).any():
+        say(f"{int(suspect.sum())} of {len(rows)} rows are flagged")
         raise typer.Exit(FAILED)
 
 
@@ -116,8 +124,10 @@ def predict(
     from analysis.query import as_json as rendered
 
     named = CONFIGURATIONS.get(configuration.upper(), configuration)
-    answer = predicted(observations(existing(results), select=select), named, target, n_params, n_samples)
+    observed = observations(existing(results), select=select)
+    answer = predicted(observed, named, target, n_params, n_samples)
     print(rendered(answer) if as_json else as_text(answer))
+    name_bad(observed.attrs["bad"])
 
 
 @app.command()
@@ -136,8 +146,10 @@ def allocate(
     from analysis.query import as_json as rendered
 
     named = CONFIGURATIONS.get(configuration.upper(), configuration)
-    answer = allocate_group(observations(existing(results), select=select), named, target, flops)
+    observed = observations(existing(results), select=select)
+    answer = allocate_group(observed, named, target, flops)
     print(rendered(answer) if as_json else as_text(answer))
+    name_bad(observed.attrs["bad"])
 
 
 @app.command()

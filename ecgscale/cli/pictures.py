@@ -16,10 +16,9 @@ def figures(
     formats: Annotated[str, typer.Option("--format", help="Any of png, pdf, svg, separated by commas.")] = "png",
 ) -> None:
     """Regenerate figures from results, each with its data as CSV beside it."""
-    from analysis.report import exponents_in
-
     from analysis.figures import FIGURES, save
     from analysis.observations import trajectories
+    from analysis.report import exponents_in
 
     points = trajectories(existing(results))
     table = exponents_in(results, points)
@@ -38,5 +37,7 @@ def report(
 ) -> None:
     """One self-contained HTML page: figures, tables, sweep state, provenance; opens offline."""
     from analysis.report import report as written
+    from ecgscale import records
 
     print(where(written(existing(results), path=output)))
+    name_bad(list(records.load(results).bad))

@@ -139,7 +139,9 @@ def run(
     import torch
 
     from ecgscale import records
-    from ecgscale.sweep import load
+    from ecgscale.plan import unlaunchable
+    from ecgscale.states import Claimed, claimed
+    from ecgscale.sweep import Sweep, load
     from ecgscale.trial import trial
 
     loaded = load(sweep)
@@ -148,11 +150,18 @@ def run(
     if records.state_of(path)[0] == "done":
         say(f"{one.run_id} ({one.name}) is done already: {where(path)}")
         return
+    obstacles = unlaunchable(Sweep(loaded.name, (one,), loaded.tasks), home_of(home))
+    if obstacles:
+        raise Refused("; ".join(obstacles))
     if device.startswith("cuda") and not torch.cuda.is_available():
         raise Refused(f"--device {device}: there is no GPU here that torch {torch.__version__} can use")
     torch.set_num_threads(1)
     say(f"{one.run_id}  {one.name}")
-    state = trial(one, loaded, home_of(home), results, device)
+    try:
+        with claimed(loaded, results):
+            state = trial(one, loaded, home_of(home), results, device)
+    except Claimed as error:
+        raise Refused(str(error)) from None
     file = records.read(path)
     last = file.rows[(file.rows["step"] == file.rows["step"].max()) & (file.rows["split"] == "test")]
     table(["target", "metric", "test value"], [(r.target, r.metric, f"{r.value:.4f}") for r in last.itertuples()])
@@ -173,11 +182,15 @@ def status(
     import time
 
     from ecgscale.states import counts, states
-    from ecgscale.sweep import load
+    from ecgscale.sweep import load, sweep_folder
 
     if sweep is None:
         folder = existing(results) / "runs"
         names = sorted(p.name for p in folder.iterdir() if p.is_dir()) if folder.is_dir() else []
+        defined = {path.stem for path in sweep_folder().glob("*.py")}
+        for foreign in set(names) - defined:
+            say(f"results hold a sweep {foreign!r} that no file in sweeps/ defines")
+        names = [name for name in names if name in defined]
     else:
         names = [sweep]
     sweeps = [load(name) for name in names]

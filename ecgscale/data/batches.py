@@ -1,5 +1,6 @@
 """Batches of a corpus' recordings, gathered as int16 and made float on the device that uses them."""
 
+from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
@@ -52,6 +53,10 @@ def order(n_records: int, batch_size: int, seed: int, step: int) -> np.ndarray:
     epoch, place = np.divmod(stream, n_records)
     positions = np.empty(batch_size, dtype=np.int64)
     for e in np.unique(epoch):
-        permutation = np.random.default_rng([seed, int(e)]).permutation(n_records)
-        positions[epoch == e] = permutation[place[epoch == e]]
+        positions[epoch == e] = _permutation(n_records, seed, int(e))[place[epoch == e]]
     return positions
+
+
+@lru_cache(maxsize=2)
+def _permutation(n_records: int, seed: int, epoch: int) -> np.ndarray:
+    return np.random.default_rng([seed, epoch]).permutation(n_records)

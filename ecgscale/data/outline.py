@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from difflib import get_close_matches
 from pathlib import Path
 
 from ecgscale.data import corpus, embedded, simulate
@@ -23,6 +24,7 @@ class Outline:
 # Published sizes (sources in the datasets' cards); CODE's validation is a twentieth of its pretraining patients.
 PUBLISHED: dict[str, Outline] = {
     "code": Outline((1_985_749, 104_513, 232_251), {"code6": 6}),
+    "code15": Outline((276_623, 34_578, 34_578), {"code6": 6, "normal": 1, "sex": 1}),
     "cpsc2018": Outline((5_501, 688, 688), {"cpsc9": 9}),
     "csn": Outline((36_122, 4_515, 4_515), {"csn38": 38}),
     "ptbxl": Outline(
@@ -47,5 +49,8 @@ def outline(name: str, home: Path) -> Outline:
     if asked:
         return Outline(simulate.sizes(asked[0]), {"code6": 6, "sex": 1}, prepared=True)  # made when a run asks for it
     if name not in PUBLISHED:
-        raise ValueError(f"no corpus {name!r}; there are {', '.join([*embedded.EMBEDDED, *PUBLISHED])}")
+        names = [*embedded.EMBEDDED, *PUBLISHED]
+        near = get_close_matches(name, names, 1)
+        hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(names)}"
+        raise ValueError(f"there is no corpus {name!r}; {hint}")
     return PUBLISHED[name]

@@ -67,7 +67,6 @@ class VectorQuantisedBeats(nn.Module):
         self.decoder.word = nn.Conv1d(recipe.code_width, width, 3, padding=1, padding_mode="circular", bias=False)
         self.to_word = nn.Sequential(nn.Linear(width, width), nn.Tanh(), nn.Linear(width, BEAT_SAMPLES))
         self.register_buffer("codes", F.normalize(torch.randn(recipe.n_codes, recipe.code_width), dim=1))
-        self.register_buffer("usage", torch.zeros(recipe.n_codes))
         self.register_buffer("started", torch.zeros((), dtype=torch.bool))
 
     def embed(self, sentence: Sentence) -> torch.Tensor:
@@ -119,9 +118,8 @@ class VectorQuantisedBeats(nn.Module):
         self.get_buffer("started").fill_(True)
 
     def _move(self, embedded: torch.Tensor, nearest: torch.Tensor) -> None:
-        codes, usage = self.get_buffer("codes"), self.get_buffer("usage")
+        codes = self.get_buffer("codes")
         counts = torch.bincount(nearest, minlength=len(codes)).float()
-        usage.mul_(_EMA_DECAY).add_(counts, alpha=1 - _EMA_DECAY)
         sums = torch.zeros_like(codes).index_add_(0, nearest, embedded)
         means = F.normalize(sums / counts.clamp(min=1)[:, None], dim=1)
         moved = F.normalize(_EMA_DECAY * codes + (1 - _EMA_DECAY) * means, dim=1)

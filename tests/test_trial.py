@@ -1,0 +1,83 @@
+"""One run the whole way: cut off anywhere it goes on, and what is saved of an error names no place."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import torch
+
+from ecgscale import checkpoint, records, trial
+from ecgscale.spec import Schedule
+from ecgscale.sweep import Sweep
+
+
+def rows(results: Path, run_id: str) -> pd.DataFrame:
+    return records.read(records.path_of(results, "tiny", run_id)).rows.drop(columns="seconds")
+
+
+@pytest.mark.parametrize("cut", ["rows", "checkpoint"])
+@pytest.mark.parametrize("n_whole", [1, 2, 3])
+def test_a_run_that_is_cut_off_goes_on_as_if_it_had_not_been(
+    cut: str, n_whole: int, tiny_sweep: Sweep, home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Cut behind the n-th evaluation, between writing its rows and its checkpoint or behind both."""
+    torch.set_num_threads(1)
+    run = tiny_sweep.runs[0]
+    assert trial.trial(run, tiny_sweep, home, tmp_path / "whole") == "done"
+    n_saved, save = 0, checkpoint.save
+
+    class Cut(BaseException):
+        pass
+
+    def cutting(path: Path, state: dict[str, object]) -> None:
+        nonlocal n_saved
+        n_saved += 1
+        if cut == "checkpoint" or n_saved < n_whole:
+            save(path, state)
+        if n_saved == n_whole:
+            raise Cut
+
+    monkeypatch.setattr(checkpoint, "save", cutting)
+    with pytest.raises(Cut):
+        trial.trial(run, tiny_sweep, home, tmp_path / "cut")
+    monkeypatch.setattr(checkpoint, "save", save)
+    assert records.state_of(records.path_of(tmp_path / "cut", "tiny", run.run_id))[0] == "running"
+    assert trial.trial(run, tiny_sweep, home, tmp_path / "cut") == "done"
+    pd.testing.assert_frame_equal(rows(tmp_path / "cut", run.run_id), rows(tmp_path / "whole", run.run_id))
+    assert not trial.checkpoint_path(run, tiny_sweep, home).exists()
+
+
+def test_a_diverged_run_says_where(tiny_sweep: Sweep, home: Path, tmp_path: Path) -> None:
+    run = replace(tiny_sweep.runs[0], schedule=Schedule(steps=6, batch_size=8, lr=1e30))
+    assert trial.trial(run, Sweep("tiny", (run,), ("ludb-rhythm",)), home, tmp_path) == "diverged"
+    state, why = records.state_of(records.path_of(tmp_path, "tiny", run.run_id))
+    assert state == "diverged"
+    assert "step" in why
+    assert "learning rate" in why
+
+
+def test_a_run_whose_worker_died_is_failed_and_keeps_its_rows(tiny_sweep: Sweep, home: Path, tmp_path: Path) -> None:
+    run = tiny_sweep.runs[0]
+    trial.give_up(run, tiny_sweep, tmp_path, "its worker died 3 times")
+    assert records.state_of(records.path_of(tmp_path, "tiny", run.run_id)) == ("failed", "its worker died 3 times")
+    assert trial.trial(run, tiny_sweep, home, tmp_path) == "done"
+    n_rows = len(rows(tmp_path, run.run_id))
+    trial.give_up(run, tiny_sweep, tmp_path, "again")
+    assert len(rows(tmp_path, run.run_id)) == n_rows > 0
+
+
+@pytest.mark.parametrize(
+    ("error", "saved"),
+    [
+        (FileNotFoundError(2, "No such file or directory", "/home/Jane Doe/ecg/x.npy"), "x.npy"),
+        (RuntimeError("cannot read '/data/my study/p 1/rec.npy': bad"), "cannot read 'rec.npy': bad"),
+        (RuntimeError("cannot read /data/study/rec.npy: bad"), "cannot read rec.npy: bad"),
+        (ValueError("a ratio of 1/2 is fine"), "a ratio of 1/2 is fine"),
+    ],
+)
+def test_a_saved_error_names_no_place(error: Exception, saved: str) -> None:
+    text = trial._sentence(error)
+    assert saved in text
+    for place in ("/home", "/data", "Jane", "study"):
+        assert place not in text
