@@ -37,7 +37,11 @@ def predict(points: pd.DataFrame, configuration: str, target: str, n_params: flo
 
 
 def group(points: pd.DataFrame, configuration: str, target: str) -> pd.DataFrame:
-    """The observations of a configuration and target. Raises BadPoints with the nearest name if there are none."""
+    """The observations of a configuration and target.
+
+    Raises BadPoints with the nearest name if there are none, and if they come from different sweeps, corpora or label
+    sets, whose losses do not belong in one law.
+    """
     for column, name in (("configuration", configuration), ("target", target)):
         known = sorted(points[column].dropna().unique())
         if name not in known:
@@ -47,4 +51,10 @@ def group(points: pd.DataFrame, configuration: str, target: str) -> pd.DataFrame
     part = points[(points["configuration"] == configuration) & (points["target"] == target)]
     if part.empty:
         raise BadPoints(f"no run of {configuration} was measured on {target}")
+    for column in ("sweep", "corpus", "label_set"):
+        if len(found := sorted(part[column].unique())) > 1:
+            raise BadPoints(
+                f"{configuration} on {target} was measured with different {column}s: {', '.join(found)}; "
+                "name one sweep with --sweep"
+            )
     return part

@@ -74,7 +74,10 @@ def read(results: Path) -> pd.DataFrame:
     path = results / "exponents.parquet"
     if not path.exists():
         raise BadQuery(f"nothing is fitted in {results.name or 'these results'} yet: run `ecgscale fit` first")
-    return pd.read_parquet(path)
+    try:
+        return pd.read_parquet(path)
+    except (ValueError, OSError) as error:
+        raise BadQuery(f"{results.name}/exponents.parquet is damaged; run `ecgscale fit` again") from error
 
 
 def query(

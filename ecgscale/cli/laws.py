@@ -24,6 +24,7 @@ from ecgscale.terminal import say, table, where
 
 Configuration = Annotated[str, typer.Option(help="R-SL, R-SSL, T-SL, T-SSL (or resnet-sl, ...), or another by name.")]
 Target = Annotated[str, typer.Option(help="A pretraining corpus (ID) or a probe task (OOD).")]
+OneSweep = Annotated[str | None, typer.Option(help="Results of this sweep alone.")]
 Select = Annotated[str, typer.Option(help="Split that picks the best step: val (clean), or test (as the paper does).")]
 
 
@@ -114,6 +115,7 @@ def predict(
     n_params: Annotated[float, typer.Option(help="N, backbone parameters.")],
     n_samples: Annotated[float, typer.Option(help="D, unique pretraining recordings.")],
     results: Results = RESULTS,
+    sweep: OneSweep = None,
     select: Select = "val",
     as_json: Json = False,
 ) -> None:
@@ -124,7 +126,7 @@ def predict(
     from analysis.query import as_json as rendered
 
     named = CONFIGURATIONS.get(configuration.upper(), configuration)
-    observed = observations(existing(results), select=select)
+    observed = observations(existing(results), [sweep] if sweep else None, select)
     answer = predicted(observed, named, target, n_params, n_samples)
     print(rendered(answer) if as_json else as_text(answer))
     name_bad(observed.attrs["bad"])
@@ -136,6 +138,7 @@ def allocate(
     target: Target,
     flops: Annotated[float, typer.Option(help="C, training compute in FLOP.")],
     results: Results = RESULTS,
+    sweep: OneSweep = None,
     select: Select = "val",
     as_json: Json = False,
 ) -> None:
@@ -146,7 +149,7 @@ def allocate(
     from analysis.query import as_json as rendered
 
     named = CONFIGURATIONS.get(configuration.upper(), configuration)
-    observed = observations(existing(results), select=select)
+    observed = observations(existing(results), [sweep] if sweep else None, select)
     answer = allocate_group(observed, named, target, flops)
     print(rendered(answer) if as_json else as_text(answer))
     name_bad(observed.attrs["bad"])
