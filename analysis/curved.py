@@ -14,10 +14,11 @@ import numpy as np
 import pandas as pd
 from scipy import optimize
 
-from analysis.fit import BadPoints, Coefficient, Fit, Health, clean, fit
+from analysis.estimates import Coefficient, Fit, Health
 from analysis.intervals import percentile, resample_counts
-from analysis.laws import EXPONENT, TRANSFER, Law, Term, kaplan
+from analysis.laws import EXPONENT, LAWS, TRANSFER, Law, Term, kaplan
 from analysis.newton import minimise
+from analysis.screening import BadPoints, clean, identifiable
 from analysis.starts import solve_globally
 from analysis.sums import Array, centred, natural, problems_of
 
@@ -205,7 +206,13 @@ def _limits(values: Mapping[str, float], shift: Shift, t: float) -> dict[str, st
 
 def _kaplan(points: pd.DataFrame, objective: str, delta: float) -> dict[str, float]:
     """Least squares (or Huber) of logs from the joint optimum's exponents and others around them."""
-    joint = fit("joint", points, objective=objective, delta=delta, intervals=False, bootstrap=0)
+    law, _ = identifiable(LAWS["joint"], points)
+    if law.exponents != LAWS["joint"].exponents:
+        raise BadPoints("Kaplan's form needs points that differ in both N and D")
+    scale = delta if objective == "huber" else np.inf
+    posed = problems_of(law, {v: points[v].to_numpy(float) for v in law.variables}, points["loss"], None, scale)
+    joint = dict(zip(posed.form.names, solve_globally(posed)[0].theta[0], strict=True))
+    share_n, share_d = (max(math.exp(joint[k] + posed.form.centre["loss"]), 1e-9) for k in ("A", "B"))
     N, D, y = (points[c].to_numpy(float) for c in ("N", "D", "loss"))
     log_n, log_d = np.log(N).mean(), np.log(D).mean()
 
@@ -222,7 +229,6 @@ def _kaplan(points: pd.DataFrame, objective: str, delta: float) -> dict[str, flo
     for factor in (0.7, 1.0, 1.5):
         for floor in (0.2, 0.9):
             alpha, beta = (np.clip(factor * joint[e], 0.02, 2.5) for e in ("alpha", "beta"))
-            share_n, share_d = (max(joint.derived[k].value, 1e-9) for k in ("A_centre", "B_centre"))
             start = np.array([floor * y.min(), math.log(share_n) / alpha, alpha, math.log(share_d) / beta, beta])
             try:
                 found = optimize.least_squares(

@@ -15,9 +15,11 @@ import numpy as np
 import pandas as pd
 
 from analysis.allocation import frontier
-from analysis.fit import BadPoints, Coefficient, Fit, fit
+from analysis.estimates import Coefficient, Fit
+from analysis.fit import fit
 from analysis.observations import best_over_steps, trajectories
 from analysis.query import COLUMNS, as_markdown
+from analysis.screening import BadPoints
 from analysis.transfer import loss_to_loss, pairs
 from ecgscale.records import write_whole
 

@@ -130,3 +130,9 @@ def solve_globally(
         smooth = replace(smooth, delta=max(problems.delta, smooth.delta / 4))
         found = minimise(smooth, found.theta, which)
     return found, agree
+
+
+def refit(problems: Problems, centre: Array, n_starts: int = 1) -> Solution:
+    """Fit every problem from a known optimum [p] and from its own projected starts; the better wins."""
+    found, _ = solve_globally(problems, n_starts, more=[centre])
+    return found

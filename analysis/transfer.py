@@ -14,9 +14,12 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy import interpolate, special
 
-from analysis.fit import RESAMPLES, BadPoints, Coefficient, Fit, Health, clean, fit, refit
+from analysis.estimates import Coefficient, Fit, Health
+from analysis.fit import RESAMPLES, fit
 from analysis.intervals import percentile, resample_counts
 from analysis.laws import LAWS, TRANSFER
+from analysis.screening import BadPoints, clean
+from analysis.starts import refit
 from analysis.sums import Array
 
 KEYS = ["sweep", "run_id"]
