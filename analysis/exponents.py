@@ -158,7 +158,8 @@ def fit_results(
     if paths.empty:
         counts = ", ".join(f"{n} {status}" for status, n in paths.attrs["runs"].items()) or "no run"
         where = f"sweeps {', '.join(sweeps)}" if sweeps else "the results"
-        raise BadPoints(f"nothing to fit: {where} hold {counts}; launch a sweep first")
+        damaged = "".join(f"; {sentence}" for sentence in paths.attrs["bad"])
+        raise BadPoints(f"nothing to fit: {where} hold {counts}; launch a sweep first{damaged}")
     points = best_over_steps(paths, select)
     table = exponents(points, paths=paths, **options)
     write(table, results)

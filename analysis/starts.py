@@ -9,6 +9,8 @@ from numpy.typing import NDArray
 from analysis.newton import Solution, minimise, solve
 from analysis.sums import Array, Problems
 
+BRIEF = 60  # steps of every start in least squares; only the one that leads then goes on, if it has not arrived
+
 
 def subsets(moments: Array, right: Array, square: Array) -> tuple[Array, Array]:
     """Non-negative least squares in closed form, batched: best of all sets of active amplitudes.
@@ -106,10 +108,18 @@ def best_of(problems: Problems, starts: Array, which: NDArray[np.intp] | None = 
     """Solve from several starts [S, T, p] each; the best solution and the share of starts that agree with it [S]."""
     size, n_starts, n_params = starts.shape
     which = np.arange(size) if which is None else which
-    found = minimise(problems, starts.reshape(-1, n_params), np.repeat(which, n_starts))
+    brief = problems
+    if np.isinf(problems.delta):  # Huber's kinks take more steps from anywhere
+        brief = replace(problems, patience=min(BRIEF, problems.patience))
+    found = minimise(brief, starts.reshape(-1, n_params), np.repeat(which, n_starts))
     objective = found.objective.reshape(size, n_starts)
     winner = np.arange(size) * n_starts + objective.argmin(1)
-    best = objective.min(1)
+    late = winner[~found.converged[winner]]
+    if len(late) and problems.patience > brief.patience:
+        last = minimise(problems, found.theta[late], which[late // n_starts])
+        found.theta[late], found.objective[late] = last.theta, last.objective
+        found.decrement[late], found.converged[late] = last.decrement, last.converged
+    best = found.objective[winner]
     agree = (objective <= best[:, None] * (1 + 1e-8) + 1e-28).mean(1)
     return Solution(found.theta[winner], best, found.decrement[winner], found.converged[winner]), agree
 

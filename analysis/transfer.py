@@ -23,6 +23,7 @@ from analysis.starts import refit
 from analysis.sums import Array
 
 KEYS = ["sweep", "run_id"]
+PATIENCE = 60  # steps of a resample: those that take more have no floor to speak of
 
 
 def pairs(points: pd.DataFrame, target: str) -> pd.DataFrame:
@@ -140,7 +141,7 @@ def _floors(points: pd.DataFrame, column: str, counts: Array) -> tuple[Array, st
     assert found.solution is not None
     if "E" not in found.fitted:
         return np.zeros(len(counts)), "no floor can be known"
-    refitted = refit(replace(found.posed, weights=counts), found.solution.theta[0])
+    refitted = refit(replace(found.posed, weights=counts, patience=PATIENCE), found.solution.theta[0])
     floor = found.posed.form.names.index("E")
     return refitted.theta[:, floor] * math.exp(found.posed.form.centre["loss"]), found.note
 
