@@ -20,7 +20,7 @@ from analysis.fit import fit
 from analysis.observations import best_over_steps, trajectories
 from analysis.query import COLUMNS, as_markdown
 from analysis.screening import BadPoints
-from analysis.transfer import loss_to_loss, pairs
+from analysis.transfer import Floors, loss_to_loss, pairs
 from ecgscale.records import write_whole
 
 GROUP = ["sweep", "corpus", "label_set", "configuration", "target", "domain"]
@@ -47,6 +47,7 @@ def exponents(
     options: dict[str, Any] = {"objective": objective, "delta": delta, "bootstrap": bootstrap}
     resamples = {} if bootstrap is None else {"bootstrap": bootstrap}
     rows: list[Facts] = []
+    floors: Floors = {}
     for key, part in points.groupby(GROUP, dropna=False, sort=True):
         facts: Facts = dict(zip(GROUP, key, strict=True))
         facts["select"] = "+".join(sorted(part["selected_by"].unique())) if "selected_by" in part else ""
@@ -65,7 +66,9 @@ def exponents(
             inside = points[_same(points, facts, [c for c in GROUP if c not in ("target", "domain")])]
             if (inside["domain"] == "ID").any():
                 both = pairs(inside, str(facts["target"]))
-                rows += _rows(facts | {"law": "transfer", "at": ""}, partial(loss_to_loss, both, **resamples))[1]
+                rows += _rows(
+                    facts | {"law": "transfer", "at": ""}, partial(loss_to_loss, both, floors_found=floors, **resamples)
+                )[1]
     table = pd.DataFrame(rows, columns=list(COLUMNS))
     table.attrs = {}
     return table

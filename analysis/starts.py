@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 from analysis.newton import Solution, minimise, solve
 from analysis.sums import Array, Problems
 
-BRIEF = 60  # steps of every start in least squares; only the one that leads then goes on, if it has not arrived
+BRIEF = 60  # steps of every start in least squares; then only those go on that may still win
+CONTENDING = 0.02  # relative distance to the best objective at which they may
 
 
 def subsets(moments: Array, right: Array, square: Array) -> tuple[Array, Array]:
@@ -113,12 +114,15 @@ def best_of(problems: Problems, starts: Array, which: NDArray[np.intp] | None = 
         brief = replace(problems, patience=min(BRIEF, problems.patience))
     found = minimise(brief, starts.reshape(-1, n_params), np.repeat(which, n_starts))
     objective = found.objective.reshape(size, n_starts)
-    winner = np.arange(size) * n_starts + objective.argmin(1)
-    late = winner[~found.converged[winner]]
+    near = (objective <= objective.min(1)[:, None] * (1 + CONTENDING)).ravel()
+    late = np.flatnonzero(near & ~found.converged)
     if len(late) and problems.patience > brief.patience:
-        last = minimise(problems, found.theta[late], which[late // n_starts])
+        rest = replace(problems, patience=problems.patience - brief.patience)
+        last = minimise(rest, found.theta[late], which[late // n_starts])
         found.theta[late], found.objective[late] = last.theta, last.objective
         found.decrement[late], found.converged[late] = last.decrement, last.converged
+        objective = found.objective.reshape(size, n_starts)
+    winner = np.arange(size) * n_starts + objective.argmin(1)
     best = found.objective[winner]
     agree = (objective <= best[:, None] * (1 + 1e-8) + 1e-28).mean(1)
     return Solution(found.theta[winner], best, found.decrement[winner], found.converged[winner]), agree
