@@ -16,9 +16,12 @@ from numpy.typing import NDArray
 from scipy import special
 
 from analysis.curved import fit_curved
-from analysis.fit import RESAMPLES, BadPoints, Coefficient, Fit, clean
+from analysis.estimates import Coefficient, Fit
 from analysis.laws import LAWS
+from analysis.screening import BadPoints, clean
 from analysis.sums import Array
+
+RESAMPLES = 200  # of the frontier: each has a front of its own
 
 
 @dataclass(frozen=True)
@@ -116,7 +119,7 @@ def pareto(flops: Array, loss: Array) -> NDArray[np.bool_]:
     return front
 
 
-def frontier(table: pd.DataFrame, bootstrap: int = RESAMPLES // 5, level: float = 0.95, seed: int = 0) -> Fit:
+def frontier(table: pd.DataFrame, bootstrap: int = RESAMPLES, level: float = 0.95, seed: int = 0) -> Fit:
     """Compute frontier ``E + k (C + C0)^-gamma`` through the Pareto points of all runs' checkpoints (Fig. 5a).
 
     ``table``: columns C, loss and, where runs left several checkpoints, run_id. The bootstrap draws runs and finds the

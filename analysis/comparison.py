@@ -6,8 +6,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from analysis.fit import fit, law_named
+from analysis.fit import fit
 from analysis.laws import Law
+from analysis.screening import law_named
 
 
 def holdout_error(law: str | Law, data: pd.DataFrame, held: Any, **options: Any) -> float:

@@ -6,7 +6,7 @@ over s, one for all resamples at once, does the rest.
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Any
 
@@ -14,15 +14,18 @@ import numpy as np
 import pandas as pd
 from scipy import optimize
 
-from analysis.fit import BadPoints, Coefficient, Fit, Health, clean, fit
+from analysis.estimates import Coefficient, Fit, Health
 from analysis.intervals import percentile, resample_counts
-from analysis.laws import EXPONENT, TRANSFER, Law, Term, kaplan
+from analysis.laws import EXPONENT, LAWS, TRANSFER, Law, Term, kaplan
 from analysis.newton import minimise
+from analysis.screening import BadPoints, clean, identifiable
 from analysis.starts import solve_globally
 from analysis.sums import Array, centred, natural, problems_of
 
 GRID = 25  # shifts tried before the search closes in
 CLOSING = 32  # golden-section steps: the bracket shrinks by 2e-7
+COARSE = 12  # of these for resamples: by 3e-3, far below the spread of the shifts
+PATIENCE = 40  # steps of a solve: those that take more lie in a valley where no shift can be told from the next
 RESAMPLES = 300
 GOLDEN = (math.sqrt(5) - 1) / 2
 
@@ -154,30 +157,26 @@ def _shifted(
     for i, t in enumerate(grid):
         posed = problems_of(inner, {"x": shift.moved(x, shift.at(np.array(t), x))}, loss, counts, scale)
         if i == 0:
-            solution, _ = solve_globally(posed, 4)
+            solution, _ = solve_globally(replace(posed, patience=PATIENCE), 4)
         else:  # from one shift to the next the optimum moves little: follow it
-            solution = minimise(posed, centred(inner, posed.form.centre, found[-1]))
+            solution = minimise(replace(posed, patience=PATIENCE), centred(inner, posed.form.centre, found[-1]))
         objective[i] = solution.objective
         found.append(natural(inner, posed.form.centre, solution.theta))
     best = objective.argmin(0)
     warm = {name: np.stack([f[name] for f in found])[best, np.arange(size)] for name in inner.coefficients}
 
-    def solved(t: Array) -> tuple[Array, dict[str, Array]]:
+    def solved(t: Array) -> tuple[Array, dict[str, Array]]:  # of the first so many resamples
         moved = shift.moved(x, shift.at(t[:, None], x))
-        posed = problems_of(inner, {"x": moved}, loss, counts, scale)
-        solution = minimise(posed, centred(inner, posed.form.centre, warm))
+        posed = problems_of(inner, {"x": moved}, loss, counts[: len(t)], scale)
+        solution = minimise(
+            replace(posed, patience=PATIENCE),
+            centred(inner, posed.form.centre, {k: v[: len(t)] for k, v in warm.items()}),
+        )
         return solution.objective, natural(inner, posed.form.centre, solution.theta)
 
     low, high = grid[np.maximum(best - 1, 0)], grid[np.minimum(best + 1, GRID - 1)]
-    left, right = high - GOLDEN * (high - low), low + GOLDEN * (high - low)
-    at_left, at_right = solved(left)[0], solved(right)[0]
-    for _ in range(CLOSING):
-        shrink = at_left < at_right
-        high, low = np.where(shrink, right, high), np.where(shrink, low, left)
-        probe = np.where(shrink, high - GOLDEN * (high - low), low + GOLDEN * (high - low))
-        value = solved(probe)[0]
-        left, right = np.where(shrink, probe, right), np.where(shrink, left, probe)
-        at_left, at_right = np.where(shrink, value, at_right), np.where(shrink, at_left, value)
+    low, high = _close_in(solved, low, high, COARSE)
+    low[:1], high[:1] = _close_in(solved, low[:1], high[:1], CLOSING - COARSE)
     t = (low + high) / 2
     value, natural_at = solved(t)
     kept = objective.min(0) < value  # an end of the range
@@ -187,6 +186,22 @@ def _shifted(
     values = {name: float(v[0]) for name, v in table.items()}
     limits = _limits(values, shift, t[0])
     return values, limits, pd.DataFrame({k: v[1:] for k, v in table.items()}) if size > 1 else None
+
+
+def _close_in(
+    solved: Callable[[Array], tuple[Array, dict[str, Array]]], low: Array, high: Array, steps: int
+) -> tuple[Array, Array]:
+    """Golden-section search for the lowest objective, one bracket a resample."""
+    left, right = high - GOLDEN * (high - low), low + GOLDEN * (high - low)
+    at_left, at_right = solved(left)[0], solved(right)[0]
+    for _ in range(steps):
+        shrink = at_left < at_right
+        high, low = np.where(shrink, right, high), np.where(shrink, low, left)
+        probe = np.where(shrink, high - GOLDEN * (high - low), low + GOLDEN * (high - low))
+        value = solved(probe)[0]
+        left, right = np.where(shrink, probe, right), np.where(shrink, left, probe)
+        at_left, at_right = np.where(shrink, value, at_right), np.where(shrink, at_left, value)
+    return low, high
 
 
 def _limits(values: Mapping[str, float], shift: Shift, t: float) -> dict[str, str]:
@@ -205,7 +220,13 @@ def _limits(values: Mapping[str, float], shift: Shift, t: float) -> dict[str, st
 
 def _kaplan(points: pd.DataFrame, objective: str, delta: float) -> dict[str, float]:
     """Least squares (or Huber) of logs from the joint optimum's exponents and others around them."""
-    joint = fit("joint", points, objective=objective, delta=delta, intervals=False, bootstrap=0)
+    law, _ = identifiable(LAWS["joint"], points)
+    if law.exponents != LAWS["joint"].exponents:
+        raise BadPoints("Kaplan's form needs points that differ in both N and D")
+    scale = delta if objective == "huber" else np.inf
+    posed = problems_of(law, {v: points[v].to_numpy(float) for v in law.variables}, points["loss"], None, scale)
+    joint = dict(zip(posed.form.names, solve_globally(posed)[0].theta[0], strict=True))
+    share_n, share_d = (max(math.exp(joint[k] + posed.form.centre["loss"]), 1e-9) for k in ("A", "B"))
     N, D, y = (points[c].to_numpy(float) for c in ("N", "D", "loss"))
     log_n, log_d = np.log(N).mean(), np.log(D).mean()
 
@@ -222,7 +243,6 @@ def _kaplan(points: pd.DataFrame, objective: str, delta: float) -> dict[str, flo
     for factor in (0.7, 1.0, 1.5):
         for floor in (0.2, 0.9):
             alpha, beta = (np.clip(factor * joint[e], 0.02, 2.5) for e in ("alpha", "beta"))
-            share_n, share_d = (max(joint.derived[k].value, 1e-9) for k in ("A_centre", "B_centre"))
             start = np.array([floor * y.min(), math.log(share_n) / alpha, alpha, math.log(share_d) / beta, beta])
             try:
                 found = optimize.least_squares(

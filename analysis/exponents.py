@@ -15,10 +15,12 @@ import numpy as np
 import pandas as pd
 
 from analysis.allocation import frontier
-from analysis.fit import BadPoints, Coefficient, Fit, fit
+from analysis.estimates import Coefficient, Fit
+from analysis.fit import fit
 from analysis.observations import best_over_steps, trajectories
 from analysis.query import COLUMNS, as_markdown
-from analysis.transfer import loss_to_loss, pairs
+from analysis.screening import BadPoints
+from analysis.transfer import Floors, loss_to_loss, pairs
 from ecgscale.records import write_whole
 
 GROUP = ["sweep", "corpus", "label_set", "configuration", "target", "domain"]
@@ -45,6 +47,7 @@ def exponents(
     options: dict[str, Any] = {"objective": objective, "delta": delta, "bootstrap": bootstrap}
     resamples = {} if bootstrap is None else {"bootstrap": bootstrap}
     rows: list[Facts] = []
+    floors: Floors = {}
     for key, part in points.groupby(GROUP, dropna=False, sort=True):
         facts: Facts = dict(zip(GROUP, key, strict=True))
         facts["select"] = "+".join(sorted(part["selected_by"].unique())) if "selected_by" in part else ""
@@ -63,7 +66,9 @@ def exponents(
             inside = points[_same(points, facts, [c for c in GROUP if c not in ("target", "domain")])]
             if (inside["domain"] == "ID").any():
                 both = pairs(inside, str(facts["target"]))
-                rows += _rows(facts | {"law": "transfer", "at": ""}, partial(loss_to_loss, both, **resamples))[1]
+                rows += _rows(
+                    facts | {"law": "transfer", "at": ""}, partial(loss_to_loss, both, floors_found=floors, **resamples)
+                )[1]
     table = pd.DataFrame(rows, columns=list(COLUMNS))
     table.attrs = {}
     return table
@@ -156,7 +161,8 @@ def fit_results(
     if paths.empty:
         counts = ", ".join(f"{n} {status}" for status, n in paths.attrs["runs"].items()) or "no run"
         where = f"sweeps {', '.join(sweeps)}" if sweeps else "the results"
-        raise BadPoints(f"nothing to fit: {where} hold {counts}; launch a sweep first")
+        damaged = "".join(f"; {sentence}" for sentence in paths.attrs["bad"])
+        raise BadPoints(f"nothing to fit: {where} hold {counts}; launch a sweep first{damaged}")
     points = best_over_steps(paths, select)
     table = exponents(points, paths=paths, **options)
     write(table, results)

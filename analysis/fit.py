@@ -6,230 +6,29 @@ the literature (offered as ``objective="huber"``) behaves like absolute deviatio
 and is no likelihood. Huber fits get pairs-bootstrap intervals.
 """
 
-import difflib
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Mapping
+from dataclasses import replace
 from operator import itemgetter
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from scipy import special
 
-from analysis.intervals import Quantity, percentile, profile, resample_counts
-from analysis.laws import LAWS, Law, Term
+from analysis.curved import fit_curved
+from analysis.estimates import Coefficient, Fit, Health, intervals_of
+from analysis.intervals import Quantity, resample_counts
+from analysis.laws import Law, Term
 from analysis.newton import Solution, hessian_at
-from analysis.starts import solve_globally
+from analysis.screening import BadPoints, clean, identifiable, law_named
+from analysis.starts import refit, solve_globally
 from analysis.sums import Array, Problems, natural, problems_of, terms_of
 
-if TYPE_CHECKING:
-    import lmfit
+__all__ = ["BadPoints", "Coefficient", "Fit", "Health", "fit"]
 
 OBJECTIVES = ("log-ls", "huber")
 RESAMPLES = 1000  # of a bootstrap that was not asked for but is the only interval there is
-GOOD_R2 = 0.8  # of a joint fit (science: quality flag)
-
-
-class BadPoints(ValueError):
-    """Points that a law cannot be fitted to: what is wrong, and what to do."""
-
-
-@dataclass(frozen=True)
-class Coefficient:
-    """A fitted number with its interval; ``at_bound`` is "", "low" or "high"; status "ok", "bound" or "unidentified".
-
-    ``bootstrap_low`` and ``bootstrap_high`` are a pairs bootstrap beside the interval, NaN if none was asked for.
-    """
-
-    value: float
-    low: float = math.nan
-    high: float = math.nan
-    at_bound: str = ""
-    status: str = "ok"
-    note: str = ""
-    bootstrap_low: float = math.nan
-    bootstrap_high: float = math.nan
-
-
-@dataclass(frozen=True)
-class Health:
-    """What speaks for and against a fit. Errors of the hold-out are relative (root mean square of log residuals)."""
-
-    n_points: int
-    n_params: int
-    excluded: Mapping[str, int]
-    converged: bool
-    decrement: float  # Newton decrement relative to the objective: half of it bounds the gap to the optimum
-    starts_agree: float  # share of starts that reach the optimum
-    condition: float  # of the Hessian in centred coordinates
-    objective_value: float
-    r2: float
-    rmse_log: float
-    aic: float
-    bic: float
-    holdout: float  # fitted without the largest tenth of the runs, predicted there
-
-
-@dataclass(frozen=True)
-class Fit:
-    """A law fitted to points. ``draws`` are the bootstrap's coefficients, one row a resample."""
-
-    law: str
-    coefficients: Mapping[str, Coefficient]
-    derived: Mapping[str, Coefficient]
-    health: Health
-    objective: str
-    delta: float
-    interval: str
-    level: float
-    status: str
-    note: str
-    fitted: Mapping[str, float] = field(default_factory=dict, repr=False)  # coefficients of the law as solved
-    draws: pd.DataFrame | None = field(default=None, repr=False)
-    form: Law | None = field(default=None, repr=False)  # the law as solved: terms that cannot be known are taken out
-    posed: Problems | None = field(default=None, repr=False)
-    solution: Solution | None = field(default=None, repr=False)
-    ranges: Mapping[str, tuple[float, float]] = field(default_factory=dict, repr=False)
-
-    def __getitem__(self, name: str) -> float:
-        """Value of a coefficient or derived quantity."""
-        return (self.coefficients.get(name) or self.derived[name]).value
-
-    def values(self) -> dict[str, float]:
-        """Values of the law's coefficients."""
-        return {name: c.value for name, c in self.coefficients.items()}
-
-    def __call__(self, **x: Any) -> Any:
-        """Predicted loss at x (arrays named as the law's variables)."""
-        return LAWS[self.law](self.values(), **x)
-
-    def quantity(self, function: Quantity, level: float | None = None) -> Coefficient:
-        """Value and interval of any function of the coefficients, by the fit's own kind of interval."""
-        return _intervals(self, [function], level or self.level)[0]
-
-    def predict(self, level: float | None = None, **x: float) -> Coefficient:
-        """Loss at one x with an interval for the law's curve there (positive: it is formed in logs)."""
-        law = LAWS[self.law]
-        gone = dict.fromkeys(law.coefficients, 0.0)
-        log = self.quantity(lambda c: np.log(law({**gone, **c}, **x)), level)
-        note = extrapolation(self.ranges, x)
-        ends = [math.exp(v) for v in (log.value, log.low, log.high, log.bootstrap_low, log.bootstrap_high)]
-        return Coefficient(ends[0], ends[1], ends[2], log.at_bound, log.status, note, ends[3], ends[4])
-
-    def band(self, x: pd.DataFrame) -> pd.DataFrame:
-        """Curve with a simultaneous band: x with columns loss, low, high (Scheffe: sqrt(p F(p, n - p)) for t)."""
-        n, p = self.health.n_points, self.health.n_params
-        level = self.level
-        if self.interval == "profile" and n > p:
-            reach = math.sqrt(p * special.fdtri(p, n - p, self.level))
-            level = 2 * float(special.stdtr(n - p, reach)) - 1
-        rows = [self.predict(level, **{str(k): float(v) for k, v in row.items()}) for row in x.to_dict("records")]
-        return x.assign(loss=[c.value for c in rows], low=[c.low for c in rows], high=[c.high for c in rows])
-
-    def parameters(self) -> "lmfit.Parameters":
-        """The coefficients as lmfit's: values, bounds and, for least squares, standard errors (not of amplitudes)."""
-        import lmfit
-
-        law, parameters, errors = LAWS[self.law], lmfit.Parameters(), self._standard_errors()
-        for name, c in self.coefficients.items():
-            low, high = law.bound(name)
-            parameters.add(name, value=c.value, min=low, max=high)
-            parameters[name].stderr = errors.get(name)
-        return parameters
-
-    def _standard_errors(self) -> dict[str, float]:
-        if self.form is None or self.posed is None or self.solution is None or math.isfinite(self.delta):
-            return {}
-        freedom = self.health.n_points - self.health.n_params
-        hessian, free = hessian_at(self.posed, self.solution.theta)
-        if freedom < 1:
-            return {}
-        covariance = np.linalg.pinv(hessian[0]) * 2 * self.solution.objective[0] / freedom
-        places = {
-            n: i for i, n in enumerate(self.posed.form.names) if self.posed.form.kinds[i] != "amplitude" and free[0, i]
-        }
-        units = {n: math.exp(self.posed.form.centre["loss"]) for n in places if n not in self.form.exponents}
-        return {n: math.sqrt(covariance[i, i]) * units.get(n, 1.0) for n, i in places.items()}
-
-
-def extrapolation(ranges: Mapping[str, tuple[float, float]], x: Mapping[str, float]) -> str:
-    """How far x lies outside the fitted points, in words; empty inside."""
-    parts = []
-    for name, (low, high) in ranges.items():
-        value = float(x.get(name, low))
-        if value > high * (1 + 1e-9):
-            parts.append(f"{name} {value / high:.3g} times beyond the largest fitted")
-        elif value < low * (1 - 1e-9):
-            parts.append(f"{name} {low / value:.3g} times below the smallest fitted")
-    return "extrapolates: " + ", ".join(parts) if parts else ""
-
-
-def law_named(name: str | Law) -> Law:
-    """A law by its name; raises BadPoints with the nearest name for a typo."""
-    if isinstance(name, Law):
-        return name
-    if name not in LAWS:
-        near = difflib.get_close_matches(name, LAWS, 1)
-        hint = f"; did you mean '{near[0]}'?" if near else f"; laws are {', '.join(LAWS)}"
-        raise BadPoints(f"no law is called '{name}'{hint}")
-    return LAWS[name]
-
-
-def clean(data: pd.DataFrame, columns: Sequence[str]) -> tuple[pd.DataFrame, dict[str, int]]:
-    """Points usable in logarithms, as floats, and how many were left out for which reason.
-
-    Raises BadPoints if a column is missing or no point is left.
-    """
-    for column in columns:
-        if column not in data:
-            near = difflib.get_close_matches(column, [str(c) for c in data.columns], 1, 0.5)
-            hint = f" (did you mean to rename '{near[0]}'?)" if near else ""
-            raise BadPoints(f"the points have no column '{column}'{hint}; columns needed: {', '.join(columns)}")
-    numbers = data[list(columns)].apply(pd.to_numeric, errors="coerce").astype(float)
-    keep, excluded = np.ones(len(data), bool), {}
-    for column in columns:
-        v = numbers[column].to_numpy()
-        for reason, bad in (("not a number", np.isnan(v)), ("infinite", np.isinf(v)), ("not positive", v <= 0)):
-            count = int((bad & keep).sum())
-            if count:
-                excluded[f"{column} {reason}"] = count
-            keep &= ~bad
-    if not keep.any():
-        why = "; ".join(f"{n} with {r}" for r, n in excluded.items()) or "the table is empty"
-        raise BadPoints(f"no point can be fitted: {why}")
-    kept = data.loc[keep].copy()
-    kept[list(columns)] = numbers.loc[keep]
-    return kept.reset_index(drop=True), excluded
-
-
-def identifiable(law: Law, points: pd.DataFrame) -> tuple[Law, dict[str, str]]:
-    """The part of a law that the points can say something about, and why each other exponent can't be known."""
-    reasons: dict[str, str] = {}
-    solved = law
-    for term in law.terms:
-        for exponent, (variable, _) in term.powers.items():
-            if points[variable].nunique() == 1:
-                reasons[exponent] = f"{exponent} can't be known: {variable} takes one value"
-                if term.amplitude in solved.coefficients:
-                    solved = solved.without(term.amplitude)
-                    reasons[term.amplitude] = f"{term.amplitude} can't be told from E: {variable} takes one value"
-    if not solved.exponents:
-        raise BadPoints(f"nothing varies in these points: {' and '.join(law.variables)} take one value each")
-    floor = next((t.amplitude for t in solved.terms if not t.powers), None)
-    for term in solved.terms:
-        for exponent, (variable, _) in term.powers.items():
-            if floor and points[variable].nunique() == 2 and len(solved.exponents) == len(solved.variables_used()):
-                reasons[exponent] = f"{exponent} can't be known: {variable} takes two values, it needs three"
-                reasons[floor] = f"{floor} can't be told from {term.amplitude}: {variable} takes two values"
-    if len(law.variables) == 2 and not reasons:
-        logs = [np.log(points[v].to_numpy(float)) for v in law.variables]
-        if np.corrcoef(*logs)[0, 1] ** 2 > 1 - 1e-6:
-            reasons |= {
-                e: f"{e} can't be known: {law.variables[0]} and {law.variables[1]} grow together" for e in law.exponents
-            }
-    return solved, reasons
 
 
 def derived_quantities(law: Law, centre: Mapping[str, float]) -> dict[str, Quantity]:
@@ -273,8 +72,6 @@ def fit(
     if not delta > 0:
         raise BadPoints(f"delta is {delta}; it is the scale of Huber's function in log-loss and has to be positive")
     if not law.terms:
-        from analysis.curved import fit_curved  # the laws that are no plain sums build on this module
-
         return fit_curved(law, data, objective=objective, delta=delta, bootstrap=bootstrap, level=level, seed=seed)
     columns = [*law.variables, law.response, *(["weight"] if "weight" in data else [])]
     points, excluded = clean(data, columns)
@@ -357,7 +154,7 @@ def _described(result: Fit, law: Law, reasons: Mapping[str, str]) -> Fit:
     names = [c for c in solved.coefficients if c not in amplitudes]
     derived = derived_quantities(solved, posed.form.centre)
     quantities: list[Quantity] = [*map(itemgetter, names), *derived.values()]
-    found = dict(zip([*names, *derived], _intervals(result, quantities, result.level), strict=True))
+    found = dict(zip([*names, *derived], intervals_of(result, quantities, result.level), strict=True))
     coefficients = {}
     for name in law.coefficients:
         if name not in values:
@@ -404,42 +201,6 @@ def _bound_hit(law: Law, posed: Problems, solution: Solution, name: str) -> str:
     return "low" if value <= low + 1e-9 else "high" if value >= high - 1e-9 else ""
 
 
-def _intervals(result: Fit, quantities: Sequence[Quantity], level: float) -> list[Coefficient]:
-    """Values of quantities with the fit's intervals."""
-    fitted = {name: np.float64(v) for name, v in result.fitted.items()}
-    values = [float(q(fitted)) for q in quantities]
-    draws: list[tuple[float, float]] = [(math.nan, math.nan)] * len(quantities)
-    if result.draws is not None:
-        table = {str(name): column.to_numpy() for name, column in result.draws.items()}
-        ends = [percentile(np.broadcast_to(q(table), len(result.draws)), level) for q in quantities]
-        draws = [(float(low), float(high)) for low, high in ends]
-    if result.interval == "none":
-        return [Coefficient(v) for v in values]
-    if result.interval == "bootstrap":
-        return [Coefficient(v, *d, bootstrap_low=d[0], bootstrap_high=d[1]) for v, d in zip(values, draws, strict=True)]
-    if result.health.n_points <= result.health.n_params:
-        return [Coefficient(v, status="unidentified") for v in values]
-    assert result.form is not None
-    assert result.posed is not None
-    assert result.solution is not None
-    found = profile(result.form, result.posed, result.solution, quantities, level)
-    coefficients_out = []
-    for i, (value, drawn) in enumerate(zip(values, draws, strict=True)):
-        both = bool(found.open_low[i, 0] and found.open_high[i, 0])
-        coefficients_out.append(
-            Coefficient(
-                value,
-                math.nan if both else min(value, float(found.low[i, 0])),
-                math.nan if both else max(value, float(found.high[i, 0])),
-                status="unidentified" if both else "ok",
-                note="its interval has no end within the law's bounds" if both else "",
-                bootstrap_low=drawn[0],
-                bootstrap_high=drawn[1],
-            )
-        )
-    return coefficients_out
-
-
 def _bootstrap(
     law: Law, posed: Problems, solution: Solution, cells: pd.DataFrame, n_resamples: int, seed: int
 ) -> pd.DataFrame:
@@ -448,12 +209,6 @@ def _bootstrap(
     resampled = replace(posed, weights=counts * posed.weights)
     found = refit(resampled, solution.theta[0])
     return pd.DataFrame(natural(law, posed.form.centre, found.theta))
-
-
-def refit(problems: Problems, centre: Array, n_starts: int = 1) -> Solution:
-    """Fit every problem from a known optimum [p] and from its own projected starts; the better wins."""
-    found, _ = solve_globally(problems, n_starts, more=[centre])
-    return found
 
 
 def _health(

@@ -5,7 +5,8 @@ import difflib
 import pandas as pd
 
 from analysis.allocation import allocate, compute_law
-from analysis.fit import BadPoints, fit
+from analysis.fit import fit
+from analysis.screening import BadPoints
 
 
 def allocate_group(

@@ -21,6 +21,7 @@ from analysis.sums import Array, Form, Problems, terms_of
 
 CHUNK = 40_000  # elements of one array of a chunk: the working set stays in cache
 EXACT = 1e-25  # objective a point at which a fit is exact, whatever its derivatives
+FELT = 1e-13  # of the objective: what a parameter has to move to be felt
 FIRST_DAMPING = 1.0  # after a step that failed: half way to the majoriser
 
 
@@ -273,6 +274,9 @@ class _Step(_Rows):
 def _newton(chunk: _Chunk, state: _State) -> _Step:
     low, high, theta, gradient = chunk.problems.low, chunk.problems.high, state.theta, state.gradient
     free = ~((theta <= low) & (gradient > 0) | (theta >= high) & (gradient < 0))
+    # A term that has vanished is no longer felt, nor are its exponents.
+    curvature = np.abs(np.einsum("spp->sp", state.hessian))
+    free &= np.maximum(np.abs(gradient), curvature) > FELT * state.value[:, None]
     downhill = np.where(free, -gradient, 0.0)
     move, positive = solve(_restrict(state.hessian, free), downhill)
     decrement = 0.5 * np.einsum("sp,sp->s", move, downhill)

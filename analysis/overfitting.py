@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from analysis.fit import Coefficient, Fit
+from analysis.estimates import Coefficient, Fit
 
 TOLERATED = 0.1  # of the loss with unlimited data
 

@@ -6,8 +6,10 @@ from typing import Any
 
 import pandas as pd
 
-from analysis.fit import BadPoints, Coefficient, Fit, clean, fit, law_named
+from analysis.estimates import Coefficient, Fit
+from analysis.fit import fit
 from analysis.laws import Law
+from analysis.screening import BadPoints, clean, law_named
 from analysis.transfer import loss_to_loss
 
 KNOWN_COLUMNS = ("N", "D", "C", "loss", "loss_id", "loss_ood", "weight", "seed", "run_id", "E_id", "E_ood")

@@ -12,12 +12,12 @@ from operator import itemgetter
 import numpy as np
 import pandas as pd
 
-from analysis.fit import BadPoints, refit
 from analysis.intervals import Quantity, percentile, profile, resample_counts
 from analysis.laws import LAWS, Law
 from analysis.newton import Solution
 from analysis.query import as_markdown
-from analysis.starts import solve_globally
+from analysis.screening import BadPoints
+from analysis.starts import refit, solve_globally
 from analysis.sums import Array, natural, problems_of
 
 EXTRAPOLATION = 10.0  # times the largest N and D of the grid

@@ -9,6 +9,9 @@ from numpy.typing import NDArray
 from analysis.newton import Solution, minimise, solve
 from analysis.sums import Array, Problems
 
+BRIEF = 60  # steps of every start in least squares; then only those go on that may still win
+CONTENDING = 0.02  # relative distance to the best objective at which they may
+
 
 def subsets(moments: Array, right: Array, square: Array) -> tuple[Array, Array]:
     """Non-negative least squares in closed form, batched: best of all sets of active amplitudes.
@@ -106,10 +109,21 @@ def best_of(problems: Problems, starts: Array, which: NDArray[np.intp] | None = 
     """Solve from several starts [S, T, p] each; the best solution and the share of starts that agree with it [S]."""
     size, n_starts, n_params = starts.shape
     which = np.arange(size) if which is None else which
-    found = minimise(problems, starts.reshape(-1, n_params), np.repeat(which, n_starts))
+    brief = problems
+    if np.isinf(problems.delta):  # Huber's kinks take more steps from anywhere
+        brief = replace(problems, patience=min(BRIEF, problems.patience))
+    found = minimise(brief, starts.reshape(-1, n_params), np.repeat(which, n_starts))
     objective = found.objective.reshape(size, n_starts)
+    near = (objective <= objective.min(1)[:, None] * (1 + CONTENDING)).ravel()
+    late = np.flatnonzero(near & ~found.converged)
+    if len(late) and problems.patience > brief.patience:
+        rest = replace(problems, patience=problems.patience - brief.patience)
+        last = minimise(rest, found.theta[late], which[late // n_starts])
+        found.theta[late], found.objective[late] = last.theta, last.objective
+        found.decrement[late], found.converged[late] = last.decrement, last.converged
+        objective = found.objective.reshape(size, n_starts)
     winner = np.arange(size) * n_starts + objective.argmin(1)
-    best = objective.min(1)
+    best = found.objective[winner]
     agree = (objective <= best[:, None] * (1 + 1e-8) + 1e-28).mean(1)
     return Solution(found.theta[winner], best, found.decrement[winner], found.converged[winner]), agree
 
@@ -130,3 +144,9 @@ def solve_globally(
         smooth = replace(smooth, delta=max(problems.delta, smooth.delta / 4))
         found = minimise(smooth, found.theta, which)
     return found, agree
+
+
+def refit(problems: Problems, centre: Array, n_starts: int = 1) -> Solution:
+    """Fit every problem from a known optimum [p] and from its own projected starts; the better wins."""
+    found, _ = solve_globally(problems, n_starts, more=[centre])
+    return found

@@ -14,12 +14,17 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy import interpolate, special
 
-from analysis.fit import RESAMPLES, BadPoints, Coefficient, Fit, Health, clean, fit, refit
+from analysis.estimates import Coefficient, Fit, Health
+from analysis.fit import RESAMPLES, fit
 from analysis.intervals import percentile, resample_counts
 from analysis.laws import LAWS, TRANSFER
+from analysis.screening import BadPoints, clean
+from analysis.starts import refit
 from analysis.sums import Array
 
 KEYS = ["sweep", "run_id"]
+Floors = dict[bytes, tuple[Array, str]]  # of points and resamples: the floor in each, and a note
+PATIENCE = 60  # steps of a resample: those that take more have no floor to speak of
 
 
 def pairs(points: pd.DataFrame, target: str) -> pd.DataFrame:
@@ -60,13 +65,16 @@ def loss_to_loss(
     level: float = 0.95,
     clip: float | None = None,
     seed: int = 0,
+    floors_found: Floors | None = None,
 ) -> Fit:
     """Fit Eq. 4 to paired losses (columns loss_id, loss_ood; N and D too unless both floors are given).
 
     With both floors given: ordinary least squares and its t interval. Otherwise the floors are those of the joint law,
     fitted here and in every resample. Points at or below a floor are left out and counted, never clipped in silence.
+    ``floors_found`` keeps floors from one call to the next: that of the in-distribution loss serves every target.
     Raises BadPoints if fewer than three pairs lie above the floors.
     """
+    floors_found = {} if floors_found is None else floors_found
     known = E_id is not None and E_ood is not None
     columns = ["loss_id", "loss_ood", *([] if known else ["N", "D"])]
     points, excluded = clean(data, columns)
@@ -84,7 +92,10 @@ def loss_to_loss(
             if given[name] is not None:
                 floors[name] = np.full(len(counts), float(given[name] or 0))
                 continue
-            floors[name], note = _floors(points, column, counts)
+            posed = points[["N", "D", column]].to_numpy(float).tobytes() + counts.tobytes()
+            if posed not in floors_found:
+                floors_found[posed] = _floors(points, column, counts)
+            floors[name], note = floors_found[posed]
             notes += [f"{name}: {note}"] if note else []
     log_x = excess(x, floors["E_id"][:, None], clip)
     log_y = excess(y, floors["E_ood"][:, None], clip)
@@ -137,7 +148,7 @@ def _floors(points: pd.DataFrame, column: str, counts: Array) -> tuple[Array, st
     assert found.solution is not None
     if "E" not in found.fitted:
         return np.zeros(len(counts)), "no floor can be known"
-    refitted = refit(replace(found.posed, weights=counts), found.solution.theta[0])
+    refitted = refit(replace(found.posed, weights=counts, patience=PATIENCE), found.solution.theta[0])
     floor = found.posed.form.names.index("E")
     return refitted.theta[:, floor] * math.exp(found.posed.form.centre["loss"]), found.note
 
