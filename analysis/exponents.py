@@ -61,7 +61,8 @@ def exponents(
         if joint is not None:
             rows += _allocation(facts, joint)
         whole = _like(paths, facts) if paths is not None else part
-        rows += _rows(facts | {"law": "frontier", "at": ""}, partial(frontier, whole, **resamples))[1]
+        # A front of the lowest test losses is selected on them, whatever picked the steps of the other laws.
+        rows += _rows(facts | {"law": "frontier", "at": "", "select": "test"}, partial(frontier, whole, **resamples))[1]
         if facts["domain"] != "ID":
             inside = points[_same(points, facts, [c for c in GROUP if c not in ("target", "domain")])]
             if (inside["domain"] == "ID").any():
@@ -118,7 +119,7 @@ def _row(facts: Facts, found: Fit, name: str, c: Coefficient) -> Facts:
         "high": c.high,
         "at_bound": c.at_bound,
         "status": c.status if ok else found.status,
-        "note": c.note or ("" if ok else found.note),
+        "note": "; ".join(dict.fromkeys(note for note in (c.note, found.note) if note)),
         "bootstrap_low": c.bootstrap_low,
         "bootstrap_high": c.bootstrap_high,
         "n_points": h.n_points,

@@ -23,7 +23,7 @@ from analysis.starts import refit
 from analysis.sums import Array
 
 KEYS = ["sweep", "run_id"]
-Floors = dict[bytes, tuple[Array, str]]  # of points and resamples: the floor in each, and a note
+Floors = dict[bytes, tuple[Array, str, bool]]  # of points and resamples: floors, a note, whether they can be known
 PATIENCE = 60  # steps of a resample: those that take more have no floor to speak of
 
 
@@ -81,13 +81,13 @@ def loss_to_loss(
     x, y = points["loss_id"].to_numpy(float), points["loss_ood"].to_numpy(float)
     notes, draws = [], None
     if known:
-        floors = {"E_id": np.array([float(E_id or 0)]), "E_ood": np.array([float(E_ood or 0)])}
+        floors, unknown = {"E_id": np.array([float(E_id or 0)]), "E_ood": np.array([float(E_ood or 0)])}, False
         counts = np.ones((1, len(points)))
     else:
         counts = resample_counts(points[["N", "D"]], bootstrap, seed)
         counts = np.vstack([np.ones(len(points)), counts])
         given = {"E_id": E_id, "E_ood": E_ood}
-        floors = {}
+        floors, unknown = {}, False
         for name, column in (("E_id", "loss_id"), ("E_ood", "loss_ood")):
             if given[name] is not None:
                 floors[name] = np.full(len(counts), float(given[name] or 0))
@@ -95,7 +95,8 @@ def loss_to_loss(
             posed = points[["N", "D", column]].to_numpy(float).tobytes() + counts.tobytes()
             if posed not in floors_found:
                 floors_found[posed] = _floors(points, column, counts)
-            floors[name], note = floors_found[posed]
+            floors[name], note, can_be_known = floors_found[posed]
+            unknown |= not can_be_known
             notes += [f"{name}: {note}"] if note else []
     log_x = excess(x, floors["E_id"][:, None], clip)
     log_y = excess(y, floors["E_ood"][:, None], clip)
@@ -120,9 +121,8 @@ def loss_to_loss(
     for name, value in values.items():
         low, high = ends.get(name, (math.nan, math.nan))
         at = _at_bound(name, value)
-        coefficients[name] = Coefficient(
-            value, low, high, at, "bound" if at else "ok", f"{name} at its {at} bound" * bool(at)
-        )
+        status = "unidentified" if unknown else "bound" if at else "ok"
+        coefficients[name] = Coefficient(value, low, high, at, status, f"{name} at its {at} bound" * bool(at))
     hit = [c.note for c in coefficients.values() if c.note]
     return Fit(
         law="transfer",
@@ -133,7 +133,7 @@ def loss_to_loss(
         delta=math.inf,
         interval="t, floors given" if known else "bootstrap, floors refitted",
         level=level,
-        status="bound" if coefficients["kappa"].at_bound else "ok",
+        status=coefficients["kappa"].status,
         note="; ".join([*hit, *notes]),
         fitted=values,
         draws=draws,
@@ -141,16 +141,17 @@ def loss_to_loss(
     )
 
 
-def _floors(points: pd.DataFrame, column: str, counts: Array) -> tuple[Array, str]:
-    """Floor of the joint law in every resample of the runs [1 + R]."""
+def _floors(points: pd.DataFrame, column: str, counts: Array) -> tuple[Array, str, bool]:
+    """Floor of the joint law in every resample of the runs [1 + R], a note, and whether the points can tell it."""
     found = fit("joint", points.assign(loss=points[column]), intervals=False)
     assert found.posed is not None
     assert found.solution is not None
     if "E" not in found.fitted:
-        return np.zeros(len(counts)), "no floor can be known"
+        return np.zeros(len(counts)), "no floor can be known", False
     refitted = refit(replace(found.posed, weights=counts, patience=PATIENCE), found.solution.theta[0])
     floor = found.posed.form.names.index("E")
-    return refitted.theta[:, floor] * math.exp(found.posed.form.centre["loss"]), found.note
+    floors = refitted.theta[:, floor] * math.exp(found.posed.form.centre["loss"])
+    return floors, found.note, found.coefficients["E"].status != "unidentified"
 
 
 def _t_interval(

@@ -17,7 +17,11 @@ def path_of(recipe: Codebook, home: Path) -> Path:
 
 def is_trained(recipe: Codebook, home: Path) -> bool:
     """Whether an intact codebook of this recipe is there."""
-    return checkpoint.load(path_of(recipe, home)) is not None
+    try:
+        read(recipe, home)
+    except FileNotFoundError:
+        return False
+    return True
 
 
 def train(recipe: Codebook, home: Path, progress: Callable[[int, float], None], device: str = "cpu") -> str:
@@ -33,15 +37,13 @@ def train(recipe: Codebook, home: Path, progress: Callable[[int, float], None], 
 def read(recipe: Codebook, home: Path) -> tuple[VectorQuantisedBeats, str]:
     """The trained codebook of a recipe, frozen, and its digest.
 
-    Raises FileNotFoundError, with the command to type, if it was never trained or is damaged.
+    Raises FileNotFoundError, with the command to type, if it was never trained, is damaged, or is of another version.
     """
-    found = checkpoint.load(path_of(recipe, home))
-    if found is None:
-        raise FileNotFoundError(
-            f"the codebook of {recipe.n_codes} codes on {recipe.corpus} is not trained here; "
-            "run: ecgscale codebook train --sweep SWEEP"
-        )
-    state, digest = found
-    module = recipe.build()
-    module.load_state_dict(state["module"])
-    return module.eval().requires_grad_(False), digest
+    found, module = checkpoint.load(path_of(recipe, home)), recipe.build()
+    if found is not None and found[0]["module"].keys() == module.state_dict().keys():
+        module.load_state_dict(found[0]["module"])
+        return module.eval().requires_grad_(False), found[1]
+    raise FileNotFoundError(
+        f"the codebook of {recipe.n_codes} codes on {recipe.corpus} is not trained here; "
+        "run: ecgscale codebook train --sweep SWEEP"
+    )
