@@ -53,7 +53,7 @@ def group(points: pd.DataFrame, configuration: str, target: str) -> pd.DataFrame
     if part.empty:
         raise BadPoints(f"no run of {configuration} was measured on {target}")
     for column in ("sweep", "corpus", "label_set"):
-        if len(found := sorted(part[column].unique())) > 1:
+        if column in part and len(found := sorted(part[column].unique())) > 1:
             raise BadPoints(
                 f"{configuration} on {target} was measured with different {column}s: {', '.join(found)}; "
                 "name one sweep with --sweep"

@@ -153,3 +153,9 @@ def test_overfitting_collapses_and_names_the_data_it_needs() -> None:
     d = (2 / 0.05) ** 2
     assert extent(halved, 1e6, d) == pytest.approx(0.1)
     assert extent(halved | {"E": 0.25}, 1e6, d * 4) == pytest.approx(0.1)
+
+
+def test_losses_of_different_sweeps_are_not_pooled() -> None:
+    points = pd.concat([observations().assign(sweep="a"), observations().assign(sweep="b")])
+    with pytest.raises(BadPoints, match="different sweeps: a, b; name one sweep with --sweep"):
+        predict(points, "resnet-sl", "cpsc2018", 1e6, 1e6)

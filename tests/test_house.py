@@ -1,6 +1,7 @@
 """The plan of the house: who may import whom, and what the import path must not load."""
 
 import ast
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -98,3 +99,13 @@ def test_results_readme_is_the_schema() -> None:
     from ecgscale.records import data_dictionary
 
     assert (HOUSE / "results" / "README.md").read_text() == data_dictionary()
+
+
+def test_the_readme_shows_what_is_there() -> None:
+    text = (HOUSE / "README.md").read_text()
+    assert "@@" not in text
+    linked = re.findall(r"\]\((?!https?://)([^)#]+)\)", text)
+    assert linked
+    assert all((HOUSE / path).exists() for path in linked)
+    named = re.findall(r"^      ?(\w+)/", text, flags=re.M)
+    assert all((HOUSE / name).is_dir() or (HOUSE / "ecgscale" / name).is_dir() for name in named)

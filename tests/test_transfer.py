@@ -110,3 +110,13 @@ def test_replaced_data_of_planted_curves() -> None:
     assert (sampled["D_T"] > 0).all()
     one, _ = replaced_data(tuned[tuned["N"] == 1e5], table.assign(loss=table["scratch"]))
     assert one.coefficients["b_T"].status == "unidentified"
+
+
+def test_kappa_is_not_known_where_its_floors_are_not() -> None:
+    """Two sizes and two data sizes tell no floor, however well a line fits."""
+    points = pd.DataFrame({"N": [1e5, 1e6, 1e5, 1e6], "D": [1e3, 1e3, 1e4, 1e4]})
+    points["loss_id"] = 0.1 + 2 * points["N"] ** -0.3 + 3 * points["D"] ** -0.4
+    points["loss_ood"] = 0.2 + 0.5 * (points["loss_id"] - 0.1) ** 0.4
+    found = loss_to_loss(points, bootstrap=20)
+    assert found.status == "unidentified"
+    assert found.note
