@@ -48,6 +48,36 @@ def test_a_run_that_is_cut_off_goes_on_as_if_it_had_not_been(
     assert not trial.checkpoint_path(run, tiny_sweep, home).exists()
 
 
+def test_a_full_disk_loses_nothing_that_was_measured(
+    tiny_sweep: Sweep, home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The disk fills while the second evaluation is written; when there is room again the same call goes on."""
+    torch.set_num_threads(1)
+    run = tiny_sweep.runs[1]
+    assert trial.trial(run, tiny_sweep, home, tmp_path / "whole") == "done"
+    n_saved, save, fsync = 0, checkpoint.save, records.os.fsync
+
+    def full(descriptor: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    def filling(path: Path, state: dict[str, object]) -> None:
+        nonlocal n_saved
+        save(path, state)
+        n_saved += 1
+        if n_saved == 1:
+            monkeypatch.setattr(records.os, "fsync", full)
+
+    monkeypatch.setattr(checkpoint, "save", filling)
+    with pytest.raises(OSError, match="No space left"):
+        trial.trial(run, tiny_sweep, home, tmp_path / "full")
+    kept = rows(tmp_path / "full", run.run_id)
+    assert set(kept["step"]) == {0}
+    monkeypatch.setattr(records.os, "fsync", fsync)
+    assert trial.trial(run, tiny_sweep, home, tmp_path / "full") == "done"
+    pd.testing.assert_frame_equal(rows(tmp_path / "full", run.run_id), rows(tmp_path / "whole", run.run_id))
+    assert not list(tmp_path.rglob("*.partial"))
+
+
 def test_a_diverged_run_says_where(tiny_sweep: Sweep, home: Path, tmp_path: Path) -> None:
     run = replace(tiny_sweep.runs[0], schedule=Schedule(steps=6, batch_size=8, lr=1e30))
     assert trial.trial(run, Sweep("tiny", (run,), ("ludb-rhythm",)), home, tmp_path) == "diverged"

@@ -43,13 +43,13 @@ def main() -> NoReturn:
     except (ValueError, FileNotFoundError, NotADirectoryError) as error:
         say(f"ecgscale: {_sentence(error)}")
         sys.exit(USAGE)
-    except RuntimeError as error:
-        say(f"ecgscale: {error}")
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except (RuntimeError, OSError) as error:  # a full disk among them
+        say(f"ecgscale: {_sentence(error)}")
         sys.exit(FAILED)
     except KeyboardInterrupt:
         sys.exit(130)
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     sys.exit(0)
 
 
@@ -84,6 +84,6 @@ def name_bad(sentences: list[str]) -> None:
 
 
 def _sentence(error: Exception) -> str:
-    if isinstance(error, OSError) and error.filename is not None:
-        return f"{error.strerror}: {where(Path(str(error.filename)))}"
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror + (f": {where(Path(str(error.filename)))}" if error.filename else "")
     return str(error)

@@ -1,9 +1,10 @@
 """Verbs of the laws: fit them, query them, ask them for a loss or an allocation."""
 
 import sys
+from collections.abc import Callable
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -121,15 +122,15 @@ def predict(
 ) -> None:
     """The loss at a model and data size, with an interval; says when it extrapolates, and how far."""
     from analysis.forecast import predict as predicted
-    from analysis.observations import observations
-    from analysis.query import CONFIGURATIONS, as_text
-    from analysis.query import as_json as rendered
 
-    named = CONFIGURATIONS.get(configuration.upper(), configuration)
-    observed = observations(existing(results), [sweep] if sweep else None, select)
-    answer = predicted(observed, named, target, n_params, n_samples)
-    print(rendered(answer) if as_json else as_text(answer))
-    name_bad(observed.attrs["bad"])
+    _ask(
+        lambda points, name: predicted(points, name, target, n_params, n_samples),
+        configuration,
+        results,
+        sweep,
+        select,
+        as_json,
+    )
 
 
 @app.command()
@@ -144,15 +145,10 @@ def allocate(
 ) -> None:
     """Compute-optimal N, D and loss for a budget, with intervals, and the share of marginal compute to data."""
     from analysis.forecast import allocate_group
-    from analysis.observations import observations
-    from analysis.query import CONFIGURATIONS, as_text
-    from analysis.query import as_json as rendered
 
-    named = CONFIGURATIONS.get(configuration.upper(), configuration)
-    observed = observations(existing(results), [sweep] if sweep else None, select)
-    answer = allocate_group(observed, named, target, flops)
-    print(rendered(answer) if as_json else as_text(answer))
-    name_bad(observed.attrs["bad"])
+    _ask(
+        lambda points, name: allocate_group(points, name, target, flops), configuration, results, sweep, select, as_json
+    )
 
 
 @app.command()
@@ -189,3 +185,22 @@ def simulate(
     table_ = pd.concat(answers, ignore_index=True)
     print(rendered(table_) if as_json else as_text(table_))
     say(f"{n_sweeps} simulated sweeps a configuration; nothing of this enters results")
+
+
+def _ask(
+    question: Callable[[Any, str], Any],
+    configuration: str,
+    results: Path,
+    sweep: str | None,
+    select: str,
+    as_json: bool,
+) -> None:
+    """Put a question to the observations of a configuration and print the answer."""
+    from analysis.observations import observations
+    from analysis.query import CONFIGURATIONS, as_text
+    from analysis.query import as_json as rendered
+
+    observed = observations(existing(results), [sweep] if sweep else None, select)
+    answer = question(observed, CONFIGURATIONS.get(configuration.upper(), configuration))
+    print(rendered(answer) if as_json else as_text(answer))
+    name_bad(observed.attrs["bad"])
