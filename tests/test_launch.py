@@ -82,11 +82,12 @@ def test_killing_the_driver_costs_nothing_that_was_measured(shell: Shell) -> Non
     wait_until(launch, shell, n_done=1)
     os.kill(launch.pid, signal.SIGKILL)
     launch.wait()
-    before = states(shell)
-    assert before.count("done") < 4
+    n_before = states(shell).count("done")
+    assert n_before < 4
     again = shell.run("launch", "mine", "--workers", "2")
     assert again.returncode == 0, again.stderr
-    assert f"{before.count('done')} of 4 runs are done" in again.stderr
+    n_kept = int(again.stderr.partition("mine: ")[2].partition(" of 4 runs are done")[0])
+    assert n_before <= n_kept  # a worker may outlive its driver for a moment, and finish
     pd.testing.assert_frame_equal(rows(shell), unkilled(shell))
 
 
