@@ -4,7 +4,7 @@ What a step computes is the run's; how, is decided here, by the machine it runs 
 """
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -82,7 +82,7 @@ def equip(module: Pretraining, how: Execution) -> None:
     if how.recompute:
         for part in backbone.children():
             for block in part if isinstance(part, nn.ModuleList) else ():
-                block.forward = _recomputed(block, torch.compile(block.forward) if how.compile else block.forward)
+                block.forward = _recomputed(block, how.compile)
     elif how.compile:
         plain, fast = backbone.encode, torch.compile(backbone.encode)
         backbone.encode = lambda *inputs, **options: (fast if backbone.training else plain)(*inputs, **options)
@@ -174,12 +174,17 @@ def _compared(
     return loss.detach()
 
 
-def _recomputed(block: nn.Module, forward: Callable[..., Any]) -> Callable[..., Any]:
+def _recomputed(block: nn.Module, compiled: bool) -> Callable[..., Any]:
+    plain = block.forward
+    fast = torch.compile(plain) if compiled else plain
+
+    def contexts() -> tuple[AbstractContextManager[None], AbstractContextManager[None]]:
+        return nullcontext(), _uncounted(block)
+
     def run(*inputs: Any) -> Any:
         if not (block.training and torch.is_grad_enabled()):
-            return forward(*inputs)
-        once = lambda: (nullcontext(), _uncounted(block))  # noqa: E731
-        return checkpoint(forward, *inputs, use_reentrant=False, context_fn=once)
+            return plain(*inputs)
+        return checkpoint(fast, *inputs, use_reentrant=False, context_fn=contexts)
 
     return run
 

@@ -101,7 +101,7 @@ class VectorQuantisedBeats(nn.Module):
         Without ``ids`` the encoder is not told the lead and second of a word.
         """
         real = sentence.lead > 0
-        nothing = F.normalize(self.to_code(torch.zeros(1, self.encoder.width, device=real.device)), dim=1)
+        nothing = F.normalize(self.to_code(sentence.words.new_zeros(1, self.encoder.width)), dim=1)
         codes = self.nearest(nothing).expand(real.shape).clone()
         codes[real] = self.nearest(self.embed(sentence, ids))
         return codes
@@ -117,7 +117,7 @@ class VectorQuantisedBeats(nn.Module):
         if self.training:
             self._move(embedded.detach(), codes)
         straight = embedded + (quantised - embedded).detach()
-        words = torch.zeros(*real.shape, straight.shape[1], device=straight.device)
+        words = straight.new_zeros(*real.shape, straight.shape[1])
         words[real] = straight
         decoded = self.to_word(self.decoder.encode(words, sentence.lead, sentence.second).local[real])
         reconstruction = F.mse_loss(decoded, sentence.words[real])
