@@ -16,6 +16,8 @@ from ecgscale.records import canonical, run_id_of
 from ecgscale.spec import to_json
 from ecgscale.train import train_codebook
 
+_SAVED_EVERY = 1_000  # steps
+
 
 def path_of(recipe: Codebook, home: Path) -> Path:
     """Where the codebook of a recipe lives."""
@@ -34,15 +36,21 @@ def is_trained(recipe: Codebook, home: Path) -> bool:
 def train(recipe: Codebook, home: Path, progress: Callable[[int, float], None], device: str = "cpu") -> str:
     """Train a codebook and keep it; returns its digest. ``progress`` hears step and reconstruction error.
 
-    Raises ValueError for a recipe that names an imported one.
+    Cut off, it goes on behind its last thousandth step. Raises ValueError for a recipe that names an imported one.
     """
     if recipe.imported:
         raise ValueError(f"{_name(recipe)} is imported, not trained; {remedy(recipe)}")
-    corpus = data.open_corpus(recipe.corpus, home)
-    for step, error, module in train_codebook(recipe, corpus, device):
-        progress(step, error)
-        if step == recipe.steps:
-            checkpoint.save(path_of(recipe, home), {"module": module.cpu().state_dict()})
+    corpus, path = data.open_corpus(recipe.corpus, home), path_of(recipe, home)
+    saved = path.with_suffix(".unfinished.pt")
+    found, inputs = checkpoint.load(saved), {"corpus_digest": corpus.manifest.digest}
+    resume = found[0] if found is not None and found[0]["inputs"] == inputs else None
+    for snapshot in train_codebook(recipe, corpus, device, resume):
+        progress(snapshot.step, snapshot.reconstruction)
+        if snapshot.step == recipe.steps:
+            checkpoint.save(path, {"module": snapshot.module.cpu().state_dict()})
+        elif snapshot.step % _SAVED_EVERY == 0:
+            checkpoint.save(saved, snapshot.state() | {"inputs": inputs})
+    checkpoint.remove(saved)
     return read(recipe, home)[1]
 
 

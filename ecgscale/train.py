@@ -134,7 +134,7 @@ def id_loss(module: Pretraining, store: Store) -> tuple[float, int]:
     """In-distribution loss (nats a term) of a frozen model, and the recordings it was measured on.
 
     Order, masks and batches are the same at every call. Objectives whose loss depends on the batch size leave the
-    last, incomplete batch out.
+    last, incomplete batch out; a split smaller than a batch is one batch, and its loss no match for others.
     """
     module.eval()
     positions = np.random.default_rng(0).permutation(len(store))
@@ -157,10 +157,23 @@ def learning_rate(step: int, steps: int, peak: float, warmup: float, min_lr: flo
     return low + (peak - low) * 0.5 * (1 + math.cos(math.pi * progress))
 
 
+@dataclass(frozen=True)
+class CodebookSnapshot:
+    """A codebook in training after a step; ``reconstruction`` is that step's mean squared error."""
+
+    step: int
+    reconstruction: float
+    module: VectorQuantisedBeats
+    optimiser: torch.optim.Optimizer
+
+    def state(self) -> dict[str, Any]:
+        return {"step": self.step, "module": self.module.state_dict(), "optimiser": self.optimiser.state_dict()}
+
+
 def train_codebook(
-    recipe: Codebook, corpus: Corpus, device: str = "cpu"
-) -> Iterator[tuple[int, float, VectorQuantisedBeats]]:
-    """Train a codebook on a corpus' training split (VQ-HBR), yielding step, reconstruction error and codebook.
+    recipe: Codebook, corpus: Corpus, device: str = "cpu", resume: Mapping[str, Any] | None = None
+) -> Iterator[CodebookSnapshot]:
+    """Train a codebook on a corpus' training split (VQ-HBR), yielding after every step; ``resume`` as in ``pretrain``.
 
     HeartLang's AdamW: betas 0.9 and 0.99, weight decay 1e-4. Raises Diverged when the loss is no longer finite.
     """
@@ -168,8 +181,12 @@ def train_codebook(
     module = recipe.build().to(device).train()
     store = Store(corpus, corpus.rows("train"), device=device)
     settings = Optimiser("adamw", (0.9, 0.99), 1e-8, 1e-4)
-    optimiser = optimiser_of(module, settings)
-    for step in range(recipe.steps):
+    optimiser, start = optimiser_of(module, settings), 0
+    if resume is not None:
+        module.load_state_dict(resume["module"])
+        optimiser.load_state_dict(resume["optimiser"])
+        start = resume["step"]
+    for step in range(start, recipe.steps):
         randomness(recipe.seed, step)
         batch = store.batch(order(len(store), recipe.batch_size, recipe.seed, step))
         made = module(Sentence(*module.encoder.inputs(batch)))
@@ -180,7 +197,7 @@ def train_codebook(
         reconstruction = float(made.reconstruction.detach())
         if not math.isfinite(reconstruction):
             raise Diverged(step, lr)
-        yield step + 1, reconstruction, module
+        yield CodebookSnapshot(step + 1, reconstruction, module, optimiser)
 
 
 def _activation_bytes(run: Run, corpus: Corpus, micro_batch: int | None) -> float:
