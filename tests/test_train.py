@@ -14,7 +14,8 @@ from ecgscale.data.batches import order
 from ecgscale.objectives import Masked
 from ecgscale.spec import Run, Schedule
 from ecgscale.sweep import Sweep
-from ecgscale.train import Diverged, id_loss, learning_rate, pretrain
+from ecgscale.train import Diverged, id_loss, learning_rate, pretrain, train_codebook
+from tests.conftest import TINY_CODEBOOK
 
 
 def codes_of(run: Run, home: Path) -> codebooks.VectorQuantisedBeats | None:
@@ -127,6 +128,31 @@ def test_a_codebook_uses_its_codes(home: Path, tiny_sweep: Sweep) -> None:
     norms = book.get_buffer("codes").norm(dim=1)
     torch.testing.assert_close(norms, torch.ones_like(norms))
     assert math.isfinite(float(book(sentence).loss.detach()))
+
+
+def test_a_codebook_whose_training_is_cut_off_has_the_same_bits(
+    home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(codebooks, "_SAVED_EVERY", 2)
+    recipe = replace(TINY_CODEBOOK, steps=5)
+    corpus = data.open_corpus(recipe.corpus, home)
+    *_, whole = train_codebook(recipe, corpus)
+    monkeypatch.setattr(data, "open_corpus", lambda name, home: corpus)
+    steps: list[int] = []
+
+    def progress(step: int, error: float) -> None:
+        steps.append(step)
+        if steps == [1, 2, 3]:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        codebooks.train(recipe, tmp_path, progress)
+    assert not codebooks.is_trained(recipe, tmp_path)
+    codebooks.train(recipe, tmp_path, progress)
+    assert steps == [1, 2, 3, 3, 4, 5]
+    book = codebooks.read(recipe, tmp_path)[0]
+    assert all(torch.equal(a, b) for a, b in zip(weights(book), weights(whole.module), strict=True))
+    assert len(list((tmp_path / "codebooks").iterdir())) == 1
 
 
 def test_a_damaged_codebook_is_trained_again(home: Path, tiny_sweep: Sweep) -> None:

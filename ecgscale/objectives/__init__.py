@@ -2,7 +2,7 @@
 
 from ecgscale.objectives.cmsc import CMSC
 from ecgscale.objectives.masked import Masked
-from ecgscale.objectives.objective import Loss, Optimiser, Pretraining
+from ecgscale.objectives.objective import Contrast, Loss, Optimiser, Pretraining
 from ecgscale.objectives.supervised import Supervised
 
 Objective = Supervised | CMSC | Masked
@@ -13,4 +13,14 @@ OBJECTIVES: dict[str, type[Objective]] = {
     "masked": Masked,
 }
 
-__all__ = ["CMSC", "OBJECTIVES", "Loss", "Masked", "Objective", "Optimiser", "Pretraining", "Supervised"]
+__all__ = [
+    "CMSC",
+    "OBJECTIVES",
+    "Contrast",
+    "Loss",
+    "Masked",
+    "Objective",
+    "Optimiser",
+    "Pretraining",
+    "Supervised",
+]
