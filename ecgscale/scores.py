@@ -30,7 +30,7 @@ def scores(truth: torch.Tensor, logits: torch.Tensor, thresholds: torch.Tensor |
 
     ``thresholds`` [n_labels]: a logit at or above its class' is a positive; choose them on validation data.
     """
-    known, (n_positive, n_known, scored) = truth.isfinite(), _counts(truth)
+    known, scored = truth.isfinite(), both_outcomes(truth)
     classes = [c for c in range(truth.shape[1]) if scored[c]]
 
     def mean(values: list[torch.Tensor]) -> float:
@@ -43,8 +43,8 @@ def scores(truth: torch.Tensor, logits: torch.Tensor, thresholds: torch.Tensor |
         f1=float("nan") if thresholds is None or not classes else float(_f1(truth, logits, thresholds)[scored].mean()),
         n_evaluated=int(known.any(1).sum()),
         n_classes=len(classes),
-        n_positive=n_positive,
-        n_known=n_known,
+        n_positive=truth.nansum(0).long(),
+        n_known=known.sum(0),
         scored=scored,
     )
 
@@ -55,7 +55,8 @@ def best_thresholds(truth: torch.Tensor, logits: torch.Tensor) -> torch.Tensor:
     Shapes as in ``scores``. Of equal ones the highest threshold; 0 (a probability of a half) for a class without both
     outcomes.
     """
-    *_, scored = _counts(truth)
+    if not len(truth):
+        return torch.zeros_like(logits).sum(0)
     known = truth.isfinite()
     ranked, order = logits.masked_fill(~known, -torch.inf).sort(0, descending=True)
     hits = truth.nan_to_num().gather(0, order).cumsum(0)  # true positives if the cut is below this row
@@ -64,13 +65,13 @@ def best_thresholds(truth: torch.Tensor, logits: torch.Tensor) -> torch.Tensor:
     last_of_equals = torch.ones_like(known)
     last_of_equals[:-1] = ranked[:-1] != ranked[1:]
     best = f1.masked_fill(~(last_of_equals & known.gather(0, order)), -1.0).argmax(0, keepdim=True)
-    return torch.where(scored, ranked.gather(0, best)[0], 0.0)
+    return torch.where(both_outcomes(truth), ranked.gather(0, best)[0], 0.0)
 
 
-def _counts(truth: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Positives and known labels of each class, and whether it has both outcomes: each [n_labels]."""
-    n_positive, n_known = truth.nansum(0).long(), truth.isfinite().sum(0)
-    return n_positive, n_known, (n_positive > 0) & (n_positive < n_known)
+def both_outcomes(truth: torch.Tensor) -> torch.Tensor:
+    """Which classes have a positive and a negative among what is known: bool [n_labels]."""
+    n_positive = truth.nansum(0)
+    return (n_positive > 0) & (n_positive < truth.isfinite().sum(0))
 
 
 def _f1(truth: torch.Tensor, logits: torch.Tensor, thresholds: torch.Tensor) -> torch.Tensor:

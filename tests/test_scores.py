@@ -46,6 +46,7 @@ def test_nothing_to_score_is_nan() -> None:
     assert found.n_classes == 0
     assert all(math.isnan(value) for value in (found.loss, found.auroc, found.f1))
     assert math.isnan(scores(*predictions()).f1)  # nobody gave thresholds
+    assert best_thresholds(truth[:0], logits[:0]).tolist() == [0.0]
 
 
 def test_thresholds_are_the_best_cuts() -> None:
