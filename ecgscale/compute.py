@@ -2,12 +2,15 @@
 
 import warnings
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from typing import Any, NamedTuple
 
 import torch
 from torch import nn
+from torch.overrides import enable_reentrant_dispatch
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from ecgscale.data.batches import Batch
 from ecgscale.data.peaks import MAX_BEATS, NO_PEAK
@@ -47,12 +50,11 @@ class Cost(NamedTuple):
 def cost(architecture: Architecture, objective: Objective, n_labels: int, n_samples: int) -> Cost:
     """Cost of training an architecture under an objective on recordings of ``n_samples`` at the models' rate.
 
-    Weights are neither initialised nor trained. The frozen codebook's labels are not counted, as the paper's formula
-    has it.
+    Nothing is computed: weights and activations have shapes only. The frozen codebook's labels are not counted, as the
+    paper's formula has it.
     """
     with torch.device("meta"):
         module = objective.build(architecture.build(), n_labels)
-    module.to_empty(device="cpu")
     views, segment = module.views, n_samples // module.views
     batch = Batch(
         torch.zeros(1, 12, segment),
@@ -60,9 +62,9 @@ def cost(architecture: Architecture, objective: Objective, n_labels: int, n_samp
         torch.zeros(1, n_labels),
         torch.zeros(1, dtype=torch.int64),
     )
-    encoder, inputs = _Encoding(module), module.backbone.inputs(batch)
+    encoder, inputs = _Encoding(module), [given.to("meta") for given in module.backbone.inputs(batch)]
     encoding, activations = macs(encoder, inputs), _activations(encoder, inputs)
-    heading = macs(module.head, [torch.zeros(1, module.backbone.width)])
+    heading = macs(module.head, [torch.zeros(1, module.backbone.width, device="meta")])
     return Cost(
         n_params=_size(module.backbone),
         n_params_head=_size(module.head),
@@ -72,7 +74,7 @@ def cost(architecture: Architecture, objective: Objective, n_labels: int, n_samp
 
 
 def macs(module: nn.Module, inputs: Sequence[torch.Tensor]) -> int:
-    """Multiply-accumulates of one forward pass by fvcore, attention included.
+    """Multiply-accumulates of one forward pass by fvcore, attention included; on the meta device it costs no memory.
 
     Raises AssertionError naming any operation that could be heavy and was not counted.
     """
@@ -83,7 +85,7 @@ def macs(module: nn.Module, inputs: Sequence[torch.Tensor]) -> int:
     analysis.set_op_handle("aten::scaled_dot_product_attention", _attention_macs)
     for norm in ("batch_norm", "layer_norm", "group_norm"):  # fvcore counts their elementwise arithmetic
         analysis.set_op_handle(f"aten::{norm}", _no_macs)
-    with warnings.catch_warnings(), torch.no_grad():
+    with warnings.catch_warnings(), torch.no_grad(), _Convolving():
         warnings.simplefilter("ignore")
         total = int(analysis.total())
         skipped: Counter[str] = analysis.unsupported_ops()
@@ -97,7 +99,7 @@ def _activations(module: nn.Module, inputs: Sequence[torch.Tensor]) -> int:
 
     analysis = ActivationCountAnalysis(module.eval(), tuple(inputs))
     analysis.unsupported_ops_warnings(False).uncalled_modules_warnings(False).tracer_warnings("none")
-    with warnings.catch_warnings(), torch.no_grad():
+    with warnings.catch_warnings(), torch.no_grad(), _Convolving():
         warnings.simplefilter("ignore")
         return int(analysis.total())
 
@@ -111,6 +113,28 @@ def _attention_macs(inputs: list[Any], outputs: list[Any]) -> float:
 
 def _no_macs(inputs: list[Any], outputs: list[Any]) -> float:
     return 0.0
+
+
+class _Convolving(TorchDispatchMode):
+    """Lets a traced convolution run on the meta device.
+
+    Its kernel there is Python that compares sizes, and the tracer that fvcore counts by hands out sizes as tensors, so
+    that torch 2.13 stops with "cond must be a bool". Tracers belong to a thread: in another one sizes are numbers.
+    """
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        aten = torch.ops.aten
+        if func is aten.convolution.default:  # is not what a tracer records, but calls it
+            with enable_reentrant_dispatch(), self:
+                return aten._convolution(*args, False, False, True, True)
+        if func is aten._convolution.default:
+            return _elsewhere(func, *args)
+        return func(*args, **(kwargs or {}))
+
+
+def _elsewhere(func: Callable[..., torch.Tensor], *args: Any) -> torch.Tensor:
+    with ThreadPoolExecutor(1, initializer=torch.set_grad_enabled, initargs=(False,)) as thread:
+        return thread.submit(func, *args).result()
 
 
 class _Encoding(nn.Module):

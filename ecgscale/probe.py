@@ -8,12 +8,13 @@ from zlib import crc32
 import numpy as np
 import torch
 from torch.nn import functional as F
-from torchmetrics.functional.classification import binary_auroc
 
+from ecgscale.convex import fit_convex, prevalence, with_bias
 from ecgscale.data.batches import Store
 from ecgscale.data.corpus import Corpus
 from ecgscale.data.split import NONE, SPLITS, TRAIN
 from ecgscale.models import Backbone
+from ecgscale.scores import best_thresholds, scores
 from ecgscale.spec import Evaluation
 from ecgscale.tasks import Task
 
@@ -48,9 +49,10 @@ def probe(
     seed: int,
     device: str = "cpu",
 ) -> Iterator[Score]:
-    """Probe a frozen backbone on tasks: loss on val and test, macro AUROC on test, and the loss of prevalence alone.
+    """Probe a frozen backbone on tasks: loss on val and test, macro AUROC and F1 on test, and prevalence's loss alone.
 
-    Validation loss picks the epoch. Classes without both outcomes in a split are left out of its numbers.
+    Validation loss picks the epoch. Classes without both outcomes in a split are left out of its numbers. With
+    ``evaluation.convex`` the same metrics of the convex probe follow, named convex_loss, convex_auroc and convex_f1.
     """
     for name in dict.fromkeys(task.corpus for task in tasks):
         corpus, mine = corpora[name], [task for task in tasks if task.corpus == name]
@@ -75,9 +77,14 @@ def _probe_one(
         x = (x - mean) / deviation.clamp(min=1e-6)
     draw = np.random.default_rng([seed, crc32(task.name.encode())])
     weights = fit_linear(x, y, parts["train"], parts["val"], evaluation, draw)
-    logits, prevalence = _with_bias(x) @ weights, _prevalence(y[parts["train"]])
-    for name in ("val", "test"):
-        yield from _scores(task, name, y[parts[name]], logits[parts[name]], prevalence)
+    yield from _scores(task, y, with_bias(x) @ weights, parts)
+    truth = y[parts["test"]]
+    alone = scores(truth, prevalence(y[parts["train"]]).logit().expand(len(truth), -1))
+    if alone.n_classes:
+        yield Score(task, "test", "prevalence_loss", alone.loss, alone.n_evaluated, alone.n_classes)
+    if evaluation.convex:
+        weights = fit_convex(x, y, parts["train"], parts["val"])
+        yield from _scores(task, y, with_bias(x) @ weights, parts, "convex_")
 
 
 def fit_linear(
@@ -93,7 +100,7 @@ def fit_linear(
     ``x`` [n, width], ``y`` [n, n_labels] with NaN for missing; ``train`` and ``val`` bool [n]. The epoch with the
     lowest validation loss is kept. The gradient is written out: one matrix product for all labels a step.
     """
-    x_train, x_val = _with_bias(x[train]), _with_bias(x[val])
+    x_train, x_val = with_bias(x[train]), with_bias(x[val])
     known_train, known_val = y[train].isfinite(), y[val].isfinite()
     y_train, y_val = y[train].nan_to_num(), y[val]
     bound = 1 / max(1.0, x.shape[1]) ** 0.5  # torch.nn.Linear's own start
@@ -118,27 +125,15 @@ def fit_linear(
 
 
 def _scores(
-    task: Task, split: str, truth: torch.Tensor, logits: torch.Tensor, prevalence: torch.Tensor
+    task: Task, truth: torch.Tensor, logits: torch.Tensor, parts: Mapping[str, torch.Tensor], kind: str = ""
 ) -> Iterator[Score]:
-    known = truth.isfinite()
-    scored = [
-        c for c in range(truth.shape[1]) if 0 < truth[known[:, c], c].sum() < known[:, c].sum()
-    ]  # classes with both outcomes
-    n_evaluated = int(known.any(1).sum())
-    if not scored:
-        return
-
-    def score(metric: str, values: list[torch.Tensor]) -> Score:
-        return Score(task, split, metric, float(torch.stack(values).mean()), n_evaluated, len(scored))
-
-    def bce(predicted: torch.Tensor, c: int) -> torch.Tensor:
-        return F.binary_cross_entropy_with_logits(predicted[known[:, c]], truth[known[:, c], c])
-
-    yield score("loss", [bce(logits[:, c], c) for c in scored])
-    if split == "test":
-        yield score("auroc", [binary_auroc(logits[known[:, c], c], truth[known[:, c], c].int()) for c in scored])
-        constant = prevalence.logit().expand(len(truth), -1)
-        yield score("prevalence_loss", [bce(constant[:, c], c) for c in scored])
+    """Loss on val and test, and on test macro AUROC and F1 at the thresholds that are best on val."""
+    thresholds = best_thresholds(truth[parts["val"]], logits[parts["val"]])
+    for split, metrics in (("val", ("loss",)), ("test", ("loss", "auroc", "f1"))):
+        found = scores(truth[parts[split]], logits[parts[split]], thresholds)
+        for metric in metrics if found.n_classes else ():
+            value = getattr(found, metric)
+            yield Score(task, split, f"{kind}{metric}", value, found.n_evaluated, found.n_classes)
 
 
 def _probed(corpus: Corpus, n_train: int | None) -> np.ndarray:
@@ -149,12 +144,3 @@ def _probed(corpus: Corpus, n_train: int | None) -> np.ndarray:
     probed = corpus.split != TRAIN
     probed[corpus.rows("train", n_train / len(train))] = True
     return probed
-
-
-def _prevalence(y: torch.Tensor) -> torch.Tensor:
-    """Rate of each label among those known, one case and one control added so that none is 0 or 1."""
-    return (y.nansum(0) + 1) / (y.isfinite().sum(0) + 2)
-
-
-def _with_bias(x: torch.Tensor) -> torch.Tensor:
-    return torch.cat([x, torch.ones(len(x), 1)], 1)

@@ -56,7 +56,11 @@ COLUMNS = (
     Column("domain", pa.string(), "", "ID or OOD"),
     Column("split", pa.string(), "", "train, val or test"),
     Column(
-        "metric", pa.string(), "", "loss (nats), auroc (macro), prevalence_loss (predicting each label's train rate)"
+        "metric",
+        pa.string(),
+        "",
+        "loss (nats), auroc (macro), f1 (macro, thresholds from val), prevalence_loss (predicting each label's train "
+        "rate); convex_loss, convex_auroc, convex_f1 (of the convex probe)",
     ),
     Column("value", pa.float64(), "", "the measured number"),
     Column("n_evaluated", pa.int64(), "recordings", "recordings that entered the number"),

@@ -59,6 +59,7 @@ class Evaluation:
     probe_patience: int = 5
     probe_batch_size: int = 256
     standardise: bool = False  # features by mean and deviation of the training split; not in the paper
+    convex: bool = False  # also the convex probe: a ridge chosen on validation, no step size or draw; not in the paper
     probe_records: int | None = None  # at most so many training recordings of a corpus are probed on; not in the paper
 
     def __post_init__(self) -> None:

@@ -8,10 +8,10 @@ import pytest
 import torch
 
 from ecgscale import data
-from ecgscale.compute import cost
+from ecgscale.compute import cost, macs
 from ecgscale.data.batches import Batch, Store
 from ecgscale.data.corpus import Slice
-from ecgscale.models import ARCHITECTURES, Architecture, Codebook, ResNet, Transformer
+from ecgscale.models import ARCHITECTURES, Architecture, Backbone, Codebook, ResNet, Transformer
 from ecgscale.objectives import CMSC, OBJECTIVES, Masked, Objective, Supervised
 from ecgscale.objectives.cmsc import VARIANTS
 from ecgscale.spec import Run, from_json
@@ -170,6 +170,22 @@ def test_cost_counts_parameters_as_built(architecture: str, objective: str) -> N
     assert counted.n_params == sum(p.numel() for p in module.backbone.parameters())
     assert counted.n_params_head == sum(p.numel() for p in module.head.parameters())
     assert counted.macs_per_sample > 0
+
+
+class Pooled(torch.nn.Module):
+    def __init__(self, backbone: Backbone) -> None:
+        super().__init__()
+        self.backbone = backbone
+
+    def forward(self, *inputs: torch.Tensor) -> torch.Tensor:
+        return self.backbone.encode(*inputs).pooled
+
+
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_cost_counts_what_the_cpu_would_do(architecture: str, store: Store) -> None:
+    backbone = SMALL[architecture].build()
+    computed = macs(Pooled(backbone), backbone.inputs(store.batch(np.arange(1))))
+    assert cost(SMALL[architecture], MADE["supervised"], 6, 1000).macs_per_sample == computed + 6 * backbone.width
 
 
 def test_missing_labels_are_masked(store: Store) -> None:

@@ -89,10 +89,9 @@ def test_each_recording_is_computed_once(home: Path) -> None:
     settings = Evaluation(probe_epochs=2, standardise=True)
     scores = list(probe(backbone, tasks, corpora, settings, seed=0))
     assert seen == sum(len(corpus.split) for corpus in corpora.values())
+    metrics = {("val", "loss"), *(("test", name) for name in ("loss", "auroc", "f1", "prevalence_loss"))}
     assert {(s.task.name, s.split, s.metric) for s in scores} == {
-        (t.name, split, metric)
-        for t in tasks
-        for split, metric in (("val", "loss"), ("test", "loss"), ("test", "auroc"), ("test", "prevalence_loss"))
+        (t.name, *metric) for t in tasks for metric in metrics
     }
     by_key = {(s.task.name, s.split, s.metric): s for s in scores}
     assert by_key["ptbxl-superdiagnostic", "test", "loss"].n_classes == 5
@@ -100,6 +99,23 @@ def test_each_recording_is_computed_once(home: Path) -> None:
     assert by_key["ludb-rhythm", "val", "loss"].n_classes < 6  # a rhythm that no validation patient has
     again = {(s.task.name, s.split, s.metric): s for s in probe(ResNet(3, 4).build(), tasks, corpora, settings, 0)}
     assert set(again) == set(by_key)
+
+
+def test_the_convex_probe_adds_its_own_metrics(home: Path) -> None:
+    corpora = {"ludb-sample": data.open_corpus("ludb-sample", home)}
+    torch.manual_seed(0)
+    backbone, task = ResNet(3, 4).build(), TASKS["ludb-rhythm"]
+    plain = list(probe(backbone, [task], corpora, Evaluation(probe_epochs=2), seed=0))
+    both = list(probe(backbone, [task], corpora, Evaluation(probe_epochs=2, convex=True), seed=0))
+    assert both[: len(plain)] == plain
+    added = {(s.split, s.metric): s for s in both[len(plain) :]}
+    assert set(added) == {
+        ("val", "convex_loss"),
+        *(("test", f"convex_{name}") for name in ("loss", "auroc", "f1")),
+    }
+    by_key = {(s.split, s.metric): s for s in plain}
+    assert added["val", "convex_loss"].value < by_key["val", "loss"].value  # two epochs of Adam are few
+    assert added["test", "convex_loss"].n_classes == by_key["test", "loss"].n_classes
 
 
 def test_probe_records_keep_whole_patients(home: Path) -> None:
