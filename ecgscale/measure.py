@@ -28,8 +28,10 @@ class Measurement:
         self.tasks = [TASKS[name] for name in sweep.tasks]
         self.corpora = {task.corpus: data.open_corpus(task.corpus, home) for task in self.tasks}
         labels = run.slice.label_set
-        self.stores = {split: Store(corpus, corpus.rows(split), labels, device) for split in ("val", "test")}
-        rows = corpus.rows("train", run.slice.fraction)
+        self.stores = {
+            split: Store(corpus, corpus.rows(split, 1.0, labels), labels, device) for split in ("val", "test")
+        }
+        rows = corpus.rows("train", run.slice.fraction, labels)
         n_labels = len(corpus.label_names(labels))
         found = {name: columns(corpus, labels, name) for name in sweep.label_sets if run.objective.needs_labels}
         self.heads = {name: at for name, at in found.items() if at}

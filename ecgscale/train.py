@@ -82,7 +82,7 @@ def pretrain(
         raise ValueError(
             f"{run.name} starts from {run.initial.name if run.initial else 'random weights'}: give it those"
         )
-    store = Store(corpus, corpus.rows("train", run.slice.fraction), run.slice.label_set, device)
+    store = Store(corpus, corpus.rows("train", run.slice.fraction, run.slice.label_set), run.slice.label_set, device)
     module = build(run, corpus, codes.to(device) if codes else None).to(device)
     if initial is not None:
         module.backbone.load_state_dict(initial)

@@ -12,8 +12,8 @@ HOUSE = Path(__file__).parent.parent
 # A room imports only from rooms to its left.
 TRAINING = tuple(
     """
-    records data models objectives spec sweep compute checkpoint scores train tasks probe heads measure kept codebooks
-    provenance trial states reprobe plan launch terminal cli
+    records data models objectives spec sweep compute checkpoint scores train tasks tuning probe heads measure kept
+    codebooks provenance trial states reprobe plan launch terminal cli
     """.split()
 )
 ANALYSIS = tuple(
