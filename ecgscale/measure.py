@@ -73,8 +73,10 @@ class Measurement:
             rows.append(_row(at, corpus_name, "ID", split, "loss", *id_loss(snapshot.module, store)))
         if self.heads:
             for h in head_scores(snapshot.module, run.objective, self.heads, self.stores):
-                target = f"{corpus_name}:{h.label_set}"
-                rows.append(_row(at, target, "ID", h.split, h.metric, h.value, h.n_evaluated, h.n_classes))
+                whole = "/" not in h.label_set  # the run's own labels, whose loss it has already
+                target = corpus_name if whole else f"{corpus_name}:{h.label_set}"
+                if not (whole and h.metric == "loss"):
+                    rows.append(_row(at, target, "ID", h.split, h.metric, h.value, h.n_evaluated, h.n_classes))
         rows += probe_rows(at, snapshot.module.backbone, self.tasks, self.corpora, run, self.device)
         return rows
 

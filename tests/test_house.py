@@ -18,7 +18,7 @@ TRAINING = tuple(
 )
 ANALYSIS = tuple(
     """
-    records observations laws sums newton starts intervals screening estimates curved fit comparison transfer
+    records observations laws sums newton starts intervals screening estimates curved fit comparison transfer effective
     allocation forecast overfitting conditions query exponents published points simulate learning figures report
     """.split()
 )
