@@ -162,7 +162,7 @@ def by_task(points: pd.DataFrame) -> Iterator[tuple[dict[str, Any], pd.DataFrame
     if "initial" not in points or points.empty:
         return
     inside = own(points)
-    started = inside["initial"].fillna("") != ""
+    started = inside["initial"].map(lambda run_id: isinstance(run_id, str) and run_id != "")
     keys = ["sweep", "corpus", "label_set", "configuration"]
     for key, tuned in inside[started].groupby(keys, sort=True):
         facts: dict[str, Any] = dict(zip(keys, key, strict=True))

@@ -125,6 +125,8 @@ def best_over_steps(table: pd.DataFrame, select: str = "val") -> pd.DataFrame:
     # The prevalence baseline is logged once a target, at step 0.
     prevalence = table.dropna(subset="prevalence_loss").drop_duplicates(keys)[[*keys, "prevalence_loss"]]
     best = best.drop(columns="prevalence_loss").merge(prevalence, on=keys, how="left")
-    result = best[list(COLUMNS)].sort_values(["sweep", "configuration", "target", "N", "D", "seed"], ignore_index=True)
+    result = best.reindex(columns=list(COLUMNS)).sort_values(
+        ["sweep", "configuration", "target", "N", "D", "seed"], ignore_index=True
+    )
     result.attrs = dict(table.attrs)
     return result

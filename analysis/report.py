@@ -165,7 +165,7 @@ def _figures(points: pd.DataFrame, table: pd.DataFrame, mark: str) -> Iterable[R
     for sweep in sweeps:
         part = points[points["sweep"] == sweep] if sweep else points
         fits = table[table["sweep"] == sweep] if sweep else table
-        for name in figures.FIGURES:
+        for name in figures.fitting(part):
             plate = figures.draw(name, part, fits, mark)
             yield {
                 "name": f"{name}-{sweep}" if len(sweeps) > 1 else name,
