@@ -85,25 +85,14 @@ def points(n_data: int = 7) -> pd.DataFrame:
     """Observations of a few-shot sweep on two label sets of a corpus and one of another."""
     frames = []
     for corpus, label_set in (("ptbxl", "form"), ("ptbxl", "rhythm"), ("echonext", "shd11")):
-        for frame, initial in zip(planted(n_data), ("", ""), strict=True):
-            frames.append(frame.assign(corpus=corpus, label_set=label_set, initial=initial))
-        tuned = frames[-2]
-        tuned["initial"] = tuned["N"].map(lambda n: f"run{n:.0f}")
-        tuned["configuration"], frames[-1]["configuration"] = "transformer-sl-tuned", "transformer-sl"
+        tuned, scratch = (frame.assign(corpus=corpus, label_set=label_set, target=corpus) for frame in planted(n_data))
+        start = tuned["N"].map(lambda n: f"run{n:.0f}")
+        frames.append(tuned.assign(initial=start, configuration="transformer-sl-tuned"))
+        frames.append(scratch.assign(initial="", configuration="transformer-sl"))
     table = pd.concat(frames, ignore_index=True)
-    table["target"], table["domain"], table["sweep"], table["architecture"] = (
-        table["corpus"],
-        "ID",
-        "few",
-        "transformer",
-    )
-    table["C"], table["selected_by"], table["run_id"] = (
-        1e9 * table["D"],
-        "val",
-        [f"{i:012x}" for i in range(len(table))],
-    )
-    table["loss_val"], table["step"], table["macs_per_param"] = table["loss"], 10, 30.0
-    return table
+    table = table.assign(domain="ID", sweep="few", architecture="transformer", n_labels=19, selected_by="val", step=10)
+    table["run_id"] = [f"{i:012x}" for i in range(len(table))]
+    return table.assign(C=1e9 * table["D"], loss_val=table["loss"], macs_per_param=30.0)
 
 
 def test_every_task_has_its_own_fit() -> None:
