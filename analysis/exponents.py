@@ -15,9 +15,10 @@ import numpy as np
 import pandas as pd
 
 from analysis.allocation import frontier
+from analysis.effective import replaced
 from analysis.estimates import Coefficient, Fit
 from analysis.fit import fit
-from analysis.observations import best_over_steps, trajectories
+from analysis.observations import best_over_steps, own, trajectories
 from analysis.query import COLUMNS, as_markdown
 from analysis.screening import BadPoints
 from analysis.transfer import Floors, loss_to_loss, pairs
@@ -65,11 +66,13 @@ def exponents(
         rows += _rows(facts | {"law": "frontier", "at": "", "select": "test"}, partial(frontier, whole, **resamples))[1]
         if facts["domain"] != "ID":
             inside = points[_same(points, facts, [c for c in GROUP if c not in ("target", "domain")])]
-            if (inside["domain"] == "ID").any():
+            if len(own(inside)):
                 both = pairs(inside, str(facts["target"]))
                 rows += _rows(
                     facts | {"law": "transfer", "at": ""}, partial(loss_to_loss, both, floors_found=floors, **resamples)
                 )[1]
+    for facts, attempt in replaced(points):
+        rows += _rows(facts | {"law": "replaced", "at": ""}, attempt)[1]
     table = pd.DataFrame(rows, columns=list(COLUMNS))
     table.attrs = {}
     return table

@@ -10,6 +10,8 @@ from typing import Any
 
 import pandas as pd
 
+from analysis.observations import own
+
 ORDER = ("transformer-sl", "transformer-ssl", "resnet-sl", "resnet-ssl")
 COLUMNS = (
     "sweep",
@@ -70,7 +72,7 @@ def more_data(points: pd.DataFrame) -> pd.DataFrame:
     Columns: sweep, configuration, N, D_least, D_most, loss_least, loss_most, lower ("yes" or "no"). Seeds are averaged.
     """
     rows = []
-    inside = points[points["domain"] == "ID"]
+    inside = own(points)
     for (sweep, name, n), part in inside.groupby(["sweep", "configuration", "N"]):
         by_data = part.groupby("D")["loss"].mean()
         if len(by_data) < 2:

@@ -24,6 +24,7 @@ RUN_COLUMNS = (
     "label_set",
     "n_labels",
     "seed",
+    "initial",
     "n_params",
     "n_samples",
     "n_patients",
@@ -39,6 +40,7 @@ COLUMNS = (
     "domain",
     "loss",
     "auroc",
+    "f1",
     "step",
     "selected_by",
     "loss_untrained",
@@ -52,7 +54,7 @@ SELECTING = ("val", "test")
 def trajectories(results: Path, sweeps: Iterable[str] | None = None) -> pd.DataFrame:
     """Losses along training: one row a run x target x step.
 
-    Columns: those of the run, N, D, C (floats), target, domain, step, loss and auroc (test split), loss_val,
+    Columns: those of the run, N, D, C (floats), target, domain, step, loss, auroc and f1 (test split), loss_val,
     loss_train, prevalence_loss. Only runs with status "done" enter; ``attrs["runs"]`` counts runs by status and
     ``attrs["bad"]`` names files that could not be believed.
     """
@@ -68,6 +70,7 @@ def trajectories(results: Path, sweeps: Iterable[str] | None = None) -> pd.DataF
     renamed = {
         "loss_test": "loss",
         "auroc_test": "auroc",
+        "f1_test": "f1",
         "loss_val": "loss_val",
         "loss_train": "loss_train",
         "prevalence_loss_test": "prevalence_loss",
@@ -85,6 +88,12 @@ def trajectories(results: Path, sweeps: Iterable[str] | None = None) -> pd.DataF
     table.attrs["runs"] = {str(k): int(v) for k, v in status.value_counts().items()}
     table.attrs["bad"] = list(loaded.bad)
     return table
+
+
+def own(points: pd.DataFrame) -> pd.DataFrame:
+    """Each run's loss on what it was trained on: in distribution, over all of its labels."""
+    inside = points["domain"] == "ID"
+    return points[inside & (points["target"] == points["corpus"])] if "corpus" in points else points[inside]
 
 
 def observations(results: Path, sweeps: Iterable[str] | None = None, select: str = "val") -> pd.DataFrame:
@@ -116,6 +125,8 @@ def best_over_steps(table: pd.DataFrame, select: str = "val") -> pd.DataFrame:
     # The prevalence baseline is logged once a target, at step 0.
     prevalence = table.dropna(subset="prevalence_loss").drop_duplicates(keys)[[*keys, "prevalence_loss"]]
     best = best.drop(columns="prevalence_loss").merge(prevalence, on=keys, how="left")
-    result = best[list(COLUMNS)].sort_values(["sweep", "configuration", "target", "N", "D", "seed"], ignore_index=True)
+    result = best.reindex(columns=list(COLUMNS)).sort_values(
+        ["sweep", "configuration", "target", "N", "D", "seed"], ignore_index=True
+    )
     result.attrs = dict(table.attrs)
     return result

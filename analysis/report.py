@@ -18,7 +18,7 @@ from analysis.figures.fitted import NAMES, Number, number_of
 from analysis.figures.plate import Plate, mark_of
 from analysis.figures.style import CONFIGURATIONS, configuration, in_order, paper, si, target, webfont
 from analysis.learning import label, learning, more_data, shortfalls
-from analysis.observations import best_over_steps, trajectories
+from analysis.observations import best_over_steps, own, trajectories
 from analysis.query import COLUMNS
 from ecgscale import records
 
@@ -135,7 +135,7 @@ def _state(loaded: records.Results) -> Row:
 
 def _runs(loaded: records.Results, best: pd.DataFrame) -> list[Row]:
     first = loaded.rows.sort_values("step").drop_duplicates("run_id", keep="last").set_index("run_id")
-    inside = best[best["domain"] == "ID"].set_index("run_id")
+    inside = own(best).set_index("run_id")
     rows = []
     for run in loaded.runs.to_dict("records"):
         name = run["run_id"]
@@ -165,7 +165,7 @@ def _figures(points: pd.DataFrame, table: pd.DataFrame, mark: str) -> Iterable[R
     for sweep in sweeps:
         part = points[points["sweep"] == sweep] if sweep else points
         fits = table[table["sweep"] == sweep] if sweep else table
-        for name in figures.FIGURES:
+        for name in figures.fitting(part):
             plate = figures.draw(name, part, fits, mark)
             yield {
                 "name": f"{name}-{sweep}" if len(sweeps) > 1 else name,

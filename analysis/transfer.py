@@ -1,4 +1,4 @@
-"""Loss-to-loss transfer: how in-distribution gains carry over (Eq. 4), and what pretraining data replaces (Eq. S.9).
+"""Loss-to-loss transfer: how in-distribution gains carry over (Eq. 4).
 
 ``L_ood - E_ood = K (L_id - E_id)^kappa``: least squares of the logs, floors from the joint fits. The floors are not
 known: unless they are given, every resample of runs refits both of them, and kappa's interval carries their uncertainty
@@ -12,12 +12,13 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from scipy import interpolate, special
+from scipy import special
 
 from analysis.estimates import Coefficient, Fit, Health
 from analysis.fit import RESAMPLES, fit
 from analysis.intervals import percentile, resample_counts
 from analysis.laws import LAWS, TRANSFER
+from analysis.observations import own
 from analysis.screening import BadPoints, clean
 from analysis.starts import refit
 from analysis.sums import Array
@@ -29,7 +30,7 @@ PATIENCE = 60  # steps of a resample: those that take more have no floor to spea
 
 def pairs(points: pd.DataFrame, target: str) -> pd.DataFrame:
     """In- and out-of-distribution losses of the same runs: sweep, run_id, N, D, C, loss_id, loss_ood."""
-    inside = points[points["domain"] == "ID"][[*KEYS, "N", "D", "C", "loss"]].rename(columns={"loss": "loss_id"})
+    inside = own(points)[[*KEYS, "N", "D", "C", "loss"]].rename(columns={"loss": "loss_id"})
     outside = points[points["target"] == target][[*KEYS, "loss"]].rename(columns={"loss": "loss_ood"})
     return inside.merge(outside, on=KEYS)
 
@@ -205,97 +206,3 @@ def _health(
         bic=math.nan,
         holdout=math.nan,
     )
-
-
-def replaced_data(
-    fine_tuned: pd.DataFrame, scratch: pd.DataFrame, n_samples: int = 40, level: float = 0.95
-) -> tuple[Fit, pd.DataFrame]:
-    """Data that pretraining replaces, ``D_T = k D_F^a_T N^b_T`` (Eq. S.9; Hernandez et al. 2021).
-
-    Both tables have columns N, D, loss. The scratch curves are made monotone and inverted (PCHIP in logs):
-    ``D_T = D_E - D_F`` with D_E the data from scratch that reaches the fine-tuned loss. Fine-tuned losses below the
-    scratch curve's minimum are censored, above its maximum left out; both are counted in ``excluded``. Returns the fit
-    of the logs and the pairs. Raises BadPoints if fewer than four pairs are left.
-    """
-    rows, censored, outside = [], 0, 0
-    for n in fine_tuned["N"].unique():
-        curve = fine_tuned[fine_tuned["N"] == n]
-        reference = scratch[scratch["N"] == n].sort_values("D")
-        if len(reference) < 3 or len(curve) < 2:
-            continue
-        log_d, log_l = np.log(reference["D"].to_numpy(float)), np.log(_falling(reference["loss"].to_numpy(float)))
-        keep = np.r_[True, np.diff(log_l) < -1e-12]
-        inverse = interpolate.PchipInterpolator(log_l[keep][::-1], log_d[keep][::-1])
-        own = curve.sort_values("D")
-        own_d, own_l = np.log(own["D"].to_numpy(float)), np.log(_falling(own["loss"].to_numpy(float)))
-        sampled = np.linspace(own_d[0], own_d[-1], n_samples)
-        for d, loss in zip(sampled, interpolate.PchipInterpolator(own_d, own_l)(sampled), strict=True):
-            if loss < log_l[-1]:
-                censored += 1
-            elif loss > log_l[0]:
-                outside += 1
-            else:
-                rows.append((float(n), math.exp(d), math.exp(float(inverse(loss)))))
-    table = pd.DataFrame(rows, columns=["N", "D_F", "D_E"])
-    table["D_T"] = table["D_E"] - table["D_F"]
-    negative = int((table["D_T"] <= 0).sum())
-    used = table[table["D_T"] > 0]
-    if len(used) < 4:
-        raise BadPoints(
-            f"{len(used)} pairs with replaced data (censored {censored}, no gain {negative}): four are needed"
-        )
-    several = used["N"].nunique() > 1
-    design = np.column_stack([np.ones(len(used)), np.log(used["D_F"]), *([np.log(used["N"])] if several else [])])
-    y = np.log(used["D_T"].to_numpy(float))
-    answer, _, _, _ = np.linalg.lstsq(design, y, rcond=None)
-    residual = y - design @ answer
-    # Samples of one smoothed curve are not independent: freedom is that of the measured points.
-    n_measured = len(fine_tuned)
-    freedom = max(n_measured - design.shape[1], 1)
-    covariance = np.linalg.pinv(design.T @ design) * (residual @ residual / freedom) * len(used) / n_measured
-    t = float(special.stdtrit(freedom, 0.5 + level / 2))
-    half = t * np.sqrt(np.diag(covariance))
-    names = ["k", "a_T", *(["b_T"] if several else [])]
-    coefficients = {}
-    for name, value, h in zip(names, answer, half, strict=True):
-        ends = (value, value - h, value + h)
-        coefficients[name] = Coefficient(*(math.exp(v) for v in ends) if name == "k" else ends)
-    if not several:
-        coefficients["b_T"] = Coefficient(math.nan, status="unidentified", note="b_T can't be known: N takes one value")
-    excluded = {
-        reason: count
-        for reason, count in (
-            ("loss below the scratch curve (censored)", censored),
-            ("loss above the scratch curve", outside),
-            ("no data replaced", negative),
-        )
-        if count
-    }
-    spread = float(((y - y.mean()) ** 2).sum())
-    squares = float(residual @ residual)
-    health = Health(
-        n_points=len(used),
-        n_params=design.shape[1],
-        excluded=excluded,
-        converged=True,
-        decrement=0.0,
-        starts_agree=1.0,
-        condition=float(np.linalg.cond(design)),
-        objective_value=squares / 2,
-        r2=1 - squares / spread if spread > 0 else math.nan,
-        rmse_log=math.sqrt(squares / len(used)),
-        aic=math.nan,
-        bic=math.nan,
-        holdout=math.nan,
-    )
-    status = "ok" if several else "unidentified"
-    note = "; ".join(f"{count} with {reason}" for reason, count in excluded.items())
-    found = Fit("replaced", coefficients, {}, health, "log-ls", math.inf, "t", level, status, note)
-    return found, table
-
-
-def _falling(loss: Array) -> Array:
-    """The closest non-increasing sequence (isotonic regression by pooling adjacent violators)."""
-    from scipy.optimize import isotonic_regression
-
-    return np.asarray(isotonic_regression(loss, increasing=False).x)

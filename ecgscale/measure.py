@@ -1,6 +1,7 @@
 """From a snapshot to rows: losses in distribution, probes out of it, each row self-contained."""
 
 import math
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -8,10 +9,12 @@ from ecgscale import data
 from ecgscale.compute import cost
 from ecgscale.data.batches import Store
 from ecgscale.data.corpus import Corpus
+from ecgscale.heads import columns, head_scores
+from ecgscale.models import Backbone
 from ecgscale.probe import probe
 from ecgscale.spec import Run
 from ecgscale.sweep import Sweep
-from ecgscale.tasks import TASKS
+from ecgscale.tasks import TASKS, Task
 from ecgscale.train import Snapshot, id_loss
 
 Row = dict[str, Any]
@@ -25,9 +28,13 @@ class Measurement:
         self.tasks = [TASKS[name] for name in sweep.tasks]
         self.corpora = {task.corpus: data.open_corpus(task.corpus, home) for task in self.tasks}
         labels = run.slice.label_set
-        self.stores = {split: Store(corpus, corpus.rows(split), labels, device) for split in ("val", "test")}
-        rows = corpus.rows("train", run.slice.fraction)
+        self.stores = {
+            split: Store(corpus, corpus.rows(split, 1.0, labels), labels, device) for split in ("val", "test")
+        }
+        rows = corpus.rows("train", run.slice.fraction, labels)
         n_labels = len(corpus.label_names(labels))
+        found = {name: columns(corpus, labels, name) for name in sweep.label_sets if run.objective.needs_labels}
+        self.heads = {name: at for name, at in found.items() if at}
         self.cost = cost(run.architecture, run.objective, n_labels, corpus.signal.shape[-1])
         self.identity: Row = {
             "sweep": sweep.name,
@@ -41,6 +48,7 @@ class Measurement:
             "label_set": labels,
             "n_labels": n_labels,
             "seed": run.seed,
+            "initial": run.initial.run_id if run.initial else "",
             "n_params": self.cost.n_params,
             "n_params_head": self.cost.n_params_head,
             "macs_per_sample": self.cost.macs_per_sample,
@@ -50,7 +58,7 @@ class Measurement:
         }
 
     def rows(self, snapshot: Snapshot) -> list[Row]:
-        """One row a number: ID loss on train (as trained), val and test; every task's probe."""
+        """One row a number: ID loss on train (as trained), val and test; the head on label sets; every task's probe."""
         run, corpus_name = self.run, self.identity["corpus"]
         at = {
             **self.identity,
@@ -63,10 +71,32 @@ class Measurement:
             rows.append(_row(at, corpus_name, "ID", "train", "loss", snapshot.train_loss, self.identity["n_samples"]))
         for split, store in self.stores.items():
             rows.append(_row(at, corpus_name, "ID", split, "loss", *id_loss(snapshot.module, store)))
-        backbone = snapshot.module.backbone
-        for s in probe(backbone, self.tasks, self.corpora, run.evaluation, run.seed, self.device):
-            rows.append(_row(at, s.task.name, "OOD", s.split, s.metric, s.value, s.n_evaluated, s.n_classes))
+        if self.heads:
+            for h in head_scores(snapshot.module, run.objective, self.heads, self.stores):
+                whole = "/" not in h.label_set  # the run's own labels, whose loss it has already
+                target = corpus_name if whole else f"{corpus_name}:{h.label_set}"
+                if not (whole and h.metric == "loss"):
+                    rows.append(_row(at, target, "ID", h.split, h.metric, h.value, h.n_evaluated, h.n_classes))
+        rows += probe_rows(at, snapshot.module.backbone, self.tasks, self.corpora, run, self.device)
         return rows
+
+
+def probe_rows(
+    at: Row, backbone: Backbone, tasks: Sequence[Task], corpora: Mapping[str, Corpus], run: Run, device: str
+) -> list[Row]:
+    """One row a number that probes of a frozen backbone yield; ``at`` says of which run and step."""
+    scored = probe(backbone, tasks, corpora, run.evaluation, run.seed, device)
+    return [_row(at, s.task.name, "OOD", s.split, s.metric, s.value, s.n_evaluated, s.n_classes) for s in scored]
+
+
+def id_curve(rows: list[Row]) -> dict[int, float]:
+    """A run's own validation loss at each step: what stops it, and what its best step is chosen by."""
+    own = ("ID", "val", "loss")
+    return {
+        r["step"]: r["value"]
+        for r in rows
+        if (r["domain"], r["split"], r["metric"]) == own and r["target"] == r["corpus"]
+    }
 
 
 def _row(

@@ -2,13 +2,14 @@
 
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import torch
 
-from ecgscale import codebooks, data
+from ecgscale import codebooks, data, kept, records
 from ecgscale.compute import Cost, cost
 from ecgscale.data.batches import Batch
 from ecgscale.data.peaks import MAX_BEATS
@@ -16,7 +17,7 @@ from ecgscale.models import ResNet
 from ecgscale.objectives import Masked, Supervised
 from ecgscale.spec import Run, did_you_mean
 from ecgscale.states import states
-from ecgscale.sweep import Sweep
+from ecgscale.sweep import Sweep, shipped
 from ecgscale.tasks import TASKS
 
 # Sustained training speed in FLOP/s. GPUs: 30 % of the dense bf16 peak that their makers print; a reckoning, not a
@@ -63,6 +64,7 @@ def plan(sweep: Sweep, home: Path, results: Path, device: str = "here") -> pd.Da
                 "evaluation_share": measuring / (measuring + flops),
                 "device_hours": (flops + measuring) / speed / 3600,
                 "memory_gb": _memory_bytes(run, spent, outline) / 1e9,
+                "kept_gb": 4e-9 * spent.n_params * {"none": 0, "best": 1, "all": n_evaluations - 1}[sweep.keep],
                 "disk_gb": 2 * 12e-9 * (spent.n_params + spent.n_params_head),  # two checkpoints while it runs
                 "state": state[run.run_id],
                 "infeasible": f"corpus {missing[0]} is not prepared" if missing else "",
@@ -108,24 +110,56 @@ def checked(sweep: Sweep, home: Path) -> dict[str, data.Outline]:
         known = outlines[name].n_labels if name in outlines else {}
         if known and label_set not in known:
             wrong.append(f"corpus {name} has no label set {label_set!r}{did_you_mean(label_set, known)}")
+    known_sets = {name: 0 for outline in outlines.values() for name in outline.n_labels}
+    if known_sets:
+        missing = [name for name in sweep.label_sets if name not in known_sets]
+        wrong += [f"no corpus of its runs has a label set {name!r}{did_you_mean(name, known_sets)}" for name in missing]
     if wrong:
         raise ValueError(f"sweep {sweep.name}: " + "; ".join(wrong))
     return outlines
 
 
-def unlaunchable(sweep: Sweep, home: Path) -> list[str]:
-    """Why a sweep cannot be launched here, one sentence a cause with the command that mends it; empty if it can.
+def unlaunchable(sweep: Sweep, home: Path, results: Path, runs: Sequence[Run] | None = None) -> list[str]:
+    """Why a sweep (or only these runs of it) cannot be launched here; empty if it can.
 
-    Raises as ``checked``.
+    One sentence a cause, with the command that mends it. Raises as ``checked``.
     """
+    chosen = sweep if runs is None else replace(sweep, runs=tuple(runs))
     causes = [
         f"corpus {name} is not prepared here; run: ecgscale data prepare {name} --raw DIR"
-        for name, outline in checked(sweep, home).items()
+        for name, outline in checked(chosen, home).items()
         if not outline.prepared
     ]
-    books = dict.fromkeys(run.objective.codebook for run in sweep.runs if isinstance(run.objective, Masked))
+    books = dict.fromkeys(run.objective.codebook for run in chosen.runs if isinstance(run.objective, Masked))
     remedies = [codebooks.remedy(book, sweep.name) for book in books if not codebooks.is_trained(book, home)]
-    return causes + [f"its codebook is not here; {remedy}" for remedy in dict.fromkeys(remedies)]
+    causes += [f"its codebook is not here; {remedy}" for remedy in dict.fromkeys(remedies)]
+    return causes + _without_weights(sweep, chosen.runs, home, results)
+
+
+def _without_weights(sweep: Sweep, chosen: Sequence[Run], home: Path, results: Path) -> list[str]:
+    """Initial runs whose weights are not kept here and that are not chosen themselves, by what trains them."""
+    mine = {run.run_id for run in chosen}
+    initial = {run.initial.run_id: run.initial for run in chosen if run.initial is not None}
+    wanted = [run for run_id, run in initial.items() if not kept.is_ready(run, home)]
+    causes: dict[str, list[Run]] = {}
+    for run in wanted:
+        holder = next((s for s in (sweep, *shipped()) if s.keep != "none" and run in s.runs), None)
+        done = holder is not None and records.state_of(records.path_of(results, holder.name, run.run_id))[0] == "done"
+        if run.run_id in mine and not done:
+            continue
+        if holder is None:
+            remedy = 'put them into a sweep with keep="best" and launch it'
+        elif done:
+            remedy = f"they are done without them; delete their files in runs/{holder.name} and launch it again"
+        else:
+            remedy = f"run: ecgscale launch {holder.name}"
+        causes.setdefault(remedy, []).append(run)
+    return [
+        f"{len(runs)} initial runs have no kept weights here ({runs[0].run_id} {runs[0].name}, ...); {remedy}"
+        if len(runs) > 1
+        else f"initial run {runs[0].run_id} ({runs[0].name}) has no kept weights here; {remedy}"
+        for remedy, runs in causes.items()
+    ]
 
 
 def measured_flops(seconds: float = 0.5) -> float:

@@ -30,6 +30,7 @@ class Column:
     type: pa.DataType
     unit: str
     meaning: str
+    before: Any = None  # its value in files written before there was this column; None: there are no such files
 
 
 COLUMNS = (
@@ -44,13 +45,16 @@ COLUMNS = (
     Column("label_set", pa.string(), "", "pretraining labels; empty if the objective uses none"),
     Column("n_labels", pa.int64(), "", "number of pretraining labels"),
     Column("seed", pa.int64(), "", "seed of initialisation, data order and masking"),
+    Column("initial", pa.string(), "", "run id of the run whose backbone it started from; empty if none", before=""),
     Column("n_params", pa.int64(), "", "N: parameters of the backbone, without heads"),
     Column("n_params_head", pa.int64(), "", "parameters of the pretraining head"),
     Column("macs_per_sample", pa.int64(), "MAC", "one forward pass of backbone and head on one recording"),
     Column("n_samples", pa.int64(), "recordings", "D: unique pretraining recordings"),
     Column("n_patients", pa.int64(), "patients", "unique pretraining patients"),
     Column("batch_size", pa.int64(), "recordings", "recordings a gradient step"),
-    Column("step", pa.int64(), "steps", "gradient steps taken when the number was measured; 0 is the untrained twin"),
+    Column(
+        "step", pa.int64(), "steps", "gradient steps taken when the number was measured; 0 is the network before them"
+    ),
     Column("flops", pa.float64(), "FLOP", "C = 6 x macs_per_sample x batch_size x step"),
     Column("target", pa.string(), "", "what was measured on: the corpus (ID) or a probe task (OOD)"),
     Column("domain", pa.string(), "", "ID or OOD"),
@@ -163,9 +167,11 @@ def read(path: Path) -> RunFile:
         raise BadResults(path, "does not describe its run")
     if run_id_of(description) != path.stem:
         raise BadResults(path, f"describes run {run_id_of(description)}, which is not its name")
-    missing = [c.name for c in COLUMNS if c.name not in table.column_names]
-    if missing:
-        raise BadResults(path, f"lacks the columns {', '.join(missing)}")
+    missing = [c for c in COLUMNS if c.name not in table.column_names]
+    if any(c.before is None for c in missing):
+        raise BadResults(path, f"lacks the columns {', '.join(c.name for c in missing)}")
+    for c in missing:
+        table = table.append_column(c.name, pa.array([c.before] * len(table), c.type))
     facts.pop("seal", None)
     return RunFile(table.select(SCHEMA.names).to_pandas(), description, facts)
 

@@ -77,8 +77,14 @@ class Run:
     schedule: Schedule = Schedule()
     evaluation: Evaluation = Evaluation()
     seed: int = 0
+    initial: "Run | None" = None  # starts from this run's backbone, at its best step; None: from random weights
 
     def __post_init__(self) -> None:
+        if self.initial is not None and self.initial.architecture != self.architecture:
+            raise ValueError(
+                f"a run starts from a backbone of its own architecture: its own is {self.architecture}, "
+                f"that of its initial run {self.initial.architecture}"
+            )
         if self.architecture.view not in self.objective.views:
             raise ValueError(
                 f"a {self.architecture.kind} reads {self.architecture.view}, "
@@ -105,12 +111,18 @@ class Run:
 
     @property
     def configuration(self) -> str:
+        """Architecture and paradigm; of a run that starts from another one's backbone, that one's, and "-tuned"."""
+        if self.initial is not None:
+            return f"{self.initial.configuration.removesuffix(TUNED)}{TUNED}"
         return f"{self.architecture.kind}-{self.objective.paradigm}"
 
     @property
     def name(self) -> str:
         """For people: configuration, size, fraction, seed."""
         return f"{self.configuration} {self.architecture.size} {self.slice.fraction:.3g} s{self.seed}"
+
+
+TUNED = "-tuned"
 
 
 _KINDS: dict[type, Mapping[str, type]] = {
@@ -155,6 +167,8 @@ def _part(cls: type, value: Any, where: str) -> Any:
             built[name] = _part(kinds[kind], content, f"{where}.{name}")
         elif expected in _PARTS:
             built[name] = _part(cast(type, expected), content, f"{where}.{name}")
+        elif cls is Run and name == "initial":
+            built[name] = _part(Run, content, f"{where}.{name}")
         else:
             built[name] = content
     return cls(**built)

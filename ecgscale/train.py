@@ -73,6 +73,7 @@ def pretrain(
     corpus: Corpus,
     *,
     codes: VectorQuantisedBeats | None = None,
+    initial: Mapping[str, torch.Tensor] | None = None,
     device: str = "cpu",
     resume: Mapping[str, Any] | None = None,
     micro_batch: int | None = None,
@@ -83,10 +84,17 @@ def pretrain(
 
     With ``resume`` (a snapshot's state) it continues behind that step as if never interrupted: on a CPU, bit for bit.
     ``micro_batch``, ``compile`` and ``recompute`` are placement: see Execution, and ``execution`` for what None means.
-    Raises Diverged when the loss is no longer finite.
+    ``initial``: weights of the backbone that ``run.initial`` left. Raises Diverged when the loss is no longer finite,
+    ValueError for a run without the weights that it starts from.
     """
-    store = Store(corpus, corpus.rows("train", run.slice.fraction), run.slice.label_set, device)
+    if (run.initial is None) != (initial is None):
+        raise ValueError(
+            f"{run.name} starts from {run.initial.name if run.initial else 'random weights'}: give it those"
+        )
+    store = Store(corpus, corpus.rows("train", run.slice.fraction, run.slice.label_set), run.slice.label_set, device)
     module = build(run, corpus, codes.to(device) if codes else None).to(device)
+    if initial is not None:
+        module.backbone.load_state_dict(initial)
     n_params = sum(p.numel() for p in module.backbone.parameters())
     settings, steps = run.objective.optimiser, run.schedule.steps
     peak = run.schedule.peak_lr(n_params)

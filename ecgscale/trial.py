@@ -6,8 +6,8 @@ from typing import Any
 
 import torch
 
-from ecgscale import checkpoint, codebooks, data, provenance, records
-from ecgscale.measure import Measurement, Row
+from ecgscale import checkpoint, codebooks, data, kept, provenance, records
+from ecgscale.measure import Measurement, Row, id_curve
 from ecgscale.objectives import Masked
 from ecgscale.spec import Run
 from ecgscale.sweep import Sweep
@@ -17,8 +17,9 @@ from ecgscale.train import Diverged, pretrain
 def trial(run: Run, sweep: Sweep, home: Path, results: Path, device: str = "cpu") -> str:
     """Train and measure one run; returns its final state. One that is done already stays as it is.
 
-    At every evaluation the rows are written whole, then the checkpoint: a run that is cut off anywhere goes on behind
-    its last evaluation. One that cannot go on ends as failed, diverged or oom, with the reason in its file.
+    At every evaluation the rows are written whole, then the weights to keep, then the checkpoint: a run that is cut off
+    anywhere goes on behind its last evaluation. One that cannot go on ends as failed, diverged or oom, with the reason
+    in its file.
     """
     file, saved = records.path_of(results, sweep.name, run.run_id), checkpoint_path(run, sweep, home)
     if records.state_of(file)[0] == "done":
@@ -38,19 +39,28 @@ def trial(run: Run, sweep: Sweep, home: Path, results: Path, device: str = "cpu"
         inputs = {"corpus_digest": corpus.manifest.digest}
         if isinstance(run.objective, Masked):
             codes, inputs["codebook_digest"] = codebooks.read(run.objective.codebook, home)
+        initial = None
+        if run.initial is not None:
+            initial, inputs["initial_digest"] = kept.load(run.initial, home)
         facts |= inputs
         measurement = Measurement(run, sweep, corpus, home, device)
         resume, rows = _resumable(saved, file, inputs)
+        if not kept.begin(run, home, sweep.keep, inputs, resume["step"] if resume else None):
+            resume, rows = None, []
         write("running")
         if not _stalled(run, rows):
-            for snapshot in pretrain(run, corpus, codes=codes, device=device, resume=resume):
+            for snapshot in pretrain(run, corpus, codes=codes, initial=initial, device=device, resume=resume):
                 facts |= snapshot.execution.facts
                 rows += measurement.rows(snapshot)
                 write("running")
+                if sweep.keep != "none":
+                    kept.put(run, home, snapshot.step, id_curve(rows)[snapshot.step], snapshot.module.backbone)
                 checkpoint.save(saved, snapshot.state() | {"inputs": inputs})
                 if _stalled(run, rows):
                     break
         early = f"no better ID validation loss for {run.schedule.patience_epochs:g} epochs"
+        if sweep.keep != "none":
+            kept.finish(run, home)
         state = write("done", early if _stalled(run, rows) else "all steps taken")
         checkpoint.remove(saved)
         return state
@@ -96,7 +106,7 @@ def _resumable(saved: Path, file: Path, inputs: dict[str, str]) -> tuple[dict[st
 
 def _stalled(run: Run, rows: list[Row]) -> bool:
     """Whether the ID validation loss has not improved for the schedule's patience."""
-    curve = {r["step"]: r["value"] for r in rows if (r["domain"], r["split"], r["metric"]) == ("ID", "val", "loss")}
+    curve = id_curve(rows)
     if not curve:
         return False
     best = min(curve, key=lambda step: curve[step])

@@ -40,4 +40,5 @@ SWEEP = Sweep(
         )
     ),
     tasks=tuple(task.name for task in PAPER_TASKS),
+    keep="all",  # for tasks that come later, few-shot transfer and fine-tuning
 )

@@ -12,14 +12,15 @@ HOUSE = Path(__file__).parent.parent
 # A room imports only from rooms to its left.
 TRAINING = tuple(
     """
-    records data models objectives spec sweep compute checkpoint scores step train tasks convex probe measure codebooks
-    provenance trial states plan launch terminal cli
+    records data models objectives spec sweep compute checkpoint scores step train tasks convex tuning probe heads
+    measure kept codebooks provenance trial states reprobe plan launch terminal cli
     """.split()
 )
 ANALYSIS = tuple(
     """
-    records observations laws sums newton starts intervals screening estimates curved fit comparison transfer
-    allocation forecast overfitting conditions query exponents published points simulate learning figures report
+    records observations laws sums newton starts intervals screening estimates curved fit comparison transfer effective
+    finetuned allocation forecast overfitting conditions query exponents published points simulate learning figures
+    report
     """.split()
 )
 ALONE = {"ray": ["ecgscale/launch.py"], "fvcore": ["ecgscale/compute.py"], "matplotlib": ["analysis/figures/"]}

@@ -11,7 +11,7 @@ from analysis.fit import BadPoints, fit
 from analysis.laws import joint
 from analysis.query import REFERENCE
 from analysis.simulate import designs
-from analysis.transfer import bound_hits, loss_to_loss, replaced_data
+from analysis.transfer import bound_hits, loss_to_loss
 
 LAWS = Path(__file__).parent / "data" / "laws"
 
@@ -94,22 +94,6 @@ def test_table_s7_its_means_and_its_bound_hits() -> None:
         assert means.loc[(configuration, "all"), "mean"] == pytest.approx(mean, abs=6e-4)
         assert means.loc[(configuration, "all"), "std"] == pytest.approx(std, abs=6e-4)
         assert means.loc[(configuration, "off the bounds"), "n"] == 9
-
-
-def test_replaced_data_of_planted_curves() -> None:
-    """Fine-tuned losses made so that pretraining replaces D_T = 30 D_F^0.5 N^-0.2 recordings."""
-    rows = []
-    for n in (1e5, 1e6, 1e7):
-        for d in np.geomspace(100, 1e6, 25):
-            rows.append((n, d, 0.1 + 5 * d**-0.4, 0.1 + 5 * (d + 3000 * d**0.5 * n**-0.2) ** -0.4))
-    table = pd.DataFrame(rows, columns=["N", "D", "scratch", "tuned"])
-    tuned = table[table["D"] < 1e5].assign(loss=lambda t: t["tuned"])
-    found, sampled = replaced_data(tuned, table.assign(loss=table["scratch"]))
-    assert found["a_T"] == pytest.approx(0.5, abs=0.02)
-    assert found["b_T"] == pytest.approx(-0.2, abs=0.02)
-    assert (sampled["D_T"] > 0).all()
-    one, _ = replaced_data(tuned[tuned["N"] == 1e5], table.assign(loss=table["scratch"]))
-    assert one.coefficients["b_T"].status == "unidentified"
 
 
 def test_kappa_is_not_known_where_its_floors_are_not() -> None:

@@ -9,6 +9,8 @@ import pandas as pd
 from analysis.figures import (
     compute,
     exponents,
+    fewshot,
+    labels,
     learning,
     observed,
     overfitting,
@@ -29,11 +31,20 @@ FIGURES: dict[str, Callable[[pd.DataFrame, pd.DataFrame], Plate]] = {
     "exponents": exponents.draw,  # Fig. S.2
     "trajectories": trajectories.draw,  # Fig. S.4
     "overfitting": overfitting.draw,  # Figs. S.7 and S.8
+    "labels": labels.draw,  # Figs. 6 and S.6
+    "fewshot": fewshot.draw,  # Fig. S.9
 }
+# Figures of a special kind of sweep: whether points come from one. Their subject is how groups of runs differ.
+SPECIAL: dict[str, Callable[[pd.DataFrame], bool]] = {"labels": labels.has, "fewshot": fewshot.has}
 
 
 class NoSuchFigure(ValueError):
     """A figure or format that is not there: which, and the nearest that is."""
+
+
+def fitting(points: pd.DataFrame) -> list[str]:
+    """Names of the figures that points have something to show in."""
+    return [name for name in FIGURES if name not in SPECIAL or SPECIAL[name](points)]
 
 
 def draw(name: str, points: pd.DataFrame, table: pd.DataFrame, mark: str | None = None) -> Plate:
@@ -47,7 +58,9 @@ def draw(name: str, points: pd.DataFrame, table: pd.DataFrame, mark: str | None 
     if name not in FIGURES:
         raise NoSuchFigure(f"no figure is called '{name}'{_nearest(name, FIGURES)}")
     with style.paper():
-        points, table, left_out = observed.one_group(points, table)
+        left_out: list[str] = []
+        if name not in SPECIAL:
+            points, table, left_out = observed.one_group(points, table)
         plate = FIGURES[name](points, table)
         for group in left_out:
             plate.lacks(group)
@@ -81,6 +94,8 @@ def save(
     paths = []
     for sweep in sweeps:
         part, fits = points[points["sweep"] == sweep], table
+        if name not in fitting(part):
+            continue
         if "sweep" in table:
             fits = table[table["sweep"] == sweep]
         paths += save(name, part, fits, folder / str(sweep), formats, mark)

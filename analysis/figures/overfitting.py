@@ -6,6 +6,7 @@ from matplotlib.axes import Axes
 
 from analysis.figures import observed, style
 from analysis.figures.plate import Plate, panel_letter, source_of
+from analysis.observations import own
 
 CAPTION = (
     "Validation loss (full) and the mean training loss since the checkpoint before (dotted), one panel a "
@@ -28,7 +29,7 @@ def draw(points: pd.DataFrame, table: pd.DataFrame) -> Plate:
         panel_letter(ax, "abcd"[k])
         if k == 0:
             ax.set_ylabel("ID loss (nats)")
-        inside = points[(points["configuration"] == name) & (points["domain"] == "ID") & (points["step"] > 0)]
+        inside = own(points[(points["configuration"] == name) & (points["step"] > 0)])
         _panel(plate, ax, inside, look, sorted(best["D"].unique()) if len(best) else [])
     handles = [
         style.key("validation", linewidth=1.3),

@@ -16,13 +16,13 @@ def figures(
     formats: Annotated[str, typer.Option("--format", help="Any of png, pdf, svg, separated by commas.")] = "png",
 ) -> None:
     """Regenerate figures from results, each with its data as CSV beside it."""
-    from analysis.figures import FIGURES, save
+    from analysis.figures import fitting, save
     from analysis.observations import trajectories
     from analysis.report import exponents_in
 
     points = trajectories(existing(results))
     table = exponents_in(results, points)
-    for name in names or FIGURES:
+    for name in names or fitting(points):
         for path in save(name, points, table, results / "figures", formats.split(",")):
             print(where(path))
     if table.empty:

@@ -53,8 +53,9 @@ def plan(
     say(
         f"{len(priced)} runs, {si(priced.flops.sum())}FLOP of training, {priced.device_hours.sum():.3g} {unit} hours "
         f"(of which {share:.0%} evaluation), {priced.disk_gb.max():.2g} GB of disk a running run"
+        + (f", {priced.kept_gb.sum():.2g} GB of kept weights" if priced.kept_gb.any() else "")
     )
-    obstacles = pricing.unlaunchable(loaded, home_of(home))
+    obstacles = pricing.unlaunchable(loaded, home_of(home), results)
     for obstacle in obstacles:
         say(f"cannot be launched here yet: {obstacle}")
     if not obstacles:
@@ -77,19 +78,20 @@ def launch(
     """Schedule every run that is not done, through Ray. The same command resumes; nothing done is repeated."""
     from ecgscale import plan as pricing
     from ecgscale.states import Claimed, Interrupted, claimed, counts, set_aside_damaged, states
-    from ecgscale.sweep import load
+    from ecgscale.sweep import load, stages
     from ecgscale.terminal import Watch
 
     loaded = load(sweep)
-    obstacles = pricing.unlaunchable(loaded, home_of(home))
-    if obstacles:
-        raise Refused("; ".join(obstacles))
     try:
         with claimed(loaded, results):
             for sentence in set_aside_damaged(loaded, results):
                 say(f"  {sentence}")
             chosen = pricing.select(pricing.plan(loaded, home_of(home), results), only or [])
             left = chosen[chosen["state"] != "done"].sort_values("flops", ascending=False, kind="stable")
+            runs = [loaded.run(run_id) for run_id in left["run_id"]]
+            obstacles = pricing.unlaunchable(loaded, home_of(home), results, runs) if runs else []
+            if obstacles:
+                raise Refused("; ".join(obstacles))
             hours = float(left["device_hours"].sum())
             n_done = len(chosen) - len(left)
             say(f"{sweep}: {n_done} of {len(chosen)} runs are done, {len(left)} to do in {hours:.2g} core hours")
@@ -99,17 +101,17 @@ def launch(
                 from ecgscale.launch import launch as schedule
 
                 watch = Watch(lambda: states(loaded, results), counts)
-                runs = [loaded.run(run_id) for run_id in left["run_id"]]
                 with watch.context():
-                    schedule(
-                        loaded,
-                        runs,
-                        home_of(home),
-                        results.resolve(),
-                        workers=workers,
-                        address=address,
-                        watch=watch.look,
-                    )
+                    for stage in stages(runs):
+                        schedule(
+                            loaded,
+                            stage,
+                            home_of(home),
+                            results.resolve(),
+                            workers=workers,
+                            address=address,
+                            watch=watch.look,
+                        )
                 watch.look()
     except Claimed as error:
         raise Refused(str(error)) from None
@@ -138,7 +140,7 @@ def run(
     from ecgscale import records
     from ecgscale.plan import unlaunchable
     from ecgscale.states import Claimed, claimed
-    from ecgscale.sweep import Sweep, load
+    from ecgscale.sweep import load
     from ecgscale.trial import trial
 
     loaded = load(sweep)
@@ -147,7 +149,7 @@ def run(
     if records.state_of(path)[0] == "done":
         say(f"{one.run_id} ({one.name}) is done already: {where(path)}")
         return
-    obstacles = unlaunchable(Sweep(loaded.name, (one,), loaded.tasks), home_of(home))
+    obstacles = unlaunchable(loaded, home_of(home), results, [one])
     if obstacles:
         raise Refused("; ".join(obstacles))
     if device.startswith("cuda") and not torch.cuda.is_available():
@@ -221,3 +223,55 @@ def failures(sweep: SweepName, results: Results = RESULTS) -> None:
     table(["state", "runs", "cause", "run ids"], [(s, len(ids), why, " ".join(ids)) for (s, why), ids in groups])
     if len(bad):
         say(f"next: ecgscale launch {sweep} (does these again), or ecgscale run {sweep} {bad['run_id'].iloc[0]}")
+
+
+@app.command()
+def reprobe(
+    sweep: SweepName,
+    task: Annotated[
+        list[str] | None, typer.Option(metavar="NAME", help="A task, measured anew if it was; repeatable.")
+    ] = None,
+    results: Results = RESULTS,
+    home: Home = None,
+    device: Annotated[str, typer.Option(help="cpu, cuda, cuda:1, ...")] = "cpu",
+) -> None:
+    """Measure kept weights on more tasks, without training; without --task on those that the sweep has gained."""
+    from dataclasses import replace
+
+    import torch
+
+    from ecgscale import kept
+    from ecgscale.plan import checked
+    from ecgscale.reprobe import lacking
+    from ecgscale.reprobe import reprobe as measure
+    from ecgscale.states import Claimed, claimed, states
+    from ecgscale.sweep import load
+
+    loaded = load(sweep)
+    tasks = list(dict.fromkeys(task or loaded.tasks))
+    outlines = checked(replace(loaded, runs=(), tasks=tuple(tasks), label_sets=()), home_of(home))
+    absent = [name for name, outline in outlines.items() if not outline.prepared]
+    if absent:
+        raise Refused(f"corpus {absent[0]} is not prepared here; run: ecgscale data prepare {absent[0]} --raw DIR")
+    state = states(loaded, results)
+    finished = [loaded.run(run_id) for run_id in state.loc[state["state"] == "done", "run_id"]]
+    wanted = {run: tasks if task else lacking(run, loaded, results, tasks) for run in finished}
+    wanted = {run: names for run, names in wanted.items() if names}
+    ready = [run for run in wanted if kept.is_ready(run, home_of(home))]
+    if wanted and not ready:
+        raise Refused(f"none of {len(wanted)} runs has kept weights here; sweeps that give keep= keep them")
+    torch.set_num_threads(1)
+    try:
+        with claimed(loaded, results):
+            for run in ready:
+                steps = measure(run, loaded, wanted[run], home_of(home), results, device)
+                say(f"{run.run_id}  {run.name}: {', '.join(wanted[run])} at {len(steps)} steps")
+    except Claimed as error:
+        raise Refused(str(error)) from None
+    n_complete, n_lost = len(finished) - len(wanted), len(wanted) - len(ready)
+    say(f"{len(ready)} runs probed, {n_complete} had nothing to add, {n_lost} not kept")
+    if n_lost:
+        say(f"next: ecgscale status {sweep}")
+        raise typer.Exit(FAILED)
+    unfinished = len(finished) < len(loaded.runs)
+    say(f"next: ecgscale launch {sweep}" if unfinished else f"next: ecgscale fit {sweep}")

@@ -78,12 +78,15 @@ class Corpus:
     def name(self) -> str:
         return self.manifest.name
 
-    def rows(self, split: str, fraction: float = 1.0) -> np.ndarray:
-        """Indices of a split's recordings; of the patients in a fraction of it, nested."""
+    def rows(self, split: str, fraction: float = 1.0, label_set: str = "") -> np.ndarray:
+        """Indices of a split's recordings; of the patients in a fraction of it, nested.
+
+        With a label set those of which no label is known are left out: they would teach and test nothing.
+        """
         rows = np.flatnonzero(self.split == splitting.SPLITS.index(split))
         if fraction < 1:
             rows = rows[splitting.within_fraction(self.patient[rows], fraction, salt=f"{self.name}/{split}")]
-        return rows
+        return rows[np.isfinite(self.targets(label_set, rows)).any(axis=1)] if label_set else rows
 
     def label_names(self, label_set: str) -> tuple[str, ...]:
         """Names of a label set's classes; none for the empty set. Raises ValueError for one that is not there."""

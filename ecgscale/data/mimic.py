@@ -22,6 +22,13 @@ MORTALITY = tuple(f"mortality_{days}d" for days in (1, 7, 28, 90, 180, 365))
 ICU = ("icu_24h", "icu_stay")
 _DOMINANT, _SHARES, _EXPANSIONS = 0.10, (0.3, 0.5), 3  # section 5 of the scaling study; composition matters: several
 _TAIL, _TAIL_MIN = 0.02, 10  # the rarest 2 % of the codes that at least 10 records have
+# Classes of each subset of the study's 927 codes, of which about 450 have at least ten records (see label_scaling).
+PUBLISHED_SUBSETS = {"icd10/dominant": 93, "icd10/tail": 9} | {
+    f"icd10/{fixed}-{share:.0%}.{draw}".replace("%", ""): round(share * 927)
+    for fixed in ("dominant", "tail")
+    for share in _SHARES
+    for draw in range(_EXPANSIONS)
+}
 # Of the 20 patient-disjoint folds (5 % each). Pretraining: 160K, 40K, 20K of 800K; probes: 25, 5, 10 %, others' folds.
 _PRETRAIN = {**dict.fromkeys(range(4), split.TRAIN), 4: split.VAL, 5: split.TEST}
 _PROBE = {**dict.fromkeys(range(6, 11), split.TRAIN), 11: split.VAL, 12: split.TEST, 13: split.TEST}

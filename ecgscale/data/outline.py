@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
 
-from ecgscale.data import corpus, embedded, simulate
+from ecgscale.data import corpus, embedded, mimic, simulate
 from ecgscale.data.library import open_corpus
 
 PREPARED_SAMPLES = 1000  # 10 s at 100 Hz
@@ -32,7 +32,7 @@ PUBLISHED: dict[str, Outline] = {
         {"diagnostic": 44, "subdiagnostic": 23, "superdiagnostic": 5, "form": 19, "rhythm": 12},
     ),
     "echonext": Outline((72_475, 4_626, 5_442), {"shd11": 11}),
-    "mimic-icd10": Outline((160_000, 40_000, 20_000), {"icd10": 927}),
+    "mimic-icd10": Outline((160_000, 40_000, 20_000), {"icd10": 927, **mimic.PUBLISHED_SUBSETS}),
     "mimic": Outline((200_000, 40_000, 80_000), {"icu": 2, "mortality": 6, "sex": 1}),
 }
 

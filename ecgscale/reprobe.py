@@ -1,0 +1,55 @@
+"""More tasks for runs that are done: their kept weights are probed, and nothing is trained."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+
+from ecgscale import data, kept, records
+from ecgscale.measure import Row, probe_rows
+from ecgscale.models import Backbone
+from ecgscale.spec import Run
+from ecgscale.sweep import Sweep
+from ecgscale.tasks import TASKS
+
+
+def lacking(run: Run, sweep: Sweep, results: Path, tasks: Sequence[str]) -> list[str]:
+    """Those of the tasks on which a finished run was never measured."""
+    measured = set(records.read(records.path_of(results, sweep.name, run.run_id)).rows["target"])
+    return [name for name in tasks if name not in measured]
+
+
+def reprobe(run: Run, sweep: Sweep, tasks: Sequence[str], home: Path, results: Path, device: str = "cpu") -> list[int]:
+    """Probe a finished run's kept steps, and the network before training, on tasks; returns the steps.
+
+    The run's file is replaced once, whole: rows of these tasks at these steps are new, all others stay. A number is
+    what it would have been if the run had had the task from the start. Raises kept.NotKept, in one sentence, if nothing
+    is kept of the run.
+    """
+    path = records.path_of(results, sweep.name, run.run_id)
+    file = records.read(path)
+    index = kept.index_of(run, home)
+    if index is None or not index.complete:
+        raise kept.NotKept(f"weights of run {run.run_id} ({run.name}) are not kept here")
+    before = {int(row["step"]): row for row in records.as_rows(file.rows.drop_duplicates("step"))}
+    steps = [step for step in (0, *sorted(index.losses)) if step in before]
+    asked = [TASKS[name] for name in tasks]
+    corpora = {task.corpus: data.open_corpus(task.corpus, home) for task in asked}
+    new: list[Row] = []
+    for step in steps:
+        backbone = backbone_at(run, step, home).to(device)
+        new += probe_rows(before[step], backbone, asked, corpora, run, device)
+    replaced = file.rows["target"].isin(list(tasks)) & file.rows["step"].isin(steps)
+    records.write(path, records.as_rows(file.rows[~replaced]) + new, file.description, dict(file.facts))
+    return steps
+
+
+def backbone_at(run: Run, step: int, home: Path) -> Backbone:
+    """A run's backbone after so many steps; that of step 0 is made again. Raises kept.NotKept."""
+    torch.manual_seed(run.seed)
+    backbone = run.architecture.build()
+    if step:
+        backbone.load_state_dict(kept.load(run, home, step)[0])
+    elif run.initial is not None:
+        backbone.load_state_dict(kept.load(run.initial, home)[0])
+    return backbone
