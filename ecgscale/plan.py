@@ -113,15 +113,21 @@ def checked(sweep: Sweep, home: Path) -> dict[str, data.Outline]:
     return outlines
 
 
-def unlaunchable(sweep: Sweep, home: Path) -> list[str]:
+def unlaunchable(sweep: Sweep, home: Path, allow_missing: bool = False) -> list[str]:
     """Why a sweep cannot be launched here, one sentence a cause with the command that mends it; empty if it can.
 
-    Raises as ``checked``.
+    A corpus whose raw folder lacked parts is a cause unless ``allow_missing``. Raises as ``checked``.
     """
     causes = [
         f"corpus {name} is not prepared here; run: ecgscale data prepare {name} --raw DIR"
         for name, outline in checked(sweep, home).items()
         if not outline.prepared
+    ]
+    lacking = {} if allow_missing else data.missing_parts(_corpora(sweep), home)
+    causes += [
+        f"corpus {name} was prepared without {'; '.join(parts[:3])}{' ...' if len(parts) > 3 else ''}: "
+        "complete its raw folder and prepare it anew, or say --allow-missing"
+        for name, parts in lacking.items()
     ]
     books = {run.objective.codebook for run in sweep.runs if isinstance(run.objective, Masked)}
     if any(not codebooks.is_trained(book, home) for book in books):

@@ -40,6 +40,8 @@ def trial(run: Run, sweep: Sweep, home: Path, results: Path, device: str = "cpu"
             codes, inputs["codebook_digest"] = codebooks.read(run.objective.codebook, home)
         facts |= inputs
         measurement = Measurement(run, sweep, corpus, home, device)
+        lacking = data.missing_parts([corpus.name, *measurement.corpora], home)
+        facts["n_missing_parts"] = str(sum(len(parts) for parts in lacking.values()))
         resume, rows = _resumable(saved, file, inputs)
         write("running")
         if not _stalled(run, rows):

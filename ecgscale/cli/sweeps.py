@@ -23,6 +23,10 @@ from ecgscale.terminal import say, si, table, where
 codebook_app = typer.Typer(help="The frozen heartbeat codebook that masked models share.", no_args_is_help=True)
 app.add_typer(codebook_app, name="codebook")
 
+AllowMissing = Annotated[
+    bool, typer.Option("--allow-missing", help="Go on with corpora that were prepared without some of their files.")
+]
+
 
 @app.command()
 def plan(
@@ -76,6 +80,7 @@ def launch(
     address: Annotated[str | None, typer.Option(help="Join the Ray cluster at this address.")] = None,
     max_device_hours: Annotated[float, typer.Option(help="Ask for --yes above this.")] = 24.0,
     yes: Annotated[bool, typer.Option("--yes", help="Launch whatever it costs.")] = False,
+    allow_missing: AllowMissing = False,
 ) -> None:
     """Schedule every run that is not done, through Ray. The same command resumes; nothing done is repeated."""
     from ecgscale import plan as pricing
@@ -84,7 +89,7 @@ def launch(
     from ecgscale.terminal import Watch
 
     loaded = load(sweep)
-    obstacles = pricing.unlaunchable(loaded, home_of(home))
+    obstacles = pricing.unlaunchable(loaded, home_of(home), allow_missing)
     if obstacles:
         raise Refused("; ".join(obstacles))
     try:
@@ -134,6 +139,7 @@ def run(
     results: Results = RESULTS,
     home: Home = None,
     device: Annotated[str, typer.Option(help="cpu, cuda, cuda:1, ...")] = "cpu",
+    allow_missing: AllowMissing = False,
 ) -> None:
     """Do one run in this process, without Ray, on one CPU thread or one GPU."""
     import torch
@@ -150,7 +156,7 @@ def run(
     if records.state_of(path)[0] == "done":
         say(f"{one.run_id} ({one.name}) is done already: {where(path)}")
         return
-    obstacles = unlaunchable(Sweep(loaded.name, (one,), loaded.tasks), home_of(home))
+    obstacles = unlaunchable(Sweep(loaded.name, (one,), loaded.tasks), home_of(home), allow_missing)
     if obstacles:
         raise Refused("; ".join(obstacles))
     if device.startswith("cuda") and not torch.cuda.is_available():

@@ -28,7 +28,7 @@ from ecgscale.data import (
 )
 from ecgscale.data.corpus import Corpus, Slice
 from ecgscale.data.dataset import Card, Dataset
-from ecgscale.data.library import open_corpus
+from ecgscale.data.library import missing_parts, open_corpus
 from ecgscale.data.outline import Outline, outline
 from ecgscale.data.preparation import Options, Price, Progress
 
@@ -67,6 +67,7 @@ __all__ = [
     "Slice",
     "card",
     "listing",
+    "missing_parts",
     "named",
     "open_corpus",
     "outline",

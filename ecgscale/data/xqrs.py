@@ -177,7 +177,7 @@ def _apart(peaks: np.ndarray, radius: int) -> np.ndarray:
 
 
 def _filtfilt(b: np.ndarray, a: np.ndarray, steady: np.ndarray, curves: np.ndarray) -> np.ndarray:
-    """scipy.signal.filtfilt along the last axis, with the filter's steady state worked out once and not at each call."""
+    """scipy.signal.filtfilt along the last axis, without working out the filter's steady state at each call."""
     reach = 3 * max(len(a), len(b))
     forth = _continued(curves, reach)
     forth, _ = signal.lfilter(b, a, forth, zi=steady * forth[:, :1])
