@@ -119,16 +119,25 @@ def checked(sweep: Sweep, home: Path) -> dict[str, data.Outline]:
     return outlines
 
 
-def unlaunchable(sweep: Sweep, home: Path, results: Path, runs: Sequence[Run] | None = None) -> list[str]:
+def unlaunchable(
+    sweep: Sweep, home: Path, results: Path, runs: Sequence[Run] | None = None, *, allow_missing: bool = False
+) -> list[str]:
     """Why a sweep (or only these runs of it) cannot be launched here; empty if it can.
 
-    One sentence a cause, with the command that mends it. Raises as ``checked``.
+    One sentence a cause, with the command that mends it. A corpus whose raw folder lacked parts is a cause unless
+    ``allow_missing``. Raises as ``checked``.
     """
     chosen = sweep if runs is None else replace(sweep, runs=tuple(runs))
     causes = [
         f"corpus {name} is not prepared here; run: ecgscale data prepare {name} --raw DIR"
         for name, outline in checked(chosen, home).items()
         if not outline.prepared
+    ]
+    lacking = {} if allow_missing else data.missing_parts(_corpora(chosen), home)
+    causes += [
+        f"corpus {name} was prepared without {'; '.join(parts[:3])}{' ...' if len(parts) > 3 else ''}: "
+        "complete its raw folder and prepare it anew, or say --allow-missing"
+        for name, parts in lacking.items()
     ]
     books = dict.fromkeys(run.objective.codebook for run in chosen.runs if isinstance(run.objective, Masked))
     remedies = [codebooks.remedy(book, sweep.name) for book in books if not codebooks.is_trained(book, home)]

@@ -44,6 +44,8 @@ def trial(run: Run, sweep: Sweep, home: Path, results: Path, device: str = "cpu"
             initial, inputs["initial_digest"] = kept.load(run.initial, home)
         facts |= inputs
         measurement = Measurement(run, sweep, corpus, home, device)
+        lacking = data.missing_parts([corpus.name, *measurement.corpora], home)
+        facts["n_missing_parts"] = str(sum(len(parts) for parts in lacking.values()))
         resume, rows = _resumable(saved, file, inputs)
         if not kept.begin(run, home, sweep.keep, inputs, resume["step"] if resume else None):
             resume, rows = None, []

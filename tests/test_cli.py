@@ -6,6 +6,7 @@ import time
 import pytest
 
 from ecgscale import records
+from tests import layouts
 from tests.shell import SWEEP, Shell
 
 
@@ -115,3 +116,28 @@ def test_help_answers_at_once(shell: Shell) -> None:
     started = time.perf_counter()
     assert shell.run("--help").returncode == 0
     assert time.perf_counter() - started < 2  # the promise is half a second; machines are shared
+
+
+def test_a_corpus_with_missing_parts_is_refused_unless_told_and_then_counted(shell: Shell) -> None:
+    raw, home = shell.folder / "raw", shell.folder / "home"
+    layouts.ludb(raw)
+    (raw / "data" / "RECORDS").write_text("\n".join(str(number) for number in range(1, 22)))  # one more than there is
+    file = shell.folder / "sweeps" / "mine.py"
+    file.write_text(SWEEP.replace("ludb-sample", "ludb"))
+    prepare = ("data", "prepare", "ludb", "--raw", str(raw), "--home", str(home), "--workers", "1")
+    refused = shell.type(*prepare)
+    assert refused.returncode == 2
+    assert "1 of 21 records of data/RECORDS" in " ".join(refused.stderr.split())
+    assert shell.type(*prepare, "--allow-missing").returncode == 0
+
+    run_id = json.loads(shell.type("plan", "mine", "--json", "--home", str(home)).stdout)[0]["run_id"]
+    for verb in (("launch", "mine"), ("run", "mine", run_id)):
+        refused = shell.type(*verb, "--home", str(home))
+        assert refused.returncode == 3
+        assert "corpus ludb was prepared without 1 of 21 records of data/RECORDS" in " ".join(refused.stderr.split())
+        assert "--allow-missing" in refused.stderr
+    assert not (shell.folder / "results").exists()
+    told = shell.type("run", "mine", run_id, "--home", str(home), "--allow-missing")
+    assert told.returncode == 0, told.stderr
+    facts = records.read(records.path_of(shell.folder / "results", "mine", run_id)).facts
+    assert facts["n_missing_parts"] == "1"

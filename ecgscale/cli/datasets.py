@@ -1,5 +1,6 @@
 """Verbs of the datasets: what is known of them, preparing them, checking them."""
 
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -15,6 +16,10 @@ Dataset = Annotated[str, typer.Argument(metavar="NAME", help="A dataset of `ecgs
 Raw = Annotated[Path | None, typer.Option(help="The dataset as its provider ships it.", show_default=False)]
 
 
+# What fits on a terminal; a pipe gets every column.
+_NARROW = ["name", "n_records", "n_patients", "hz", "access", "licence", "prepared", "n_prepared"]
+
+
 @data_app.command("list")
 def list_(home: Home = None, as_json: Json = False) -> None:
     """Every dataset of the study: size, access, licence, where to ask for it, and what is prepared here."""
@@ -23,8 +28,12 @@ def list_(home: Home = None, as_json: Json = False) -> None:
     listed = data.listing(home_of(home))
     if as_json:
         print(listed.to_json(orient="records", indent=1))
-    else:
-        table(list(listed.columns), [tuple(row) for row in listed.itertuples(index=False)])
+        return
+    drawn = sys.stdout.isatty()
+    shown = listed[_NARROW] if drawn else listed
+    table(list(shown.columns), [tuple(row) for row in shown.astype(object).fillna("").itertuples(index=False)])
+    for row in listed[listed["prepared"] == ""].itertuples() if drawn else ():
+        say(f"{row.name}: {row.download}")
 
 
 @data_app.command()
@@ -33,7 +42,7 @@ def prepare(
     raw: Annotated[Path, typer.Option(help="The dataset as its provider ships it.")],
     home: Home = None,
     workers: Annotated[int | None, typer.Option(min=1, help="Processes; all cores if left out.")] = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Price it on a sample; write nothing.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Price it on a sample; keep nothing.")] = False,
     n_records: Annotated[int | None, typer.Option(help="With --dry-run: price so many recordings.")] = None,
     detector: Annotated[str | None, typer.Option(help="R-peak detector, instead of the default.")] = None,
     sampling_hz: Annotated[int | None, typer.Option(help="Rate to store at, instead of 100 Hz.")] = None,
@@ -45,8 +54,13 @@ def prepare(
     options = {k: v for k, v in (("detector", detector), ("sampling_hz", sampling_hz)) if v is not None}
     if dry_run:
         p = data.price(name, raw, home_of(home), workers=workers, n_records=n_records, **options)
-        say(f"{p.n_records} recordings at {p.records_per_second:.0f} a second (timed on {p.n_timed} of them)")
-        say(f"{p.seconds / 3600:.2g} hours, {p.disk_bytes / 1e9:.3g} GB of disk ({p.free_bytes / 1e9:.3g} GB free)")
+        say(
+            f"{p.n_records:,} recordings at {p.records_per_second:.0f} a second with {p.n_processes} "
+            f"processes (timed on {p.n_timed}, reading and writing)"
+        )
+        say(f"{_duration(p.seconds)}, {p.disk_bytes / 1e9:.3g} GB of disk ({p.free_bytes / 1e9:.3g} GB free)")
+        for part in p.missing:
+            say(f"missing in the raw folder: {part}")
         return
     shown = -1
 
@@ -56,13 +70,20 @@ def prepare(
         if tenth != shown:
             shown = tenth
             rate, left = now.records_per_second, now.seconds_left
-            say(f"  {now.n_done}/{now.n_records} recordings, {rate:.0f} a second, {left:.0f} s left")
+            say(f"  {now.n_done:,}/{now.n_records:,} recordings, {rate:.0f} a second, {_duration(left)} left")
 
     corpus = data.prepare(
         name, raw, home_of(home), workers=workers, allow_missing=allow_missing, progress=progress, **options
     )
     counts = {part: len(corpus.rows(part)) for part in ("train", "val", "test")}
     say(f"{corpus.name}: " + ", ".join(f"{n} {part}" for part, n in counts.items()))
+    for reason, n in corpus.manifest.refused.items():
+        say(f"  refused: {n} x {reason}")
+    for flaw, n in corpus.manifest.flaws.items():
+        if n:
+            say(f"  flagged: {n} x {flaw}")
+    for part in corpus.manifest.missing:
+        say(f"  missing: {part}")
     say(f"next: ecgscale data card {corpus.name}")
 
 
@@ -85,3 +106,10 @@ def card(name: Dataset, home: Home = None) -> None:
     from ecgscale import data
 
     print_json(data.card(name, home_of(home)))
+
+
+def _duration(seconds: float) -> str:
+    """Seconds as people say them: "40 s", "7 min", "2.5 hours"."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} hours"

@@ -20,6 +20,10 @@ from ecgscale.cli.door import (
 )
 from ecgscale.terminal import say, si, table, where
 
+AllowMissing = Annotated[
+    bool, typer.Option("--allow-missing", help="Go on with corpora that were prepared without some of their files.")
+]
+
 
 @app.command()
 def plan(
@@ -74,6 +78,7 @@ def launch(
     address: Annotated[str | None, typer.Option(help="Join the Ray cluster at this address.")] = None,
     max_device_hours: Annotated[float, typer.Option(help="Ask for --yes above this.")] = 24.0,
     yes: Annotated[bool, typer.Option("--yes", help="Launch whatever it costs.")] = False,
+    allow_missing: AllowMissing = False,
 ) -> None:
     """Schedule every run that is not done, through Ray. The same command resumes; nothing done is repeated."""
     from ecgscale import plan as pricing
@@ -89,7 +94,8 @@ def launch(
             chosen = pricing.select(pricing.plan(loaded, home_of(home), results), only or [])
             left = chosen[chosen["state"] != "done"].sort_values("flops", ascending=False, kind="stable")
             runs = [loaded.run(run_id) for run_id in left["run_id"]]
-            obstacles = pricing.unlaunchable(loaded, home_of(home), results, runs) if runs else []
+            told = {"allow_missing": allow_missing}
+            obstacles = pricing.unlaunchable(loaded, home_of(home), results, runs, **told) if runs else []
             if obstacles:
                 raise Refused("; ".join(obstacles))
             hours = float(left["device_hours"].sum())
@@ -133,6 +139,7 @@ def run(
     results: Results = RESULTS,
     home: Home = None,
     device: Annotated[str, typer.Option(help="cpu, cuda, cuda:1, ...")] = "cpu",
+    allow_missing: AllowMissing = False,
 ) -> None:
     """Do one run in this process, without Ray, on one CPU thread or one GPU."""
     import torch
@@ -149,7 +156,7 @@ def run(
     if records.state_of(path)[0] == "done":
         say(f"{one.run_id} ({one.name}) is done already: {where(path)}")
         return
-    obstacles = unlaunchable(loaded, home_of(home), results, [one])
+    obstacles = unlaunchable(loaded, home_of(home), results, [one], allow_missing=allow_missing)
     if obstacles:
         raise Refused("; ".join(obstacles))
     if device.startswith("cuda") and not torch.cuda.is_available():

@@ -22,15 +22,18 @@ from ecgscale.data import (
     mimic,
     mitbih,
     preparation,
+    pricing,
     ptbxl,
     sph,
     verification,
 )
 from ecgscale.data.corpus import Corpus, Slice
 from ecgscale.data.dataset import Card, Dataset
-from ecgscale.data.library import open_corpus
+from ecgscale.data.library import missing_parts, open_corpus
 from ecgscale.data.outline import Outline, outline
-from ecgscale.data.preparation import Options, Price, Progress
+from ecgscale.data.preparation import Progress
+from ecgscale.data.pricing import Price
+from ecgscale.data.rows import Options
 
 # Every dataset of the study: to pretrain on, then to probe on, then other sources of the same formats.
 DATASETS: dict[str, Dataset] = {
@@ -67,6 +70,7 @@ __all__ = [
     "Slice",
     "card",
     "listing",
+    "missing_parts",
     "named",
     "open_corpus",
     "outline",
@@ -97,7 +101,7 @@ def prepare(
     progress: Callable[[Progress], None] = lambda _: None,
     **options: Any,
 ) -> Corpus:
-    """Prepare dataset ``name`` from its raw folder; ``options`` are fields of preparation.Options; errors as there."""
+    """Prepare dataset ``name`` from its raw folder; ``options`` are fields of Options; errors as there."""
     return preparation.prepare(
         named(name),
         raw,
@@ -112,12 +116,12 @@ def prepare(
 def price(
     name: str, raw: Path, home: Path, *, workers: int | None = None, n_records: int | None = None, **options: Any
 ) -> Price:
-    """What ``prepare`` will cost in time and disk, measured on a sample of the raw folder; writes nothing.
+    """What ``prepare`` will cost in time and disk, measured on a sample of the raw folder; leaves nothing behind.
 
     ``n_records``: price so many instead of those that are there.
     """
     chosen = Options(name, **options)
-    return preparation.price(named(name), raw, home, chosen, workers=workers, n_records=n_records)
+    return pricing.price(named(name), raw, home, chosen, workers=workers, n_records=n_records)
 
 
 def verify(name: str, home: Path, raw: Path | None = None) -> pd.DataFrame:

@@ -4,10 +4,16 @@ from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
+import psutil
 import torch
 
 from ecgscale.data.corpus import Corpus
 from ecgscale.data.recording import twelve_from
+
+# Of the free memory, what a slice may take: on a GPU the rest is for the model; a machine's memory is shared by many
+# workers, and there the system's page cache serves them all with one copy.
+SHARE = {"cuda": 0.6, "cpu": 0.1}
+_CACHED_RECORDINGS = 8  # made float together on a CPU: what its cache likes
 
 
 class Batch(NamedTuple):
@@ -24,10 +30,24 @@ class Batch(NamedTuple):
 
 
 class Store:
-    """The recordings of a slice, resident on a device as int16."""
+    """The recordings of a slice as int16: on the device that uses them where they fit, else gathered from the disk.
 
-    def __init__(self, corpus: Corpus, rows: np.ndarray, label_set: str = "", device: str = "cpu") -> None:
-        self.signal = torch.from_numpy(np.ascontiguousarray(corpus.signal[rows])).to(device)  # int16 [n, 8, n_samples]
+    ``free_bytes`` of the device's memory: asked of the device if left out.
+    """
+
+    def __init__(
+        self,
+        corpus: Corpus,
+        rows: np.ndarray,
+        label_set: str = "",
+        device: str = "cpu",
+        free_bytes: int | None = None,
+    ) -> None:
+        self.rows, self.mapped = rows, corpus.signal
+        self.device = torch.device(device)
+        self.signal: torch.Tensor | None = None  # int16 [n, n_leads, n_samples], if resident
+        if fits(len(rows) * corpus.signal[:1].nbytes, self.device, free_bytes):
+            self.signal = torch.from_numpy(np.ascontiguousarray(corpus.signal[rows])).to(device)
         self.peaks = torch.from_numpy(np.ascontiguousarray(corpus.peaks[rows])).to(device)
         self.labels = torch.from_numpy(corpus.targets(label_set, rows)).to(device)
         self.patient = torch.from_numpy(np.ascontiguousarray(corpus.patient[rows])).to(device)
@@ -35,13 +55,43 @@ class Store:
         self.twelve = torch.from_numpy(twelve_from(corpus.manifest.leads) * np.float32(unit)).to(device)
 
     def __len__(self) -> int:
-        return len(self.signal)
+        return len(self.rows)
 
     def batch(self, positions: np.ndarray) -> Batch:
         """The recordings at these positions of the slice, in this order."""
-        at = torch.from_numpy(positions).to(self.signal.device, non_blocking=True)  # no wait for a GPU at work
-        signal = self.twelve @ self.signal.index_select(0, at).float()  # [n, 12, n_samples]
+        at = torch.from_numpy(positions).to(self.device, non_blocking=True)  # no wait for a GPU at work
+        on_cpu = self.device.type == "cpu"
+        signal = self._in_pieces(positions) if on_cpu else self.twelve @ self._units(positions).float()
         return Batch(signal, self.peaks[at].long(), self.labels[at], self.patient[at].long())
+
+    def _in_pieces(self, positions: np.ndarray) -> torch.Tensor:
+        """Float32 [n, 12, n_samples] on a CPU, some recordings at a time, so that all between stays in its cache."""
+        n, shape = len(positions), self.mapped.shape[1:]
+        signal = torch.from_numpy(np.empty((n, 12, shape[1]), dtype=np.float32))  # numpy asks for huge pages
+        stored = torch.empty(_CACHED_RECORDINGS, *shape)
+        twelve = self.twelve.expand(_CACHED_RECORDINGS, -1, -1)
+        for first in range(0, n, _CACHED_RECORDINGS):
+            units = self._units(positions[first : first + _CACHED_RECORDINGS])
+            k = len(units)
+            torch.bmm(twelve[:k], stored[:k].copy_(units), out=signal[first : first + k])
+        return signal
+
+    def _units(self, positions: np.ndarray) -> torch.Tensor:
+        """Int16 [n, n_leads, n_samples] on the device; from the memory map to a GPU through pinned memory."""
+        if self.signal is not None:
+            return self.signal.index_select(0, torch.from_numpy(positions).to(self.device))
+        pinned = self.device.type == "cuda"
+        units = torch.empty((len(positions), *self.mapped.shape[1:]), dtype=torch.int16, pin_memory=pinned)
+        np.take(self.mapped, self.rows[positions], axis=0, out=units.numpy(), mode="clip")
+        return units.to(self.device, non_blocking=True)
+
+
+def fits(n_bytes: int, device: torch.device, free_bytes: int | None = None) -> bool:
+    """Whether a slice of so many bytes may stay in the memory of a device beside what else needs it."""
+    if free_bytes is None:
+        on_gpu = device.type == "cuda"
+        free_bytes = torch.cuda.mem_get_info(device)[0] if on_gpu else psutil.virtual_memory().available
+    return n_bytes <= SHARE[device.type] * free_bytes
 
 
 def order(n_records: int, batch_size: int, seed: int, step: int) -> np.ndarray:

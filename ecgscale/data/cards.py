@@ -86,7 +86,7 @@ def listing(datasets: Mapping[str, Dataset], home: Path) -> pd.DataFrame:
                 "download": card.download,
             }
         )
-    return pd.DataFrame(rows)
+    return pd.DataFrame(rows).astype({"n_patients": "Int64"})
 
 
 def label_counts(prepared: Corpus) -> pd.DataFrame:

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from ecgscale.data import waveform
-from ecgscale.data.dataset import Card, Dataset, Index, inside
+from ecgscale.data.dataset import Card, Dataset, Index, absent, inside
 from ecgscale.data.filters import Recipe
 from ecgscale.data.recording import LEADS, MalformedRecordError, Recording
 
@@ -127,6 +127,7 @@ def index(raw: Path, prefix: str, label_sets: Mapping[str, Mapping[str, tuple[st
         patient=np.array([path.stem for path in headers], dtype=str),
         label_sets={name: tuple(classes) for name, classes in label_sets.items()},
         labels=labels,
+        missing=absent(raw, prefix),
     )
 
 

@@ -94,3 +94,18 @@ def inside(raw: Path, relative: str) -> Path:
     if not path.is_relative_to(raw.resolve()):
         raise PermissionError("a path in the dataset's tables leaves the raw folder; the table is damaged or hostile")
     return path
+
+
+def absent(raw: Path, prefix: str = "") -> list[str]:
+    """Records that PhysioNet's lists (files called RECORDS) promise and that are not there, counted by list.
+
+    ``prefix``: of the names of the records that are looked for, where several datasets lie in one folder.
+    """
+    said = []
+    for path in sorted(raw.rglob("RECORDS")):
+        names = [line.strip() for line in path.read_text(errors="replace").splitlines()]
+        names = [name for name in names if Path(name).name.startswith(prefix) and name and not name.endswith("/")]
+        n_absent = sum(not inside(raw, f"{(path.parent / name).relative_to(raw)}.hea").is_file() for name in names)
+        if n_absent:
+            said.append(f"{n_absent:,} of {len(names):,} records of {path.relative_to(raw)}")
+    return said

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 
 from ecgscale.data import waveform
-from ecgscale.data.dataset import Card, Dataset, Index, inside
+from ecgscale.data.dataset import Card, Dataset, Index, absent, inside
 from ecgscale.data.filters import Recipe
 from ecgscale.data.recording import Recording
 
@@ -35,6 +35,7 @@ def index(raw: Path) -> Index:
         patient=np.array([path.stem for path in paths], dtype=str),
         label_sets={"rhythm": tuple(RHYTHMS)},
         labels=np.array([rhythms(text) for text in comments], dtype=np.uint8).reshape(-1, len(RHYTHMS)),
+        missing=absent(raw),
     )
 
 

@@ -6,6 +6,9 @@ licence), default configuration.
 """
 
 import itertools
+from functools import lru_cache
+from math import floor
+from typing import NamedTuple
 
 import numpy as np
 from scipy import ndimage, signal
@@ -32,48 +35,50 @@ def _xqrs(leads: np.ndarray, sampling_hz: float) -> list[np.ndarray]:
     if not len(live):
         return found
     width, radius = int(_QRS_SECONDS * sampling_hz), int(_QRS_SECONDS / 2 * sampling_hz)
-    b, a = signal.butter(2, [2 * hz / sampling_hz for hz in _BAND_HZ], "pass")
-    band = signal.filtfilt(b, a, leads[live], axis=-1)
-    wavelet = _ricker(width)
-    energy = _forth_and_back(band, wavelet) ** 2
-    gain = _gain(b, a, sampling_hz) * 2 * _gain(wavelet, np.ones(1), sampling_hz) * 2
+    b, a, steady, wavelet, gain = _filters(sampling_hz)
+    band = _filtfilt(b, a, steady, leads if len(live) == len(leads) else leads[live])
+    energy = np.square(_smooth(band, wavelet))
     starts = _learned(band, energy, sampling_hz, width, radius, gain)
-    for lead, peaks, amplitudes, start in zip(live, _maxima(energy, radius), energy, starts, strict=True):
-        found[lead] = np.array(_decided(peaks.tolist(), amplitudes[peaks].tolist(), start, sampling_hz), dtype=np.int64)
+    maxima = _maxima(energy, radius)
+    peaks, heights = maxima.at.tolist(), energy.ravel()[maxima.place].tolist()
+    for lead, start, first, end in zip(live, starts, maxima.first, maxima.first[1:], strict=False):
+        found[lead] = np.array(_decided(peaks[first:end], heights[first:end], start, sampling_hz), dtype=np.int64)
     return found
 
 
 _Start = tuple[float, float, float, float]  # QRS amplitude, noise amplitude, R-R interval, last beat
 
 
-def _decided(peaks: list[int], amplitudes: list[float], start: _Start, sampling_hz: float) -> list[int]:
+def _decided(peaks: list[int], heights: list[float], start: _Start, sampling_hz: float) -> list[int]:
     """Beats among the local maxima of a lead: above a running threshold, or half of it after a long silence."""
     qrs, noise, rr, last = start
     rr_max, refractory = 60 * sampling_hz / _HR_MIN, int(_REFRACTORY_SECONDS * sampling_hz)
-    threshold = max(0.25 * qrs + 0.75 * noise, 0)
+    threshold = 0.25 * qrs + 0.75 * noise
     beats: list[int] = []
-    last_number = None
-    final = len(peaks) - 1
-    for number, (at, height) in enumerate(zip(peaks, amplitudes, strict=True)):
-        if at - last > refractory and height > threshold:
+    searched = -1  # maxima up to here were weighed against the threshold that holds
+    silent = float("inf")  # the sample after which a silence is long; before the first beat there is none
+    for number, (at, height, following) in enumerate(zip(peaks, heights, [*peaks[1:], -1], strict=True)):
+        if height > threshold and at - last > refractory:
             if at - last < rr_max:
                 rr = 0.875 * rr + 0.125 * (at - last)
             beats.append(at)
-            last, last_number = at, number
+            last, searched = at, number
+            silent = last + floor(rr * 1.66)
             qrs = 0.875 * qrs + 0.125 * height
-            threshold = max(0.25 * qrs + 0.75 * noise, 0)
+            threshold = 0.25 * qrs + 0.75 * noise
         else:
             noise = 0.875 * noise + 0.125 * height
-        if number < final and last_number is not None and peaks[number + 1] - last > rr * 1.66:
-            for earlier in range(last_number + 1, number + 1):
-                at, height = peaks[earlier], amplitudes[earlier]
-                if at - last > refractory and height > threshold / 2:
+        if following > silent:
+            for earlier in range(searched + 1, number + 1):
+                at, height = peaks[earlier], heights[earlier]
+                if height > threshold / 2 and at - last > refractory:
                     if at - last < rr_max:
                         rr = 0.875 * rr + 0.125 * (at - last)
                     beats.append(at)
-                    last, last_number = at, number
+                    last = at
                     qrs = 0.75 * qrs + 0.25 * height
-                    threshold = max(0.25 * qrs + 0.75 * noise, 0)
+                    threshold = 0.25 * qrs + 0.75 * noise
+            searched, silent = number, last + floor(rr * 1.66)
     return beats
 
 
@@ -81,55 +86,85 @@ def _learned(
     band: np.ndarray, energy: np.ndarray, sampling_hz: float, width: int, radius: int, gain: float
 ) -> list[_Start]:
     """Where each lead's running values start: from its first eight beats that look like a Ricker wavelet, if any."""
-    n_samples = band.shape[1]
+    n_leads, n_samples = band.shape
     rr_init, rr_max, rr_min = (60 * sampling_hz / rate for rate in (_HR_INIT, _HR_MIN, _HR_MAX))
     threshold = _THRESHOLD_MV * gain
     default = (27 / 40 * threshold, 27 / 400 * threshold, rr_init, 0.0)
-    # All maxima of all leads are compared with the wavelet together.
-    inspected = []
-    for peaks in _maxima(band, radius):
-        right, left = np.flatnonzero(peaks > width), np.flatnonzero(peaks <= n_samples - width)
-        inspected.append(peaks[right[0] : left[-1]] if len(right) and len(left) else peaks[:0])
-    lead = np.repeat(np.arange(len(band)), [len(peaks) for peaks in inspected])
-    at = np.concatenate(inspected)
-    segments = band[lead[:, None], at[:, None] + np.arange(-radius, radius)]
-    likeness = segments @ _ricker(2 * radius) / np.linalg.norm(segments, axis=1)
-    heights = energy[lead, at]
+    # The maxima of all leads, away from the ends, are compared with the wavelet together.
+    maxima = _maxima(band, radius)
+    place = maxima.place
+    ends = np.arange(n_leads) * n_samples
+    firsts = np.searchsorted(place, ends + width, side="right").tolist()
+    lasts = (np.searchsorted(place, ends + n_samples - width, side="right") - 1).tolist()
+    heights = energy.ravel()[maxima.place].tolist()
+    inner = np.flatnonzero((maxima.at > width) & (maxima.at <= n_samples - width))
+    windows = np.lib.stride_tricks.sliding_window_view(band.ravel(), 2 * radius)
+    segments = windows[place[inner] - radius]
+    likeness = segments @ _ricker(2 * radius) / np.sqrt(np.einsum("ij,ij->i", segments, segments))
+    alike = inner[likeness > _RESEMBLES]
+    samples = maxima.at[alike].tolist()
+    borders = np.searchsorted(alike, [firsts, lasts]).T.tolist()
+    alike = alike.tolist()
     starts: list[_Start] = []
-    first = 0
-    for peaks in inspected:
-        part = slice(first, first + len(peaks))
-        first += len(peaks)
+    for first, (begin, end) in zip(firsts, borders, strict=True):
         beats: list[int] = []
-        tall, low = [], []
+        tall: list[float] = []
         last = -rr_max
-        for sample, height, alike in zip(
-            peaks.tolist(), heights[part].tolist(), (likeness[part] > _RESEMBLES).tolist(), strict=True
-        ):
-            if alike and sample - last > rr_min:
-                last = sample
-                beats.append(sample)
-                tall.append(height)
+        for number in range(begin, end):
+            if samples[number] - last > rr_min:
+                last = samples[number]
+                beats.append(samples[number])
+                tall.append(heights[alike[number]])
                 if len(beats) == _N_LEARNED:
                     break
-            else:
-                low.append(height)
         if len(beats) < _N_LEARNED:
             starts.append(default)
             continue
         qrs = sum(tall) / _N_LEARNED
         intervals = [b - a for a, b in itertools.pairwise(beats) if b - a < rr_max]
         rr = sum(intervals) / len(intervals) if intervals else rr_init
-        starts.append((qrs, sum(low) / len(low) if low else qrs / 10, rr, min(0, beats[0] - rr_min - 1)))
+        seen = heights[first : alike[number] + 1]
+        n_low = len(seen) - _N_LEARNED
+        noise = (sum(seen) - sum(tall)) / n_low if n_low else qrs / 10
+        starts.append((qrs, noise, rr, min(0, beats[0] - rr_min - 1)))
     return starts
 
 
-def _maxima(curves: np.ndarray, radius: int) -> list[np.ndarray]:
+class _Maxima(NamedTuple):
+    """Local maxima of several leads, one after another: ``first[i]`` to ``first[i + 1]`` are those of lead i."""
+
+    place: np.ndarray  # in the curves laid end to end
+    at: np.ndarray  # samples
+    first: list[int]
+
+
+def _maxima(curves: np.ndarray, radius: int) -> _Maxima:
     """Samples of each curve that are the largest from ``radius`` before to ``radius`` (exclusive) after them."""
-    largest = ndimage.maximum_filter1d(curves, 2 * radius, axis=-1, mode="constant", cval=-np.inf)
-    rows, samples = np.nonzero(curves == largest)
-    split = np.split(samples, np.searchsorted(rows, np.arange(1, len(curves))))
-    return [_apart(peaks, radius) if np.any(np.diff(peaks) < radius) else peaks for peaks in split]
+    n_leads, n_samples = curves.shape
+    place = np.flatnonzero(curves == _largest(curves, radius))
+    lead = place // n_samples
+    at = place - lead * n_samples
+    close = np.flatnonzero((at[1:] - at[:-1] < radius) & (lead[1:] == lead[:-1]))
+    if len(close):
+        kept = np.ones(len(place), dtype=bool)
+        for number in np.unique(lead[close]):
+            first, end = np.searchsorted(lead, [number, number + 1])
+            kept[first:end] = np.isin(at[first:end], _apart(at[first:end], radius))
+        place, at = place[kept], at[kept]
+    return _Maxima(place, at, np.searchsorted(place, np.arange(n_leads + 1) * n_samples).tolist())
+
+
+def _largest(curves: np.ndarray, radius: int) -> np.ndarray:
+    """Running maximum over the window of ``_maxima``, by maxima over windows of 1, 2, 4, ... samples."""
+    n_samples, width = curves.shape[1], 2 * radius
+    largest = np.full((len(curves), n_samples + width - 1), -np.inf)
+    largest[:, radius : radius + n_samples] = curves
+    other, size = np.empty_like(largest), 1
+    while size < width:
+        step = min(size, width - size)
+        np.maximum(largest[:, :-step], largest[:, step:], out=other[:, :-step])
+        largest, other, size = other, largest, size + step
+    return largest[:, :n_samples]
 
 
 def _apart(peaks: np.ndarray, radius: int) -> np.ndarray:
@@ -141,18 +176,41 @@ def _apart(peaks: np.ndarray, radius: int) -> np.ndarray:
     return np.array(kept, dtype=np.int64)
 
 
-def _forth_and_back(curves: np.ndarray, taps: np.ndarray) -> np.ndarray:
-    """filtfilt with a symmetric FIR filter in one pass: convolution with its autocorrelation, ends continued oddly."""
+def _filtfilt(b: np.ndarray, a: np.ndarray, steady: np.ndarray, curves: np.ndarray) -> np.ndarray:
+    """scipy.signal.filtfilt along the last axis, without working out the filter's steady state at each call."""
+    reach = 3 * max(len(a), len(b))
+    forth = _continued(curves, reach)
+    forth, _ = signal.lfilter(b, a, forth, zi=steady * forth[:, :1])
+    back, _ = signal.lfilter(b, a, forth[:, ::-1], zi=steady * forth[:, -1:])
+    return np.ascontiguousarray(back[:, -reach - 1 : reach - 1 : -1])
+
+
+def _smooth(curves: np.ndarray, taps: np.ndarray) -> np.ndarray:
+    """filtfilt with a symmetric FIR filter in one pass: convolution with its autocorrelation."""
     kernel = np.convolve(taps, taps[::-1])
     reach = len(taps)
-    before = 2 * curves[:, :1] - curves[:, reach:0:-1]
-    after = 2 * curves[:, -1:] - curves[:, -2 : -reach - 2 : -1]
-    continued = np.concatenate([before, curves, after], axis=1)
+    continued = _continued(curves, reach)
     if len(kernel) <= 32:
         smooth = ndimage.correlate1d(continued, kernel, axis=-1, mode="nearest")
     else:
         smooth = signal.oaconvolve(continued, kernel[None], mode="same", axes=-1)
     return smooth[:, reach : reach + curves.shape[1]]
+
+
+def _continued(curves: np.ndarray, reach: int) -> np.ndarray:
+    """Curves with ``reach`` samples more at both ends, turned about the end point as filtfilt does it."""
+    before = 2 * curves[:, :1] - curves[:, reach:0:-1]
+    after = 2 * curves[:, -1:] - curves[:, -2 : -reach - 2 : -1]
+    return np.concatenate([before, curves, after], axis=1)
+
+
+@lru_cache(maxsize=8)
+def _filters(sampling_hz: float) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, float]:
+    """The band-pass (b, a, its steady state), the wavelet that beats resemble, and what both do to a beat's size."""
+    b, a = signal.butter(2, [2 * hz / sampling_hz for hz in _BAND_HZ], "pass")
+    wavelet = _ricker(int(_QRS_SECONDS * sampling_hz))
+    gain = _gain(b, a, sampling_hz) * 2 * _gain(wavelet, np.ones(1), sampling_hz) * 2
+    return b, a, signal.lfilter_zi(b, a), wavelet, gain
 
 
 def _ricker(n: int) -> np.ndarray:

@@ -1,0 +1,192 @@
+"""Some raw records become finished rows of a corpus: read, check, name the leads, filter, resample, find the beats."""
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from ecgscale.data import quality
+from ecgscale.data.corpus import MISSING
+from ecgscale.data.dataset import Dataset
+from ecgscale.data.filters import conditioned
+from ecgscale.data.peaks import DETECTORS, MAX_BEATS, NO_PEAK
+from ecgscale.data.quality import FLAWS
+from ecgscale.data.recording import (
+    INDEPENDENT_LEADS,
+    LEADS,
+    MalformedRecordError,
+    Recording,
+    ordered,
+    why_not_einthoven,
+)
+
+STORED_HZ = 100
+WINDOW_SECONDS = 10
+UNIT = 0.001  # int16 steps of a microvolt: no file of the study is finer, and +-32 mV hold
+_BATCH = 32  # records filtered together: what a processor's cache likes
+_MAX_MISSING = 0.2  # of a lead's samples
+POLICIES = ("keep", "zero", "drop")
+
+
+@dataclass(frozen=True)
+class Options:
+    """Everything that changes a corpus' content, besides the raw files."""
+
+    name: str
+    sampling_hz: int = STORED_HZ
+    seconds: float = WINDOW_SECONDS
+    detector: str = "slope-energy"
+    flawed_leads: str = "keep"  # a flat, saturated or missing lead: keep, zero the lead, or drop the record
+    salt: str = ""  # of patient codes and splits; empty: the dataset's name, so that all sites split alike
+
+    def __post_init__(self) -> None:
+        if self.detector not in DETECTORS:
+            raise ValueError(f"no detector {self.detector!r}; there is {', '.join(DETECTORS)}")
+        if self.flawed_leads not in POLICIES:
+            raise ValueError(f"no policy {self.flawed_leads!r} for flawed leads; there is {', '.join(POLICIES)}")
+        if not 10 <= self.sampling_hz <= 1000:
+            raise ValueError(f"sampling_hz={self.sampling_hz}: a corpus is stored at 10 to 1000 Hz")
+
+    @property
+    def corpus(self) -> str:
+        """The corpus' name: the dataset's, with the rate where it is not the usual one."""
+        return self.name if self.sampling_hz == STORED_HZ else f"{self.name}@{self.sampling_hz}"
+
+    @property
+    def n_samples(self) -> int:
+        return round(self.seconds * self.sampling_hz)
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Finished rows of some records; where ``reasons`` has one, the row is zero and the record is in no split."""
+
+    signal: np.ndarray
+    peaks: np.ndarray
+    quality: np.ndarray
+    beat_classes: np.ndarray
+    reasons: dict[int, str]
+
+
+def rows_of(dataset: Dataset, raw: Path, where: Sequence[str] | np.ndarray, options: Options) -> Rows:
+    n, stored = len(where), stored_leads(dataset)
+    rows = Rows(
+        np.zeros((n, len(stored), options.n_samples), dtype=np.int16),
+        np.full((n, MAX_BEATS), NO_PEAK, dtype=np.int16),
+        np.zeros(n, dtype=np.uint8),
+        np.full((n, MAX_BEATS), MISSING, dtype=np.uint8),
+        {},
+    )
+    for first in range(0, n, _BATCH):
+        alike = defaultdict(list)  # records of one rate and length are filtered together
+        for row in range(first, min(first + _BATCH, n)):
+            try:
+                recording, signal, flaws = _read(dataset, raw, str(where[row]), options)
+            except MalformedRecordError as reason:
+                rows.reasons[row] = str(reason)
+            except (OSError, KeyError) as error:  # the file is there in the index, and does not give this record
+                rows.reasons[row] = f"file cannot be read ({type(error).__name__})"
+            else:
+                rows.quality[row] = flaws
+                alike[int(recording.sampling_hz), signal.shape[1]].append((row, recording, signal))
+        for (hz, _), group in alike.items():
+            _fill(dataset, options, rows, hz, group)
+    return rows
+
+
+def _read(dataset: Dataset, raw: Path, where: str, options: Options) -> tuple[Recording, np.ndarray, int]:
+    """One recording, its signal with canonical leads [n_leads, n_samples] without gaps, and its flaws."""
+    recording = dataset.load(raw, where)
+    if recording.sampling_hz not in dataset.card.sampling_hz:
+        raise MalformedRecordError(f"sampling rate {recording.sampling_hz:g} Hz is not that of the dataset's card")
+    signal = ordered(recording.signal, recording.leads, dataset.leads)
+    if signal.shape[1] < recording.sampling_hz:
+        raise MalformedRecordError("shorter than a second")
+    if np.isinf(signal).any():
+        raise MalformedRecordError("infinite values")
+    if not np.any(np.nan_to_num(signal)):
+        raise MalformedRecordError("all leads are zero or missing")
+    flaws, bad = quality.flaws_of(signal, recording.sampling_hz)
+    flaws |= FLAWS["checksum"] * (not recording.checksum)
+    if bad.any() and options.flawed_leads == "drop":
+        raise MalformedRecordError("flat, saturated or missing lead (dropped as asked)")
+    if (np.isnan(signal).mean(axis=1) > _MAX_MISSING).any() and not bad.any():
+        raise MalformedRecordError("more than a fifth of a lead is missing")
+    signal = quality.interpolated(signal)
+    if dataset.einthoven is not None:
+        reason = why_not_einthoven(_limb(signal, recording.sampling_hz), dataset.einthoven)
+        if reason:
+            raise MalformedRecordError(reason)
+    if bad.any() and options.flawed_leads == "zero":
+        signal = np.where(bad[:, None], 0, signal).astype(np.float32)
+    length = signal.shape[1] - options.seconds * recording.sampling_hz
+    flaws |= FLAWS["padded"] * bool(length < -1) | FLAWS["cut"] * bool(length > 1)
+    return recording, signal, flaws
+
+
+def _limb(signal: np.ndarray, sampling_hz: float) -> np.ndarray:
+    """Limb leads without their baselines, quick and linear: differences over 20 ms, then averages over 20 ms."""
+    lag = max(1, round(0.02 * sampling_hz))
+    slope = signal[:6, lag:] - signal[:6, :-lag]
+    n = slope.shape[1] // lag * lag
+    return slope[:, :n].reshape(6, -1, lag).mean(axis=2)
+
+
+def _fill(dataset: Dataset, options: Options, rows: Rows, hz: int, group: list) -> None:
+    """Filter, resample, cut to the window, find the beats and round: from a group of raw signals to stored rows."""
+    stored = stored_leads(dataset)
+    at = np.array([row for row, _, _ in group])
+    kept = [dataset.leads.index(lead) for lead in stored]
+    signals = np.stack([signal[kept] for _, _, signal in group])
+    clean = conditioned(signals, hz, options.sampling_hz, dataset.recipe)
+    window, shift = _window(clean, options.n_samples, dataset.window)
+    if dataset.beat_classes:
+        for row, recording, _ in group:
+            _annotated(rows, row, recording, options, shift)
+    else:
+        rows.peaks[at] = DETECTORS[options.detector](window, options.sampling_hz)
+    units = np.rint(window / UNIT)
+    limit = np.iinfo(np.int16).max
+    rows.quality[at] |= FLAWS["clipped"] * (np.abs(units).max(axis=(1, 2)) > limit).astype(np.uint8)
+    rows.quality[at] |= FLAWS["no beat found"] * (rows.peaks[at, 0] == NO_PEAK).astype(np.uint8)
+    rows.signal[at] = np.clip(units, -limit, limit).astype(np.int16)
+
+
+def _window(signals: np.ndarray, n_samples: int, where: str) -> tuple[np.ndarray, int]:
+    """Cut or zero-pad [..., t] to n_samples, in the middle or from the start; and what to add to a sample's index."""
+    extra = signals.shape[-1] - n_samples
+    first = extra // 2 if where == "centre" else min(extra, 0) // 2 if extra < 0 else 0
+    if extra >= 0:
+        return signals[..., first : first + n_samples], -first
+    padded = np.zeros((*signals.shape[:-1], n_samples), dtype=signals.dtype)
+    padded[..., -first : -first + signals.shape[-1]] = signals
+    return padded, -first
+
+
+def _annotated(rows: Rows, row: int, recording: Recording, options: Options, shift: int) -> None:
+    if recording.beats is None or recording.beat_classes is None:
+        return
+    at = np.rint(recording.beats * options.sampling_hz / recording.sampling_hz).astype(int) + shift
+    inside = (at >= 0) & (at < options.n_samples)
+    at, classes = at[inside][:MAX_BEATS], recording.beat_classes[inside][:MAX_BEATS]
+    rows.peaks[row, : len(at)] = at
+    rows.beat_classes[row, : len(at)] = classes
+
+
+def stored_leads(dataset: Dataset) -> tuple[str, ...]:
+    return INDEPENDENT_LEADS if dataset.einthoven is not None and dataset.leads == LEADS else dataset.leads
+
+
+def row_bytes(dataset: Dataset, options: Options, n_labels: int) -> int:
+    beats = MAX_BEATS * (3 if dataset.beat_classes else 2)
+    return len(stored_leads(dataset)) * options.n_samples * 2 + beats + n_labels + 6
+
+
+def in_words(dataset: Dataset, options: Options) -> str:
+    beats = "annotated beats" if dataset.beat_classes else f"R peaks by {options.detector}"
+    return (
+        f"{dataset.recipe}; resampled to {options.sampling_hz} Hz; {options.seconds:g} s from the {dataset.window}; "
+        f"int16 steps of {UNIT:g} {dataset.units}; flawed leads: {options.flawed_leads}; {beats}"
+    )
