@@ -13,13 +13,14 @@ HOUSE = Path(__file__).parent.parent
 TRAINING = tuple(
     """
     records data models objectives spec sweep compute checkpoint train tasks probe measure codebooks provenance trial
-    states plan launch terminal cli
+    states plan cells launch terminal cli
     """.split()
 )
 ANALYSIS = tuple(
     """
     records observations laws sums newton starts intervals screening estimates curved fit comparison transfer
-    allocation forecast overfitting conditions query exponents published points simulate learning figures report
+    allocation forecast overfitting conditions query exponents published points simulate design race
+    learning figures report
     """.split()
 )
 ALONE = {"ray": ["ecgscale/launch.py"], "fvcore": ["ecgscale/compute.py"], "matplotlib": ["analysis/figures/"]}
