@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from analysis.design import SEEDS, WANTED, centre_of, known, propose
 from analysis.intervals import profile
-from analysis.laws import LAWS
+from analysis.laws import EXPONENT, LAWS
 from analysis.screening import BadPoints
 from analysis.starts import solve_globally
 from analysis.sums import Array, problems_of
@@ -151,4 +151,6 @@ def _intervals(runs: pd.DataFrame, truth: Mapping[str, float], losses: Array) ->
     solution, _ = solve_globally(posed)
     found = profile(JOINT, posed, solution, [itemgetter(name) for name in WANTED])
     true = np.array([[truth[name]] for name in WANTED])
-    return found.high - found.low, (found.low <= true) & (true <= found.high)
+    width = found.high - found.low
+    width = np.where(width > 0, width, EXPONENT[1] - EXPONENT[0])  # both ends on one bound: nothing is known
+    return width, (found.low <= true) & (true <= found.high)
