@@ -8,6 +8,7 @@ import typer
 from ecgscale.cli.door import RESULTS, Home, Json, Results, SweepName, app, home_of, print_json
 from ecgscale.terminal import say, si, table
 
+CLUSTERS = {"slurm": "slurm.sh", "kuberay": "kuberay.yaml", "ray-up": "ray-up.yaml", "readme": "README.md"}
 _SAID = 3  # runs named for each reason why runs cannot be done
 
 
@@ -87,3 +88,17 @@ def doctor(
         print_json(facts)
         return
     table(["what", "found", "advice"], [(name, fact["found"], fact["advice"]) for name, fact in facts.items()])
+
+
+@app.command()
+def cluster(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="slurm, kuberay, ray-up, or readme.")],
+) -> None:
+    """Print what starts Ray on a cluster: a Slurm script, a KubeRay job, a cluster file for `ray up`."""
+    from importlib.resources import files
+
+    from ecgscale.spec import did_you_mean
+
+    if name not in CLUSTERS:
+        raise ValueError(f"there is nothing for a cluster {name!r}{did_you_mean(name, CLUSTERS)}")
+    print(files("ecgscale").joinpath("clusters", CLUSTERS[name]).read_text(), end="")
