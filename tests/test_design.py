@@ -1,6 +1,8 @@
 """Adaptive design: what a run would teach is reckoned rightly, and buying by it saves compute on planted laws."""
 
 import json
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -13,6 +15,8 @@ from analysis.laws import LAWS
 from analysis.race import DESIGNS, planted_laws, race, reached
 from analysis.screening import BadPoints
 from analysis.simulate import N_FULL, PLANTED, simulate
+from ecgscale import records
+from ecgscale.spec import Run
 from ecgscale.sweep import load
 from tests.shell import Shell
 
@@ -31,7 +35,7 @@ CANDIDATES = table([(n, float(f)) for n in SIZES for f in np.geomspace(0.01, 1, 
 GRID = table([(n, 1.0) for n in SIZES] + [(n, f) for n in SIZES[[1, 3, 5, 7]] for f in FRACTIONS[:-1]])
 
 
-def measured(cells: pd.DataFrame, noise: float = 0.01, seed: int = 0) -> pd.DataFrame:
+def losses_of(cells: pd.DataFrame, noise: float = 0.01, seed: int = 0) -> pd.DataFrame:
     clean = LAWS["joint"](PLANTED, N=cells["N"], D=cells["D"])
     return cells.assign(loss=clean * np.exp(noise * np.random.default_rng(seed).standard_normal(len(cells))))
 
@@ -53,7 +57,7 @@ def test_a_quantity_s_gradient_is_its_derivative() -> None:
 
 
 def test_what_is_known_after_buying_is_what_all_runs_say_together() -> None:
-    before = known(measured(GRID), centre_of(CANDIDATES))
+    before = known(losses_of(GRID), centre_of(CANDIDATES))
     bought, after = propose(CANDIDATES, before, 3e18)
     n, d = (np.log(bought[v].to_numpy()) - c for v, c in zip(("N", "D"), before.centre, strict=True))
     new = design._sensitivity(np.log(before.c), n, d)
@@ -82,7 +86,7 @@ def test_expected_intervals_are_those_that_fits_have() -> None:
     widths = simulate(GRID, PLANTED, n_sweeps=60).set_index("quantity")["width"]
     ratios = []
     for seed in range(8):
-        knowledge = known(measured(GRID, seed=seed), centre_of(GRID))
+        knowledge = known(losses_of(GRID, seed=seed), centre_of(GRID))
         for name in design.QUANTITIES:
             low, high = knowledge.interval(name)
             ratios.append((high - low) / widths[name])
@@ -96,7 +100,7 @@ def test_nothing_known_then_much_known() -> None:
     assert intervals["now_low"].isna().all()
     assert bought["N"].nunique() >= 3
     assert bought["D"].nunique() >= 3
-    _, later = suggest(measured(bought), CANDIDATES, 1e19, ["alpha", "allocation"], 20)
+    _, later = suggest(losses_of(bought), CANDIDATES, 1e19, ["alpha", "allocation"], 20)
     now = later.set_index("quantity").loc["alpha"]
     assert now["measured_low"] < PLANTED["alpha"] < now["measured_high"]
     assert now["after_high"] - now["after_low"] < now["now_high"] - now["now_low"]
@@ -110,7 +114,7 @@ def test_planted_laws_are_in_range_and_repeat() -> None:
 
 @pytest.mark.slow
 def test_adaptive_design_needs_half_of_the_grid_s_compute_at_most() -> None:
-    looks = race(GRID, CANDIDATES, n_laws=5)
+    looks = race(GRID, CANDIDATES, n_laws=3)
     arrived = reached(looks)
     median = arrived.groupby("design")["flops"].median()
     assert median[DESIGNS[1]] <= 0.25
@@ -146,6 +150,45 @@ def test_suggested_runs_can_be_pasted_into_the_sweep(shell: Shell) -> None:
     assert {row["run_id"] for row in document["runs"]} <= {run.run_id for run in after.runs}
     new = [row for row in document["runs"] if not row["in_sweep"]]
     assert len(after.runs) == len(before.runs) + len(new) > len(before.runs)
+
+
+def test_what_is_done_counts_and_is_not_proposed_again(shell: Shell) -> None:
+    file = shell.folder / "sweeps" / "mine.py"
+    asked = ("suggest", str(file), "--budget", "1e12", "--configuration", "resnet-sl", "--json")
+    first = json.loads(shell.type(*asked).stdout)
+    done = [run for run in load(str(file)).runs if run.configuration == "resnet-sl"]
+    assert {run.run_id for run in done} <= {row["run_id"] for row in first["runs"]}
+    for run in done:
+        measure(run, shell.folder / "results")
+    second = json.loads(shell.type(*asked).stdout)
+    assert [row["n_runs"] for row in second["intervals"]] == [2, 2]
+    assert not {run.run_id for run in done} & {row["run_id"] for row in second["runs"]}
+    shown = shell.type(*asked[:-1])
+    assert "alpha not known from 2 runs; then expected:" in " ".join(shown.stderr.split())
+    assert "the prior stands in" not in shown.stderr
+
+
+def measure(run: Run, results: Path) -> None:
+    """A results file as a run leaves it: in-distribution losses at one step."""
+    identity: dict[str, Any] = dict.fromkeys(records.SCHEMA.names)
+    identity |= {"sweep": "mine", "run_id": run.run_id, "configuration": run.configuration, "corpus": run.slice.corpus}
+    identity |= {"fraction": run.slice.fraction, "label_set": run.slice.label_set, "n_labels": 1, "seed": run.seed}
+    identity |= {"n_params": 1000, "n_samples": round(100 * run.slice.fraction), "macs_per_sample": 1, "batch_size": 8}
+    at = identity | {"step": 4, "flops": 1e9, "target": run.slice.corpus, "domain": "ID", "metric": "loss"}
+    rows = [at | {"split": split, "value": 0.5 + 0.1 / run.slice.fraction} for split in ("val", "test")]
+    records.write(records.path_of(results, "mine", run.run_id), rows, run.description, {"status": "done"})
+
+
+@pytest.mark.slow
+def test_the_race_of_a_sweep_is_run_and_drawn(shell: Shell) -> None:
+    demo = str(Path(__file__).parent.parent / "sweeps" / "demo.py")
+    asked = ("simulate", demo, "--adaptive", "--laws", "1", "--configuration", "R-SL", "--figure", "drawn")
+    ended = shell.type(*asked)
+    assert ended.returncode == 0, ended.stderr
+    assert "drawn/design.png" in ended.stdout
+    assert (shell.folder / "drawn" / "design.csv").stat().st_size > 1000
+    assert "nothing of this enters results" in ended.stderr
+    assert not (shell.folder / "results").exists()
 
 
 @pytest.mark.parametrize(

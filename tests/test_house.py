@@ -13,7 +13,7 @@ HOUSE = Path(__file__).parent.parent
 TRAINING = tuple(
     """
     records data models objectives spec sweep compute checkpoint train tasks probe measure codebooks provenance trial
-    states calibration doctor plan cells preflight launch terminal cli
+    states observers calibration doctor plan cells preflight launch terminal cli
     """.split()
 )
 ANALYSIS = tuple(

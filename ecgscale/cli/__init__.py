@@ -3,7 +3,7 @@
 Rooms are imported inside the verbs, so that help and queries answer at once.
 """
 
-from ecgscale.cli import datasets, demo, designing, laws, pictures, planning, sweeps
+from ecgscale.cli import datasets, demo, designing, laws, pictures, planning, sweeps, watching
 from ecgscale.cli.door import main
 
-__all__ = ["datasets", "demo", "designing", "laws", "main", "pictures", "planning", "sweeps"]
+__all__ = ["datasets", "demo", "designing", "laws", "main", "pictures", "planning", "sweeps", "watching"]
