@@ -53,17 +53,20 @@ def suggest(
     from analysis.query import as_json as rendered
     from ecgscale.cells import as_code, cells
     from ecgscale.plan import checked
+    from ecgscale.spec import did_you_mean
     from ecgscale.sweep import load
 
     loaded, asked = load(sweep), wanted.split("+")
     groups = _groups(cells(loaded, checked(loaded, home_of(home))), configuration)
     observed = observations(results, [loaded.name], select)
+    done = set(observed["run_id"])
+    if target and target not in (targets := {*loaded.tasks, *(corpus for _, corpus, _ in groups)}):
+        raise ValueError(f"sweep {loaded.name} is not measured on {target!r}{did_you_mean(target, sorted(targets))}")
     runs: list[Run] = []
     chosen, intervals = [], []
     for (name, corpus, labels), pool in groups.items():
         facts = {"configuration": name, "corpus": corpus, "label_set": labels, "target": target or corpus}
         points = observed[(observed[list(facts)].fillna("") == pd.Series(facts)).all(axis=1)]
-        done = set(points["run_id"])
         bought, now = designed(points[["N", "D", "loss"]], _priced(pool, done), budget / len(groups), asked, n_runs)
         picked = _runs(pool, bought["cell"].astype(int).tolist(), done)
         runs += picked
