@@ -19,7 +19,8 @@ from ecgscale.tasks import TASKS
 
 _BYTES_A_PARAMETER = 16  # weight, gradient and two moments of Adam, float32
 _EVALUATED = 1 / 3  # a forward pass costs a third of a training step on the same recording
-_BYTES_A_ROW = 30  # of a results file, compressed (a grid of 65,000 rows is 2 MB at most)
+_BYTES_KEPT = 12.0  # of a parameter in a checkpoint: the weight and both moments
+_BYTES_A_ROW, _ROWS_A_TARGET = 30, 10  # of a results file, compressed; numbers on one target at one evaluation
 _SHARES = 8  # runs on one GPU at most
 
 
@@ -49,10 +50,10 @@ def plan(sweep: Sweep, home: Path, results: Path, device: str | Device = "here")
         measuring = spent.flops(1, 1) * _EVALUATED * forwards
         kind, macs = run.architecture.kind, spent.macs_per_sample
         memory = _memory_bytes(run, spent, outline)
-        disk = 2 * 12.0 * (spent.n_params + spent.n_params_head) + n_evaluations * _BYTES_A_ROW * 10 * (
-            1 + len(sweep.tasks)
-        )
-        obstacle = _obstacle(missing, memory, on, disk, free) if state[run.run_id] != "done" else ""
+        checkpoints = 2 * _BYTES_KEPT * (spent.n_params + spent.n_params_head)
+        disk = checkpoints + n_evaluations * (1 + len(sweep.tasks)) * _ROWS_A_TARGET * _BYTES_A_ROW
+        to_do = state[run.run_id] not in ("done", "running")
+        obstacle = _obstacle(missing, memory, on, disk, free) if to_do else ""
         lines.append(
             {
                 "run_id": run.run_id,
