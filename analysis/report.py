@@ -44,12 +44,15 @@ def report(
     path: Path | None = None,
     select: str = "val",
     mark: str | None = None,
+    pending: int = 0,
+    refresh: int = 0,
 ) -> Path:
     """Write ``results/report.html`` (or ``path``) from the rows and the exponents table in ``results``; returns where.
 
     The page refers to nothing outside itself and the same input gives the same bytes. ``sweeps``: names, default all;
     ``select``: the split that chose steps where no exponents table says so; ``mark``: as in ``analysis.figures.draw``.
-    A results folder without runs or without fits still gives a page, which says so.
+    A results folder without runs or without fits still gives a page, which says so. ``pending``: runs that are planned
+    and have no file yet; ``refresh``: seconds after which the page loads itself again, 0 for one that stays as it is.
     """
     names = None if sweeps is None else list(sweeps)
     loaded = records.load(results, names)
@@ -66,7 +69,8 @@ def report(
             title="Scaling report: " + (", ".join(sorted(loaded.runs["sweep"].unique())) or "no runs yet"),
             mark=shown_mark,
             summary=_summary(best),
-            state=_state(loaded),
+            state=_state(loaded, pending),
+            refresh=refresh,
             runs=_runs(loaded, best),
             figures=list(_figures(points, table, shown_mark)),
             learning=_learning(best),
@@ -121,9 +125,10 @@ def _summary(best: pd.DataFrame) -> Row:
     }
 
 
-def _state(loaded: records.Results) -> Row:
+def _state(loaded: records.Results, pending: int) -> Row:
     runs = loaded.runs
     counts = {state: int((runs["status"] == state).sum()) for state in records.STATES} if len(runs) else {}
+    counts |= {"pending": pending} if pending else {}
     failures: list[Row] = []
     if len(runs) and "why" in runs:
         lost = runs[~runs["status"].isin(("done", "running"))]

@@ -1,43 +1,45 @@
 """What a sweep costs before it is paid: size, data, compute and time of every run."""
 
-import time
+import math
+import shutil
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
-import torch
 
-from ecgscale import codebooks, data, kept, records
+from ecgscale import calibration, codebooks, data, kept, records
+from ecgscale.calibration import Device
 from ecgscale.compute import Cost, cost
-from ecgscale.data.batches import Batch
-from ecgscale.data.peaks import MAX_BEATS
-from ecgscale.models import ResNet
-from ecgscale.objectives import Masked, Supervised
+from ecgscale.objectives import Masked
 from ecgscale.spec import Run, did_you_mean
 from ecgscale.states import states
 from ecgscale.sweep import Sweep, shipped
 from ecgscale.tasks import TASKS
 
-# Sustained training speed in FLOP/s. GPUs: 30 % of the dense bf16 peak that their makers print; a reckoning, not a
-# measurement. "here" is measured on one core of this machine.
-DEVICES = {"a100": 0.3 * 312e12, "h100": 0.3 * 989e12, "here": None}
 _BYTES_A_PARAMETER = 16  # weight, gradient and two moments of Adam, float32
 _EVALUATED = 1 / 3  # a forward pass costs a third of a training step on the same recording
+_BYTES_KEPT = 12.0  # of a parameter in a checkpoint: the weight and both moments
+_BYTES_A_ROW, _ROWS_A_TARGET = 30, 10  # of a results file, compressed; numbers on one target at one evaluation
+_SHARES = 8  # runs on one GPU at most
 
 
-def plan(sweep: Sweep, home: Path, results: Path, device: str = "here") -> pd.DataFrame:
+def plan(sweep: Sweep, home: Path, results: Path, device: str | Device = "here") -> pd.DataFrame:
     """One line a run: what it is, N, D, MACs and FLOPs, hours on one device, memory and disk, and its state.
 
-    ``n_samples`` of a corpus that is not prepared is reckoned from its published size. ``infeasible`` says in words why
-    a run cannot be launched here; empty if it can. ``evaluation_share`` is the part of the compute spent on measuring.
+    ``device``: "here" (measured once, then kept in home), one of ``calibration.PRINTED``, the name of a device that was
+    calibrated into this home, or a Device. ``n_samples`` of a corpus that is not prepared is reckoned from its
+    published size. ``state`` is the run's (see ``states``), or "infeasible" if it is to be done and cannot be, for the
+    reason that ``infeasible`` says in words. ``evaluation_share`` is the part of the compute spent on measuring;
+    ``gpu_share`` the part of a GPU that the run gets, 0 on CPUs.
     """
     outlines = checked(sweep, home)
-    speed = DEVICES[device] or measured_flops()
+    on = device if isinstance(device, Device) else device_named(device, home)
     state = states(sweep, results).set_index("run_id")["state"]
     evaluated = {name: sum(outlines[name].n_records) for name in {TASKS[t].corpus for t in sweep.tasks}}
     missing = [name for name, outline in outlines.items() if not outline.prepared]
+    free = _free_bytes(home)
     lines: list[dict[str, Any]] = []
     for run in sweep.runs:
         outline = outlines[run.slice.corpus]
@@ -47,30 +49,79 @@ def plan(sweep: Sweep, home: Path, results: Path, device: str = "here") -> pd.Da
         n_evaluations = 1 + -(-run.schedule.steps // run.evaluation.every)
         forwards = n_evaluations * (sum(evaluated.values()) + sum(outline.n_records[1:]))
         measuring = spent.flops(1, 1) * _EVALUATED * forwards
+        kind, macs = run.architecture.kind, spent.macs_per_sample
+        memory = _memory_bytes(run, spent, outline)
+        checkpoints = 2 * _BYTES_KEPT * (spent.n_params + spent.n_params_head)
+        disk = checkpoints + n_evaluations * (1 + len(sweep.tasks)) * _ROWS_A_TARGET * _BYTES_A_ROW
+        to_do = state[run.run_id] not in ("done", "running")
+        obstacle = _obstacle(missing, memory, on, disk, free) if to_do else ""
         lines.append(
             {
                 "run_id": run.run_id,
                 "name": run.name,
                 "configuration": run.configuration,
-                "architecture": run.architecture.kind,
+                "architecture": kind,
                 "size": run.architecture.size,
                 "objective": run.objective.kind,
                 "fraction": run.slice.fraction,
                 "seed": run.seed,
                 "n_params": spent.n_params,
                 "n_samples": round(outline.n_records[0] * run.slice.fraction),
-                "macs_per_sample": spent.macs_per_sample,
+                "macs_per_sample": macs,
                 "flops": flops,
                 "evaluation_share": measuring / (measuring + flops),
-                "device_hours": (flops + measuring) / speed / 3600,
-                "memory_gb": _memory_bytes(run, spent, outline) / 1e9,
+                "device_hours": (flops + measuring) / on.speed(kind, macs) / 3600,
+                "memory_gb": memory / 1e9,
                 "kept_gb": 4e-9 * spent.n_params * {"none": 0, "best": 1, "all": n_evaluations - 1}[sweep.keep],
-                "disk_gb": 2 * 12e-9 * (spent.n_params + spent.n_params_head),  # two checkpoints while it runs
-                "state": state[run.run_id],
-                "infeasible": f"corpus {missing[0]} is not prepared" if missing else "",
+                "disk_gb": disk / 1e9,  # two checkpoints while it runs, and its rows
+                "gpu_share": gpu_share(memory, on.speed(kind, macs) / on.fastest(kind), on),
+                "state": "infeasible" if obstacle else state[run.run_id],
+                "infeasible": obstacle,
             }
         )
     return pd.DataFrame(lines)
+
+
+def device_named(name: str, home: Path) -> Device:
+    """A device to plan for. Raises ValueError with the nearest name for one that nobody knows."""
+    found = calibration.named(name, home)
+    if found is None:
+        names = ["here", *calibration.PRINTED, *(d.name for d in calibration.known(home).values())]
+        raise ValueError(f"no device {name!r}{did_you_mean(name, dict.fromkeys(names))}")
+    return found
+
+
+def gpu_share(memory_bytes: float, busy: float, device: Device) -> float:
+    """Part of a GPU, in eighths, that a run needs: of its memory, and of its time as measured (``busy``, 0 to 1).
+
+    A run that keeps less than half of the GPU busy leaves room for others; one that keeps more is alone. 0 on CPUs.
+    """
+    if not device.gpu:
+        return 0.0
+    part = max(memory_bytes / device.memory_bytes, 1 / _SHARES)
+    if device.measured:
+        part = max(part, busy if busy <= 0.5 else 1.0)
+    eighths = math.ceil(min(part, 1.0) * _SHARES - 1e-9)
+    return eighths / _SHARES
+
+
+def _obstacle(missing: Sequence[str], memory: float, on: Device, disk: float, free: float) -> str:
+    """Why a run cannot be done, in words; empty if it can."""
+    if missing:
+        return f"corpus {missing[0]} is not prepared"
+    if memory > on.memory_bytes:
+        return f"it needs about {memory / 1e9:.3g} GB of memory and {on.name} has {on.memory_bytes / 1e9:.3g}"
+    if disk > free:
+        return f"it needs about {disk / 1e9:.3g} GB of disk and {free / 1e9:.3g} are free"
+    return ""
+
+
+def _free_bytes(home: Path) -> float:
+    """Free disk where checkpoints go: of the nearest folder that exists."""
+    folder = home.resolve()
+    while not folder.exists():
+        folder = folder.parent
+    return float(shutil.disk_usage(folder).free)
 
 
 def select(priced: pd.DataFrame, only: Sequence[str]) -> pd.DataFrame:
@@ -169,25 +220,6 @@ def _without_weights(sweep: Sweep, chosen: Sequence[Run], home: Path, results: P
         else f"initial run {runs[0].run_id} ({runs[0].name}) has no kept weights here; {remedy}"
         for remedy, runs in causes.items()
     ]
-
-
-def measured_flops(seconds: float = 0.5) -> float:
-    """Training speed of one core of this machine in FLOP/s, on a small ResNet."""
-    module = Supervised().build(ResNet(3, 24).build(), 6).train()
-    spent = cost(ResNet(3, 24), Supervised(), 6, 1000)
-    n = 32
-    batch = Batch(torch.randn(n, 12, 1000), torch.full((n, MAX_BEATS), -1), torch.zeros(n, 6), torch.arange(n))
-    draw, threads, done = torch.Generator(), torch.get_num_threads(), 0
-    torch.set_num_threads(1)
-    try:
-        module(batch, draw).mean.backward()
-        started = time.perf_counter()
-        while time.perf_counter() - started < seconds:
-            module(batch, draw).mean.backward()
-            done += 1
-        return spent.flops(n, done) / (time.perf_counter() - started)
-    finally:
-        torch.set_num_threads(threads)
 
 
 def _corpora(sweep: Sweep) -> list[str]:

@@ -255,9 +255,9 @@ def test_people_import_it_by_a_command(shell: Shell, tmp_path: Path) -> None:
 def test_a_sweep_says_which_codebook_it_lacks(home: Path) -> None:
     book = Codebook("mimic", 40, 8, 2, 1, 24, 2, 32, n_tokens=20, unit="mv", imported="ab" * 32)
     run = Run(Transformer(1, 8, 1, 16, n_tokens=20), Masked(book), Slice("ludb-sample"))
-    (cause,) = unlaunchable(Sweep("s", (run,), ()), home)
+    (cause,) = unlaunchable(Sweep("s", (run,), ()), home, home)
     assert "ecgscale codebook import FILE" in cause
-    (cause,) = unlaunchable(Sweep("s", (replace(run, objective=Masked(replace(book, imported=""))),), ()), home)
+    (cause,) = unlaunchable(Sweep("s", (replace(run, objective=Masked(replace(book, imported=""))),), ()), home, home)
     assert "ecgscale codebook train --sweep s" in cause
 
 

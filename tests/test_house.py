@@ -13,14 +13,15 @@ HOUSE = Path(__file__).parent.parent
 TRAINING = tuple(
     """
     records data models objectives spec sweep compute checkpoint scores step train tasks convex tuning probe heads
-    measure kept codebooks provenance trial states reprobe plan launch terminal cli
+    measure kept codebooks provenance trial states reprobe observers calibration doctor plan cells preflight launch
+    terminal cli
     """.split()
 )
 ANALYSIS = tuple(
     """
     records observations laws sums newton starts intervals screening estimates curved fit comparison transfer effective
-    finetuned allocation forecast overfitting conditions query exponents published points simulate learning figures
-    report
+    finetuned allocation forecast overfitting conditions query exponents published points simulate design race
+    learning figures report
     """.split()
 )
 ALONE = {"ray": ["ecgscale/launch.py"], "fvcore": ["ecgscale/compute.py"], "matplotlib": ["analysis/figures/"]}

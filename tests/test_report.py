@@ -154,3 +154,13 @@ def test_the_gain_from_data_is_read_at_the_same_size(results: Path) -> None:
 def test_the_data_of_a_figure_can_be_saved_from_the_page(page: str) -> None:
     assert 'download="scaling.csv"' in page
     assert 'download="exponents.csv"' in page
+
+
+def test_a_page_of_a_sweep_at_work_reloads_itself(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("analysis.report._figures", lambda *points: [])
+    write_runs(tmp_path, planted_points(), "running", "")
+    page = report(tmp_path, pending=7, refresh=30).read_text()
+    assert '<meta http-equiv="refresh" content="30">' in page
+    assert "this page loads itself again every 30 seconds" in page
+    assert "<b>7</b><span>pending</span>" in page
+    assert "http-equiv" not in report(tmp_path).read_text()

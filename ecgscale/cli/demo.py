@@ -1,6 +1,6 @@
 """The demo: the main job from recordings to exponents, step by step, on the recordings that ship with the package."""
 
-from ecgscale.cli import codebook, laws, pictures, sweeps
+from ecgscale.cli import codebook, laws, pictures, planning, sweeps
 from ecgscale.cli.door import RESULTS, Home, Results, app
 from ecgscale.terminal import err, say, si, table, where
 
@@ -13,7 +13,7 @@ def demo(results: Results = RESULTS, home: Home = None) -> None:
     import typer
 
     step("Plan: what it costs")
-    sweeps.plan(SWEEP, results, home)
+    planning.plan(SWEEP, results, home)
     step("Codebook: the words that masked Transformers predict")
     codebook.train(SWEEP, home=home)
     step("Launch: every run that is not done, through Ray")

@@ -11,13 +11,10 @@ import typer
 from ecgscale.cli.door import (
     FAILED,
     RESULTS,
-    Home,
     Json,
     Results,
-    SweepName,
     app,
     existing,
-    home_of,
     name_bad,
     print_json,
 )
@@ -149,42 +146,6 @@ def allocate(
     _ask(
         lambda points, name: allocate_group(points, name, target, flops), configuration, results, sweep, select, as_json
     )
-
-
-@app.command()
-def simulate(
-    sweep: SweepName,
-    results: Results = RESULTS,
-    home: Home = None,
-    floor: Annotated[float, typer.Option("--floor", help="E, the irreducible loss.")] = 0.05,
-    alpha: Annotated[float, typer.Option(help="Exponent of N.")] = 0.35,
-    beta: Annotated[float, typer.Option(help="Exponent of D.")] = 0.45,
-    amplitude_n: Annotated[float, typer.Option("--a", help="A, the amplitude of N.")] = 3.0,
-    amplitude_d: Annotated[float, typer.Option("--b", help="B, the amplitude of D.")] = 20.0,
-    noise: Annotated[float, typer.Option(help="Standard deviation of ln(loss).")] = 0.01,
-    n_sweeps: Annotated[int, typer.Option(min=1, help="Simulated sweeps a configuration.")] = 400,
-    as_json: Json = False,
-) -> None:
-    """Plant a law, draw a sweep's grid from it, refit: does this grid identify the exponents, and how well?"""
-    import pandas as pd
-
-    from analysis.query import as_json as rendered
-    from analysis.query import as_text
-    from analysis.simulate import simulate as simulated
-    from ecgscale.plan import plan
-    from ecgscale.sweep import load
-
-    planted = {"E": floor, "A": amplitude_n, "alpha": alpha, "B": amplitude_d, "beta": beta}
-    priced = plan(load(sweep), home_of(home), results)
-    answers = []
-    for configuration, runs in priced.groupby("configuration", sort=False):
-        grid = runs.rename(columns={"n_params": "N", "n_samples": "D"})[["N", "D"]].astype(float)
-        answer = simulated(grid, planted, noise, n_sweeps=n_sweeps)
-        answer.insert(0, "configuration", configuration)
-        answers.append(answer)
-    table_ = pd.concat(answers, ignore_index=True)
-    print(rendered(table_) if as_json else as_text(table_))
-    say(f"{n_sweeps} simulated sweeps a configuration; nothing of this enters results")
 
 
 def _ask(

@@ -1,6 +1,5 @@
-"""Verbs of a sweep: price it, launch it, watch it, and do one run by itself."""
+"""Verbs of a sweep: launch it, watch it, and do one run by itself."""
 
-import json
 from typing import Annotated
 
 import typer
@@ -18,52 +17,11 @@ from ecgscale.cli.door import (
     home_of,
     print_json,
 )
-from ecgscale.terminal import say, si, table, where
+from ecgscale.terminal import say, table, where
 
 AllowMissing = Annotated[
     bool, typer.Option("--allow-missing", help="Go on with corpora that were prepared without some of their files.")
 ]
-
-
-@app.command()
-def plan(
-    sweep: SweepName,
-    results: Results = RESULTS,
-    home: Home = None,
-    device: Annotated[str, typer.Option(help="Price in hours of: here (measured), a100, h100 (reckoned).")] = "here",
-    as_json: Json = False,
-) -> None:
-    """Price a sweep before it is paid: size, data, compute, time, memory and state of every run."""
-    from ecgscale import plan as pricing
-    from ecgscale.spec import did_you_mean
-    from ecgscale.sweep import load
-
-    if device not in pricing.DEVICES:
-        raise ValueError(f"no device {device!r}{did_you_mean(device, pricing.DEVICES)}")
-    loaded = load(sweep)
-    priced = pricing.plan(loaded, home_of(home), results, device)
-    if as_json:
-        print_json(json.loads(priced.to_json(orient="records")))
-        return
-    columns = ["run", "name", "N", "D", "MACs", "FLOPs", "hours", "memory GB", "state"]
-    rows = [
-        (r["run_id"], r["name"], *(si(r[c]) for c in ("n_params", "n_samples", "macs_per_sample", "flops")))
-        + (f"{r['device_hours']:.3g}", f"{r['memory_gb']:.2g}", r["state"])
-        for r in priced.to_dict("records")
-    ]
-    table(columns, rows)
-    share = float((priced.device_hours * priced.evaluation_share).sum() / priced.device_hours.sum())
-    unit = "core" if device == "here" else device.upper()
-    say(
-        f"{len(priced)} runs, {si(priced.flops.sum())}FLOP of training, {priced.device_hours.sum():.3g} {unit} hours "
-        f"(of which {share:.0%} evaluation), {priced.disk_gb.max():.2g} GB of disk a running run"
-        + (f", {priced.kept_gb.sum():.2g} GB of kept weights" if priced.kept_gb.any() else "")
-    )
-    obstacles = pricing.unlaunchable(loaded, home_of(home), results)
-    for obstacle in obstacles:
-        say(f"cannot be launched here yet: {obstacle}")
-    if not obstacles:
-        say(f"next: ecgscale launch {sweep}")
 
 
 @app.command()

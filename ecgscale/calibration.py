@@ -1,0 +1,168 @@
+"""How fast a device trains: measured once on models small and large, kept in home, read by every plan after that."""
+
+import json
+import math
+import statistics
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import psutil
+import torch
+
+from ecgscale.compute import cost
+from ecgscale.data.batches import Batch
+from ecgscale.data.peaks import MAX_BEATS
+from ecgscale.models import RESNETS, TRANSFORMERS, Architecture
+from ecgscale.objectives import Supervised
+from ecgscale.records import write_whole
+
+_SAMPLES, _LABELS = 1000, 6
+_LADDERS: dict[str, tuple[Architecture, ...]] = {"resnet": RESNETS, "transformer": TRANSFORMERS}
+# Rungs that are timed, and the batch. On a CPU a batch of 8 is about as fast as one of 128, and sooner done.
+_RUNGS, _BATCH = {"cpu": (0, 2), "cuda": (0, 3, 6, 8)}, {"cpu": 8, "cuda": 128}
+
+
+@dataclass(frozen=True)
+class Device:
+    """What a plan reckons with: memory in bytes, whether it is a GPU (else one CPU core), and training speed.
+
+    ``speeds`` holds for each kind of architecture points (MACs a recording, FLOP/s), smallest model first; a kind that
+    was not measured goes by the first that was. ``measured`` is false for speeds that makers print.
+    """
+
+    name: str
+    gpu: bool
+    memory_bytes: float
+    speeds: Mapping[str, Sequence[tuple[float, float]]]
+    measured: bool = True
+
+    def speed(self, kind: str, macs: float) -> float:
+        """Training FLOP/s at a size: between the sizes measured as a power law, beyond them as the nearest."""
+        points = self.speeds.get(kind) or next(iter(self.speeds.values()))
+        sizes, speeds = np.log(np.array(points)).T
+        return float(np.exp(np.interp(math.log(macs), sizes, speeds)))
+
+    def fastest(self, kind: str) -> float:
+        """Training FLOP/s of the size that keeps the device busiest."""
+        return max(speed for _, speed in self.speeds.get(kind) or next(iter(self.speeds.values())))
+
+
+def _printed(name: str, peak: float, memory: float) -> Device:
+    """30 % of the dense bf16 peak that makers print; a reckoning, not a measurement."""
+    return Device(name, True, memory, {"resnet": ((1.0, 0.3 * peak),)}, measured=False)
+
+
+PRINTED = {
+    "a100": _printed("a100", 312e12, 40e9),
+    "h100": _printed("h100", 989e12, 80e9),
+}
+
+
+def device_here() -> str:
+    """Where runs train on this machine: "cuda" if torch finds a GPU, else "cpu"."""
+    return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def name_of(device: str) -> str:
+    """What makers call a device: the GPU's or the processor's name."""
+    if device.startswith("cuda"):
+        return torch.cuda.get_device_name(device)
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        lines = []
+    return next((line.split(":")[1].strip() for line in lines if line.startswith("model name")), "CPU")
+
+
+def here(home: Path) -> Device:
+    """This machine's device as it was calibrated; the first time, it is measured and kept."""
+    return known(home).get(_key(device_here())) or calibrate(home)
+
+
+def named(name: str, home: Path) -> Device | None:
+    """A device by the name that a plan is asked for: here, one of PRINTED, or one calibrated into this home."""
+    if name == "here":
+        return here(home)
+    return PRINTED.get(name) or next((d for d in known(home).values() if d.name == name), None)
+
+
+def known(home: Path) -> dict[str, Device]:
+    """Devices that were calibrated into this home; an unreadable file counts for nothing and is written anew."""
+    try:
+        found = json.loads(_file(home).read_text())
+        return {key: _read(facts) for key, facts in found.items()}
+    except (FileNotFoundError, ValueError, TypeError, KeyError, AttributeError):
+        return {}
+
+
+def _read(facts: dict[str, Any]) -> Device:
+    speeds = {kind: tuple((m, s) for m, s in points) for kind, points in facts["speeds"].items()}
+    return Device(**facts | {"speeds": speeds})
+
+
+def calibrate(home: Path) -> Device:
+    """Measure this machine's device (seconds), and keep what was found in home."""
+    device = device_here()
+    gpu = device == "cuda"
+    memory = torch.cuda.get_device_properties(device).total_memory if gpu else psutil.virtual_memory().total
+    speeds = {
+        kind: tuple(measured(ladder[rung], device) for rung in _RUNGS[device]) for kind, ladder in _LADDERS.items()
+    }
+    return keep(Device(name_of(device), gpu, float(memory), speeds), home)
+
+
+def keep(device: Device, home: Path) -> Device:
+    """Store a device as this machine's."""
+    home.mkdir(parents=True, exist_ok=True)
+    every = known(home) | {_key(device_here()): device}
+    write_whole(_file(home), json.dumps({key: asdict(d) for key, d in every.items()}, indent=1).encode())
+    return device
+
+
+def measured(architecture: Architecture, device: str, seconds: float = 0.15) -> tuple[float, float]:
+    """MACs of a recording, and training FLOP/s (forward, backward, Adam) on a GPU or one CPU core."""
+    threads = torch.get_num_threads()
+    module = Supervised().build(architecture.build(), _LABELS).to(device).train()
+    optimiser = torch.optim.Adam(module.parameters(), fused=True)
+    spent, n = cost(architecture, Supervised(), _LABELS, _SAMPLES), _BATCH[device.split(":")[0]]
+    peaks = torch.arange(50, _SAMPLES, 100).repeat(n, 1)  # a regular rhythm
+    peaks = torch.nn.functional.pad(peaks, (0, MAX_BEATS - peaks.shape[1]), value=-1)
+    parts = torch.randn(n, 12, _SAMPLES), peaks, torch.zeros(n, _LABELS), torch.arange(n)
+    batch, draw = Batch(*(part.to(device) for part in parts)), torch.Generator()
+
+    def step() -> None:
+        optimiser.zero_grad(set_to_none=True)
+        module(batch, draw).mean.backward()
+        optimiser.step()
+
+    def wait() -> None:
+        if device.startswith("cuda"):
+            torch.cuda.synchronize(device)
+
+    try:
+        torch.set_num_threads(1)
+        for _ in range(1 if device == "cpu" else 5):
+            step()
+        wait()
+        took: list[float] = []
+        while sum(took) < seconds:
+            started = time.perf_counter()
+            step()
+            wait()
+            took.append(time.perf_counter() - started)
+        return float(spent.macs_per_sample), spent.flops(n, 1) / statistics.median(took)
+    finally:
+        torch.set_num_threads(threads)
+
+
+def _key(device: str) -> str:
+    """Speeds hold for a device under a version of torch."""
+    return f"{name_of(device)}, torch {torch.__version__.split('+')[0]}"
+
+
+def _file(home: Path) -> Path:
+    return home / "calibration.json"

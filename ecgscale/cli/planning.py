@@ -1,0 +1,105 @@
+"""Verbs before anything is paid: what a sweep costs, and what this machine can do."""
+
+import json
+from typing import Annotated
+
+import typer
+
+from ecgscale.cli.door import RESULTS, Home, Json, Results, SweepName, app, home_of, print_json
+from ecgscale.terminal import say, si, table
+
+CLUSTERS = {"slurm": "slurm.sh", "kuberay": "kuberay.yaml", "ray-up": "ray-up.yaml", "readme": "README.md"}
+_SAID = 3  # runs named for each reason why runs cannot be done
+
+
+@app.command()
+def plan(
+    sweep: SweepName,
+    results: Results = RESULTS,
+    home: Home = None,
+    device: Annotated[
+        str, typer.Option(help="Price in hours of: here (measured once), a100, h100 (reckoned), or a calibrated GPU.")
+    ] = "here",
+    as_json: Json = False,
+) -> None:
+    """Price a sweep before it is paid: size, data, compute, time, memory, disk and state of every run."""
+    from ecgscale import plan as pricing
+    from ecgscale.sweep import load
+
+    loaded = load(sweep)
+    on = pricing.device_named(device, home_of(home))
+    priced = pricing.plan(loaded, home_of(home), results, on)
+    if as_json:
+        print_json(json.loads(priced.to_json(orient="records")))
+        return
+    columns = ["run", "name", "N", "D", "MACs", "FLOPs", "hours", "memory GB", "disk GB"]
+    rows = [
+        (r["run_id"], r["name"], *(si(r[c]) for c in ("n_params", "n_samples", "macs_per_sample", "flops")))
+        + (f"{r['device_hours']:.3g}", f"{r['memory_gb']:.2g}", f"{r['disk_gb']:.2g}")
+        + ((f"{r['gpu_share']:g}",) if on.gpu else ())
+        + (r["state"],)
+        for r in priced.to_dict("records")
+    ]
+    table([*columns, *(["of a GPU"] if on.gpu else []), "state"], rows)
+    unit = f"{on.name} hours" if on.gpu else "core hours"
+    share = float((priced.device_hours * priced.evaluation_share).sum() / priced.device_hours.sum())
+    say(
+        f"{len(priced)} runs, {si(priced.flops.sum())}FLOP of training, {priced.device_hours.sum():.3g} {unit} "
+        f"(of which {share:.0%} evaluation), {priced.disk_gb.max():.2g} GB of disk a running run"
+        + (f", {priced.kept_gb.sum():.2g} GB of kept weights" if priced.kept_gb.any() else "")
+    )
+    left = priced[~priced["state"].isin(["done", "infeasible"])]
+    if len(left) < len(priced):
+        done, lost = ((priced["state"] == state).sum() for state in ("done", "infeasible"))
+        hours = f"{left.device_hours.sum():.3g} {unit}"
+        say(f"{done} done, {lost} infeasible, {len(left)} to do in {hours}")
+    how = "measured here" if on.measured else "reckoned as 30 % of the printed bf16 peak"
+    say(f"hours on {on.name}, {how}" + ("" if on.gpu else ", one core a run"))
+    for reason, runs in priced[priced["infeasible"] != ""].groupby("infeasible", sort=False):
+        named = ", ".join(runs["name"].head(_SAID)) + (", ..." if len(runs) > _SAID else "")
+        say(f"infeasible: {len(runs)} runs ({named}): {reason}")
+    obstacles = pricing.unlaunchable(loaded, home_of(home), results)
+    for obstacle in obstacles:
+        say(f"cannot be launched here yet: {obstacle}")
+    if not obstacles:
+        say(f"next: ecgscale launch {sweep}")
+
+
+@app.command()
+def doctor(
+    results: Results = RESULTS,
+    home: Home = None,
+    calibrate: Annotated[
+        bool, typer.Option("--calibrate", help="Measure this machine's training speed anew, for plans.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """What this machine can do: GPUs, Ray, disk, memory, limits, datasets found."""
+    from ecgscale import doctor as examining
+
+    if calibrate:
+        from ecgscale.calibration import calibrate as measure
+
+        found = measure(home_of(home))
+        for kind, points in found.speeds.items():
+            told = ", ".join(f"{si(speed)}FLOP/s at {si(macs)} MACs" for macs, speed in points)
+            say(f"{found.name}: {kind} {told}")
+    facts = examining.examine(home_of(home), results)
+    if as_json:
+        print_json(facts)
+        return
+    table(["what", "found", "advice"], [(name, fact["found"], fact["advice"]) for name, fact in facts.items()])
+
+
+@app.command()
+def cluster(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="slurm, kuberay, ray-up, or readme.")],
+) -> None:
+    """Print what starts Ray on a cluster: a Slurm script, a KubeRay job, a cluster file for `ray up`."""
+    from importlib.resources import files
+
+    from ecgscale.spec import did_you_mean
+
+    if name not in CLUSTERS:
+        raise ValueError(f"there is nothing for a cluster {name!r}{did_you_mean(name, CLUSTERS)}")
+    print(files("ecgscale").joinpath("clusters", CLUSTERS[name]).read_text(), end="")

@@ -1,0 +1,41 @@
+"""The verb that shows results in the trackers people have already."""
+
+import time
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ecgscale.cli.door import RESULTS, Results, app, existing
+from ecgscale.terminal import say, where
+
+_AGAIN_SECONDS = 10
+
+
+@app.command()
+def observe(
+    kind: Annotated[str, typer.Argument(metavar="KIND", help="tensorboard, mlflow (local) or wandb (offline).")],
+    sweeps: Annotated[
+        list[str] | None, typer.Argument(metavar="[SWEEP]...", help="All with results if left out.")
+    ] = None,
+    results: Results = RESULTS,
+    watch: Annotated[bool, typer.Option("--watch", help="Go on showing what is measured, until interrupted.")] = False,
+) -> None:
+    """Show measured rows in TensorBoard, MLflow or Weights & Biases; runs know nothing of it."""
+    from ecgscale.observers import OBSERVERS, observe
+    from ecgscale.spec import did_you_mean
+
+    if kind not in OBSERVERS:
+        raise ValueError(f"there is no observer {kind!r}{did_you_mean(kind, OBSERVERS)}")
+    known = sorted(p.name for p in (existing(results) / "runs").glob("*") if p.is_dir())
+    named = [Path(name).stem for name in sweeps or ()] or known
+    for name in named:
+        if name not in known:
+            raise ValueError(f"no results of a sweep {name!r} in {where(results)}/runs{did_you_mean(name, known)}")
+    while True:
+        count = observe(results, kind, named)
+        if count or not watch:
+            say(f"{count} new rows of {', '.join(named)} shown: {where(results / 'observers' / kind)}")
+        if not watch:
+            return
+        time.sleep(_AGAIN_SECONDS)
