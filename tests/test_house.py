@@ -19,7 +19,8 @@ TRAINING = tuple(
 ANALYSIS = tuple(
     """
     records observations laws sums newton starts intervals screening estimates curved fit comparison transfer
-    allocation forecast overfitting conditions query exponents published points simulate learning figures report
+    allocation forecast overfitting conditions query exponents published points simulate learning
+    claims tables figures report
     """.split()
 )
 ALONE = {"ray": ["ecgscale/launch.py"], "fvcore": ["ecgscale/compute.py"], "matplotlib": ["analysis/figures/"]}
