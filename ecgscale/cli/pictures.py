@@ -1,11 +1,12 @@
 """Verbs of the pictures: figures and the report, drawn from the rows in results."""
 
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
-from ecgscale.cli.door import RESULTS, Results, app, existing, name_bad
+from ecgscale.cli.door import RESULTS, Home, Results, app, existing, home_of, name_bad
 from ecgscale.terminal import say, where
 
 
@@ -31,13 +32,74 @@ def figures(
 
 
 @app.command()
+def tables(
+    names: Annotated[list[str] | None, typer.Argument(metavar="[NAME]...", help="s1 to s11; all if left out.")] = None,
+    results: Results = RESULTS,
+    home: Home = None,
+    sweep: Annotated[str | None, typer.Option(help="Results of this sweep; the only one if left out.")] = None,
+    reference: Annotated[bool, typer.Option("--reference", help="As the paper prints them.")] = False,
+    formats: Annotated[str, typer.Option("--format", help="Any of md, latex, csv, by commas.")] = "md,latex,csv",
+) -> None:
+    """Tables S.1-S.11: ours where results can fill them, else as printed; as Markdown, LaTeX and CSV."""
+    from analysis.claims import in_results
+    from analysis.tables import TABLES, Material, make, save
+
+    material = None
+    if not reference:
+        from ecgscale import records
+
+        evidence = in_results(existing(results), sweep)
+        loaded = records.load(results, list(evidence.points["sweep"].unique()))
+        corpora = {*loaded.rows["corpus"], *(task["corpus"] for task in _tasks(loaded.rows["target"]))}
+        cards = _cards(corpora, home_of(home))
+        material = Material(evidence, loaded.runs, loaded.rows, cards, _as_frame(_tasks(loaded.rows["target"])))
+    folder = results / "tables" / ("reference" if reference else "")
+    for name in names or TABLES:
+        sheet = make(name, material)
+        for path in save(sheet, folder, formats.split(",")):
+            print(where(path))
+        for missing in sheet.missing:
+            say(f"{name}: {missing}")
+    say("next: ecgscale report" if not reference else "next: ecgscale tables, of your own results")
+
+
+@app.command()
 def report(
     results: Results = RESULTS,
+    home: Home = None,
     output: Annotated[Path | None, typer.Option(help="Where to write it; results/report.html if left out.")] = None,
 ) -> None:
-    """One self-contained HTML page: figures, tables, sweep state, provenance; opens offline."""
+    """One self-contained HTML page: figures, tables, claims, data cards, sweep state, provenance; opens offline."""
     from analysis.report import report as written
     from ecgscale import records
 
-    print(where(written(existing(results), path=output)))
-    name_bad(list(records.load(results).bad))
+    loaded = records.load(existing(results))
+    corpora = {*loaded.rows["corpus"], *(task["corpus"] for task in _tasks(loaded.rows["target"]))}
+    print(where(written(results, path=output, cards=_cards(corpora, home_of(home)))))
+    name_bad(list(loaded.bad))
+
+
+def _tasks(targets: Iterable[str]) -> list[dict[str, str]]:
+    """What training knows of the tasks that were measured, as data."""
+    from ecgscale.tasks import TASKS
+
+    return [vars(TASKS[name]) for name in sorted(set(targets)) if name in TASKS]
+
+
+def _as_frame(tasks: list[dict[str, str]]) -> Any:
+    import pandas as pd
+
+    return pd.DataFrame(tasks, columns=["name", "corpus", "label_set", "domain"])
+
+
+def _cards(corpora: Iterable[str], home: Path) -> dict[str, dict[str, Any]]:
+    """Croissant cards of the corpora that ecgscale knows by name."""
+    from ecgscale import data
+
+    found = {}
+    for name in sorted(set(corpora)):
+        try:
+            found[name] = data.card(name, home)
+        except ValueError:
+            continue  # planted or foreign: it has no card
+    return found
