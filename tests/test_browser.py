@@ -1,4 +1,4 @@
-"""The report in a real browser: it sorts, filters, downloads and zooms, by mouse and by keyboard, and never complains."""
+"""The report in a real browser: it sorts, filters, downloads and zooms, by mouse and keyboard, and never complains."""
 
 import csv
 import json
