@@ -60,6 +60,7 @@ SHOWN = (
     "r2",
     "status",
 )
+COMPARED = tuple("law configuration target coefficient value low high paper difference within source status".split())
 FORMATS = ("table", "csv", "json", "md", "latex", "parquet")
 CONFIGURATIONS = {
     "R-SL": "resnet-sl",
@@ -135,8 +136,8 @@ def render(table: pd.DataFrame, format: str = "table") -> str | bytes:
 
 def _cells(table: pd.DataFrame) -> tuple[list[str], list[list[str]], list[bool]]:
     """Header, cells as text, and which columns are numbers, of the columns for people."""
-    extra = [c for c in ("paper", "difference") if c in table]
-    shown = [c for c in (*SHOWN, *extra) if c in table] if "coefficient" in table else list(table.columns)
+    wanted = COMPARED if "paper" in table else SHOWN
+    shown = [c for c in wanted if c in table] if "coefficient" in table else list(table.columns)
     part = table[shown]
     numeric = [pd.api.types.is_numeric_dtype(part[c]) and not pd.api.types.is_bool_dtype(part[c]) for c in shown]
     columns = [
@@ -217,14 +218,56 @@ def task_key(name: str) -> str:
     return f"{family[:5]}-{key[len(family) :][:3]}" if family else key
 
 
-def with_paper(table: pd.DataFrame) -> pd.DataFrame:
-    """Add what the paper printed (Table S.7: K and kappa) and the difference; NaN where it printed nothing."""
+# The eleven tasks of the study, under the names that they have in results.
+TASKS = (
+    "cpsc2018",
+    "csn",
+    "ptbxl-diag",
+    "ptbxl-sub",
+    "ptbxl-sup",
+    "ptbxl-form",
+    "ptbxl-rhythm",
+    "echonext",
+    "mimic-icu",
+    "mimic-mortality",
+    "mimic-sex",
+)
+MARGINAL = {"size": "Table S.5", "data": "Table S.6"}
+
+
+def printed_transfer() -> pd.DataFrame:
+    """Table S.7: target (as results name it), configuration, K, kappa, R2."""
     printed = pd.read_csv(REFERENCE / "table_s7.csv")
-    published = {
-        (coefficient, row["configuration"], task_key(row["target"])): row[coefficient]
-        for row in printed.to_dict("records")
-        for coefficient in ("K", "kappa")
-    }
-    rows = zip(table["law"], table["coefficient"], table["configuration"], table["target"], strict=True)
-    paper = [published.get((k, c, task_key(str(t))), np.nan) if law == "transfer" else np.nan for law, k, c, t in rows]
-    return table.assign(paper=paper, difference=table["value"] - np.array(paper, float))
+    names = {task_key(task): task for task in TASKS}
+    return printed.assign(target=[names[task_key(t)] for t in printed["target"]])
+
+
+def with_paper(table: pd.DataFrame) -> pd.DataFrame:
+    """Add what the paper has beside ours; NaN and "" where it has nothing.
+
+    Columns: ``paper``, ``difference`` (ours - theirs), ``within`` (theirs lies in our interval: "yes" or "no"),
+    ``source``. K and kappa are printed (Table S.7). alpha and beta are not: those here are refits of the losses of
+    Tables S.5 and S.6, and say so; those that are at a bound or not identified are left out.
+    """
+    published: dict[tuple[str, str, str, str], tuple[float, str]] = {}
+    for row in printed_transfer().to_dict("records"):
+        for name in ("K", "kappa"):
+            at_bound = name == "kappa" and round(row[name], 3) == 0.05
+            key = ("transfer", name, row["configuration"], task_key(row["target"]))
+            published[key] = (row[name], "Table S.7" + (", at its bound" if at_bound else ""))
+    refit = pd.read_csv(REFERENCE / "refit.csv")
+    for row in refit[(refit["status"] == "ok") & refit["coefficient"].isin(["alpha", "beta"])].to_dict("records"):
+        answer = (row["value"], f"derived: {MARGINAL[row['law']]}")
+        for law in (row["law"], "joint"):
+            published[law, row["coefficient"], row["configuration"], task_key(row["target"])] = answer
+    keys = zip(table["law"], table["coefficient"], table["configuration"], map(task_key, table["target"]), strict=True)
+    found = [published.get(key, (np.nan, "")) for key in keys]
+    paper = np.array([value for value, _ in found], float)
+    inside = (paper >= table["low"].to_numpy(float)) & (paper <= table["high"].to_numpy(float))
+    known = np.isfinite(paper) & table["low"].notna().to_numpy() & table["high"].notna().to_numpy()
+    return table.assign(
+        paper=paper,
+        difference=table["value"] - paper,
+        within=np.where(known, np.where(inside, "yes", "no"), ""),
+        source=[source for _, source in found],
+    )

@@ -3,7 +3,7 @@
 import base64
 import json
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from io import BytesIO, StringIO
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 from markupsafe import Markup, escape
 
-from analysis import figures
+from analysis import claims, figures
 from analysis.figures.fitted import NAMES, Number, number_of
 from analysis.figures.plate import Plate, mark_of
 from analysis.figures.style import CONFIGURATIONS, configuration, in_order, paper, si, target, webfont
@@ -46,13 +46,15 @@ def report(
     mark: str | None = None,
     pending: int = 0,
     refresh: int = 0,
+    cards: Mapping[str, Mapping[str, Any]] | None = None,
 ) -> Path:
     """Write ``results/report.html`` (or ``path``) from the rows and the exponents table in ``results``; returns where.
 
     The page refers to nothing outside itself and the same input gives the same bytes. ``sweeps``: names, default all;
-    ``select``: the split that chose steps where no exponents table says so; ``mark``: as in ``analysis.figures.draw``.
-    A results folder without runs or without fits still gives a page, which says so. ``pending``: runs that are planned
-    and have no file yet; ``refresh``: seconds after which the page loads itself again, 0 for one that stays as it is.
+    ``select``: the split that chose steps where no exponents table says so; ``mark``: as in ``analysis.figures.draw``;
+    ``cards``: Croissant cards of the corpora by name, as data. A results folder without runs or without fits still
+    gives a page, which says so. ``pending``: runs that are planned and have no file yet; ``refresh``: seconds after
+    which the page loads itself again, 0 for one that stays as it is.
     """
     names = None if sweeps is None else list(sweeps)
     loaded = records.load(results, names)
@@ -81,6 +83,8 @@ def report(
                 table.to_csv(index=False, float_format="%.8g", lineterminator="\n").encode(), "text/csv"
             ),
             laws=LAWS,
+            claims=_claims(points, table, select),
+            cards=[_card(name, card) for name, card in sorted((cards or {}).items())],
             targets=_targets(loaded.rows),
             provenance=_provenance(loaded.runs),
             select="validation" if select == "val" else "test",
@@ -259,6 +263,52 @@ def _flag(number: Number) -> tuple[str, str]:
     if not number.known:
         return "wide", "the interval covers nearly all that the fit allows"
     return "", number.note
+
+
+def _claims(points: pd.DataFrame, table: pd.DataFrame, select: str) -> list[Row]:
+    """The headline claims, tested on each sweep."""
+    rows = []
+    for sweep, part in points.groupby("sweep"):
+        evidence = claims.of_results(part, table[table["sweep"] == sweep], select)
+        for row in claims.as_json(claims.judge(evidence)):
+            rows.append({**row, "sweep": sweep, "kind": {True: "yes", False: "no", None: "none"}[row["holds"]]})
+    return rows
+
+
+# What of a Croissant card people read, in this order.
+CARD = {
+    "rai:dataCollection": "recordings",
+    "rai:dataAnnotationProtocol": "labels",
+    "rai:dataPreprocessingProtocol": "prepared as",
+    "rai:dataImputationProtocol": "quality",
+    "rai:dataLimitations": "limitations",
+    "license": "licence",
+    "conditionsOfAccess": "access",
+    "citeAs": "cite",
+}
+
+
+def _card(name: str, card: Mapping[str, Any]) -> Row:
+    tables = {t["name"]: t["data"] for t in card.get("recordSet", ())}
+    counts = [f"{row['splits/recordings']:,} {row['splits/split']}" for row in tables.get("splits", ())]
+    facts = [(title, str(card[key])) for key, title in CARD.items() if card.get(key)]
+    facts += [("split", " · ".join(counts))] if counts else []
+    facts += (
+        [("identifier", str(card["identifier"]).replace("https://doi.org/", "doi:"))] if "identifier" in card else []
+    )
+    labels = [
+        [row[f"labels/{k}"] for k in ("label_set", "label", "positive", "negative", "missing")]
+        for row in tables.get("labels", ())
+    ]
+    document = json.dumps(card, indent=1, ensure_ascii=False).encode()
+    return {
+        "name": name,
+        "what": card.get("description", ""),
+        "prepared": bool(counts),
+        "facts": facts,
+        "labels": labels,
+        "json": _as_uri(document, "application/ld+json"),
+    }
 
 
 def _targets(rows: pd.DataFrame) -> list[Row]:

@@ -191,6 +191,19 @@ def test_the_papers_numbers_stand_beside(table: pd.DataFrame) -> None:
     beside = query.with_paper(query.query(table, law="transfer", coefficient="kappa"))
     assert dict(zip(beside["target"], beside["paper"], strict=True)) == {"cpsc2018": 0.2, "ptbxl_form": 0.138}
     np.testing.assert_allclose(beside["difference"], beside["value"] - beside["paper"])
+    inside = (beside["low"] <= beside["paper"]) & (beside["paper"] <= beside["high"])
+    assert list(beside["within"]) == ["yes" if one else "no" for one in inside]
+    assert set(beside["source"]) == {"Table S.7"}
+
+
+def test_refits_of_the_papers_losses_say_that_they_are_derived(table: pd.DataFrame) -> None:
+    beside = query.with_paper(query.query(table, law="joint", configuration="R-SL", target="cpsc2018"))
+    known = beside[beside["source"] != ""].set_index("coefficient")
+    assert known.loc["alpha", "paper"] == pytest.approx(0.443, abs=1e-3)
+    assert known.loc["alpha", "source"] == "derived: Table S.5"
+    assert "E" not in known.index
+    header = str(query.render(beside, "table")).splitlines()[0].split()
+    assert header[-4:] == ["difference", "within", "source", "status"]
 
 
 @pytest.mark.parametrize(

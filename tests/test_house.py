@@ -21,7 +21,7 @@ ANALYSIS = tuple(
     """
     records observations laws sums newton starts intervals screening estimates curved fit comparison transfer effective
     finetuned allocation forecast overfitting conditions query exponents published points simulate design race
-    learning figures report
+    learning claims tables figures report
     """.split()
 )
 ALONE = {"ray": ["ecgscale/launch.py"], "fvcore": ["ecgscale/compute.py"], "matplotlib": ["analysis/figures/"]}

@@ -3,7 +3,7 @@
 import pandas as pd
 import pytest
 
-from analysis.published import by_data, by_size, refit
+from analysis.published import REFIT, REFIT_COLUMNS, by_data, by_size, exponents, refit
 from analysis.query import flagged
 
 
@@ -34,3 +34,19 @@ def test_few_bins_are_flagged_not_believed(table: pd.DataFrame) -> None:
     fits = table[table["coefficient"].isin(["alpha", "beta"])]
     assert len(fits) == 44 + 42
     assert flagged(table).groupby([table["configuration"], table["target"], table["law"]]).any().mean() > 0.2
+
+
+@pytest.mark.slow
+def test_what_ships_of_the_refits_is_what_comes_out(table: pd.DataFrame) -> None:
+    shipped = pd.read_csv(REFIT, keep_default_na=False, na_values=[""])
+    again = table[table["coefficient"].isin(["E", "alpha", "beta"])][REFIT_COLUMNS].reset_index(drop=True)
+    assert list(shipped["status"]) == list(again["status"])
+    known = again["status"] == "ok"
+    pd.testing.assert_series_equal(shipped.loc[known, "value"], again.loc[known, "value"], rtol=1e-4)
+
+
+def test_printed_transfer_flags_its_bounds() -> None:
+    kappa = exponents().query("coefficient == 'kappa'")
+    assert len(kappa) == 44
+    assert (kappa["at_bound"] == "low").sum() == 8
+    assert (kappa[kappa["at_bound"] == "low"].groupby("configuration").size() == 2).all()

@@ -81,12 +81,20 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+CARD = {
+    "description": "A planted corpus.",
+    "license": "CC BY 4.0",
+    "identifier": "https://doi.org/10.1/2",
+    "recordSet": [{"name": "splits", "data": [{"splits/split": "train", "splits/recordings": 2010}]}],
+}
+
+
 @pytest.fixture(scope="module")
 def page(results: Path) -> Iterator[str]:
     """The page with two of the figures, which are the slow part."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(figures, "FIGURES", {name: figures.FIGURES[name] for name in ("scaling", "learning")})
-        yield report(results).read_text()
+        yield report(results, cards={"ptbxl-sample": CARD}).read_text()
 
 
 def test_the_page_refers_to_nothing_outside_itself(page: str) -> None:
@@ -164,3 +172,19 @@ def test_a_page_of_a_sweep_at_work_reloads_itself(tmp_path: Path, monkeypatch: p
     assert "this page loads itself again every 30 seconds" in page
     assert "<b>7</b><span>pending</span>" in page
     assert "http-equiv" not in report(tmp_path).read_text()
+
+
+def test_every_claim_is_tested_on_the_runs_and_says_why(page: str) -> None:
+    assert page.count('<details class="claim">') == 18
+    assert "R-SL/R-SSL/T-SSL win" not in page
+    assert page.count('<span class="verdict none">not testable</span>') >= 10
+    assert "all four configurations share a size bin on 0 tasks; at least 3 are needed." in page
+
+
+def test_cards_are_shown_and_can_be_saved(page: str) -> None:
+    card = page.split('id="card-ptbxl-sample"')[1].split("</details>")[0]
+    assert "A planted corpus." in card
+    assert "<dt>licence</dt><dd>CC BY 4.0</dd>" in card
+    assert "<dt>split</dt><dd>2,010 train</dd>" in card
+    assert "doi:10.1/2" in card
+    assert 'download="ptbxl-sample.json"' in card

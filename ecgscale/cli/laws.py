@@ -107,6 +107,39 @@ def exponents(
 
 
 @app.command()
+def claims(
+    sweep: Annotated[str | None, typer.Argument(metavar="[SWEEP]", help="Left out: the only one in results.")] = None,
+    results: Results = RESULTS,
+    reference: Annotated[
+        bool, typer.Option("--reference", help="Test the paper's own printed tables instead.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """The study's eighteen headline claims as tests: value, interval, the paper's value, holds or not, and why."""
+    from analysis import claims as tested
+    from analysis.figures.plate import mark_of
+
+    misprints: list[tested.Misprint] = []
+    if reference:
+        evidence, misprints = tested.of_publication(), tested.misprints()
+        source = "Tables S.5, S.6, S.7 and S.9 of arXiv 2605.17276v1; intervals: bootstrap over datasets"
+    else:
+        evidence = tested.in_results(existing(results), Path(sweep).stem if sweep else None)
+        source = f"sweep {evidence.points['sweep'].iloc[0]}; intervals: from the fits; of shares: bootstrap over tasks"
+        source += f". {mark}" if (mark := mark_of(evidence.points)) else ""
+    verdicts = tested.judge(evidence)
+    if as_json:
+        found = [vars(m) for m in misprints]
+        print_json({"source": source, "claims": tested.as_json(verdicts), "misprints": found})
+        return
+    print(tested.as_text(verdicts), end="")
+    if misprints:
+        print(f"\nWhat does not add up in print\n{tested.as_list(misprints)}", end="")
+    say(source)
+    say("next: ecgscale claims, on your own results" if reference else "next: ecgscale report, or claims --reference")
+
+
+@app.command()
 def predict(
     configuration: Configuration,
     target: Target,

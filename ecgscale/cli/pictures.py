@@ -1,11 +1,12 @@
 """Verbs of the pictures: figures and the report, drawn from the rows in results."""
 
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
-from ecgscale.cli.door import RESULTS, Results, app, existing, name_bad
+from ecgscale.cli.door import RESULTS, Home, Results, app, existing, home_of, name_bad
 from ecgscale.terminal import say, where
 
 _LOOK_SECONDS, _RELOAD_SECONDS = 5, 30
@@ -33,15 +34,47 @@ def figures(
 
 
 @app.command()
+def tables(
+    names: Annotated[list[str] | None, typer.Argument(metavar="[NAME]...", help="s1 to s11; all if left out.")] = None,
+    results: Results = RESULTS,
+    home: Home = None,
+    sweep: Annotated[str | None, typer.Option(help="Results of this sweep; the only one if left out.")] = None,
+    reference: Annotated[bool, typer.Option("--reference", help="As the paper prints them.")] = False,
+    formats: Annotated[str, typer.Option("--format", help="Any of md, latex, csv, by commas.")] = "md,latex,csv",
+) -> None:
+    """Tables S.1-S.11: ours where results can fill them, else as printed; as Markdown, LaTeX and CSV."""
+    from analysis.claims import in_results
+    from analysis.tables import TABLES, Material, make, save
+
+    material = None
+    if not reference:
+        from ecgscale import records
+
+        evidence = in_results(existing(results), sweep)
+        loaded = records.load(results, list(evidence.points["sweep"].unique()))
+        cards = _cards(loaded.rows, home_of(home))
+        material = Material(evidence, loaded.runs, loaded.rows, cards, _as_frame(_tasks(loaded.rows["target"])))
+    folder = results / "tables" / ("reference" if reference else "")
+    for name in names or TABLES:
+        sheet = make(name, material)
+        for path in save(sheet, folder, formats.split(",")):
+            print(where(path))
+        for missing in sheet.missing:
+            say(f"{name}: {missing}")
+    say("next: ecgscale report" if not reference else "next: ecgscale tables, of your own results")
+
+
+@app.command()
 def report(
     results: Results = RESULTS,
+    home: Home = None,
     output: Annotated[Path | None, typer.Option(help="Where to write it; results/report.html if left out.")] = None,
     watch: Annotated[
         bool,
         typer.Option("--watch", help="Write it again as runs are measured, until none is open; it reloads itself."),
     ] = False,
 ) -> None:
-    """One self-contained HTML page: figures, tables, sweep state, provenance; opens offline."""
+    """One self-contained HTML page: figures, tables, claims, data cards, sweep state, provenance; opens offline."""
     import time
 
     from analysis.report import report as written
@@ -53,11 +86,14 @@ def report(
         if not at_work:
             break
         if found != seen:
-            print(where(written(results, path=output, pending=pending, refresh=_RELOAD_SECONDS)), flush=True)
+            cards = _cards(records.load(results).rows, home_of(home))
+            page = written(results, path=output, cards=cards, pending=pending, refresh=_RELOAD_SECONDS)
+            print(where(page), flush=True)
             seen = found
         time.sleep(_LOOK_SECONDS)
-    print(where(written(existing(results), path=output)))
-    name_bad(list(records.load(results).bad))
+    loaded = records.load(existing(results))
+    print(where(written(results, path=output, cards=_cards(loaded.rows, home_of(home)))))
+    name_bad(list(loaded.bad))
 
 
 def _progress(results: Path) -> tuple[dict[str, int], int, bool]:
@@ -71,3 +107,29 @@ def _progress(results: Path) -> tuple[dict[str, int], int, bool]:
     known = [load(path.stem) for path in sorted(sweep_folder().glob("*.py")) if path.stem in begun]
     now = [state for sweep in known for state in states(sweep, results)["state"]]
     return found, now.count("pending"), bool({"pending", "running"} & set(now))
+
+
+def _tasks(targets: Iterable[str]) -> list[dict[str, str]]:
+    """What training knows of the tasks that were measured, as data."""
+    from ecgscale.tasks import TASKS
+
+    return [vars(TASKS[name]) for name in sorted(set(targets)) if name in TASKS]
+
+
+def _as_frame(tasks: list[dict[str, str]]) -> Any:
+    import pandas as pd
+
+    return pd.DataFrame(tasks, columns=["name", "corpus", "label_set", "domain"])
+
+
+def _cards(rows: Any, home: Path) -> dict[str, dict[str, Any]]:
+    """Croissant cards of the corpora that rows are about, where ecgscale knows them by name."""
+    from ecgscale import data
+
+    found = {}
+    for name in sorted({*rows["corpus"], *(task["corpus"] for task in _tasks(rows["target"]))}):
+        try:
+            found[name] = data.card(name, home)
+        except ValueError:
+            continue  # planted or foreign: it has no card
+    return found
