@@ -2,8 +2,8 @@
 
 import math
 import time
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -30,13 +30,18 @@ class Diverged(ArithmeticError):
 
 @dataclass(frozen=True)
 class Snapshot:
-    """Training at one step. ``train_loss`` is the mean since the snapshot before; ``seconds`` exclude evaluation."""
+    """Training at one step. ``train_loss`` is the mean since the snapshot before; ``seconds`` exclude evaluation.
+
+    ``unfinished`` holds the losses since the last step that was due for evaluation, where training paused before the
+    next; empty at a step that is due.
+    """
 
     step: int
     seconds: float
     train_loss: float
     module: Pretraining
     optimiser: torch.optim.Optimizer
+    unfinished: torch.Tensor = field(default_factory=lambda: torch.empty(0))
 
     def state(self) -> dict[str, Any]:
         """All that is needed to go on from here; randomness is a function of seed and step and needs no state."""
@@ -45,6 +50,7 @@ class Snapshot:
             "seconds": self.seconds,
             "module": self.module.state_dict(),
             "optimiser": self.optimiser.state_dict(),
+            "unfinished": self.unfinished,
         }
 
 
@@ -70,10 +76,12 @@ def pretrain(
     codes: VectorQuantisedBeats | None = None,
     device: str = "cpu",
     resume: Mapping[str, Any] | None = None,
+    pause: Callable[[], bool] = lambda: False,
 ) -> Iterator[Snapshot]:
     """Train a run, yielding at step 0 (the untrained twin), every ``run.evaluation.every`` steps, and at the end.
 
     With ``resume`` (a snapshot's state) it continues behind that step as if never interrupted: on a CPU, bit for bit.
+    Where ``pause`` says so it yields at the next step, whatever that is.
     Raises Diverged when the loss is no longer finite.
     """
     store = Store(corpus, corpus.rows("train", run.slice.fraction), run.slice.label_set, device)
@@ -90,7 +98,7 @@ def pretrain(
         optimiser.load_state_dict(resume["optimiser"])
         step, seconds = resume["step"], resume["seconds"]
 
-    losses: list[torch.Tensor] = []
+    losses: list[torch.Tensor] = list(resume["unfinished"].to(device)) if resume else []
     while step < steps:
         started = time.perf_counter()
         module.train()
@@ -102,15 +110,17 @@ def pretrain(
             _step(module, optimiser, loss, lr, settings.clip)
             losses.append(loss.detach())
             step += 1
-            if step % run.evaluation.every == 0 or step == steps:
+            due = step % run.evaluation.every == 0 or step == steps
+            if due or pause():
                 break
         curve = torch.stack(losses).cpu()
-        losses.clear()
+        if due:
+            losses.clear()
         seconds += time.perf_counter() - started
         if not curve.isfinite().all():
             at = step - len(curve) + int(curve.isfinite().int().argmin())  # steps taken before the loss that is none
             raise Diverged(at + 1, learning_rate(at, steps, peak, run.schedule.warmup, settings.min_lr))
-        yield Snapshot(step, seconds, float(curve.mean()), module, optimiser)
+        yield Snapshot(step, seconds, float(curve.mean()), module, optimiser, curve[:0] if due else curve)
 
 
 @torch.no_grad()

@@ -43,15 +43,27 @@ def states(shell: Shell) -> list[str]:
 
 def wait_until(launch: subprocess.Popen[str], shell: Shell, n_done: int = 0) -> None:
     """Until this launch has measured something of a run that it has not finished, and some others are done."""
-    folder, since = shell.folder / "results" / "runs" / "mine", time.time()
-    for _ in range(1200):
-        fresh = [path for path in folder.glob("*.parquet") if path.stat().st_mtime > since]
-        found = [records.state_of(path)[0] for path in fresh]
-        if found.count("done") >= n_done and "running" in found:
-            return
+    folder, before = shell.folder / "results" / "runs" / "mine", counted(shell)
+    for _ in range(2400):
+        if states(shell).count("done") >= n_done:
+            now = counted(shell)
+            if any(size > before.get(name, 0) for name, size in now.items()):
+                return
         assert launch.poll() is None, launch.communicate()
         time.sleep(0.05)
-    raise AssertionError("the sweep did not get going")
+    raise AssertionError(f"the sweep did not get going: {list(folder.iterdir())}")
+
+
+def counted(shell: Shell) -> dict[str, int]:
+    """How much is in the journals of runs that go on."""
+    folder = shell.folder / "results" / "runs" / "mine"
+    return {file.name: file.stat().st_size for file in folder.glob(".*.journal") if len(file.read_bytes()) > 0}
+
+
+def workers(launch: subprocess.Popen[str]) -> list[psutil.Process]:
+    """The processes that train."""
+    children = psutil.Process(launch.pid).children(recursive=True)
+    return [p for p in children if "ecgscale.worker" in p.cmdline()]
 
 
 def slower(shell: Shell) -> Shell:
@@ -90,40 +102,67 @@ def test_killing_the_driver_costs_nothing_that_was_measured(shell: Shell) -> Non
     pd.testing.assert_frame_equal(rows(shell), unkilled(shell))
 
 
-def test_an_interrupt_ends_with_130_and_a_killed_worker_is_replaced(shell: Shell) -> None:
+def test_a_signal_drains_and_the_same_command_goes_on(shell: Shell) -> None:
+    """Then a worker killed by SIGKILL is replaced, and the file says what happened."""
     slower(shell)
     launch = shell.start("launch", "mine", "--workers", "2")
     wait_until(launch, shell)
-    launch.send_signal(signal.SIGINT)
+    launch.send_signal(signal.SIGTERM)
     _, said = launch.communicate(timeout=60)
-    assert launch.returncode == 130, said
-    assert "the same command goes on" in said
-
+    assert launch.returncode == 143, said
+    assert "the same command goes on from there: ecgscale launch mine --workers 2" in said
+    kept = list((shell.home / "checkpoints" / "mine").glob("*.pt"))
+    assert kept
     launch = shell.start("launch", "mine", "--workers", "2")
     wait_until(launch, shell)
-    workers = [p for p in psutil.Process(launch.pid).children(recursive=True) if "ray::" in " ".join(p.cmdline())]
-    assert workers
-    busy = max(workers, key=lambda p: p.cpu_times().user)
+    busy = max(workers(launch), key=lambda p: p.cpu_times().user)
     busy.kill()
     _, said = launch.communicate(timeout=300)
     assert launch.returncode == 0, said
     assert states(shell) == ["done"] * 4
     pd.testing.assert_frame_equal(rows(shell), unkilled(shell))
+    facts = records.load(shell.folder / "results", ["mine"]).runs
+    assert list(facts["interruptions"].dropna()) == ['["its worker was killed by SIGKILL"]']
+    assert sorted(facts["attempt"]) == ["1", "1", "1", "2"]
 
 
-def test_one_launch_at_a_time_and_a_damaged_file_is_done_again(shell: Shell) -> None:
+def test_two_launches_share_the_runs_and_a_damaged_file_is_done_again(shell: Shell) -> None:
     slower(shell)
-    launch = shell.start("launch", "mine", "--workers", "2")
-    wait_until(launch, shell)
-    second = shell.run("launch", "mine")  # meanwhile
-    assert second.returncode == 3
-    assert "another launch of mine is at work" in second.stderr
-    assert launch.wait(timeout=300) == 0
-    victim = sorted((shell.folder / "results" / "runs" / "mine").glob("*.parquet"))[0]
+    both = [shell.start("launch", "mine", "--workers", "1") for _ in range(2)]
+    for launch in both:
+        _, said = launch.communicate(timeout=300)
+        assert launch.returncode == 0, said
     whole = rows(shell)
+    assert list(records.load(shell.folder / "results", ["mine"]).runs["lease"]) == ["1"] * 4  # each had one holder
+    pd.testing.assert_frame_equal(whole, unkilled(shell))
+    victim = sorted((shell.folder / "results" / "runs" / "mine").glob("*.parquet"))[0]
     victim.write_bytes(victim.read_bytes()[:-100])
     again = shell.run("launch", "mine", "--workers", "2")
     assert again.returncode == 0
     assert "moved to quarantine/mine/, the run will be done again" in again.stderr
     assert (shell.folder / "results" / "quarantine" / "mine" / victim.name).is_file()
     pd.testing.assert_frame_equal(rows(shell), whole)
+
+
+@pytest.mark.parametrize("service", ["raylet", "gcs_server"])
+def test_when_ray_dies_the_launch_ends_with_the_reason(shell: Shell, service: str) -> None:
+    slower(shell)
+    launch = shell.start("launch", "mine", "--workers", "2")
+    wait_until(launch, shell)
+    for process in psutil.Process(launch.pid).children(recursive=True):
+        if service in process.name():
+            process.kill()
+    _, said = launch.communicate(timeout=60)
+    assert launch.returncode == 1, said
+    assert "does not answer any more" in said
+    assert "the same command goes on from there: ecgscale launch mine --workers 2" in said
+
+
+def test_stop_drains_a_launch_from_another_shell(shell: Shell) -> None:
+    slower(shell)
+    launch = shell.start("launch", "mine", "--workers", "2")
+    wait_until(launch, shell)
+    assert "told 1 launch" in shell.type("stop", "mine").stderr
+    _, said = launch.communicate(timeout=60)
+    assert launch.returncode == 1
+    assert "stopped by ecgscale stop" in said

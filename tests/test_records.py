@@ -1,5 +1,6 @@
 """Results files: whole or not there, and never believed when they are damaged."""
 
+import os
 import random
 from pathlib import Path
 from typing import Any
@@ -43,7 +44,7 @@ def test_a_failed_write_leaves_the_old_file(file: Path, monkeypatch: pytest.Monk
     def full(descriptor: int) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(records.os, "fsync", full)
+    monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(OSError, match="No space"):
         records.write(file, [row()], DESCRIPTION, {"status": "failed"})
     assert file.read_bytes() == before
