@@ -4,6 +4,9 @@ import os
 import signal
 import subprocess
 import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pandas as pd
 import psutil
@@ -11,9 +14,14 @@ import pytest
 import torch
 
 from ecgscale import records
+from ecgscale.states import Infeasible
 from ecgscale.sweep import load
 from ecgscale.trial import trial
+from tests.faults import STEPS, Cellular, Many
 from tests.shell import Shell
+
+if TYPE_CHECKING:
+    from ray.cluster_utils import Cluster
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("ray")]  # one Ray at a time
 
@@ -166,3 +174,56 @@ def test_stop_drains_a_launch_from_another_shell(shell: Shell) -> None:
     _, said = launch.communicate(timeout=60)
     assert launch.returncode == 1
     assert "stopped by ecgscale stop" in said
+
+
+@pytest.fixture
+def cluster() -> Iterator["Cluster"]:
+    """A real Ray cluster on this machine: a head without GPUs, and two nodes that say they have one each."""
+    from ray.cluster_utils import Cluster
+
+    made = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "num_gpus": 0, "include_dashboard": False})
+    yield made
+    made.shutdown()
+
+
+def test_a_node_is_killed_and_the_sweep_ends_complete(cluster: "Cluster", tmp_path: Path) -> None:
+    """Three runs a GPU on two nodes; one node dies in the middle of it."""
+    from ecgscale.launch import launch as schedule
+
+    nodes = [cluster.add_node(num_cpus=4, num_gpus=1) for _ in range(2)]
+    cluster.wait_for_nodes()
+    sweep = Many("s", tuple(Cellular(n, "slow") for n in range(60)))
+    paths = [records.path_of(tmp_path, "s", run.run_id) for run in sweep.runs]
+    killed: list[int] = []
+
+    def watch() -> None:
+        n_done = sum(path.is_file() for path in paths)
+        if n_done >= 10 and not killed:
+            cluster.remove_node(nodes[0], allow_graceful=False)
+            killed.append(n_done)
+
+    schedule(
+        sweep,  # type: ignore[arg-type]
+        sweep.runs,  # type: ignore[arg-type]
+        tmp_path / "home",
+        tmp_path,
+        address=cluster.address,
+        device="cpu",
+        memory_bytes=lambda run: 0.3,  # of the 1 that a GPU is said to have here
+        watch=watch,
+        trial="tests.faults:trial",
+    )
+    assert killed
+    assert killed[0] < len(paths)
+    loaded = records.load(tmp_path, ["s"])
+    assert list(loaded.runs["status"]) == ["done"] * len(paths)
+    assert len(loaded.rows) == STEPS * len(paths)
+    assert not loaded.rows.duplicated(["run_id", "step"]).any()
+
+
+def test_gpus_that_are_not_there_are_refused_with_what_is(cluster: "Cluster", tmp_path: Path) -> None:
+    from ecgscale.launch import launch as schedule
+
+    sweep = Many("s", (Cellular(0),))
+    with pytest.raises(Infeasible, match="1 GPUs are asked for, the pool has 0"):
+        schedule(sweep, sweep.runs, tmp_path, tmp_path, address=cluster.address, gpus=1)  # type: ignore[arg-type]
