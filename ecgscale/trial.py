@@ -83,6 +83,7 @@ def trial(
                     return "paused"
                 journal.add(measurement.rows(snapshot))
                 measured = snapshot.step
+                journal.sync()
                 save(snapshot, measured)
                 note(_progress(run, journal.rows, snapshot))
                 if _stalled(run, journal.rows):

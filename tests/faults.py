@@ -91,6 +91,8 @@ def _misbehave(fault: str, interruptions: tuple[str, ...], pause: Callable[[], b
         for at in range(0, len(held), 4096):
             held[at] = 1
         time.sleep(60)
+    if fault.startswith("sleeps"):
+        time.sleep(float(fault.split()[1]))
     if fault == "slow":
         time.sleep(0.3)
     if fault == "long":

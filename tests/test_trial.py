@@ -75,7 +75,7 @@ def test_a_full_disk_loses_nothing_that_was_measured(
     with pytest.raises(OSError, match="No space left"):
         trial.trial(run, tiny_sweep, home, tmp_path / "full")
     kept = rows(tmp_path / "full", run.run_id)
-    assert set(kept["step"]) == {0}
+    assert set(kept["step"]) == {0, 3}  # its rows were written, their checkpoint was not
     monkeypatch.setattr(os, "fsync", fsync)
     assert trial.trial(run, tiny_sweep, home, tmp_path / "full") == "done"
     pd.testing.assert_frame_equal(rows(tmp_path / "full", run.run_id), rows(tmp_path / "whole", run.run_id))
@@ -116,3 +116,59 @@ def test_a_saved_error_names_no_place(error: Exception, saved: str) -> None:
     assert saved in text
     for place in ("/home", "/data", "Jane", "study"):
         assert place not in text
+
+
+@pytest.mark.parametrize("at", [1, 2, 4])
+def test_a_paused_run_goes_on_bit_for_bit(tiny_sweep: Sweep, home: Path, tmp_path: Path, at: int) -> None:
+    """Paused at steps that are not due for evaluation, by a question that is asked once a step."""
+    torch.set_num_threads(1)
+    run, asked = tiny_sweep.runs[0], iter(range(1, 100))
+    said: list[str] = []
+    assert trial.trial(run, tiny_sweep, home, tmp_path / "whole") == "done"
+    paused = trial.trial(
+        run, tiny_sweep, home, tmp_path / "cut", pause=lambda: next(asked) >= at, note=lambda line: said.append(line)
+    )
+    assert paused == "paused"
+    assert "paused at step" in said[-1]
+    assert records.state_of(records.path_of(tmp_path / "cut", "tiny", run.run_id))[0] == "running"
+    assert trial.trial(run, tiny_sweep, home, tmp_path / "cut", note=lambda line: said.append(line)) == "done"
+    assert any("from step" in line for line in said)
+    pd.testing.assert_frame_equal(rows(tmp_path / "cut", run.run_id), rows(tmp_path / "whole", run.run_id))
+
+
+@pytest.mark.parametrize(
+    ("error", "memory"), [(torch.OutOfMemoryError("CUDA out of memory"), "device"), (MemoryError(), "host")]
+)
+def test_want_of_memory_is_recorded_and_not_raised(
+    tiny_sweep: Sweep, home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception, memory: str
+) -> None:
+    asked: list[object] = []
+
+    def short(*_: object, **options: object) -> None:
+        asked.append(options.get("micro_batch"))
+        raise error
+
+    monkeypatch.setattr(trial, "pretrain", short)
+    run = tiny_sweep.runs[0]
+    assert trial.trial(run, tiny_sweep, home, tmp_path, micro_batch=2) == "oom"
+    facts = records.read(records.path_of(tmp_path, "tiny", run.run_id)).facts
+    assert (facts["status"], facts["memory"], facts["micro_batch"]) == ("oom", memory, "2")
+    assert int(facts["peak_memory_bytes"]) > 0
+    assert asked == [2]
+
+
+def test_a_run_that_fails_before_its_first_evaluation_has_one_final_state(
+    tiny_sweep: Sweep, home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: object, **__: object) -> None:
+        raise RuntimeError("cannot read /data/study/rec.npy")
+
+    monkeypatch.setattr(trial.data, "open_corpus", broken)
+    run, said = tiny_sweep.runs[0], list[str]()
+    with pytest.raises(RuntimeError):
+        trial.trial(run, tiny_sweep, home, tmp_path, note=lambda line: said.append(line))
+    file = records.path_of(tmp_path, "tiny", run.run_id)
+    assert records.state_of(file) == ("failed", "RuntimeError: cannot read rec.npy")
+    assert len(list(file.parent.iterdir())) == 1
+    assert said
+    assert not any("/data" in line or str(home) in line for line in said)

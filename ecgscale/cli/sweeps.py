@@ -140,6 +140,7 @@ def _launch(
 ) -> None:
     """Launch the runs of a sweep that are not done, or those in the named states, and say how it ended."""
     from ecgscale import plan as pricing
+    from ecgscale import records
     from ecgscale.states import Full, Infeasible, PoolLost, Stopped, counts, set_aside_damaged
     from ecgscale.states import states as states_of
     from ecgscale.terminal import Watch
@@ -195,6 +196,7 @@ def _launch(
             say(f"ecgscale: {error}; what is measured is kept, {again}")
             sys.stdout.flush()
             os._exit(FAILED)  # Ray would wait for what is gone
+        records.compact(results, loaded.name)
     after = states_of(loaded, results)
     after = after[after["run_id"].isin(chosen["run_id"])]
     say("  ".join(f"{n} {state}" for state, n in counts(after).items() if n))

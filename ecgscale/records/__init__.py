@@ -3,6 +3,7 @@
 This room stands alone (pyarrow and pandas only), so that reading results never loads torch.
 """
 
+from ecgscale.records.compacted import compact
 from ecgscale.records.files import (
     FULL,
     BadResults,
@@ -29,6 +30,7 @@ __all__ = [
     "RunFile",
     "as_rows",
     "canonical",
+    "compact",
     "data_dictionary",
     "give_up",
     "load",

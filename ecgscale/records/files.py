@@ -94,13 +94,17 @@ def write(
     guard: Callable[[], None] = unguarded,
 ) -> None:
     """Replace a run's file by these rows, atomically, with page checksums and a seal over every byte."""
-    metadata = {"run": description, "schema_version": SCHEMA_VERSION, **facts, "seal": (_SEAL + _UNSEALED).decode()}
-    table = pa.Table.from_pylist(list(rows), SCHEMA).replace_schema_metadata(metadata)
+    metadata = {"run": description, "schema_version": SCHEMA_VERSION, **facts}
+    write_whole(path, sealed(pa.Table.from_pylist(list(rows), SCHEMA), metadata), guard)
+
+
+def sealed(table: pa.Table, metadata: Mapping[str, str], compression: str = "zstd") -> bytes:
+    """A Parquet file in which no bit changes unseen: page checksums, and a SHA-256 of all its bytes in its footer."""
     sink = pa.BufferOutputStream()
-    pq.write_table(table, sink, compression="zstd", write_page_checksum=True)
+    marked = {**metadata, "seal": (_SEAL + _UNSEALED).decode()}
+    pq.write_table(table.replace_schema_metadata(marked), sink, compression=compression, write_page_checksum=True)
     data = sink.getvalue().to_pybytes()
-    sealed = data.replace(_SEAL + _UNSEALED, _SEAL + hashlib.sha256(data).hexdigest().encode())
-    write_whole(path, sealed, guard)
+    return data.replace(_SEAL + _UNSEALED, _SEAL + hashlib.sha256(data).hexdigest().encode())
 
 
 def read_table(path: Path) -> pa.Table:
@@ -154,11 +158,26 @@ def as_rows(frame: pd.DataFrame) -> list[dict[str, Any]]:
 def intact(path: Path) -> bytes:
     """A file's bytes. Raises ValueError if any of them is not what was written; FileNotFoundError passes."""
     data = path.read_bytes()
-    at = data.rfind(_SEAL) + len(_SEAL)
-    sealed, unsealed = data[at : at + len(_UNSEALED)], data[:at] + _UNSEALED + data[at + len(_UNSEALED) :]
-    if at < len(_SEAL) or hashlib.sha256(unsealed).hexdigest().encode() != sealed:
-        raise ValueError("its bytes do not match its seal" if at >= len(_SEAL) else "it is not sealed, or cut short")
+    _verified(data)
     return data
+
+
+def seal(path: Path | str) -> str:
+    """The SHA-256 that a file is sealed with, verified. Raises as ``intact``."""
+    with open(path, "rb", buffering=0) as file:
+        return _verified(file.readall())
+
+
+def _verified(data: bytes) -> str:
+    at = data.rfind(_SEAL) + len(_SEAL)
+    if at < len(_SEAL):
+        raise ValueError("it is not sealed, or cut short")
+    digest = hashlib.sha256(memoryview(data)[:at])
+    digest.update(_UNSEALED)
+    digest.update(memoryview(data)[at + len(_UNSEALED) :])
+    if digest.hexdigest().encode() != data[at : at + len(_UNSEALED)]:
+        raise ValueError("its bytes do not match its seal")
+    return digest.hexdigest()
 
 
 def first_line(error: BaseException) -> str:

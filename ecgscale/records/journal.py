@@ -50,7 +50,10 @@ class Journal:
         self._remove_journals(self.token - 1)
 
     def add(self, rows: Sequence[dict[str, Any]]) -> None:
-        """Append the rows of one evaluation, durably; on a full disk nothing of them is left behind."""
+        """Append the rows of one evaluation; on a full disk nothing of them is left behind.
+
+        They outlive this process, and after ``sync`` the machine.
+        """
         self.guard()
         try:
             descriptor = os.open(self.file, os.O_WRONLY | os.O_APPEND)
@@ -63,13 +66,20 @@ class Journal:
             try:
                 while line:
                     line = line[os.write(descriptor, line) :]
-                os.fsync(descriptor)
             except OSError:
                 os.ftruncate(descriptor, size)
                 raise
         finally:
             os.close(descriptor)
         self.rows += rows
+
+    def sync(self) -> None:
+        """Have what was added on the disk: before the checkpoint that relies on it."""
+        descriptor = os.open(self.file, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
 
     def end(self, facts: Mapping[str, str]) -> None:
         """Write the run's Parquet file, with its status among the facts, in place of the journal."""
