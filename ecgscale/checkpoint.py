@@ -2,22 +2,32 @@
 
 import hashlib
 import io
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from ecgscale.records import write_whole
+from ecgscale.records import unguarded, write_whole
 
 
-def save(path: Path, state: dict[str, Any]) -> None:
-    """Replace a checkpoint atomically; the one before it is kept beside it."""
+def save(path: Path, state: dict[str, Any], guard: Callable[[], None] = unguarded) -> None:
+    """Replace a checkpoint atomically; the one before it is kept beside it. ``guard`` is that of ``write_whole``."""
     buffer = io.BytesIO()
     torch.save(state, buffer)
     payload = buffer.getvalue()
+    guard()
     if path.is_file():
         path.replace(_previous(path))
-    write_whole(path, hashlib.sha256(payload).hexdigest().encode() + b"\n" + payload)
+    write_whole(path, hashlib.sha256(payload).hexdigest().encode() + b"\n" + payload, guard)
+
+
+def intact(path: Path) -> Iterator[dict[str, Any]]:
+    """The checkpoints that are what was written, the newest first: this one and the one before it."""
+    for candidate in (path, _previous(path)):
+        found = _read(candidate)
+        if found is not None:
+            yield found[0]
 
 
 def load(path: Path) -> tuple[dict[str, Any], str] | None:

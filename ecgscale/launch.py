@@ -1,34 +1,46 @@
-"""Ray at the door: schedules the runs of a sweep that are not done over a pool of GPUs or CPUs.
+"""Ray at the door: spreads slots over a pool of GPUs or CPUs, and watches over them.
 
-The only file that imports ray. Ray's own state is disposable; a run's file is its state, so to resume is to launch
-again.
+The only file that imports ray. What Tune places is not a run but a slot (see ``slot``), a long-lived place with its
+share of a GPU that claims one run after another; so a run costs no scheduling, two launches share a results folder, and
+Ray's own state is disposable: a run's file is its state, to resume is to launch again.
+
+Ray's services listen on this machine's network interfaces, behind Ray's token authentication, which is never switched
+off here; the dashboard is not started.
 """
 
 import os
-import signal
+import shutil
+import socket
 import threading
-from collections.abc import Callable, Iterator, Sequence
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 os.environ.setdefault("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1")
 os.environ.setdefault("TUNE_WARN_EXCESSIVE_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S", "0")
 os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")
 os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+os.environ.setdefault("RAY_memory_monitor_refresh_ms", "0")  # slots look after memory: Ray's monitor aborts the sweep
 
 import ray
-from ray import tune
+from ray import cloudpickle, tune
 
-from ecgscale import records
+from ecgscale import leases, records
+from ecgscale.leases import Claims
+from ecgscale.slot import GRACE_SECONDS, Cell, Duty, is_over, serve
 from ecgscale.spec import Run
-from ecgscale.states import Interrupted
+from ecgscale.states import Full, Infeasible, Interrupted, PoolLost, Stopped, pausing
 from ecgscale.sweep import Sweep
-from ecgscale.trial import give_up, trial
+from ecgscale.worker import TRIAL, Setup
 
-_RETRIES = 2  # of a run whose worker died
 _WATCH_SECONDS = 0.5
+_ABORTS = 3  # of Ray's whole loop, after which there is no use in trying again
+_MOST_A_GPU = 8  # runs that share one
+_CONTEXT = 0.05  # of a slot's share of a GPU that the CUDA context takes, outside the cap
+_PIECES = 4  # that a batch is cut into after the device ran out of memory
 
 
 def launch(
@@ -38,91 +50,233 @@ def launch(
     results: Path,
     *,
     workers: int | None = None,
+    gpus: int | None = None,
     address: str | None = None,
-    gpu_share: Callable[[Run], float] = lambda run: 1.0,
+    memory_bytes: Callable[[Run], float] = lambda run: float("inf"),
     watch: Callable[[], None] = lambda: None,
+    device: str | None = None,
+    trial: str = TRIAL,
 ) -> None:
-    """Train ``runs`` of a sweep, in this order, as resources become free; ``watch`` is called twice a second meanwhile.
+    """Have ``runs`` of a sweep done, in this order, as resources become free; ``watch`` is called twice a second.
 
-    On GPUs a run takes ``gpu_share`` of one; without GPUs each run takes one CPU and one thread. A run whose worker is
-    killed goes on elsewhere from its checkpoint. Raises Interrupted on SIGINT or SIGTERM, RuntimeError if
-    Ray fails.
+    On GPUs a run takes the share of one that ``memory_bytes`` needs (all of it where that is not known), and its
+    process is capped to that; without GPUs each takes one CPU and one thread. A run that another launch holds is waited
+    for, and taken over if that stands still.
+
+    Raises Infeasible if the pool lacks what is asked; Interrupted on SIGINT, SIGTERM or SIGUSR1, when all runs are
+    checkpointed; Stopped if told by ``ecgscale stop``; Full for a full disk; PoolLost if Ray dies; RuntimeError if it
+    fails again and again.
     """
-    with _pool(workers, address) as n_gpus:
-        device = "cuda" if n_gpus else "cpu"
-        by_id = {run.run_id: run for run in runs}
+    with _pool(workers, gpus, address) as pool:
+        n_gpus, n_cpus = int(pool.get("GPU", 0)), int(pool.get("CPU", 0))
+        if gpus is not None and n_gpus < gpus:
+            raise Infeasible(f"{gpus} GPUs are asked for, the pool has {n_gpus} (and {n_cpus} CPUs)")
+        device = device or ("cuda" if n_gpus else "cpu")
+        total = _gpu_bytes() if n_gpus and device != "cpu" else 1.0
+        folder = leases.folder_of(results, sweep.name)
+        name = leases.open_launch(folder)
+        try:
+            cells = [_cell(run, sweep, results) for run in runs]
+            shares = {r.run_id: share_of(memory_bytes(r) / total) if n_gpus else 1.0 for r in runs}
+            sent = cloudpickle.dumps(sweep)
 
-        def work(config: dict[str, Any]) -> None:
-            tune.report({"state": _work(by_id[config["run_id"]], sweep, home, results, device)})
+            def duty(some: Sequence[Cell], share: float) -> Duty:
+                cap = share * (1 - _CONTEXT)
+                setup = Setup(sent, home.resolve(), results.resolve(), device, cap, trial)
+                return Duty(sweep.name, name, tuple(some), setup)
 
-        def resources(config: dict[str, Any]) -> dict[str, float]:
-            return {"cpu": 1, "gpu": gpu_share(by_id[config["run_id"]]) if n_gpus else 0}
+            aborts, claims = 0, Claims(folder, name, "driver")
+            while left := _left(cells, sweep, results):
+                free = [c for c in left if not claims.held(c.run_id)]
+                if not free:
+                    _wait(claims, [c.run_id for c in left], folder, name, watch)
+                    continue
+                places = slots({c.run_id: shares[c.run_id] if not c.micro_batch else 1.0 for c in free}, n_gpus, n_cpus)
+                by_id = {c.run_id: c for c in free}
+                duties = {share: duty([by_id[i] for i in ids], share) for share, _, ids in places}
+                try:
+                    full = _fit(places, duties, home / "ray" / name, bool(n_gpus), folder, name, watch)
+                except RuntimeError as error:
+                    aborts += 1
+                    if isinstance(error, PoolLost) or aborts == _ABORTS:
+                        raise
+                    continue
+                if full:
+                    raise Full("the disk is full")
+                if not leases.is_open(folder, name):
+                    raise Stopped("ecgscale stop")
+                cells = _smaller(cells, runs, sweep, results)
+        finally:
+            leases.close_launch(folder, name)
+            shutil.rmtree(home / "ray" / name, ignore_errors=True)
 
-        tuner = tune.Tuner(
-            tune.with_resources(work, resources if n_gpus else {"cpu": 1}),
-            param_space={"run_id": tune.grid_search(list(by_id))},
-            tune_config=tune.TuneConfig(reuse_actors=True),
-            run_config=tune.RunConfig(
-                name=f"{sweep.name}-{os.getpid()}",
-                storage_path=str((home / "ray").resolve()),
-                verbose=0,
-                failure_config=tune.FailureConfig(max_failures=_RETRIES),
-            ),
-        )
-        _run_watched(tuner.fit, watch)
-        for run in runs:
-            if records.state_of(records.path_of(results, sweep.name, run.run_id))[0] in ("pending", "running"):
-                give_up(run, sweep, results, f"its worker died {1 + _RETRIES} times")
+
+def share_of(need: float) -> float:
+    """The part of a GPU that a run gets which needs this part of its memory: 1, 1/2, 1/3, ... 1/8."""
+    return 1.0 if need > 0.5 else 1 / min(_MOST_A_GPU, int(1 / max(need, 1e-9)))
 
 
-def _work(run: Run, sweep: Sweep, home: Path, results: Path, device: str) -> str:
-    """One run in a worker. Its failure is in its file; the worker lives on for the next."""
-    import torch
+def slots(shares: Mapping[str, float], n_gpus: int, n_cpus: int) -> list[tuple[float, int, list[str]]]:
+    """How many slots of which share the pool has for these runs, and the runs each may do: the largest share first.
 
-    torch.set_num_threads(1)
-    try:
-        return trial(run, sweep, home, results, device)
-    except Exception:
-        return records.state_of(records.path_of(results, sweep.name, run.run_id))[0]
+    As many slots as fit if no other share were there; Tune starts them one after another as GPUs become free.
+    """
+    places = []
+    for share in sorted(set(shares.values()), reverse=True):
+        ids = [run_id for run_id, s in shares.items() if s == share]
+        room = int(1 / share + 1e-9) * n_gpus if n_gpus else max(1, n_cpus)
+        places.append((share, min(room, len(ids)), ids))
+    return places
+
+
+def _fit(
+    places: Sequence[tuple[float, int, list[str]]],
+    duties: Mapping[float, Duty],
+    storage: Path,
+    on_gpus: bool,
+    folder: Path,
+    name: str,
+    watch: Callable[[], None],
+) -> bool:
+    """Let Tune place the slots and wait until all are empty; whether the disk was full."""
+
+    def place(config: dict[str, Any]) -> None:
+        tune.report({"ended": serve(duties[config["slot"]["share"]], config["slot"]["name"])})
+
+    def resources(config: dict[str, Any]) -> dict[str, float]:
+        return {"cpu": 1, "gpu": config["slot"]["share"]}
+
+    named = [{"name": f"{s:.3f}-{i}", "share": s} for s, n, _ in places for i in range(n)]
+    tuner = tune.Tuner(
+        tune.with_resources(place, resources if on_gpus else {"cpu": 1}),
+        param_space={"slot": tune.grid_search(named)},
+        run_config=tune.RunConfig(
+            name="slots",
+            storage_path=str(storage.resolve()),
+            verbose=0,
+            failure_config=tune.FailureConfig(max_failures=10),
+        ),
+    )
+    ended = _run_watched(tuner.fit, lambda: leases.close_launch(folder, name), watch)
+    return any((result.metrics or {}).get("ended") == "full" for result in ended)
+
+
+def _cell(run: Run, sweep: Sweep, results: Path) -> Cell:
+    path = records.path_of(results, sweep.name, run.run_id)
+    return Cell(run.run_id, run.description, records.newest_token(path))
+
+
+def _left(cells: Sequence[Cell], sweep: Sweep, results: Path) -> list[Cell]:
+    return [c for c in cells if not is_over(records.path_of(results, sweep.name, c.run_id), c.before)]
+
+
+def _smaller(cells: Sequence[Cell], runs: Sequence[Run], sweep: Sweep, results: Path) -> list[Cell]:
+    """The same cells; those whose device ran out of memory are to be done once more, alone and in smaller pieces."""
+    changed = []
+    for cell, run in zip(cells, runs, strict=True):
+        path = records.path_of(results, sweep.name, run.run_id)
+        short = not cell.micro_batch and records.state_of(path)[0] == "oom"
+        if short and records.read(path).facts.get("memory") == "device":
+            pieces = max(1, run.schedule.batch_size // _PIECES)
+            cell = replace(cell, before=records.newest_token(path), micro_batch=pieces)
+        changed.append(cell)
+    return changed
+
+
+def _wait(claims: Claims, run_ids: Sequence[str], folder: Path, name: str, watch: Callable[[], None]) -> None:
+    """Until one of these runs, all held by other launches, is free again."""
+
+    def target() -> None:
+        while leases.is_open(folder, name) and all(claims.held(run_id) for run_id in run_ids):
+            time.sleep(_WATCH_SECONDS)
+
+    _run_watched(target, lambda: leases.close_launch(folder, name), watch)
+    if not leases.is_open(folder, name):
+        raise Stopped("ecgscale stop")
 
 
 @contextmanager
-def _pool(workers: int | None, address: str | None) -> Iterator[int]:
-    """A Ray cluster, joined by address or started here; yields its number of GPUs."""
-    options: dict[str, Any] = {"address": address} if address else {"num_cpus": workers, "include_dashboard": False}
-    ray.init(log_to_driver=False, logging_level="ERROR", **options)
+def _pool(workers: int | None, gpus: int | None, address: str | None) -> Iterator[dict[str, float]]:
+    """A Ray cluster, joined by address or started here; yields its resources."""
+    options: dict[str, Any] = {"num_cpus": workers, "num_gpus": gpus, "include_dashboard": False}
+    ray.init(log_to_driver=False, logging_level="ERROR", **({"address": address} if address else options))
     try:
-        yield int(ray.cluster_resources().get("GPU", 0))
-    finally:
+        yield ray.cluster_resources()
+    except PoolLost:
+        raise  # there is nobody to say goodbye to
+    except BaseException:
+        ray.shutdown()
+        raise
+    else:
         ray.shutdown()
 
 
-def _run_watched(fit: Callable[[], Any], watch: Callable[[], None]) -> None:
-    """Run Ray's loop in a thread of its own, so that this one hears signals at once."""
+def _gpu_bytes() -> float:
+    """Memory of one GPU of the pool."""
+
+    @ray.remote(num_cpus=0, num_gpus=0.01)
+    def asked() -> float:
+        import torch
+
+        return float(torch.cuda.get_device_properties(0).total_memory)
+
+    return float(ray.get(asked.remote()))
+
+
+class _Watchdog:
+    """Knows whether Ray's head and this machine's raylet can still be reached; Ray itself would wait for ever."""
+
+    def __init__(self) -> None:
+        context = ray.get_runtime_context()
+        here = next(node for node in ray.nodes() if node["NodeID"] == context.get_node_id())
+        self.services = {
+            "head": context.gcs_address,
+            "raylet": f"{here['NodeManagerAddress']}:{here['NodeManagerPort']}",
+        }
+        self.missed = dict.fromkeys(self.services, 0)
+
+    def look(self) -> None:
+        """Raise PoolLost if one of them did not answer three times in a row."""
+        for service, address in self.services.items():
+            host, _, port = address.rpartition(":")
+            try:
+                socket.create_connection((host, int(port)), timeout=2).close()
+                self.missed[service] = 0
+            except OSError:
+                self.missed[service] += 1
+                if self.missed[service] == 3:
+                    raise PoolLost(f"Ray's {service} does not answer any more") from None
+
+
+def _run_watched(work: Callable[[], Any], drain: Callable[[], None], watch: Callable[[], None]) -> Any:
+    """Do ``work`` in a thread of its own, so that this one hears signals at once.
+
+    The first signal calls ``drain``, a second ends the process.
+    """
     failure: list[BaseException] = []
+    done: list[Any] = []
 
     def target() -> None:
         try:
-            fit()
+            done.append(work())
         except BaseException as error:
             failure.append(error)
 
-    heard: list[int] = []
-
-    def hear(number: int, frame: FrameType | None) -> None:
-        heard.append(number)
-
-    before = {number: signal.signal(number, hear) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
+    dog, drained_since = _Watchdog(), 0.0
+    with pausing() as heard:
         thread = threading.Thread(target=target, name="ray-tune", daemon=True)
         thread.start()
         while thread.is_alive():
             thread.join(_WATCH_SECONDS)
             watch()
-            if heard:
-                raise Interrupted(heard[0])
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+            if heard.number and not drained_since:
+                drained_since = time.monotonic()
+                drain()
+            if drained_since and time.monotonic() - drained_since > GRACE_SECONDS + 5:
+                break
+            dog.look()
+    if heard.number:
+        raise Interrupted(heard.number)
     if failure:
         raise RuntimeError(f"Ray stopped: {type(failure[0]).__name__}: {failure[0]}") from failure[0]
+    return done[0]

@@ -1,6 +1,6 @@
 """More tasks for runs that are done: their kept weights are probed, and nothing is trained."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import torch
@@ -19,12 +19,21 @@ def lacking(run: Run, sweep: Sweep, results: Path, tasks: Sequence[str]) -> list
     return [name for name in tasks if name not in measured]
 
 
-def reprobe(run: Run, sweep: Sweep, tasks: Sequence[str], home: Path, results: Path, device: str = "cpu") -> list[int]:
+def reprobe(
+    run: Run,
+    sweep: Sweep,
+    tasks: Sequence[str],
+    home: Path,
+    results: Path,
+    device: str = "cpu",
+    *,
+    guard: Callable[[], None] = records.unguarded,
+) -> list[int]:
     """Probe a finished run's kept steps, and the network before training, on tasks; returns the steps.
 
     The run's file is replaced once, whole: rows of these tasks at these steps are new, all others stay. A number is
     what it would have been if the run had had the task from the start. Raises kept.NotKept, in one sentence, if nothing
-    is kept of the run.
+    is kept of the run; ``guard`` is that of ``records.write``.
     """
     path = records.path_of(results, sweep.name, run.run_id)
     file = records.read(path)
@@ -40,7 +49,7 @@ def reprobe(run: Run, sweep: Sweep, tasks: Sequence[str], home: Path, results: P
         backbone = backbone_at(run, step, home).to(device)
         new += probe_rows(before[step], backbone, asked, corpora, run, device)
     replaced = file.rows["target"].isin(list(tasks)) & file.rows["step"].isin(steps)
-    records.write(path, records.as_rows(file.rows[~replaced]) + new, file.description, dict(file.facts))
+    records.write(path, records.as_rows(file.rows[~replaced]) + new, file.description, dict(file.facts), guard)
     return steps
 
 

@@ -1,11 +1,11 @@
 """What state every planned run is in, read from the results folder by any shell that sees it."""
 
-import fcntl
 import os
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from types import FrameType
 
 import pandas as pd
 
@@ -16,9 +16,10 @@ from ecgscale.sweep import Sweep
 def states(sweep: Sweep, results: Path) -> pd.DataFrame:
     """One line a planned run: run_id, name, configuration, state (see records.state_of) and why it ended."""
     lines = []
+    journals = records.running(records.path_of(results, sweep.name, "").parent)
     for run in sweep.runs:
         path = records.path_of(results, sweep.name, run.run_id)
-        state, why = records.state_of(path)
+        state, why = records.state_of(path, journals)
         lines.append((run.run_id, run.name, run.configuration, state, why))
     return pd.DataFrame(lines, columns=["run_id", "name", "configuration", "state", "why"])
 
@@ -29,38 +30,63 @@ def counts(table: pd.DataFrame) -> dict[str, int]:
     return {state: int(found.get(state, 0)) for state in ("pending", *records.STATES, "damaged")}
 
 
-class Interrupted(Exception):
-    """A launch was told to stop by a signal; finished work is kept."""
+class Stopped(Exception):
+    """A launch was told to stop; what is measured is kept."""
+
+    exit_code = 1
+
+
+class Interrupted(Stopped):
+    """A launch was told to stop by a signal."""
 
     def __init__(self, number: int) -> None:
         super().__init__(signal.Signals(number).name)
-        self.exit_code = 128 + number
+        self.exit_code = exit_code(number)
 
 
-class Claimed(RuntimeError):
-    """Somebody else is launching this sweep into this results folder."""
+class Pause:
+    """What a signal has asked for: nothing, while ``number`` is None."""
+
+    number: int | None = None
+
+    @property
+    def exit_code(self) -> int:
+        return exit_code(self.number or 0)
 
 
 @contextmanager
-def claimed(sweep: Sweep, results: Path) -> Iterator[None]:
-    """Hold a sweep in a results folder for one launch. Raises Claimed if another launch holds it.
+def pausing() -> Iterator[Pause]:
+    """Hear SIGINT, SIGTERM and SIGUSR1 as a wish to pause; a second one ends the process at once."""
+    heard = Pause()
 
-    The lock belongs to the process: however it ends, the lock is free again.
-    """
-    folder = results / "runs" / sweep.name
-    folder.mkdir(parents=True, exist_ok=True)
-    lock = os.open(folder, os.O_RDONLY)
+    def hear(number: int, frame: FrameType | None) -> None:
+        if heard.number is not None:
+            os._exit(exit_code(number))
+        heard.number = number
+
+    before = {number: signal.signal(number, hear) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)}
     try:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise Claimed(
-                f"another launch of {sweep.name} is at work in this results folder; watch it with: "
-                f"ecgscale status {sweep.name} --watch"
-            ) from None
-        yield
+        yield heard
     finally:
-        os.close(lock)
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def exit_code(number: int) -> int:
+    """130 for SIGINT, 143 for SIGTERM and for SIGUSR1, by which schedulers announce preemption."""
+    return 130 if number == signal.SIGINT else 143
+
+
+class Full(OSError):
+    """A disk is full: no more runs were handed out."""
+
+
+class PoolLost(RuntimeError):
+    """Ray's head or raylet is gone."""
+
+
+class Infeasible(RuntimeError):
+    """The pool does not have what was asked for."""
 
 
 def set_aside_damaged(sweep: Sweep, results: Path) -> list[str]:
@@ -72,12 +98,15 @@ def set_aside_damaged(sweep: Sweep, results: Path) -> list[str]:
     for run in sweep.runs:
         path = records.path_of(results, sweep.name, run.run_id)
         try:
-            if path.is_file():
-                records.read(path)
+            records.read(path)
+        except FileNotFoundError:
+            pass
         except records.BadResults as error:
             folder = results / "quarantine" / sweep.name
             folder.mkdir(parents=True, exist_ok=True)
-            earlier = len(list(folder.glob(f"{path.stem}*")))
-            path.replace(folder / (f"{path.stem}.{earlier}.parquet" if earlier else path.name))
+            earlier = len(list(folder.glob(f"*{path.stem}*")))
+            for piece in (path, *(journal for _, journal in records.pieces_of(path))):
+                if piece.is_file():
+                    piece.replace(folder / (f"{earlier}.{piece.name}" if earlier else piece.name))
             sentences.append(f"{error.what}; moved to quarantine/{sweep.name}/, the run will be done again")
     return sentences

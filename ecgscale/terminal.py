@@ -2,8 +2,8 @@
 
 import sys
 import time
-from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -27,13 +27,27 @@ def table(columns: Sequence[str], rows: Sequence[Sequence[Any]], title: str = ""
         for row in rows:
             print("\t".join(map(str, row)))
         return
+    Console().print(_drawn(columns, rows, title))
+
+
+@contextmanager
+def in_place(live: bool) -> Iterator[Callable[[Sequence[str], Sequence[Sequence[Any]]], None]]:
+    """A way to show a table again and again: over the one before where there is a terminal, below it where not."""
+    if not (live and sys.stdout.isatty()):
+        yield table
+        return
+    with Live(console=Console(), refresh_per_second=4) as picture:
+        yield lambda columns, rows: picture.update(_drawn(columns, rows))
+
+
+def _drawn(columns: Sequence[str], rows: Sequence[Sequence[Any]], title: str = "") -> Table:
     drawn = Table(title=title or None, box=None, header_style="bold", title_justify="left")
     for column in columns:
         numeric = all(isinstance(row[len(drawn.columns)], int | float) for row in rows)
         drawn.add_column(column, justify="right" if numeric or column in ("N", "D", "FLOPs", "hours") else "left")
     for row in rows:
         drawn.add_row(*map(str, row))
-    Console().print(drawn)
+    return drawn
 
 
 def si(value: float) -> str:

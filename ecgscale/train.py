@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -33,7 +33,9 @@ class Diverged(ArithmeticError):
 class Snapshot:
     """Training at one step. ``train_loss`` is the mean since the snapshot before; ``seconds`` exclude evaluation.
 
-    ``execution`` is how the machine computes the steps; it belongs in a results file beside the numbers.
+    ``unfinished`` holds the losses since the last step that was due for evaluation, where training paused before the
+    next; empty at a step that is due. ``execution`` is how the machine computes the steps; it belongs in a results file
+    beside the numbers.
     """
 
     step: int
@@ -41,6 +43,7 @@ class Snapshot:
     train_loss: float
     module: Pretraining
     optimiser: torch.optim.Optimizer
+    unfinished: torch.Tensor = field(default_factory=lambda: torch.empty(0))
     execution: Execution = field(default_factory=Execution)
 
     def state(self) -> dict[str, Any]:
@@ -50,6 +53,7 @@ class Snapshot:
             "seconds": self.seconds,
             "module": self.module.state_dict(),
             "optimiser": self.optimiser.state_dict(),
+            "unfinished": self.unfinished,
         }
 
 
@@ -79,13 +83,15 @@ def pretrain(
     micro_batch: int | None = None,
     compile: bool | None = None,
     recompute: bool | None = None,
+    pause: Callable[[], bool] = lambda: False,
 ) -> Iterator[Snapshot]:
     """Train a run, yielding at step 0 (the untrained twin), every ``run.evaluation.every`` steps, and at the end.
 
     With ``resume`` (a snapshot's state) it continues behind that step as if never interrupted: on a CPU, bit for bit.
-    ``micro_batch``, ``compile`` and ``recompute`` are placement: see Execution, and ``execution`` for what None means.
-    ``initial``: weights of the backbone that ``run.initial`` left. Raises Diverged when the loss is no longer finite,
-    ValueError for a run without the weights that it starts from.
+    Where ``pause`` says so it yields at the next step, whatever that is. ``micro_batch``, ``compile`` and ``recompute``
+    are placement: see Execution, and ``execution`` for what None means. ``initial``: weights of the backbone that
+    ``run.initial`` left. Raises Diverged when the loss is no longer finite, ValueError for a run without the weights
+    that it starts from.
     """
     if (run.initial is None) != (initial is None):
         raise ValueError(
@@ -111,13 +117,13 @@ def pretrain(
     equip(module, how)
     step, seconds = 0, 0.0
     if resume is None:
-        yield Snapshot(step, seconds, math.nan, module, optimiser, how)
+        yield Snapshot(step, seconds, math.nan, module, optimiser, execution=how)
     else:
         module.load_state_dict(resume["module"])
         optimiser.load_state_dict(resume["optimiser"])
         step, seconds = resume["step"], resume["seconds"]
 
-    losses: list[torch.Tensor] = []
+    losses: list[torch.Tensor] = list(resume["unfinished"].to(device)) if resume else []
     while step < steps:
         started = time.perf_counter()
         module.train()
@@ -126,15 +132,17 @@ def pretrain(
             losses.append(gradients(module, batch, randomness(run.seed, step), how))
             descend(module, optimiser, learning_rate(step, steps, peak, run.schedule.warmup, settings.min_lr), clip)
             step += 1
-            if step % run.evaluation.every == 0 or step == steps:
+            due = step % run.evaluation.every == 0 or step == steps
+            if due or pause():
                 break
         curve = torch.stack(losses).cpu()
-        losses.clear()
+        if due:
+            losses.clear()
         seconds += time.perf_counter() - started
         if not curve.isfinite().all():
             at = step - len(curve) + int(curve.isfinite().int().argmin())  # steps taken before the loss that is none
             raise Diverged(at + 1, learning_rate(at, steps, peak, run.schedule.warmup, settings.min_lr))
-        yield Snapshot(step, seconds, float(curve.mean()), module, optimiser, how)
+        yield Snapshot(step, seconds, float(curve.mean()), module, optimiser, curve[:0] if due else curve, how)
 
 
 @torch.no_grad()

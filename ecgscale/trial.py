@@ -1,35 +1,64 @@
 """One run, the whole way: corpus, training, measurement, rows. Ray calls this; this never calls Ray."""
 
-import re
+import traceback
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from ecgscale import checkpoint, codebooks, data, kept, provenance, records
+from ecgscale.home import checkpoint_path
+from ecgscale.leases import Lease, Lost
 from ecgscale.measure import Measurement, Row, id_curve
 from ecgscale.objectives import Masked
+from ecgscale.placeless import placeless, sentence
 from ecgscale.spec import Run
 from ecgscale.sweep import Sweep
-from ecgscale.train import Diverged, pretrain
+from ecgscale.train import Diverged, Snapshot, pretrain
 
 
-def trial(run: Run, sweep: Sweep, home: Path, results: Path, device: str = "cpu") -> str:
-    """Train and measure one run; returns its final state. One that is done already stays as it is.
+def trial(
+    run: Run,
+    sweep: Sweep,
+    home: Path,
+    results: Path,
+    device: str = "cpu",
+    *,
+    lease: Lease | None = None,
+    interruptions: Sequence[str] = (),
+    micro_batch: int | None = None,
+    pause: Callable[[], bool] = lambda: False,
+    note: Callable[[str], None] = lambda line: None,
+) -> str:
+    """Train and measure one run; returns its final state, or "paused". One that is done already stays as it is.
 
-    At every evaluation the rows are written whole, then the weights to keep, then the checkpoint: a run that is cut off
-    anywhere goes on behind its last evaluation. One that cannot go on ends as failed, diverged or oom, with the reason
-    in its file.
+    At every evaluation rows are written, then the weights to keep, then the checkpoint: a run that is cut off anywhere
+    goes on behind its last evaluation, and one that is asked to ``pause`` stops at its next step. One that cannot go on
+    ends as failed, diverged or oom, with the reason in its file. ``interruptions`` say why earlier attempts ended;
+    ``note`` takes lines for a log.
+
+    Raises Lost if another holds its lease by now, OSError if the disk is full: then nothing is final.
     """
-    file, saved = records.path_of(results, sweep.name, run.run_id), checkpoint_path(run, sweep, home)
+    file, saved = records.path_of(results, sweep.name, run.run_id), checkpoint_path(home, sweep.name, run.run_id)
     if records.state_of(file)[0] == "done":
         return "done"
-    rows: list[Row] = []
-    facts: dict[str, str] = {}
+    guard = lease.check if lease else records.unguarded
+    journal = records.Journal(file, run.description, lease.token if lease else 0, guard)
+    journal.rows = _measured(file)
+    facts = {"attempt": str(len(interruptions) + 1)}
+    if interruptions:
+        facts["interruptions"] = records.canonical(list(interruptions))
+    if micro_batch:
+        facts["micro_batch"] = str(micro_batch)
 
-    def write(status: str, why: str = "") -> str:
+    def save(snapshot: Snapshot, measured: int) -> None:
+        checkpoint.save(saved, snapshot.state() | {"inputs": inputs, "measured": measured}, guard)
+
+    def end(status: str, why: str) -> str:
         memory = str(provenance.peak_memory_bytes(device))
-        records.write(file, rows, run.description, facts | {"status": status, "why": why, "peak_memory_bytes": memory})
+        journal.end(facts | {"status": status, "why": why, "peak_memory_bytes": memory})
+        note(f"{status}: {why}")
         return status
 
     try:
@@ -46,64 +75,87 @@ def trial(run: Run, sweep: Sweep, home: Path, results: Path, device: str = "cpu"
         measurement = Measurement(run, sweep, corpus, home, device)
         lacking = data.missing_parts([corpus.name, *measurement.corpora], home)
         facts["n_missing_parts"] = str(sum(len(parts) for parts in lacking.values()))
-        resume, rows = _resumable(saved, file, inputs)
-        if not kept.begin(run, home, sweep.keep, inputs, resume["step"] if resume else None):
+        resume, rows = _resumable(saved, journal.rows, inputs)
+        if not kept.begin(run, home, sweep.keep, inputs, resume["measured"] if resume else None):
             resume, rows = None, []
-        write("running")
-        if not _stalled(run, rows):
-            for snapshot in pretrain(run, corpus, codes=codes, initial=initial, device=device, resume=resume):
+        journal.begin(rows, facts)
+        note(f"attempt {facts['attempt']}" + (f", from step {resume['step']}" if resume else ""))
+        if not _stalled(run, journal.rows):
+            measured = resume["measured"] if resume else 0
+            training = pretrain(
+                run,
+                corpus,
+                codes=codes,
+                initial=initial,
+                device=device,
+                resume=resume,
+                micro_batch=micro_batch,
+                pause=pause,
+            )
+            for snapshot in training:
                 facts |= snapshot.execution.facts
-                rows += measurement.rows(snapshot)
-                write("running")
+                if len(snapshot.unfinished):
+                    save(snapshot, measured)
+                    note(f"paused at step {snapshot.step}")
+                    return "paused"
+                journal.add(measurement.rows(snapshot))
+                measured = snapshot.step
+                journal.sync()
                 if sweep.keep != "none":
-                    kept.put(run, home, snapshot.step, id_curve(rows)[snapshot.step], snapshot.module.backbone)
-                checkpoint.save(saved, snapshot.state() | {"inputs": inputs})
-                if _stalled(run, rows):
+                    loss = id_curve(journal.rows)[snapshot.step]
+                    kept.put(run, home, snapshot.step, loss, snapshot.module.backbone)
+                save(snapshot, measured)
+                note(_progress(run, journal.rows, snapshot))
+                if _stalled(run, journal.rows):
                     break
+                if pause() and snapshot.step < run.schedule.steps:
+                    note(f"paused at step {snapshot.step}")
+                    return "paused"
         early = f"no better ID validation loss for {run.schedule.patience_epochs:g} epochs"
         if sweep.keep != "none":
             kept.finish(run, home)
-        state = write("done", early if _stalled(run, rows) else "all steps taken")
+        state = end("done", early if _stalled(run, journal.rows) else "all steps taken")
         checkpoint.remove(saved)
         return state
+    except Lost:
+        raise
     except Diverged as error:
-        return write("diverged", str(error))
+        return end("diverged", str(error))
     except (MemoryError, torch.OutOfMemoryError) as error:
-        return write("oom", _sentence(error, home, results))
+        facts["memory"] = "host" if isinstance(error, MemoryError) else "device"
+        return end("oom", sentence(error, home, results))
     except Exception as error:
-        write("failed", _sentence(error, home, results))
+        if isinstance(error, OSError) and error.errno in records.FULL:
+            note("the disk is full")
+            raise
+        for line in traceback.format_exception(error):
+            note(placeless(line.rstrip(), home, results))
+        end("failed", sentence(error, home, results))
         raise
 
 
-def give_up(run: Run, sweep: Sweep, results: Path, why: str) -> None:
-    """Record as failed a run that ended without a word; what it measured is kept."""
-    file = records.path_of(results, sweep.name, run.run_id)
+def _measured(file: Path) -> list[Row]:
+    """The rows that earlier attempts measured, if they can be believed."""
     try:
-        left = records.read(file)
-        rows, facts = records.as_rows(left.rows), dict(left.facts)
+        return records.as_rows(records.read(file).rows)
     except (FileNotFoundError, records.BadResults):
-        rows, facts = [], {}
-    records.write(file, rows, run.description, facts | {"status": "failed", "why": why})
+        return []
 
 
-def checkpoint_path(run: Run, sweep: Sweep, home: Path) -> Path:
-    """Where the checkpoint of an unfinished run lives."""
-    return home / "checkpoints" / sweep.name / f"{run.run_id}.pt"
-
-
-def _resumable(saved: Path, file: Path, inputs: dict[str, str]) -> tuple[dict[str, Any] | None, list[Row]]:
+def _resumable(saved: Path, rows: list[Row], inputs: dict[str, str]) -> tuple[dict[str, Any] | None, list[Row]]:
     """The state to go on from and the rows measured until there; nothing if either is lost or the inputs changed."""
-    found = checkpoint.load(saved)
-    if found is None or found[0]["inputs"] != inputs:
-        return None, []
-    state = found[0]
-    try:
-        rows = records.read(file).rows
-    except (FileNotFoundError, records.BadResults):
-        return None, []
-    if state["step"] not in set(rows["step"]):
-        return None, []
-    return state, records.as_rows(rows[rows["step"] <= state["step"]])
+    steps = {row["step"] for row in rows}
+    for state in checkpoint.intact(saved):
+        if state["inputs"] == inputs and state["measured"] in steps:
+            return state, [row for row in rows if row["step"] <= state["measured"]]
+    return None, []
+
+
+def _progress(run: Run, rows: list[Row], snapshot: Snapshot) -> str:
+    """A line for the log: where the run is and how it does."""
+    found = [r["value"] for r in rows if (r["step"], r["domain"], r["split"]) == (snapshot.step, "ID", "val")]
+    loss = f"ID validation loss {found[0]:.4f}" if found else ""
+    return f"step {snapshot.step} of {run.schedule.steps}: {loss}, train loss {snapshot.train_loss:.4f}"
 
 
 def _stalled(run: Run, rows: list[Row]) -> bool:
@@ -114,16 +166,3 @@ def _stalled(run: Run, rows: list[Row]) -> bool:
     best = min(curve, key=lambda step: curve[step])
     epochs = (max(curve) - best) * run.schedule.batch_size / rows[0]["n_samples"]
     return max(curve) > best and epochs >= run.schedule.patience_epochs
-
-
-def _sentence(error: BaseException, *roots: Path) -> str:
-    """An error as it may be saved: one line, and of a path only its last part."""
-    if isinstance(error, OSError) and error.strerror:
-        name = f": {Path(str(error.filename)).name}" if error.filename else ""
-        return f"{type(error).__name__}: {error.strerror}{name}"
-    lines = str(error).strip().splitlines()
-    text = f"{type(error).__name__}: {lines[0][:300]}" if lines else type(error).__name__
-    for root in (*roots, Path.cwd(), Path.home()):
-        text = text.replace(f"{root.resolve()}/", "")
-    text = re.sub(r"""(['"])/(?:[^'"]*/)?([^/'"]*)\1""", r"\1\2\1", text)  # quoted: spaces are part of a path
-    return re.sub(r"(?<![\w.])/(?:[^\s'\":,;/]+/)*([^\s'\":,;/]+)", r"\1", text)

@@ -1,5 +1,7 @@
 """One run the whole way: cut off anywhere it goes on, and what is saved of an error names no place."""
 
+import os
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -8,6 +10,8 @@ import pytest
 import torch
 
 from ecgscale import checkpoint, records, trial
+from ecgscale.home import checkpoint_path
+from ecgscale.placeless import sentence
 from ecgscale.spec import Schedule
 from ecgscale.sweep import Sweep
 
@@ -30,11 +34,11 @@ def test_a_run_that_is_cut_off_goes_on_as_if_it_had_not_been(
     class Cut(BaseException):
         pass
 
-    def cutting(path: Path, state: dict[str, object]) -> None:
+    def cutting(path: Path, state: dict[str, object], guard: Callable[[], None]) -> None:
         nonlocal n_saved
         n_saved += 1
         if cut == "checkpoint" or n_saved < n_whole:
-            save(path, state)
+            save(path, state, guard)
         if n_saved == n_whole:
             raise Cut
 
@@ -45,7 +49,7 @@ def test_a_run_that_is_cut_off_goes_on_as_if_it_had_not_been(
     assert records.state_of(records.path_of(tmp_path / "cut", "tiny", run.run_id))[0] == "running"
     assert trial.trial(run, tiny_sweep, home, tmp_path / "cut") == "done"
     pd.testing.assert_frame_equal(rows(tmp_path / "cut", run.run_id), rows(tmp_path / "whole", run.run_id))
-    assert not trial.checkpoint_path(run, tiny_sweep, home).exists()
+    assert not checkpoint_path(home, "tiny", run.run_id).exists()
 
 
 def test_a_full_disk_loses_nothing_that_was_measured(
@@ -55,24 +59,24 @@ def test_a_full_disk_loses_nothing_that_was_measured(
     torch.set_num_threads(1)
     run = tiny_sweep.runs[1]
     assert trial.trial(run, tiny_sweep, home, tmp_path / "whole") == "done"
-    n_saved, save, fsync = 0, checkpoint.save, records.os.fsync
+    n_saved, save, fsync = 0, checkpoint.save, os.fsync
 
     def full(descriptor: int) -> None:
         raise OSError(28, "No space left on device")
 
-    def filling(path: Path, state: dict[str, object]) -> None:
+    def filling(path: Path, state: dict[str, object], guard: Callable[[], None]) -> None:
         nonlocal n_saved
-        save(path, state)
+        save(path, state, guard)
         n_saved += 1
         if n_saved == 1:
-            monkeypatch.setattr(records.os, "fsync", full)
+            monkeypatch.setattr(os, "fsync", full)
 
     monkeypatch.setattr(checkpoint, "save", filling)
     with pytest.raises(OSError, match="No space left"):
         trial.trial(run, tiny_sweep, home, tmp_path / "full")
     kept = rows(tmp_path / "full", run.run_id)
-    assert set(kept["step"]) == {0}
-    monkeypatch.setattr(records.os, "fsync", fsync)
+    assert set(kept["step"]) == {0, 3}  # its rows were written, their checkpoint was not
+    monkeypatch.setattr(os, "fsync", fsync)
     assert trial.trial(run, tiny_sweep, home, tmp_path / "full") == "done"
     pd.testing.assert_frame_equal(rows(tmp_path / "full", run.run_id), rows(tmp_path / "whole", run.run_id))
     assert not list(tmp_path.rglob("*.partial"))
@@ -89,11 +93,12 @@ def test_a_diverged_run_says_where(tiny_sweep: Sweep, home: Path, tmp_path: Path
 
 def test_a_run_whose_worker_died_is_failed_and_keeps_its_rows(tiny_sweep: Sweep, home: Path, tmp_path: Path) -> None:
     run = tiny_sweep.runs[0]
-    trial.give_up(run, tiny_sweep, tmp_path, "its worker died 3 times")
+    file = records.path_of(tmp_path, "tiny", run.run_id)
+    records.give_up(file, run.description, "failed", "its worker died 3 times", {})
     assert records.state_of(records.path_of(tmp_path, "tiny", run.run_id)) == ("failed", "its worker died 3 times")
     assert trial.trial(run, tiny_sweep, home, tmp_path) == "done"
     n_rows = len(rows(tmp_path, run.run_id))
-    trial.give_up(run, tiny_sweep, tmp_path, "again")
+    records.give_up(file, run.description, "failed", "again", {})
     assert len(rows(tmp_path, run.run_id)) == n_rows > 0
 
 
@@ -107,7 +112,63 @@ def test_a_run_whose_worker_died_is_failed_and_keeps_its_rows(tiny_sweep: Sweep,
     ],
 )
 def test_a_saved_error_names_no_place(error: Exception, saved: str) -> None:
-    text = trial._sentence(error)
+    text = sentence(error)
     assert saved in text
     for place in ("/home", "/data", "Jane", "study"):
         assert place not in text
+
+
+@pytest.mark.parametrize("at", [1, 2, 4])
+def test_a_paused_run_goes_on_bit_for_bit(tiny_sweep: Sweep, home: Path, tmp_path: Path, at: int) -> None:
+    """Paused at steps that are not due for evaluation, by a question that is asked once a step."""
+    torch.set_num_threads(1)
+    run, asked = tiny_sweep.runs[0], iter(range(1, 100))
+    said: list[str] = []
+    assert trial.trial(run, tiny_sweep, home, tmp_path / "whole") == "done"
+    paused = trial.trial(
+        run, tiny_sweep, home, tmp_path / "cut", pause=lambda: next(asked) >= at, note=lambda line: said.append(line)
+    )
+    assert paused == "paused"
+    assert "paused at step" in said[-1]
+    assert records.state_of(records.path_of(tmp_path / "cut", "tiny", run.run_id))[0] == "running"
+    assert trial.trial(run, tiny_sweep, home, tmp_path / "cut", note=lambda line: said.append(line)) == "done"
+    assert any("from step" in line for line in said)
+    pd.testing.assert_frame_equal(rows(tmp_path / "cut", run.run_id), rows(tmp_path / "whole", run.run_id))
+
+
+@pytest.mark.parametrize(
+    ("error", "memory"), [(torch.OutOfMemoryError("CUDA out of memory"), "device"), (MemoryError(), "host")]
+)
+def test_want_of_memory_is_recorded_and_not_raised(
+    tiny_sweep: Sweep, home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception, memory: str
+) -> None:
+    asked: list[object] = []
+
+    def short(*_: object, **options: object) -> None:
+        asked.append(options.get("micro_batch"))
+        raise error
+
+    monkeypatch.setattr(trial, "pretrain", short)
+    run = tiny_sweep.runs[0]
+    assert trial.trial(run, tiny_sweep, home, tmp_path, micro_batch=2) == "oom"
+    facts = records.read(records.path_of(tmp_path, "tiny", run.run_id)).facts
+    assert (facts["status"], facts["memory"], facts["micro_batch"]) == ("oom", memory, "2")
+    assert int(facts["peak_memory_bytes"]) > 0
+    assert asked == [2]
+
+
+def test_a_run_that_fails_before_its_first_evaluation_has_one_final_state(
+    tiny_sweep: Sweep, home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: object, **__: object) -> None:
+        raise RuntimeError("cannot read /data/study/rec.npy")
+
+    monkeypatch.setattr(trial.data, "open_corpus", broken)
+    run, said = tiny_sweep.runs[0], list[str]()
+    with pytest.raises(RuntimeError):
+        trial.trial(run, tiny_sweep, home, tmp_path, note=lambda line: said.append(line))
+    file = records.path_of(tmp_path, "tiny", run.run_id)
+    assert records.state_of(file) == ("failed", "RuntimeError: cannot read rec.npy")
+    assert len(list(file.parent.iterdir())) == 1
+    assert said
+    assert not any("/data" in line or str(home) in line for line in said)

@@ -3,7 +3,32 @@
 Rooms are imported inside the verbs, so that help and queries answer at once.
 """
 
-from ecgscale.cli import codebook, datasets, demo, designing, laws, pictures, planning, sweeps, watching
+from ecgscale.cli import (
+    codebook,
+    datasets,
+    demo,
+    designing,
+    laws,
+    pictures,
+    planning,
+    probing,
+    runs,
+    sweeps,
+    watching,
+)
 from ecgscale.cli.door import main
 
-__all__ = ["codebook", "datasets", "demo", "designing", "laws", "main", "pictures", "planning", "sweeps", "watching"]
+__all__ = [
+    "codebook",
+    "datasets",
+    "demo",
+    "designing",
+    "laws",
+    "main",
+    "pictures",
+    "planning",
+    "probing",
+    "runs",
+    "sweeps",
+    "watching",
+]

@@ -22,6 +22,7 @@ FAILED, USAGE, REFUSED = 1, 2, 3
 RESULTS = Path("results")
 
 SweepName = Annotated[str, typer.Argument(metavar="SWEEP", help="A sweep file (sweeps/demo.py) or its stem (demo).")]
+RunId = Annotated[str, typer.Argument(metavar="RUN_ID", help="A run's id, or the beginning of it.")]
 Results = Annotated[Path, typer.Option(help="Where rows and figures live.")]
 Home = Annotated[
     Path | None, typer.Option(help="Where corpora and checkpoints live.", show_default="$ECGSCALE_HOME, else per user")

@@ -1,0 +1,66 @@
+"""The verb that measures kept weights on more tasks."""
+
+import os
+from typing import Annotated
+
+import typer
+
+from ecgscale.cli.door import FAILED, RESULTS, Home, Refused, Results, SweepName, app, home_of
+from ecgscale.terminal import say
+
+
+@app.command()
+def reprobe(
+    sweep: SweepName,
+    task: Annotated[
+        list[str] | None, typer.Option(metavar="NAME", help="A task, measured anew if it was; repeatable.")
+    ] = None,
+    results: Results = RESULTS,
+    home: Home = None,
+    device: Annotated[str, typer.Option(help="cpu, cuda, cuda:1, ...")] = "cpu",
+) -> None:
+    """Measure kept weights on more tasks, without training; without --task on those that the sweep has gained."""
+    from dataclasses import replace
+
+    import torch
+
+    from ecgscale import kept, leases, records
+    from ecgscale.plan import checked
+    from ecgscale.reprobe import lacking
+    from ecgscale.reprobe import reprobe as measure
+    from ecgscale.states import states
+    from ecgscale.sweep import load
+
+    loaded = load(sweep)
+    tasks = list(dict.fromkeys(task or loaded.tasks))
+    outlines = checked(replace(loaded, runs=(), tasks=tuple(tasks), label_sets=()), home_of(home))
+    absent = [name for name, outline in outlines.items() if not outline.prepared]
+    if absent:
+        raise Refused(f"corpus {absent[0]} is not prepared here; run: ecgscale data prepare {absent[0]} --raw DIR")
+    state = states(loaded, results)
+    finished = [loaded.run(run_id) for run_id in state.loc[state["state"] == "done", "run_id"]]
+    wanted = {run: tasks if task else lacking(run, loaded, results, tasks) for run in finished}
+    wanted = {run: names for run, names in wanted.items() if names}
+    ready = [run for run in wanted if kept.is_ready(run, home_of(home))]
+    if wanted and not ready:
+        raise Refused(f"none of {len(wanted)} runs has kept weights here; sweeps that give keep= keep them")
+    torch.set_num_threads(1)
+    claims = leases.Claims(leases.folder_of(results, loaded.name), f"reprobe of {os.getpid()}")
+    for run in ready:
+        path = records.path_of(results, loaded.name, run.run_id)
+        lease = claims.claim_patiently(run.run_id, records.newest_token(path), (path,))
+        if lease is None:
+            raise Refused(f"another command is at work on run {run.run_id}; watch it with: ecgscale status {sweep}")
+        try:
+            with leases.Heartbeat(lease):
+                steps = measure(run, loaded, wanted[run], home_of(home), results, device, guard=lease.check)
+        finally:
+            lease.release()
+        say(f"{run.run_id}  {run.name}: {', '.join(wanted[run])} at {len(steps)} steps")
+    n_complete, n_lost = len(finished) - len(wanted), len(wanted) - len(ready)
+    say(f"{len(ready)} runs probed, {n_complete} had nothing to add, {n_lost} not kept")
+    if n_lost:
+        say(f"next: ecgscale status {sweep}")
+        raise typer.Exit(FAILED)
+    unfinished = len(finished) < len(loaded.runs)
+    say(f"next: ecgscale launch {sweep}" if unfinished else f"next: ecgscale fit {sweep}")

@@ -1,0 +1,118 @@
+"""Verbs of a sweep's runs once it is launched: their states, failures and logs; telling its launches to stop."""
+
+from typing import Annotated
+
+import typer
+
+from ecgscale.cli.door import RESULTS, Home, Json, Results, RunId, SweepName, app, existing, home_of, print_json
+from ecgscale.terminal import in_place, say, table
+
+OPEN = ("pending", "running")
+
+
+@app.command()
+def status(
+    sweep: Annotated[
+        str | None, typer.Argument(metavar="[SWEEP]", help="A sweep; all with results if left out.")
+    ] = None,
+    results: Results = RESULTS,
+    as_json: Json = False,
+    watch: Annotated[bool, typer.Option("--watch", help="Look again every two seconds until all have ended.")] = False,
+) -> None:
+    """How many runs are done, running, pending, failed, diverged or out of memory."""
+    import time
+
+    from ecgscale.states import counts, states
+    from ecgscale.sweep import load, sweep_folder
+
+    if sweep is None:
+        folder = existing(results) / "runs"
+        names = sorted(p.name for p in folder.iterdir() if p.is_dir()) if folder.is_dir() else []
+        defined = {path.stem for path in sweep_folder().glob("*.py")}
+        for foreign in set(names) - defined:
+            say(f"results hold a sweep {foreign!r} that no file in sweeps/ defines")
+        names = [name for name in names if name in defined]
+    else:
+        names = [sweep]
+    sweeps = [load(name) for name in names]
+    with in_place(watch and not as_json) as show:
+        while True:
+            by_sweep = {s.name: states(s, results) for s in sweeps}
+            if as_json:
+                described = [
+                    {
+                        "sweep": name,
+                        "runs": len(t),
+                        **counts(t),
+                        "states": dict(zip(t["run_id"], t["state"], strict=True)),
+                    }
+                    for name, t in by_sweep.items()
+                ]
+                print_json(described[0] if sweep is not None else described)
+            else:
+                names_of = list(counts(next(iter(by_sweep.values()))) if by_sweep else {})
+                show(["sweep", "runs", *names_of], [(n, len(t), *counts(t).values()) for n, t in by_sweep.items()])
+            open_runs = sum(int(t["state"].isin(OPEN).sum()) for t in by_sweep.values())
+            if not watch or not open_runs:
+                return
+            time.sleep(2)
+
+
+@app.command()
+def failures(sweep: SweepName, results: Results = RESULTS) -> None:
+    """Runs that did not end well, grouped by cause, with where to read more and how to do them again."""
+    from ecgscale.states import states
+    from ecgscale.sweep import load
+
+    bad = states(load(sweep), results)
+    bad = bad[~bad["state"].isin(["done", *OPEN])]
+    groups = bad.groupby(["state", "why"], sort=True)["run_id"]
+    table(["state", "runs", "cause", "run ids"], [(s, len(ids), why, " ".join(ids)) for (s, why), ids in groups])
+    if len(bad):
+        say(f"log: ecgscale logs {sweep} {bad['run_id'].iloc[0]}   (a file a run in logs/{sweep} of the home folder)")
+        say(f"next: ecgscale retry {sweep}")
+
+
+@app.command()
+def logs(
+    sweep: SweepName,
+    run_id: RunId,
+    results: Results = RESULTS,
+    home: Home = None,
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on until the run has ended.")] = False,
+) -> None:
+    """The log of one run: attempts, evaluations, and what went wrong."""
+    import time
+
+    from ecgscale import records
+    from ecgscale.home import log_path
+    from ecgscale.sweep import load
+
+    loaded = load(sweep)
+    one = loaded.run(run_id)
+    path, file = log_path(home_of(home), loaded.name, one.run_id), records.path_of(results, loaded.name, one.run_id)
+    at = 0
+    while True:
+        over = records.state_of(file)[0] not in OPEN
+        if path.is_file():
+            with open(path) as lines:
+                lines.seek(at)
+                print(lines.read(), end="", flush=True)
+                at = lines.tell()
+        if over or not follow:
+            break
+        time.sleep(1)
+    if not at:
+        say(f"{one.run_id} ({one.name}) has no log here: it was not started yet, or with another --home")
+
+
+@app.command()
+def stop(sweep: SweepName, results: Results = RESULTS) -> None:
+    """Tell every launch of a sweep into this results folder to stop at its next step, wherever it runs."""
+    from ecgscale import leases
+    from ecgscale.sweep import load
+
+    n = leases.close_all(leases.folder_of(existing(results), load(sweep).name))
+    say(f"told {n} launch{'es' if n != 1 else ''} of {sweep} to stop; they checkpoint first")
+    if n:
+        say(f"next: ecgscale launch {sweep} goes on from there")

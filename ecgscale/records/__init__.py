@@ -1,0 +1,48 @@
+"""Rows of measured numbers: the one wall between training and analysis.
+
+This room stands alone (pyarrow and pandas only), so that reading results never loads torch.
+"""
+
+from ecgscale.records.compacted import compact
+from ecgscale.records.files import (
+    FULL,
+    BadResults,
+    RunFile,
+    as_rows,
+    path_of,
+    sweep_partials,
+    unguarded,
+    write,
+    write_whole,
+)
+from ecgscale.records.journal import Journal, give_up, newest_token, pieces_of, read, running, state_of
+from ecgscale.records.load import Results, load
+from ecgscale.records.schema import COLUMNS, SCHEMA, STATES, canonical, data_dictionary, run_id_of
+
+__all__ = [
+    "COLUMNS",
+    "FULL",
+    "SCHEMA",
+    "STATES",
+    "BadResults",
+    "Journal",
+    "Results",
+    "RunFile",
+    "as_rows",
+    "canonical",
+    "compact",
+    "data_dictionary",
+    "give_up",
+    "load",
+    "newest_token",
+    "path_of",
+    "pieces_of",
+    "read",
+    "run_id_of",
+    "running",
+    "state_of",
+    "sweep_partials",
+    "unguarded",
+    "write",
+    "write_whole",
+]

@@ -1,0 +1,3 @@
+from ecgscale.records.schema import data_dictionary
+
+print(data_dictionary(), end="")

@@ -1,0 +1,187 @@
+"""A run's Parquet file: whole or not there, and known to be what was written.
+
+It holds the run's rows and, as metadata, what the run was and how it ended.
+"""
+
+import errno
+import hashlib
+import os
+import uuid
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from ecgscale.records.schema import COLUMNS, SCHEMA, SCHEMA_VERSION, run_id_of
+
+FULL = (errno.ENOSPC, errno.EDQUOT)  # what writing on a full disk, or above a quota, says
+_SEAL, _UNSEALED = b"ecgscale-sha256:", b"0" * 64  # in the footer: SHA-256 of the file as it was before sealing
+
+
+class BadResults(ValueError):
+    """A results file that cannot be believed: damaged, or not the run its name says."""
+
+    def __init__(self, path: Path, what: str) -> None:
+        self.why, self.what = what, f"results file {path.parent.name}/{path.name} {what}"
+        remedy = f"launch {path.parent.name} again: it sets the file aside and does that run anew"
+        super().__init__(f"{self.what}; {remedy}")
+
+
+@dataclass(frozen=True)
+class RunFile:
+    """What one run left behind: its rows, its description (the run's JSON) and its facts.
+
+    ``facts`` are strings: status, why, corpus_digest, commit, versions, device, peak_memory_bytes, schema_version, ...
+    """
+
+    rows: pd.DataFrame
+    description: str
+    facts: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def status(self) -> str:
+        return self.facts.get("status", "running")
+
+
+def path_of(results: Path, sweep: str, run_id: str) -> Path:
+    """Where the file of a run lives."""
+    return results / "runs" / sweep / f"{run_id}.parquet"
+
+
+def unguarded() -> None:
+    """Nobody else may write here."""
+
+
+def write_whole(path: Path, data: bytes, guard: Callable[[], None] = unguarded) -> None:
+    """Write a file whole or not at all: temporary file, fsync, rename, fsync of the folder.
+
+    ``guard`` is asked last before the rename and raises if the file has a new owner. An owner that comes after that
+    sweeps the temporary files of its forerunners away, and a rename of what is gone fails: no late write gets through.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{path.name}.{uuid.uuid4().hex}.partial")
+    try:
+        with open(partial, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        guard()
+        os.replace(partial, path)
+    finally:
+        partial.unlink(missing_ok=True)
+    folder = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
+
+
+def sweep_partials(path: Path) -> None:
+    """Remove what unfinished writes of a file left; a write that is still under way will fail."""
+    for partial in path.parent.glob(f".{path.name}.*.partial"):
+        partial.unlink(missing_ok=True)
+
+
+def write(
+    path: Path,
+    rows: Sequence[Mapping[str, Any]],
+    description: str,
+    facts: Mapping[str, str],
+    guard: Callable[[], None] = unguarded,
+) -> None:
+    """Replace a run's file by these rows, atomically, with page checksums and a seal over every byte."""
+    metadata = {"run": description, "schema_version": SCHEMA_VERSION, **facts}
+    write_whole(path, sealed(pa.Table.from_pylist(list(rows), SCHEMA), metadata), guard)
+
+
+def sealed(table: pa.Table, metadata: Mapping[str, str], compression: str = "zstd") -> bytes:
+    """A Parquet file in which no bit changes unseen: page checksums, and a SHA-256 of all its bytes in its footer."""
+    sink = pa.BufferOutputStream()
+    marked = {**metadata, "seal": (_SEAL + _UNSEALED).decode()}
+    pq.write_table(table.replace_schema_metadata(marked), sink, compression=compression, write_page_checksum=True)
+    data = sink.getvalue().to_pybytes()
+    return data.replace(_SEAL + _UNSEALED, _SEAL + hashlib.sha256(data).hexdigest().encode())
+
+
+def read_table(path: Path) -> pa.Table:
+    """Read and verify one run's file; its metadata are description and facts.
+
+    Raises BadResults, in one sentence, if the file is damaged or its description does not hash to its name.
+    """
+    try:
+        table = pq.read_table(pa.BufferReader(intact(path)), page_checksum_verification=True)
+    except (pa.ArrowException, ValueError) as error:
+        raise BadResults(path, f"is damaged ({first_line(error)})") from error
+    described = (table.schema.metadata or {}).get(b"run", b"").decode()
+    check_identity(path, path.stem, described)
+    missing = [c for c in COLUMNS if c.name not in table.column_names]
+    if any(c.before is None for c in missing):
+        raise BadResults(path, f"lacks the columns {', '.join(c.name for c in missing)}")
+    for c in missing:
+        table = table.append_column(c.name, pa.array([c.before] * len(table), c.type))
+    return table.select(SCHEMA.names)
+
+
+def read_facts(path: Path) -> tuple[str, dict[str, str]]:
+    """Description and facts of a run's file, every byte of it verified. Raises as ``read_table``."""
+    try:
+        metadata = pq.read_schema(pa.BufferReader(intact(path))).metadata or {}
+    except (pa.ArrowException, ValueError) as error:
+        raise BadResults(path, f"is damaged ({first_line(error)})") from error
+    return facts_of(path, metadata)
+
+
+def facts_of(path: Path, metadata: Mapping[bytes, bytes]) -> tuple[str, dict[str, str]]:
+    """Description and facts that a file's metadata hold."""
+    facts = {k.decode(): v.decode() for k, v in metadata.items()}
+    description = facts.pop("run", "")
+    facts.pop("seal", None)
+    check_identity(path, path.stem, description)
+    return description, facts
+
+
+def check_identity(path: Path, run_id: str, description: str) -> None:
+    """Raise BadResults if a file's description is not that of the run which its name says."""
+    if not description:
+        raise BadResults(path, "does not describe its run")
+    if run_id_of(description) != run_id:
+        raise BadResults(path, f"describes run {run_id_of(description)}, which is not its name")
+
+
+def as_rows(frame: pd.DataFrame) -> list[dict[str, Any]]:
+    """Rows of a frame as they were written; a missing number is None."""
+    return pa.Table.from_pandas(frame, SCHEMA, preserve_index=False).to_pylist()
+
+
+def intact(path: Path) -> bytes:
+    """A file's bytes. Raises ValueError if any of them is not what was written; FileNotFoundError passes."""
+    data = path.read_bytes()
+    _verified(data)
+    return data
+
+
+def seal(path: Path | str) -> str:
+    """The SHA-256 that a file is sealed with, verified. Raises as ``intact``."""
+    with open(path, "rb", buffering=0) as file:
+        return _verified(file.readall())
+
+
+def _verified(data: bytes) -> str:
+    at = data.rfind(_SEAL) + len(_SEAL)
+    if at < len(_SEAL):
+        raise ValueError("it is not sealed, or cut short")
+    digest = hashlib.sha256(memoryview(data)[:at])
+    digest.update(_UNSEALED)
+    digest.update(memoryview(data)[at + len(_UNSEALED) :])
+    if digest.hexdigest().encode() != data[at : at + len(_UNSEALED)]:
+        raise ValueError("its bytes do not match its seal")
+    return digest.hexdigest()
+
+
+def first_line(error: BaseException) -> str:
+    text = str(error).strip().splitlines()
+    return text[0][:160] if text else type(error).__name__

@@ -1,0 +1,197 @@
+"""A slot and its worker: whatever ends the worker, the run ends in one state, and the others are done."""
+
+import errno
+import os
+import random
+import subprocess
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pandas as pd
+import psutil
+import pytest
+
+from ecgscale import leases, records, slot
+from ecgscale.home import log_path
+from tests.faults import STEPS, Cellular, Many, duty, row, served
+
+
+def files(sweep: Many, results: Path) -> list[records.RunFile]:
+    return [records.read(records.path_of(results, sweep.name, run.run_id)) for run in sweep.runs]
+
+
+def expected(sweep: Many) -> pd.DataFrame:
+    rows = [row(run, sweep, step) for run in sweep.runs for step in range(STEPS)]
+    return pd.DataFrame(rows)[["run_id", "step", "value"]].sort_values(["run_id", "step"], ignore_index=True)
+
+
+def measured(sweep: Many, results: Path) -> pd.DataFrame:
+    loaded = records.load(results, [sweep.name])
+    assert loaded.bad == ()
+    return loaded.rows[["run_id", "step", "value"]].sort_values(["run_id", "step"], ignore_index=True)
+
+
+def test_a_killed_worker_is_replaced_and_the_run_goes_on_from_its_rows(tmp_path: Path) -> None:
+    sweep = Many("s", (Cellular(1, "killed once"), Cellular(2), Cellular(3, "exit")))
+    assert served(sweep, tmp_path) == "empty"
+    killed, plain, ended = files(sweep, tmp_path)
+    assert [f.status for f in (killed, plain, ended)] == ["done"] * 3
+    assert killed.facts["causes"] == "its worker was killed by SIGKILL"
+    assert ended.facts["causes"] == "its worker ended with exit code 7"
+    assert [f.facts["attempt"] for f in (killed, plain, ended)] == ["2", "1", "2"]
+    pd.testing.assert_frame_equal(measured(sweep, tmp_path), expected(sweep))
+
+
+def test_a_run_that_kills_every_worker_is_failed_once_and_keeps_its_rows(tmp_path: Path) -> None:
+    sweep = Many("s", (Cellular(1, "killed"), Cellular(2)))
+    assert served(sweep, tmp_path) == "empty"
+    bad, good = files(sweep, tmp_path)
+    assert (bad.status, good.status) == ("failed", "done")
+    assert bad.facts["why"] == "its worker was killed by SIGKILL, at attempt 3"
+    assert bad.facts["interruptions"].count("SIGKILL") == 1 + slot.RETRIES
+    assert len(bad.rows) == 1
+    assert "killed by SIGKILL" in log_path(tmp_path / "home", "s", sweep.runs[0].run_id).read_text()
+
+
+def test_want_of_host_memory_is_oom_for_that_run_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The worker really holds 0.4 GB; what counts as the machine's limit is what is in use now and half of that."""
+    host = psutil.virtual_memory()
+    monkeypatch.setattr(slot, "MEMORY_LIMIT", 0.0)
+    monkeypatch.setattr(slot, "memory_used", lambda: float(_largest() > 350_000_000))
+    monkeypatch.setattr(slot, "RETRIES", 0)
+    sweep = Many("s", (Cellular(1, "hungry"), Cellular(2)))
+    assert served(sweep, tmp_path) == "empty"
+    hungry, other = files(sweep, tmp_path)
+    assert (hungry.status, other.status) == ("oom", "done")
+    assert "want of host memory" in hungry.facts["why"]
+    assert 350_000_000 < int(hungry.facts["peak_memory_bytes"]) < host.total
+
+
+def _largest() -> int:
+    children = psutil.Process().children(recursive=True)
+    return max((p.memory_info().rss for p in children if p.status() != psutil.STATUS_ZOMBIE), default=0)
+
+
+def test_used_memory_is_a_share() -> None:
+    assert 0 < slot.memory_used() < 1
+
+
+def test_a_full_disk_stops_the_handing_out(tmp_path: Path) -> None:
+    sweep = Many("s", (Cellular(1), Cellular(2, "full"), Cellular(3)))
+    assert served(sweep, tmp_path) == "full"
+    states = [records.state_of(records.path_of(tmp_path, "s", run.run_id))[0] for run in sweep.runs]
+    assert states == ["done", "running", "pending"]
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A real file system of 128 KiB."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=128k", "tmpfs", str(folder)], capture_output=True)
+    if mounted.returncode:
+        pytest.skip("this user may not mount a small disk")
+    yield folder
+    subprocess.run(["umount", "-l", str(folder)], check=True)
+
+
+def fill(ballast: Path) -> None:
+    with open(ballast, "wb", buffering=0) as file:
+        while True:
+            file.write(b"x" * 4096)
+
+
+def test_on_a_disk_that_is_really_full_nothing_is_lost(small_disk: Path) -> None:
+    sweep = Many("s", tuple(Cellular(n) for n in range(4)))
+    first = Many("s", sweep.runs[:2])
+    assert served(first, small_disk) == "empty"
+    ballast = small_disk / "ballast"
+    with pytest.raises(OSError, match="No space left") as full:
+        fill(ballast)
+    assert full.value.errno == errno.ENOSPC
+    announced = duty(sweep, small_disk)
+    assert slot.serve(announced, "0") == "full"
+    assert not leases.is_open(leases.folder_of(small_disk, "s"), announced.launch)
+    pd.testing.assert_frame_equal(measured(first, small_disk), expected(first))
+    ballast.unlink()
+    assert served(sweep, small_disk) == "empty"
+    pd.testing.assert_frame_equal(measured(sweep, small_disk), expected(sweep))
+    assert not list(small_disk.rglob("*.partial"))
+
+
+def test_a_closed_launch_pauses_its_workers_and_another_goes_on(tmp_path: Path) -> None:
+    sweep = Many("s", (Cellular(1, "long"), Cellular(2)))
+    announced = duty(sweep, tmp_path)
+    said: list[str] = []
+    thread = threading.Thread(target=lambda: said.append(slot.serve(announced, "0")))
+    thread.start()
+    folder = tmp_path / "runs" / "s"
+    while not any(file.stat().st_size for file in folder.glob(".*.journal")):
+        time.sleep(0.01)
+    leases.close_launch(leases.folder_of(tmp_path, "s"), announced.launch)
+    thread.join(slot.GRACE_SECONDS)
+    assert said == ["closed"]
+    assert not list((tmp_path / "leases" / "s").glob("*.lease"))
+    assert records.state_of(records.path_of(tmp_path, "s", sweep.runs[1].run_id))[0] == "pending"
+
+
+def test_what_failed_in_this_launch_is_not_tried_again_in_it_but_in_the_next(tmp_path: Path) -> None:
+    sweep = Many("s", (Cellular(1, "killed"),))
+    announced = duty(sweep, tmp_path)
+    assert slot.serve(announced, "0") == "empty"
+    before = files(sweep, tmp_path)[0].facts["lease"]
+    assert slot.serve(announced, "1") == "empty"
+    assert files(sweep, tmp_path)[0].facts["lease"] == before
+    assert served(sweep, tmp_path) == "empty"
+    assert files(sweep, tmp_path)[0].facts["lease"] != before
+
+
+def soak(folder: Path, n_runs: int, n_slots: int, seconds_between: float, seed: int = 0) -> int:
+    """Two launches' slots do tiny runs while workers are killed at random; how many were.
+
+    In the end each run is done, and its rows are as if none had been killed.
+    """
+    sweep = Many("s", tuple(Cellular(n, "slow") for n in range(n_runs)))
+    results, draw, n_killed = folder / "results", random.Random(seed), 0
+    launches = [duty(sweep, results) for _ in range(2)]
+    slots = [
+        threading.Thread(target=slot.serve, args=(launches[n % 2], str(n)), name=f"slot {n}") for n in range(n_slots)
+    ]
+    for thread in slots:
+        thread.start()
+    while any(thread.is_alive() for thread in slots):
+        time.sleep(seconds_between * draw.uniform(0.5, 1.5))
+        workers = [p for p in psutil.Process().children() if "ecgscale.worker" in p.cmdline()]
+        if workers:
+            draw.choice(workers).kill()
+            n_killed += 1
+    statuses = {file.status for file in files(sweep, results)}
+    if statuses != {"done"}:
+        slot.serve(duty(sweep, results), "last")  # what died three times is done by the same command again
+    pd.testing.assert_frame_equal(measured(sweep, results), expected(sweep))
+    assert not list((results / "leases").rglob("*.lease"))
+    return n_killed
+
+
+@pytest.mark.slow
+def test_tiny_runs_under_random_kills_are_each_done_once(tmp_path: Path) -> None:
+    assert soak(tmp_path, n_runs=40, n_slots=2, seconds_between=2.0) > 0
+
+
+def test_a_worker_ends_with_its_keeper(tmp_path: Path) -> None:
+    """The keeper is a process that is killed while its worker is busy."""
+    sweep = Many("s", (Cellular(1, "long"),))
+    child = os.fork()
+    if not child:
+        slot.serve(duty(sweep, tmp_path), "0")
+        os._exit(0)
+    keeper = psutil.Process(child)
+    while not keeper.children() or not list((tmp_path / "runs" / "s").glob(".*.journal")):
+        time.sleep(0.01)
+    worker = keeper.children()[0]
+    keeper.kill()
+    os.waitpid(child, 0)
+    psutil.wait_procs([worker], timeout=20)
+    assert not worker.is_running() or worker.status() == psutil.STATUS_ZOMBIE
