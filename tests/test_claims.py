@@ -237,6 +237,18 @@ def test_allocation_needs_intervals_on_one_side_of_a_half() -> None:
     assert claims.CLAIMS[13].test(of_planted(planted(), table_of(*wide))).holds is None
 
 
+def test_fine_tuning_is_read_from_its_own_fits() -> None:
+    a = {"cpsc2018": 0.8, "echonext": 0.1, "mimic-sex": 0.3}
+    facts = {"law": "replaced", "corpus": "a task's own", "label_set": "other"}
+    rows = [exponent("a_T", "transformer-sl", t, v, **facts) for t, v in a.items()]
+    rows += [exponent("b_T", "transformer-sl", t, -0.2, low=-0.3, high=-0.1, **facts) for t in a]
+    verdict = claims.CLAIMS[16].test(of_planted(planted(), table_of(*rows)))
+    assert verdict.holds
+    assert "smallest on echonext" in verdict.why
+    rows[1]["value"] = 0.5
+    assert claims.CLAIMS[16].test(of_planted(planted(), table_of(*rows))).holds is False
+
+
 def test_nothing_measured_is_nothing_tested() -> None:
     verdicts = claims.judge(of_planted(planted().iloc[:0]))
     assert all(v.holds is None and v.why for v in verdicts.values())

@@ -21,8 +21,9 @@ N_BUDGETS = 20
 
 
 def _inside(evidence: Evidence, configuration: str) -> pd.DataFrame:
+    """Losses over a run's own labels, not over fixed sets of them."""
     p = evidence.points
-    return p[(p["configuration"] == configuration) & (p["domain"] == "ID")]
+    return p[(p["configuration"] == configuration) & (p["domain"] == "ID") & (p["target"] == p["corpus"])]
 
 
 def _slices(part: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
@@ -85,14 +86,15 @@ def self_supervised_without_floor(evidence: Evidence) -> Verdict:
     if evidence.printed:
         return untestable(IN_PRINT)
     t = evidence.table
-    inside = t[(t["domain"] == "ID") & (t["coefficient"] == "E")]
+    t = t[(t["domain"] == "ID") & (t["target"] == t["corpus"])]
+    inside = t[t["coefficient"] == "E"]
     numbers: list[Number] = []
     answers: list[bool | None] = []
     words: list[str] = []
     for c in ("transformer-ssl", "resnet-ssl"):
         for law in ("size", "data"):
             rows = inside[(inside["configuration"] == c) & (inside["law"] == law)]
-            pure = t[(t["domain"] == "ID") & (t["law"] == f"pure_{law}") & (t["configuration"] == c)]
+            pure = t[(t["law"] == f"pure_{law}") & (t["configuration"] == c)]
             name = f"{LABELS[c]} over {'N' if law == 'size' else 'D'}"
             if rows.empty or pure.empty or not math.isfinite(rows.iloc[-1]["low"]):
                 answers.append(None)

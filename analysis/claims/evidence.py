@@ -49,7 +49,10 @@ def of_results(paths: pd.DataFrame, table: pd.DataFrame, select: str = "val") ->
     outside = points[points["domain"] == "OOD"]
     kept = paths.merge(points[["sweep", "run_id"]].drop_duplicates()) if len(points) else paths
     if len(points):
-        table = table.merge(points[["sweep", "corpus", "label_set", "configuration"]].drop_duplicates(), how="inner")
+        chosen = points[["sweep", "corpus", "label_set", "configuration"]].drop_duplicates()
+        # What fine-tuning replaces is fitted to runs on the task itself, whatever pretraining is looked at here.
+        replaced = table[table["law"] == "replaced"]
+        table = pd.concat([table[table["law"] != "replaced"].merge(chosen, how="inner"), replaced], ignore_index=True)
     return Evidence(_by_size(outside), _by_data(outside), table, points, every, kept)
 
 
