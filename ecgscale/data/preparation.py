@@ -71,7 +71,7 @@ def prepare(
         n_done += last - first
         rate = (n_done - n_before) / max(time.monotonic() - began, 1e-9)
         progress(Progress(n_done, len(index.where), rate, (len(index.where) - n_done) / rate))
-    return finished(dataset, partial, home, index, options, chunks)
+    return _finished(dataset, partial, home, index, options, chunks)
 
 
 def chunks_of(n_records: int, size: int) -> list[tuple[int, int]]:
@@ -182,7 +182,7 @@ def _digest(index: Index) -> str:
     return digest.hexdigest()
 
 
-def finished(
+def _finished(
     dataset: Dataset, partial: Path, home: Path, index: Index, options: Options, chunks: Sequence[tuple[int, int]]
 ) -> Corpus:
     salt = options.salt or options.name
