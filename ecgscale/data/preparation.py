@@ -83,12 +83,19 @@ def indexed(dataset: Dataset, raw: Path) -> Index:
     """The dataset's index of a raw folder, checked. Raises ValueError or OSError in one sentence."""
     if not raw.is_dir():
         raise NotADirectoryError(f"no raw folder {raw.name!r}; --raw is where the dataset's files lie")
-    index = dataset.index(raw)
+    title = dataset.card.title
+    try:
+        index = dataset.index(raw)
+    except KeyError as error:
+        raise ValueError(f"a table of {title} lacks {str(error)[:100]}; is it the edition of its card?") from None
+    except (ArithmeticError, AttributeError, IndexError, SyntaxError, TypeError, ValueError) as error:
+        said = str(error).partition("\n")[0][:200]
+        raise ValueError(f"a table of {title} cannot be read ({type(error).__name__}): {said}") from None
     n_labels = sum(len(classes) for classes in index.label_sets.values())
     if not len(index.where):
-        raise ValueError(f"no record of {dataset.card.title} in the raw folder; is it the right one?")
+        raise ValueError(f"no record of {title} in the raw folder; is it the right one?")
     if index.labels.shape != (len(index.where), n_labels) or len(index.patient) != len(index.where):
-        raise ValueError(f"index of {dataset.card.title}: arrays of different lengths")
+        raise ValueError(f"index of {title}: arrays of different lengths")
     return index
 
 
