@@ -68,7 +68,8 @@ def listing(datasets: Mapping[str, Dataset], home: Path) -> pd.DataFrame:
     known = {name: dataset.card for name, dataset in datasets.items()} | _SHIPPED
     rows = []
     for name, card in known.items():
-        folders = sorted(corpus.folder_of(home, name).parent.glob(f"{name}@*")) if home.is_dir() else []
+        others = f"{name}-*" if name == simulate.NAME else f"{name}@*"  # other sizes, or other rates
+        folders = sorted(corpus.folder_of(home, name).parent.glob(others)) if home.is_dir() else []
         prepared = [one for one in (name, *(folder.name for folder in folders)) if corpus.is_prepared(home, one)]
         rows.append(
             {

@@ -5,7 +5,7 @@ from pathlib import Path
 import pandas as pd
 
 from ecgscale.data import waveform
-from ecgscale.data.dataset import Card, Dataset, Index, labels_of
+from ecgscale.data.dataset import Card, Dataset, Index, inside, labels_of
 from ecgscale.data.filters import Recipe
 from ecgscale.data.recording import Recording
 
@@ -50,7 +50,7 @@ def index(raw: Path) -> Index:
 
 
 def load(raw: Path, where: str) -> Recording:
-    return waveform.read(raw / where)
+    return waveform.read(inside(raw, where))
 
 
 DATASET = Dataset(

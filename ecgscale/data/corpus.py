@@ -187,7 +187,7 @@ def seal(
         name=name,
         sampling_hz=sampling_hz,
         mv_per_unit=mv_per_unit,
-        scale_mv=round(_deviation(arrays["signal"], _scaled_by(np.asarray(arrays["split"]))) * mv_per_unit, 6),
+        scale_mv=round(deviation(arrays["signal"], _scaled_by(np.asarray(arrays["split"]))) * mv_per_unit, 6),
         label_sets=label_sets,
         preparation=preparation,
         digest=hashlib.sha256("".join(files.values()).encode()).hexdigest(),
@@ -228,7 +228,7 @@ def _scaled_by(split: np.ndarray) -> np.ndarray:
     return train if train.any() else split != splitting.NONE
 
 
-def _deviation(signal: np.ndarray, chosen: np.ndarray) -> float:
+def deviation(signal: np.ndarray, chosen: np.ndarray) -> float:
     """Standard deviation over all samples of the chosen recordings, in one pass of bounded memory."""
     n = total = squares = 0.0
     for first in range(0, len(signal), _ROWS_AT_A_TIME):

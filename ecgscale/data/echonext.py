@@ -36,6 +36,9 @@ def index(raw: Path) -> Index:
     if not tables:
         raise FileNotFoundError("EchoNext_metadata_100k.csv is not in the raw folder")
     table = pd.read_csv(tables[0], dtype={"patient_key": str}, low_memory=False)
+    unknown = set(table["split"].astype(str)) - set(_SPLITS)
+    if unknown:
+        raise ValueError(f"split is one of {', '.join(_SPLITS)}; the table has {len(unknown)} others")
     found, missing = [], []
     for name, group in table.groupby("split", sort=True):
         file = f"EchoNext_{name}_waveforms.npy"

@@ -71,7 +71,7 @@ def prepare(
         n_done += last - first
         rate = (n_done - n_before) / max(time.monotonic() - began, 1e-9)
         progress(Progress(n_done, len(index.where), rate, (len(index.where) - n_done) / rate))
-    return finished(dataset, partial, home, index, options, chunks)
+    return _finished(dataset, partial, home, index, options, chunks)
 
 
 def chunks_of(n_records: int, size: int) -> list[tuple[int, int]]:
@@ -83,12 +83,19 @@ def indexed(dataset: Dataset, raw: Path) -> Index:
     """The dataset's index of a raw folder, checked. Raises ValueError or OSError in one sentence."""
     if not raw.is_dir():
         raise NotADirectoryError(f"no raw folder {raw.name!r}; --raw is where the dataset's files lie")
-    index = dataset.index(raw)
+    title = dataset.card.title
+    try:
+        index = dataset.index(raw)
+    except KeyError as error:
+        raise ValueError(f"a table of {title} lacks {str(error)[:100]}; is it the edition of its card?") from None
+    except (ArithmeticError, AttributeError, IndexError, SyntaxError, TypeError, ValueError) as error:
+        said = str(error).partition("\n")[0][:200]
+        raise ValueError(f"a table of {title} cannot be read ({type(error).__name__}): {said}") from None
     n_labels = sum(len(classes) for classes in index.label_sets.values())
     if not len(index.where):
-        raise ValueError(f"no record of {dataset.card.title} in the raw folder; is it the right one?")
+        raise ValueError(f"no record of {title} in the raw folder; is it the right one?")
     if index.labels.shape != (len(index.where), n_labels) or len(index.patient) != len(index.where):
-        raise ValueError(f"index of {dataset.card.title}: arrays of different lengths")
+        raise ValueError(f"index of {title}: arrays of different lengths")
     return index
 
 
@@ -182,7 +189,7 @@ def _digest(index: Index) -> str:
     return digest.hexdigest()
 
 
-def finished(
+def _finished(
     dataset: Dataset, partial: Path, home: Path, index: Index, options: Options, chunks: Sequence[tuple[int, int]]
 ) -> Corpus:
     salt = options.salt or options.name

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ecgscale.data import preparation
+from ecgscale.data import corpus, preparation
 from ecgscale.data.dataset import Dataset
 from ecgscale.data.rows import Options, row_bytes
 
@@ -63,8 +63,11 @@ def price(
         times = [time.perf_counter()]
         for _ in preparation.worked(dataset, raw, partial, sample, options, chunks, n_processes):
             times.append(time.perf_counter())
-        preparation.finished(dataset, partial, Path(elsewhere), sample, options, chunks)
-        finishing = (time.perf_counter() - times[-1]) / len(chosen)
+        signal = np.load(partial / "corpus" / "signal.npy", mmap_mode="r")
+        began = time.perf_counter()
+        corpus.sha256(signal)
+        corpus.deviation(signal, np.ones(len(signal), dtype=bool))
+        sealing = (time.perf_counter() - began) / len(signal)
     warm = times[n_processes]
     rate = n_timed / (times[-1] - warm)
     starting = max(0.0, warm - times[0] - n_warm / rate)
@@ -74,7 +77,7 @@ def price(
         n_timed=n_timed,
         n_processes=n_processes,
         records_per_second=rate,
-        seconds=starting + n * (1 / rate + finishing),
+        seconds=starting + n * (1 / rate + sealing),
         disk_bytes=n * row_bytes(dataset, options, index.labels.shape[1]),
         free_bytes=shutil.disk_usage(folder).free,
         missing=tuple(index.missing),

@@ -1,0 +1,97 @@
+"""Tables of the datasets, damaged anywhere: an index that holds, or one sentence; never another error or label."""
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from ecgscale import data
+from ecgscale.data import preparation
+from ecgscale.data.corpus import MISSING
+from ecgscale.data.dataset import labels_of
+from tests import layouts
+
+TABLES = {
+    "code": "annotations.csv",
+    "code15": "exams.csv",
+    "ptbxl": "ptbxl_database.csv",
+    "echonext": "EchoNext_metadata_100k.csv",
+    "mimic": "records_w_diag_icd10.csv",
+    "heedb": "Metadata/ECG_Interpretations.psv",
+    "sph": "metadata.csv",
+    "chapman": "Diagnostics.csv",
+}
+
+
+@pytest.fixture(scope="module", params=TABLES)
+def table(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[str, Path, Path]:
+    """Name and raw folder of a dataset, and the whole copy of its table."""
+    raw = tmp_path_factory.mktemp(request.param) / "raw"
+    layouts.LAYOUTS[request.param](raw, n=8)
+    whole = raw.with_name("whole")
+    shutil.copy(raw / TABLES[request.param], whole)
+    return request.param, raw, whole
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=15, deadline=None)
+@given(
+    st.floats(0, 1, exclude_max=True),
+    st.integers(0, 30),
+    st.text(alphabet="0123456789abcNI,;|.'[]{}-\n\"/ \x00é", max_size=12),
+)
+def test_any_damage_is_an_index_or_a_sentence(
+    table: tuple[str, Path, Path], place: float, n_lost: int, new: str
+) -> None:
+    name, raw, whole = table
+    text = whole.read_text()
+    at = int(place * len(text))
+    (raw / TABLES[name]).write_text(text[:at] + new + text[at + n_lost :])
+    try:
+        index = preparation.indexed(data.DATASETS[name], raw)
+        said = ""
+    except (ValueError, OSError) as error:
+        said = str(error)
+    if said:
+        assert "\n" not in said
+        assert len(said) < 500
+        return
+    assert set(np.unique(index.labels)) <= {0, 1, MISSING}
+    assert index.split is None or set(np.unique(index.split)) <= {0, 1, 2, 3}
+    for where in index.where:
+        path = raw / where.partition("#")[0]
+        assert path.resolve().is_relative_to(raw.resolve())
+
+
+def test_a_table_without_a_column_is_named_with_what_it_lacks(tmp_path: Path) -> None:
+    layouts.code15(tmp_path)
+    path = tmp_path / "exams.csv"
+    path.write_text(path.read_text().replace("patient_id", "person"))
+    with pytest.raises(ValueError, match="a table of CODE-15% lacks 'patient_id'"):
+        preparation.indexed(data.DATASETS["code15"], tmp_path)
+
+
+ANYTHING = st.one_of(
+    st.none(),
+    st.booleans(),
+    st.integers(-3, 3),
+    st.floats(),
+    st.text(max_size=6),
+    st.sampled_from(["1.0", " True", "no"]),
+)
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.lists(st.tuples(ANYTHING, ANYTHING), min_size=1, max_size=20))
+def test_a_label_is_one_or_zero_where_that_is_said_and_else_missing(cells: list[tuple[object, object]]) -> None:
+    values = np.empty((len(cells), 2), dtype=object)
+    values[:] = cells
+    labels = labels_of(values)
+    assert labels.dtype == np.uint8
+    for said, label in zip(values.ravel(), labels.ravel(), strict=True):
+        word = str(said).strip().lower()
+        assert label == (
+            1 if word in ("1", "1.0", "true", "yes") else 0 if word in ("0", "0.0", "false", "no") else MISSING
+        )
