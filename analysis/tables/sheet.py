@@ -68,7 +68,9 @@ class Sheet:
         return "\n".join(lines) + "\n"
 
     def _latex(self) -> str:
-        lines = [r"\begin{table}[t]", r"\centering", r"\footnotesize", rf"\caption{{{latex(self.caption)}}}"]
+        kind = "table*" if len(self.header) > 7 else "table"  # over both columns of a page
+        lines = [rf"\begin{{{kind}}}[t]", r"\centering", r"\footnotesize", rf"\caption{{{latex(self.caption)}}}"]
+        lines += [r"\setlength{\tabcolsep}{3pt}"] if kind == "table*" else []
         lines.append(rf"\label{{tab:{self.name}}}")
         if self.rows:
             wide = r"p{0.4\linewidth}"
@@ -76,7 +78,7 @@ class Sheet:
             columns = "".join("r" if n else wide if w else "l" for n, w in zip(self.numeric(), long, strict=True))
             lines += [rf"\begin{{tabular}}{{{columns}}}", r"\toprule", _line(self.header), r"\midrule"]
             lines += [*map(_line, self.rows), r"\bottomrule", r"\end{tabular}"]
-        return "\n".join([*lines, r"\end{table}"]) + "\n"
+        return "\n".join([*lines, rf"\end{{{kind}}}"]) + "\n"
 
     def _csv(self) -> str:
         return self.data.to_csv(index=False, float_format="%.6g", lineterminator="\n")
