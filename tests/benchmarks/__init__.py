@@ -5,7 +5,7 @@ A benchmark is a module with ``measure() -> list[Measurement]``; ``BENCHMARKS`` 
 
 from dataclasses import dataclass
 
-BENCHMARKS = ("batches", "beats", "filters", "probes", "counting", "fits")
+BENCHMARKS = ("batches", "beats", "filters", "steps", "probes", "counting", "fits")
 
 
 @dataclass(frozen=True)
