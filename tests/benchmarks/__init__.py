@@ -5,7 +5,7 @@ A benchmark is a module with ``measure() -> list[Measurement]``; ``BENCHMARKS`` 
 
 from dataclasses import dataclass
 
-BENCHMARKS = ("batches", "beats", "filters", "probes", "counting", "orchestration", "results", "fits")
+BENCHMARKS = ("batches", "beats", "filters", "steps", "probes", "counting", "orchestration", "results", "fits")
 
 
 @dataclass(frozen=True)

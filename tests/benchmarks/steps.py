@@ -1,0 +1,141 @@
+"""P2: a ResNet's training step against the usual Conv1d network, and our loop against the bare steps in it."""
+
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from ecgscale.data import library
+from ecgscale.data.batches import Batch, Store
+from ecgscale.data.corpus import Corpus, Slice
+from ecgscale.models import RESNETS, ResNet
+from ecgscale.models.resnet import DOWNSAMPLING
+from ecgscale.objectives import Supervised
+from ecgscale.spec import Evaluation, Run, Schedule
+from ecgscale.train import pretrain
+from tests.benchmarks import Measurement
+
+ROUNDS, SIZE, LABELS = 7, 32, "code6"
+RUNGS = ((RESNETS[0], 8, 1.7), (RESNETS[1], 4, 1.7), (RESNETS[4], 1, 1.3))  # rung, steps a round, goal
+LOOP_ROUNDS, LOOP_STEPS = 15, 8
+
+
+class _Block(nn.Module):
+    """The peer's block: one-dimensional layers under the same names as ours, so that weights can be handed over."""
+
+    def __init__(self, n_in: int, n_out: int, stride: int, kernel: int) -> None:
+        super().__init__()
+        self.pool = nn.MaxPool1d(stride, stride) if stride > 1 else nn.Identity()
+        self.project = nn.Conv1d(n_in, n_out, 1, bias=False) if n_in != n_out else nn.Identity()
+        self.conv1 = nn.Conv1d(n_in, n_out, kernel, padding=kernel // 2, bias=False)
+        self.norm1 = nn.BatchNorm1d(n_out)
+        self.conv2 = nn.Conv1d(n_out, n_out, kernel, stride, padding=(kernel - stride + 1) // 2, bias=False)
+        self.norm2 = nn.BatchNorm1d(n_out)
+
+    def forward(self, x: torch.Tensor, y: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        y = self.conv2(F.relu(self.norm1(self.conv1(x)))) + self.project(self.pool(y))
+        return F.relu(self.norm2(y)), y
+
+
+class _Peer(nn.Module):
+    def __init__(self, rung: ResNet, n_labels: int) -> None:
+        super().__init__()
+        self.stem = nn.Conv1d(12, rung.channels[0], rung.kernel, padding=rung.kernel // 2, bias=False)
+        self.stem_norm = nn.BatchNorm1d(rung.channels[0])
+        sizes = zip(rung.channels, rung.channels[1:], rung.strides, strict=False)
+        self.blocks = nn.ModuleList(_Block(*size, rung.kernel) for size in sizes)
+        self.head = nn.Linear(rung.width, n_labels)
+
+    def forward(self, batch: Batch) -> torch.Tensor:
+        missing = -batch.signal.shape[-1] % DOWNSAMPLING
+        x = y = self.stem_norm(self.stem(F.pad(batch.signal, (missing // 2, missing - missing // 2))))
+        for block in self.blocks:
+            x, y = block(x, y)
+        return F.binary_cross_entropy_with_logits(self.head(x.mean(2)), batch.labels)
+
+
+def measure() -> list[Measurement]:
+    """On one thread, in its processor time; ratios are medians over alternating rounds."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        with tempfile.TemporaryDirectory() as folder:
+            corpus = library.open_corpus("ptbxl-sample", Path(folder))
+            return [*(_convolutions(corpus, *rung) for rung in RUNGS), *(_loop(corpus, r) for r in RESNETS[:2])]
+    finally:
+        torch.set_num_threads(threads)
+
+
+def _convolutions(corpus: Corpus, rung: ResNet, n_steps: int, goal: float) -> Measurement:
+    store = Store(corpus, corpus.rows("train")[:256], LABELS)
+    n_labels = len(corpus.label_names(LABELS))
+    torch.manual_seed(0)
+    still = ResNet(rung.depth, rung.width, dropout=0)  # the two would drop different activations
+    ours, peer = Supervised().build(still.build(), n_labels).train(), _Peer(still, n_labels).train()
+    weights = {name.removeprefix("backbone."): value for name, value in ours.state_dict().items()}
+    peer.load_state_dict({name: value.squeeze(2) if value.ndim == 4 else value for name, value in weights.items()})
+    sides: dict[str, Callable[[Batch], torch.Tensor]] = {
+        "peer": peer,
+        "ours": lambda batch: ours(batch, torch.Generator()).mean,
+    }
+    optimisers: dict[str, torch.optim.Optimizer] = {
+        "peer": torch.optim.Adam(peer.parameters(), 1e-3),
+        "ours": torch.optim.Adam(ours.parameters(), 1e-3, fused=True),
+    }
+    times: dict[str, list[float]] = {"peer": [], "ours": []}
+    losses: dict[str, list[float]] = {"peer": [], "ours": []}
+    rng = np.random.default_rng(0)
+    for _ in range(ROUNDS):
+        batches = [store.batch(rng.permutation(len(store))[:SIZE]) for _ in range(n_steps)]
+        for name, loss_of in sides.items():
+            optimiser, began = optimisers[name], time.process_time()
+            losses[name] += [_step(optimiser, loss_of, batch) for batch in batches]
+            times[name].append((time.process_time() - began) / n_steps)
+    first = abs(losses["peer"][0] - losses["ours"][0])  # Adam magnifies rounding errors: later ones drift apart
+    ratio = median(a / b for a, b in zip(times["peer"], times["ours"], strict=True))
+    took = {name: f"{1e3 * median(values):.3g} ms" for name, values in times.items()}
+    name = f"step of ResNet {rung.size} (P2)"
+    note = f"losses of the same weights differ by {first:.1e}; torch uses {torch.backends.cpu.get_cpu_capability()}"
+    return Measurement(name, took["peer"], took["ours"], ratio if first <= 1e-5 else 0.0, goal, note)
+
+
+def _step(optimiser: torch.optim.Optimizer, loss_of: Callable[[Batch], torch.Tensor], batch: Batch) -> float:
+    optimiser.zero_grad(set_to_none=True)
+    loss = loss_of(batch)
+    loss.backward()
+    optimiser.step()
+    return float(loss.detach())
+
+
+def _loop(corpus: Corpus, rung: ResNet) -> Measurement:
+    """``pretrain`` against its steps written out, on batches of the same store, with the same fused optimiser."""
+    schedule = Schedule(steps=LOOP_ROUNDS * LOOP_STEPS, batch_size=SIZE)
+    run = Run(rung, Supervised(), Slice(corpus.name, 1.0, LABELS), schedule, Evaluation(every=LOOP_STEPS))
+    snapshots = pretrain(run, corpus)
+    next(snapshots)
+    store = Store(corpus, corpus.rows("train"), LABELS)
+    module = Supervised().build(rung.build(), len(corpus.label_names(LABELS))).train()
+    optimiser: Any = torch.optim.Adam(module.parameters(), 1e-3, fused=True)
+    rng, draw = np.random.default_rng(0), torch.Generator()
+    times: dict[str, list[float]] = {"bare": [], "loop": []}
+    for _ in range(LOOP_ROUNDS):
+        began = time.process_time()
+        for positions in rng.permutation(len(store))[: LOOP_STEPS * SIZE].reshape(LOOP_STEPS, SIZE):
+            optimiser.zero_grad(set_to_none=True)
+            module(store.batch(positions), draw).mean.backward()
+            optimiser.step()
+        times["bare"].append((time.process_time() - began) / LOOP_STEPS)
+        began = time.process_time()
+        next(snapshots)
+        times["loop"].append((time.process_time() - began) / LOOP_STEPS)
+    ratio = median(a / b for a, b in zip(times["bare"], times["loop"], strict=True))
+    took = {name: f"{1e3 * median(values):.3g} ms" for name, values in times.items()}
+    name = f"bare step / step of our loop, ResNet {rung.size} (P2)"
+    return Measurement(name, took["bare"], took["loop"], ratio, 1 / 1.02, "batches of 32, data included on both sides")
