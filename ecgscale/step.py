@@ -24,11 +24,11 @@ class Execution:
     """How the steps of a run are computed.
 
     ``precision`` "bf16" computes matrix products and convolutions under autocast; weights, optimiser and losses stay
-    float32. ``micro_batch`` is the most recordings that pass the network at once (None: all of a batch). Gradients of a
-    batch in micro-batches are those of the whole batch, with one difference: BatchNorm normalises by the statistics of
-    each micro-batch, and draws of dropout differ. ``compile`` has torch.compile fuse the training pass of the backbone;
-    evaluation stays as it is. ``recompute`` keeps only what passes between the backbone's blocks and computes the rest
-    again in the backward pass: less memory, a third more time, the same gradients.
+    float32. ``micro_batch`` is the most recordings that pass the network at once (None: all of a batch). The gradient
+    is that of the whole batch's loss, masks and contrasts included; but BatchNorm normalises each micro-batch by its
+    own statistics, and dropout draws other numbers. ``compile`` has torch.compile fuse the training pass of the
+    backbone; evaluation stays as it is. ``recompute`` keeps only what passes between the backbone's blocks and computes
+    the rest again in the backward pass: less memory, a forward pass more, the same gradients.
     """
 
     precision: str = "fp32"

@@ -87,7 +87,10 @@ def test_gradients_reach_every_parameter(architecture: str, objective: str, stor
     assert set(without) <= allowed
 
 
-@pytest.mark.parametrize(("architecture", "objective"), PAIRS)
+@pytest.mark.parametrize(
+    ("architecture", "objective"),
+    [pytest.param(a, o, marks=() if o in OBJECTIVES else pytest.mark.slow) for a, o in PAIRS],
+)
 def test_loss_falls_on_real_recordings(architecture: str, objective: str, store: Store) -> None:
     module = built(architecture, objective).train()
     optimiser = torch.optim.Adam(module.parameters(), 3e-3)
