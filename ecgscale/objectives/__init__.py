@@ -1,16 +1,30 @@
 """Pretraining objectives: what they are called."""
 
 from ecgscale.objectives.cmsc import CMSC
+from ecgscale.objectives.dino import DINO
 from ecgscale.objectives.masked import Masked
-from ecgscale.objectives.objective import Loss, Optimiser, Pretraining
+from ecgscale.objectives.objective import Collapsed, Group, Loss, Optimiser, Pretraining
 from ecgscale.objectives.supervised import Supervised
 
-Objective = Supervised | CMSC | Masked
+Objective = Supervised | CMSC | Masked | DINO
 
 OBJECTIVES: dict[str, type[Objective]] = {
     "supervised": Supervised,
     "cmsc": CMSC,
     "masked": Masked,
+    "dino": DINO,
 }
 
-__all__ = ["CMSC", "OBJECTIVES", "Loss", "Masked", "Objective", "Optimiser", "Pretraining", "Supervised"]
+__all__ = [
+    "CMSC",
+    "DINO",
+    "OBJECTIVES",
+    "Collapsed",
+    "Group",
+    "Loss",
+    "Masked",
+    "Objective",
+    "Optimiser",
+    "Pretraining",
+    "Supervised",
+]

@@ -26,7 +26,7 @@ class CMSC:
 
     kind: ClassVar[str] = "cmsc"
     paradigm: ClassVar[str] = "ssl"
-    views: ClassVar[tuple[str, ...]] = ("signal",)
+    views: ClassVar[tuple[str, ...]] = ("signal", "patches")
     needs_labels: ClassVar[bool] = False
     optimiser: ClassVar[Optimiser] = Optimiser()
 
@@ -54,7 +54,11 @@ class SegmentContrast(Pretraining):
     def forward(self, batch: Batch, draw: torch.Generator) -> Loss:
         half = batch.signal.shape[-1] // 2
         segments = torch.cat([batch.signal[..., :half], batch.signal[..., half : 2 * half]])  # [2n, 12, half]
-        embedded = self.head(self.backbone(batch._replace(signal=segments)).pooled)
+        embedded = self.head(
+            self.backbone(
+                batch._replace(signal=segments, leads=batch.leads.expand(len(batch.signal), -1).repeat(2, 1))
+            ).pooled
+        )
         return patient_contrast(embedded, batch.patient.repeat(2), self.temperature)
 
 
