@@ -102,7 +102,8 @@ class LeadPatchEncoder(Backbone):
 
     def inputs(self, batch: Batch) -> Patches:
         """Cut every lead into patches, lead after lead; samples beyond the last whole patch are left out."""
-        return patches(batch.signal, batch.leads, self.patch, ViT.sampling_hz)
+        leads = batch.leads.to(batch.signal.device).expand(len(batch.signal), -1)
+        return patches(batch.signal, leads, self.patch, ViT.sampling_hz)
 
     def encode(self, *inputs: torch.Tensor, masked: torch.Tensor | None = None) -> Features:
         """Encode patches (see Patches); where ``masked`` [n, n_tokens] is true the mask token stands for a patch."""

@@ -165,7 +165,7 @@ class SelfDistillation(Pretraining):
     def end(self) -> None:
         for name, part in self.teacher.named_children():
             for theirs, mine in zip(part.parameters(), self.get_submodule(name).parameters(), strict=True):
-                theirs.lerp_(mine.detach(), 1 - self.momentum)
+                theirs.mul_(self.momentum).add_(mine.detach(), alpha=1 - self.momentum)
 
     def groups(self) -> list[Group]:
         """Layer by layer from the last (1) to the first (0.9 each), patches slower still; no decay of vectors."""
