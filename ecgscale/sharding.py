@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import distributed, nn
@@ -77,7 +77,8 @@ def mean_over(loss: Loss, group: Group) -> torch.Tensor:
 
 def whole_state(module: nn.Module) -> dict[str, torch.Tensor]:
     """All weights of a sharded module, whole and on the CPU of the leading process; empty on the others."""
-    return get_model_state_dict(module, options=StateDictOptions(full_state_dict=True, cpu_offload=True))
+    options = StateDictOptions(full_state_dict=True, cpu_offload=True)
+    return cast(dict[str, torch.Tensor], get_model_state_dict(module, options=options))
 
 
 def save(folder: Path, module: nn.Module, optimiser: torch.optim.Optimizer, step: int, seconds: float) -> None:
@@ -108,7 +109,7 @@ def load(folder: Path, module: nn.Module, optimiser: torch.optim.Optimizer) -> t
         return None
     step = int(pointer.read_text())
     options = StateDictOptions(full_state_dict=False)
-    state = {
+    state: dict[str, Any] = {
         "module": get_model_state_dict(module, options=options),
         "optimiser": get_optimizer_state_dict(module, optimiser, options=options),
         "seconds": torch.tensor(0.0),

@@ -38,7 +38,8 @@ def batches(step: int, positions: np.ndarray) -> Batch:
     labels = torch.randint(0, 2, (N, 6), generator=draw).float()
     labels[0, :4] = torch.nan  # processes have different numbers of terms
     whole = Batch(torch.randn(N, 12, 1000, generator=draw), peaks, labels, torch.arange(N), torch.arange(1, 13))
-    return Batch(*(part[positions] for part in whole[:4]), whole.leads)
+    signal, peaks, labels, patient = (part[positions] for part in whole[:4])
+    return Batch(signal, peaks, labels, patient, whole.leads)
 
 
 def draw(step: int) -> torch.Generator:
