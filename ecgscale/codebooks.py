@@ -1,10 +1,17 @@
-"""Trained codebooks, kept by recipe: what was trained once serves every masked run that names it."""
+"""Codebooks, kept by recipe: what was trained or imported once serves every masked run that names it."""
 
+import argparse
+import hashlib
+import pickle
 from collections.abc import Callable
+from dataclasses import fields
 from pathlib import Path
+
+import torch
 
 from ecgscale import checkpoint, data
 from ecgscale.models import Codebook, VectorQuantisedBeats
+from ecgscale.models.published import adopt
 from ecgscale.records import canonical, run_id_of
 from ecgscale.spec import to_json
 from ecgscale.train import train_codebook
@@ -25,7 +32,12 @@ def is_trained(recipe: Codebook, home: Path) -> bool:
 
 
 def train(recipe: Codebook, home: Path, progress: Callable[[int, float], None], device: str = "cpu") -> str:
-    """Train a codebook and keep it; returns its digest. ``progress`` hears step and reconstruction error."""
+    """Train a codebook and keep it; returns its digest. ``progress`` hears step and reconstruction error.
+
+    Raises ValueError for a recipe that names an imported one.
+    """
+    if recipe.imported:
+        raise ValueError(f"{_name(recipe)} is imported, not trained; {remedy(recipe)}")
     corpus = data.open_corpus(recipe.corpus, home)
     for step, error, module in train_codebook(recipe, corpus, device):
         progress(step, error)
@@ -34,16 +46,60 @@ def train(recipe: Codebook, home: Path, progress: Callable[[int, float], None], 
     return read(recipe, home)[1]
 
 
-def read(recipe: Codebook, home: Path) -> tuple[VectorQuantisedBeats, str]:
-    """The trained codebook of a recipe, frozen, and its digest.
+def adopt_file(file: Path, home: Path, corpus: str = "mimic") -> Codebook:
+    """Keep HeartLang's published codebook from its checkpoint; returns the recipe that sweeps name it by.
 
-    Raises FileNotFoundError, with the command to type, if it was never trained, is damaged, or is of another version.
+    Nothing but tensors and plain values is read from the file. Raises FileNotFoundError, or ValueError in one sentence
+    that names the file, for one that is not a VQ-HBR checkpoint.
+    """
+    if not file.is_file():
+        raise FileNotFoundError(f"there is no file {file.name}")
+    digest = hashlib.sha256(file.read_bytes()).hexdigest()
+    try:
+        with torch.serialization.safe_globals([argparse.Namespace]):  # HeartLang saves its arguments beside the weights
+            content = torch.load(file, map_location="cpu", weights_only=True)
+    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError) as error:
+        what = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise ValueError(f"{file.name} is no checkpoint of tensors alone: {what}") from None
+    tensors = content
+    for key in ("model", "state_dict"):
+        if isinstance(content, dict) and isinstance(content.get(key), dict):
+            tensors = content[key]
+            break
+    if not isinstance(tensors, dict) or not all(isinstance(tensor, torch.Tensor) for tensor in tensors.values()):
+        raise ValueError(f"{file.name} holds no state dict, at its top or under 'model' or 'state_dict'")
+    try:
+        recipe, state = adopt(tensors, corpus, digest)
+    except ValueError as error:
+        raise ValueError(f"{file.name} {error}") from None
+    checkpoint.save(path_of(recipe, home), {"module": state})
+    return recipe
+
+
+def read(recipe: Codebook, home: Path) -> tuple[VectorQuantisedBeats, str]:
+    """The codebook of a recipe, frozen, and its digest.
+
+    Raises FileNotFoundError, with the command to type, if it was never made, is damaged, or is of another version.
     """
     found, module = checkpoint.load(path_of(recipe, home)), recipe.build()
     if found is not None and found[0]["module"].keys() == module.state_dict().keys():
         module.load_state_dict(found[0]["module"])
         return module.eval().requires_grad_(False), found[1]
-    raise FileNotFoundError(
-        f"the codebook of {recipe.n_codes} codes on {recipe.corpus} is not trained here; "
-        "run: ecgscale codebook train --sweep SWEEP"
-    )
+    raise FileNotFoundError(f"{_name(recipe)} is not here; {remedy(recipe)}")
+
+
+def remedy(recipe: Codebook, sweep: str = "SWEEP") -> str:
+    """The command that makes a codebook."""
+    if recipe.imported:
+        return f"run: ecgscale codebook import FILE, with the file of SHA-256 {recipe.imported[:12]}..."
+    return f"run: ecgscale codebook train --sweep {sweep}"
+
+
+def as_typed(recipe: Codebook) -> str:
+    """A recipe as a sweep file writes it: what is not at its default."""
+    said = [(f.name, getattr(recipe, f.name)) for f in fields(recipe) if getattr(recipe, f.name) != f.default]
+    return f"Codebook({', '.join(f'{name}={value!r}' for name, value in said)})"
+
+
+def _name(recipe: Codebook) -> str:
+    return f"the codebook of {recipe.n_codes} codes on {recipe.corpus}"

@@ -123,10 +123,9 @@ def unlaunchable(sweep: Sweep, home: Path) -> list[str]:
         for name, outline in checked(sweep, home).items()
         if not outline.prepared
     ]
-    books = {run.objective.codebook for run in sweep.runs if isinstance(run.objective, Masked)}
-    if any(not codebooks.is_trained(book, home) for book in books):
-        causes.append(f"its codebook is not trained here; run: ecgscale codebook train --sweep {sweep.name}")
-    return causes
+    books = dict.fromkeys(run.objective.codebook for run in sweep.runs if isinstance(run.objective, Masked))
+    remedies = [codebooks.remedy(book, sweep.name) for book in books if not codebooks.is_trained(book, home)]
+    return causes + [f"its codebook is not here; {remedy}" for remedy in dict.fromkeys(remedies)]
 
 
 def measured_flops(seconds: float = 0.5) -> float:

@@ -12,6 +12,8 @@ from ecgscale.models import ARCHITECTURES, Architecture, Codebook
 from ecgscale.objectives import OBJECTIVES, Masked, Objective
 from ecgscale.records import canonical, run_id_of
 
+PRECISIONS = ("auto", "fp32", "bf16")
+
 
 @dataclass(frozen=True)
 class Schedule:
@@ -25,8 +27,14 @@ class Schedule:
     lr: float | None = None  # peak; None: 1e-3 below 10M backbone parameters, 1e-4 from there on
     warmup: float = 0.05  # share of the steps
     patience_epochs: float = 5.0  # stop when the ID validation loss has not improved for so long
+    clip: float | None = None  # norm that gradients are cut to; None: the objective's own
+    precision: str = "auto"  # fp32, bf16, or auto: bf16 on a GPU that has it, else fp32; the results file says which
 
     def __post_init__(self) -> None:
+        if self.precision not in PRECISIONS:
+            raise ValueError(f"{self}: precision {self.precision!r}{did_you_mean(self.precision, PRECISIONS)}")
+        if self.clip is not None and self.clip <= 0:
+            raise ValueError(f"{self}: clip is above 0")
         if self.steps < 1 or self.batch_size < 2:
             raise ValueError(f"{self}: steps is at least 1 and batch_size at least 2")
         if not 0 <= self.warmup < 1 or self.patience_epochs <= 0 or (self.lr is not None and self.lr <= 0):

@@ -3,20 +3,20 @@
 import math
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 import torch
-from torch import nn
 
+from ecgscale.compute import cost
 from ecgscale.data.batches import Store, order
 from ecgscale.data.beats import Sentence
 from ecgscale.data.corpus import Corpus
 from ecgscale.models import Codebook, VectorQuantisedBeats
-from ecgscale.models.transformer import MODEL_HZ
-from ecgscale.objectives import Masked, Optimiser, Pretraining
+from ecgscale.objectives import Group, Masked, Optimiser, Pretraining
 from ecgscale.spec import Run
+from ecgscale.step import Execution, descend, equip, execution, gradients, optimiser_of, randomness
 
 ID_BATCH_SIZE = 128  # contrastive losses depend on it, so it is one for all evaluations
 
@@ -30,13 +30,17 @@ class Diverged(ArithmeticError):
 
 @dataclass(frozen=True)
 class Snapshot:
-    """Training at one step. ``train_loss`` is the mean since the snapshot before; ``seconds`` exclude evaluation."""
+    """Training at one step. ``train_loss`` is the mean since the snapshot before; ``seconds`` exclude evaluation.
+
+    ``execution`` is how the machine computes the steps; it belongs in a results file beside the numbers.
+    """
 
     step: int
     seconds: float
     train_loss: float
     module: Pretraining
     optimiser: torch.optim.Optimizer
+    execution: Execution = field(default_factory=Execution)
 
     def state(self) -> dict[str, Any]:
         """All that is needed to go on from here; randomness is a function of seed and step and needs no state."""
@@ -53,13 +57,14 @@ def build(run: Run, corpus: Corpus, codes: VectorQuantisedBeats | None = None) -
 
     Raises ValueError for a corpus at a rate that its models do not read.
     """
-    if corpus.manifest.sampling_hz != MODEL_HZ:
-        raise ValueError(f"corpus {corpus.name} is at {corpus.manifest.sampling_hz} Hz; models read {MODEL_HZ} Hz")
+    stored, read = corpus.manifest.sampling_hz, run.architecture.sampling_hz
+    if stored != read:
+        raise ValueError(f"corpus {corpus.name} is at {stored} Hz; this {run.architecture.kind} reads {read} Hz")
     torch.manual_seed(run.seed)
     backbone = run.architecture.build()
     n_labels = len(corpus.label_names(run.slice.label_set))
     if isinstance(run.objective, Masked):
-        return run.objective.build(backbone, n_labels, codes)
+        return run.objective.build(backbone, n_labels, codes, corpus.manifest.scale_mv)
     return run.objective.build(backbone, n_labels)
 
 
@@ -70,10 +75,14 @@ def pretrain(
     codes: VectorQuantisedBeats | None = None,
     device: str = "cpu",
     resume: Mapping[str, Any] | None = None,
+    micro_batch: int | None = None,
+    compile: bool | None = None,
+    recompute: bool | None = None,
 ) -> Iterator[Snapshot]:
     """Train a run, yielding at step 0 (the untrained twin), every ``run.evaluation.every`` steps, and at the end.
 
     With ``resume`` (a snapshot's state) it continues behind that step as if never interrupted: on a CPU, bit for bit.
+    ``micro_batch``, ``compile`` and ``recompute`` are placement: see Execution, and ``execution`` for what None means.
     Raises Diverged when the loss is no longer finite.
     """
     store = Store(corpus, corpus.rows("train", run.slice.fraction), run.slice.label_set, device)
@@ -81,10 +90,20 @@ def pretrain(
     n_params = sum(p.numel() for p in module.backbone.parameters())
     settings, steps = run.objective.optimiser, run.schedule.steps
     peak = run.schedule.peak_lr(n_params)
-    optimiser = _optimiser(module, settings)
+    clip = settings.clip if run.schedule.clip is None else run.schedule.clip
+    optimiser = optimiser_of(module.groups(), settings)
+    how = execution(
+        device,
+        run.schedule.precision,
+        micro_batch=micro_batch,
+        compile=compile,
+        recompute=recompute,
+        activation_bytes=lambda: _activation_bytes(run, corpus, micro_batch),
+    )
+    equip(module, how)
     step, seconds = 0, 0.0
     if resume is None:
-        yield Snapshot(step, seconds, math.nan, module, optimiser)
+        yield Snapshot(step, seconds, math.nan, module, optimiser, how)
     else:
         module.load_state_dict(resume["module"])
         optimiser.load_state_dict(resume["optimiser"])
@@ -95,12 +114,12 @@ def pretrain(
         started = time.perf_counter()
         module.train()
         while True:
-            draw = _randomness(run.seed, step)
-            lr = learning_rate(step, steps, peak, run.schedule.warmup, settings.min_lr)
             batch = store.batch(order(len(store), run.schedule.batch_size, run.seed, step))
-            loss = module(batch, draw).mean
-            _step(module, optimiser, loss, lr, settings.clip)
-            losses.append(loss.detach())
+            module.begin(step, steps)
+            losses.append(gradients(module, batch, randomness(run.seed, step), how))
+            lr = learning_rate(step, steps, peak, run.schedule.warmup, settings.min_lr)
+            descend(optimiser, lr, clip, weight_decay(step, steps, settings))
+            module.end()
             step += 1
             if step % run.evaluation.every == 0 or step == steps:
                 break
@@ -110,7 +129,7 @@ def pretrain(
         if not curve.isfinite().all():
             at = step - len(curve) + int(curve.isfinite().int().argmin())  # steps taken before the loss that is none
             raise Diverged(at + 1, learning_rate(at, steps, peak, run.schedule.warmup, settings.min_lr))
-        yield Snapshot(step, seconds, float(curve.mean()), module, optimiser)
+        yield Snapshot(step, seconds, float(curve.mean()), module, optimiser, how)
 
 
 @torch.no_grad()
@@ -126,7 +145,7 @@ def id_loss(module: Pretraining, store: Store) -> tuple[float, int]:
         positions = positions[: max(1, len(positions) // ID_BATCH_SIZE) * ID_BATCH_SIZE]
     total, n_terms = 0.0, 0
     for start in range(0, len(positions), ID_BATCH_SIZE):
-        loss = module(store.batch(positions[start : start + ID_BATCH_SIZE]), _randomness(0, start))
+        loss = module(store.batch(positions[start : start + ID_BATCH_SIZE]), randomness(0, start))
         total, n_terms = total + float(loss.total), n_terms + int(loss.n_terms)
     return total / max(1, n_terms), len(positions)
 
@@ -141,6 +160,14 @@ def learning_rate(step: int, steps: int, peak: float, warmup: float, min_lr: flo
     return low + (peak - low) * 0.5 * (1 + math.cos(math.pi * progress))
 
 
+def weight_decay(step: int, steps: int, settings: Optimiser) -> float:
+    """The objective's weight decay, on a cosine to its final one if it has one."""
+    if settings.final_weight_decay is None:
+        return settings.weight_decay
+    progress = 0.5 * (1 - math.cos(math.pi * step / steps))
+    return settings.weight_decay + (settings.final_weight_decay - settings.weight_decay) * progress
+
+
 def train_codebook(
     recipe: Codebook, corpus: Corpus, device: str = "cpu"
 ) -> Iterator[tuple[int, float, VectorQuantisedBeats]]:
@@ -152,39 +179,22 @@ def train_codebook(
     module = recipe.build().to(device).train()
     store = Store(corpus, corpus.rows("train"), device=device)
     settings = Optimiser("adamw", (0.9, 0.99), 1e-8, 1e-4)
-    optimiser = _optimiser(module, settings)
+    optimiser = optimiser_of([Group(list(module.parameters()))], settings)
     for step in range(recipe.steps):
-        _randomness(recipe.seed, step)
+        randomness(recipe.seed, step)
         batch = store.batch(order(len(store), recipe.batch_size, recipe.seed, step))
         made = module(Sentence(*module.encoder.inputs(batch)))
         lr = learning_rate(step, recipe.steps, recipe.lr, recipe.warmup, settings.min_lr)
-        _step(module, optimiser, made.loss, lr, settings.clip)
+        module.zero_grad(set_to_none=True)
+        made.loss.backward()
+        descend(optimiser, lr, settings.clip, settings.weight_decay)
         reconstruction = float(made.reconstruction.detach())
         if not math.isfinite(reconstruction):
             raise Diverged(step, lr)
         yield step + 1, reconstruction, module
 
 
-def _optimiser(module: nn.Module, settings: Optimiser) -> torch.optim.Optimizer:
-    kind = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}[settings.name]
-    parameters = [p for p in module.parameters() if p.requires_grad]
-    return kind(parameters, betas=settings.betas, eps=settings.eps, weight_decay=settings.weight_decay, fused=True)
-
-
-def _step(
-    module: nn.Module, optimiser: torch.optim.Optimizer, loss: torch.Tensor, lr: float, clip: float | None
-) -> None:
-    optimiser.zero_grad(set_to_none=True)
-    loss.backward()
-    if clip is not None:
-        nn.utils.clip_grad_norm_(module.parameters(), clip)
-    for group in optimiser.param_groups:
-        group["lr"] = lr
-    optimiser.step()
-
-
-def _randomness(seed: int, step: int) -> torch.Generator:
-    """Seed everything random in a step (dropout, masks) by seed and step alone."""
-    mixed = int(np.random.SeedSequence([seed, step]).generate_state(1, np.uint64)[0] >> np.uint64(1))
-    torch.manual_seed(mixed)
-    return torch.Generator().manual_seed(mixed)
+def _activation_bytes(run: Run, corpus: Corpus, micro_batch: int | None) -> float:
+    """What a step keeps for its backward pass: about three float32 tensors for each that a product puts out."""
+    spent = cost(run.architecture, run.objective, len(corpus.label_names(run.slice.label_set)), corpus.signal.shape[-1])
+    return 3 * 4 * spent.n_activations * min(run.schedule.batch_size, micro_batch or run.schedule.batch_size)

@@ -44,6 +44,7 @@ def trial(run: Run, sweep: Sweep, home: Path, results: Path, device: str = "cpu"
         write("running")
         if not _stalled(run, rows):
             for snapshot in pretrain(run, corpus, codes=codes, device=device, resume=resume):
+                facts |= snapshot.execution.facts
                 rows += measurement.rows(snapshot)
                 write("running")
                 checkpoint.save(saved, snapshot.state() | {"inputs": inputs})

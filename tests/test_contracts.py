@@ -12,8 +12,10 @@ from ecgscale.compute import cost
 from ecgscale.data.batches import Batch, Store
 from ecgscale.data.corpus import Slice
 from ecgscale.models import ARCHITECTURES, Architecture, Codebook, ResNet, Transformer
-from ecgscale.objectives import OBJECTIVES, Masked, Objective
+from ecgscale.objectives import CMSC, OBJECTIVES, Masked, Objective, Supervised
+from ecgscale.objectives.cmsc import VARIANTS
 from ecgscale.spec import Run, from_json
+from ecgscale.step import Execution, gradients
 from ecgscale.train import Pretraining
 
 CODEBOOK = Codebook("ptbxl-sample", 64, 8, 1, 1, 16, 1, 32, n_tokens=96, leads="independent")
@@ -21,16 +23,23 @@ SMALL: dict[str, Architecture] = {
     "resnet": ResNet(3, 12),
     "transformer": Transformer(2, 16, 1, 32, n_tokens=96, leads="independent"),
 }
+# Every objective by its kind, and its variants beside it.
 PLAIN: dict[str, Objective] = {kind: cls() for kind, cls in OBJECTIVES.items() if cls is not Masked}  # type: ignore[call-arg]
-MADE: dict[str, Objective] = PLAIN | {"masked": Masked(CODEBOOK)}
-PAIRS = [(a, o) for a in ARCHITECTURES for o in OBJECTIVES if SMALL[a].view in MADE[o].views]
+MADE: dict[str, Objective] = {
+    **PLAIN,
+    "masked": Masked(CODEBOOK),
+    "focal": Supervised(focal_gamma=2.0),
+    **{f"cmsc-{variant}": CMSC(variant=variant) for variant in VARIANTS if variant != CMSC().variant},
+    "masked-heartlang": Masked(CODEBOOK, mask_padding=True, leak=True, ids_at_label_time=False),
+}
+PAIRS = [(a, o) for a in ARCHITECTURES for o in MADE if SMALL[a].view in MADE[o].views]
 
 
 def test_registries_are_covered() -> None:
     assert set(SMALL) == set(ARCHITECTURES)
-    assert set(MADE) == set(OBJECTIVES)
+    assert {made.kind for made in MADE.values()} == set(OBJECTIVES)
     assert {a for a, _ in PAIRS} == set(ARCHITECTURES)
-    assert {o for _, o in PAIRS} == set(OBJECTIVES)
+    assert {o for _, o in PAIRS} == set(MADE)
 
 
 @pytest.fixture(scope="module")
@@ -84,7 +93,7 @@ def test_loss_falls_on_real_recordings(architecture: str, objective: str, store:
     optimiser = torch.optim.Adam(module.parameters(), 3e-3)
     losses = []
     for step in range(30):
-        loss = module(store.batch(np.arange(32) + 32 * (step % 2)), draw(step)).mean
+        loss = module(store.batch(np.arange(16) + 16 * (step % 2)), draw(step)).mean
         optimiser.zero_grad()
         loss.backward()
         optimiser.step()
@@ -106,6 +115,53 @@ def test_runs_survive_their_description(architecture: str, objective: str) -> No
     run = Run(SMALL[architecture], MADE[objective], Slice("ptbxl-sample", 0.5, "code6"), seed=3)
     assert from_json(run.description) == run
     assert from_json(run.description).run_id == run.run_id
+
+
+@pytest.mark.parametrize(("architecture", "objective"), PAIRS)
+def test_a_module_survives_its_state(architecture: str, objective: str, store: Store) -> None:
+    """Loaded into another module, weights give the same loss."""
+    first, second = built(architecture, objective).eval(), built(architecture, objective).eval()
+    batch = store.batch(np.arange(8))
+    with torch.no_grad():
+        for parameter in first.parameters():
+            parameter.add_(torch.randn(parameter.shape, generator=draw(3)), alpha=0.01)
+        expected = first(batch, draw()).mean
+        assert not torch.equal(second(batch, draw()).mean, expected)
+        second.load_state_dict(first.state_dict())
+        assert torch.equal(second(batch, draw()).mean, expected)
+
+
+@pytest.mark.parametrize(("architecture", "objective"), PAIRS)
+def test_micro_batches_give_the_gradient_of_the_batch(architecture: str, objective: str, store: Store) -> None:
+    """Without dropout and with fixed BatchNorm, which see micro-batches: of 7, 7 and 6 recordings for 20."""
+    module, batch = built(architecture, objective).train(), store.batch(np.arange(20))
+    labels = batch.labels.clone()
+    labels[:9, 1] = math.nan  # terms are not spread evenly
+    batch = batch._replace(labels=labels, patient=batch.patient // 3)
+    for part in module.modules():
+        if isinstance(part, torch.nn.Dropout | torch.nn.modules.batchnorm._BatchNorm):
+            part.eval()
+    found = {}
+    for micro_batch in (None, 7):
+        loss = gradients(module, batch, draw(5), Execution(micro_batch=micro_batch))
+        found[micro_batch] = (loss, [p.grad.clone() for p in module.parameters() if p.grad is not None])
+    torch.testing.assert_close(found[7][0], found[None][0], rtol=1e-5, atol=1e-6)
+    largest = max(float(gradient.abs().max()) for gradient in found[None][1])
+    for whole, summed in zip(found[None][1], found[7][1], strict=True):
+        torch.testing.assert_close(summed, whole, rtol=1e-4, atol=1e-6 * max(1.0, largest))
+
+
+@pytest.mark.parametrize(("architecture", "objective"), PAIRS)
+def test_low_precision_computes_about_the_same(architecture: str, objective: str, store: Store) -> None:
+    module, batch = built(architecture, objective).train(), store.batch(np.arange(16))
+    losses = []
+    for precision in ("fp32", "bf16"):
+        torch.manual_seed(1)
+        losses.append(gradients(module, batch, draw(5), Execution(precision)))
+        assert all(p.grad.dtype == torch.float32 for p in module.parameters() if p.grad is not None)
+    assert losses[1].dtype == torch.float32
+    assert losses[1] != losses[0]
+    torch.testing.assert_close(losses[1], losses[0], rtol=0.02, atol=0.0)
 
 
 @pytest.mark.parametrize(("architecture", "objective"), PAIRS)

@@ -3,7 +3,7 @@
 Rooms are imported inside the verbs, so that help and queries answer at once.
 """
 
-from ecgscale.cli import datasets, demo, laws, pictures, sweeps
+from ecgscale.cli import codebook, datasets, demo, laws, pictures, sweeps
 from ecgscale.cli.door import main
 
-__all__ = ["datasets", "demo", "laws", "main", "pictures", "sweeps"]
+__all__ = ["codebook", "datasets", "demo", "laws", "main", "pictures", "sweeps"]

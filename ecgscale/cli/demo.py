@@ -1,6 +1,6 @@
 """The demo: the main job from recordings to exponents, step by step, on the recordings that ship with the package."""
 
-from ecgscale.cli import laws, pictures, sweeps
+from ecgscale.cli import codebook, laws, pictures, sweeps
 from ecgscale.cli.door import RESULTS, Home, Results, app
 from ecgscale.terminal import err, say, si, table, where
 
@@ -15,7 +15,7 @@ def demo(results: Results = RESULTS, home: Home = None) -> None:
     step("Plan: what it costs")
     sweeps.plan(SWEEP, results, home)
     step("Codebook: the words that masked Transformers predict")
-    sweeps.codebook_train(SWEEP, home=home)
+    codebook.train(SWEEP, home=home)
     step("Launch: every run that is not done, through Ray")
     try:
         sweeps.launch(SWEEP, results, home)

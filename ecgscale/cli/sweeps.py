@@ -20,9 +20,6 @@ from ecgscale.cli.door import (
 )
 from ecgscale.terminal import say, si, table, where
 
-codebook_app = typer.Typer(help="The frozen heartbeat codebook that masked models share.", no_args_is_help=True)
-app.add_typer(codebook_app, name="codebook")
-
 
 @app.command()
 def plan(
@@ -224,38 +221,3 @@ def failures(sweep: SweepName, results: Results = RESULTS) -> None:
     table(["state", "runs", "cause", "run ids"], [(s, len(ids), why, " ".join(ids)) for (s, why), ids in groups])
     if len(bad):
         say(f"next: ecgscale launch {sweep} (does these again), or ecgscale run {sweep} {bad['run_id'].iloc[0]}")
-
-
-@codebook_app.command("train")
-def codebook_train(
-    sweep: Annotated[str, typer.Option("--sweep", help="Train the codebook that this sweep's masked runs name.")] = "",
-    corpus: Annotated[str, typer.Option(help="Train HeartLang's full-size codebook on this corpus.")] = "",
-    home: Home = None,
-    device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
-) -> None:
-    """Train a heartbeat codebook, once for all runs that share it."""
-    import torch
-
-    from ecgscale import codebooks
-    from ecgscale.models import Codebook
-    from ecgscale.objectives import Masked
-    from ecgscale.sweep import load
-
-    if bool(sweep) == bool(corpus):
-        raise ValueError("name either --sweep or --corpus")
-    found = [r.objective.codebook for r in load(sweep).runs if isinstance(r.objective, Masked)] if sweep else []
-    recipes = dict.fromkeys(found) if sweep else {Codebook(corpus): None}
-    if not recipes:
-        raise ValueError(f"sweep {sweep} has no masked runs and needs no codebook")
-    torch.set_num_threads(1)  # so that the same recipe gives the same codes
-    for recipe in recipes:
-        if codebooks.is_trained(recipe, home_of(home)):
-            say(f"codebook of {recipe.n_codes} codes on {recipe.corpus}: trained already")
-            continue
-
-        def progress(step: int, error: float, n_steps: int = recipe.steps) -> None:
-            if step % max(1, n_steps // 5) == 0:
-                say(f"  step {step}/{n_steps}  reconstruction error {error:.3f}")
-
-        digest = codebooks.train(recipe, home_of(home), progress, device)
-        say(f"codebook of {recipe.n_codes} codes on {recipe.corpus}: trained, SHA-256 {digest[:12]}")

@@ -3,6 +3,7 @@
 One codebook serves every size and fraction of a sweep, or their losses could not be compared.
 """
 
+import re
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -22,7 +23,11 @@ class Codebook:
     """How a codebook is made: its corpus, its size, its schedule. The defaults are HeartLang's VQ-HBR.
 
     ``steps`` 25,000 is HeartLang's 100 epochs of MIMIC-IV-ECG in batches of 512 rounded; ``lr`` 2e-4 is its 5e-5 a
-    128 recordings. ``n_tokens`` and ``leads`` are those of the sentences it reads (see Transformer).
+    128 recordings. ``n_tokens`` and ``leads`` are those of the sentences it reads (see Transformer); ``unit`` is that
+    of its words, "sd" (standard deviations of a corpus, as models see them) or "mv" (millivolts, as HeartLang's).
+
+    ``imported`` is the SHA-256 of the published checkpoint that a codebook was taken from instead of being trained
+    (``ecgscale codebook import``), so that runs under other codes are other runs.
     """
 
     corpus: str
@@ -40,6 +45,14 @@ class Codebook:
     n_tokens: int = 256
     leads: str = "all"
     seed: int = 0
+    unit: str = "sd"
+    imported: str = ""
+
+    def __post_init__(self) -> None:
+        if self.unit not in ("sd", "mv"):
+            raise ValueError(f"Codebook: unit={self.unit!r}, but words are in 'sd' or 'mv'")
+        if self.imported and not re.fullmatch("[0-9a-f]{64}", self.imported):
+            raise ValueError(f"Codebook: imported={self.imported!r} is no SHA-256 (64 hexadecimal digits)")
 
     def build(self) -> "VectorQuantisedBeats":
         return VectorQuantisedBeats(self)
@@ -54,7 +67,10 @@ class Reconstruction(NamedTuple):
 
 
 class VectorQuantisedBeats(nn.Module):
-    """Encoder, nearest code by cosine, decoder (VQ-HBR). Codes move by exponential average, not by gradient."""
+    """Encoder, nearest code by cosine, decoder (VQ-HBR). Codes move by exponential average, not by gradient.
+
+    As published, a code that no word of a batch is nearest to stays where it is; it is not moved to where words are.
+    """
 
     def __init__(self, recipe: Codebook) -> None:
         super().__init__()
@@ -69,22 +85,25 @@ class VectorQuantisedBeats(nn.Module):
         self.register_buffer("codes", F.normalize(torch.randn(recipe.n_codes, recipe.code_width), dim=1))
         self.register_buffer("started", torch.zeros((), dtype=torch.bool))
 
-    def embed(self, sentence: Sentence) -> torch.Tensor:
+    def embed(self, sentence: Sentence, ids: bool = True) -> torch.Tensor:
         """Unit vectors [n_words, code_width] of the real words of a batch of sentences."""
         real = sentence.lead > 0
-        return F.normalize(self.to_code(self.encoder.encode(*sentence).local[real]), dim=1)
+        return F.normalize(self.to_code(self.encoder.encode(*sentence, ids=ids).local[real]), dim=1)
 
     def nearest(self, embedded: torch.Tensor) -> torch.Tensor:
         """Code int64 [n_words] of each embedded word: argmin of the distance, which for unit vectors is the angle."""
         return (embedded @ self.get_buffer("codes").T).argmax(1)
 
     @torch.no_grad()
-    def label(self, sentence: Sentence) -> torch.Tensor:
-        """Codes int64 [n, n_tokens] of every word; padding has the one code of a word that is encoded as zeros."""
+    def label(self, sentence: Sentence, ids: bool = True) -> torch.Tensor:
+        """Codes int64 [n, n_tokens] of every word; padding has the one code of a word that is encoded as zeros.
+
+        Without ``ids`` the encoder is not told the lead and second of a word.
+        """
         real = sentence.lead > 0
         nothing = F.normalize(self.to_code(torch.zeros(1, self.encoder.width, device=real.device)), dim=1)
         codes = self.nearest(nothing).expand(real.shape).clone()
-        codes[real] = self.nearest(self.embed(sentence))
+        codes[real] = self.nearest(self.embed(sentence, ids))
         return codes
 
     def forward(self, sentence: Sentence) -> Reconstruction:
@@ -105,16 +124,17 @@ class VectorQuantisedBeats(nn.Module):
         return Reconstruction(reconstruction + commitment, reconstruction, codes)
 
     def _start(self, embedded: torch.Tensor) -> None:
-        """Spherical k-means on the first batch; codes beyond its words keep their random direction."""
+        """Spherical k-means on the first batch, from words drawn at random: again and again if they are fewer."""
         codes = self.get_buffer("codes")
-        k = min(len(codes), len(embedded))
-        centres = embedded[torch.randperm(len(embedded), device=embedded.device)[:k]].clone()
+        n, k, device = len(embedded), len(codes), embedded.device
+        drawn = torch.randperm(n, device=device)[:k] if n >= k else torch.randint(n, (k,), device=device)
+        centres = embedded[drawn].clone()
         for _ in range(_KMEANS_ITERATIONS):
             nearest = (embedded @ centres.T).argmax(1)
             sums = torch.zeros_like(centres).index_add_(0, nearest, embedded)
             counts = torch.bincount(nearest, minlength=k)
             centres = torch.where(counts[:, None] > 0, F.normalize(sums, dim=1), centres)
-        codes[:k] = centres
+        codes.copy_(centres)
         self.get_buffer("started").fill_(True)
 
     def _move(self, embedded: torch.Tensor, nearest: torch.Tensor) -> None:

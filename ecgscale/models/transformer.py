@@ -83,13 +83,17 @@ class HeartbeatEncoder(Backbone):
         rows = torch.tensor(self.lead_rows, device=batch.signal.device)
         return sentences(batch.signal[:, rows], batch.peaks, rows + 1, self.n_tokens, MODEL_HZ)
 
-    def encode(self, *inputs: torch.Tensor, masked: torch.Tensor | None = None) -> Features:
-        """Encode words [n, n_tokens, 96], lead and second [n, n_tokens]; where ``masked`` is true a word is hidden."""
+    def encode(self, *inputs: torch.Tensor, masked: torch.Tensor | None = None, ids: bool = True) -> Features:
+        """Encode words [n, n_tokens, 96], lead and second [n, n_tokens]; where ``masked`` is true a word is hidden.
+
+        Without ``ids`` lead and second are not told.
+        """
         words, lead, second = inputs
         x = self.word(words.transpose(1, 2)).transpose(1, 2)  # [n, n_tokens, width]
         if masked is not None:
             x = torch.where(masked[..., None], self.mask_token, x)
-        x = x + self.lead(lead) + self.second(second.clamp(max=_N_IDS - 1))
+        if ids:
+            x = x + self.lead(lead) + self.second(second.clamp(max=_N_IDS - 1))
         x = torch.cat([self.class_token.expand(len(x), 1, -1), x], 1) + self.position
         x = self.dropout(x)
         for layer in self.layers:

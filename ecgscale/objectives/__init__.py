@@ -3,7 +3,7 @@
 from ecgscale.objectives.cmsc import CMSC
 from ecgscale.objectives.dino import DINO
 from ecgscale.objectives.masked import Masked
-from ecgscale.objectives.objective import Collapsed, Group, Loss, Optimiser, Pretraining
+from ecgscale.objectives.objective import Collapsed, Contrast, Group, Loss, Optimiser, Pretraining
 from ecgscale.objectives.supervised import Supervised
 
 Objective = Supervised | CMSC | Masked | DINO
@@ -20,6 +20,7 @@ __all__ = [
     "DINO",
     "OBJECTIVES",
     "Collapsed",
+    "Contrast",
     "Group",
     "Loss",
     "Masked",

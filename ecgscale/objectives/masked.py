@@ -18,14 +18,17 @@ from ecgscale.objectives.objective import Loss, Optimiser, Pretraining
 class Masked:
     """Half of the heartbeats are hidden and their codes predicted, optimised by HeartLang's AdamW.
 
-    ``mask_padding`` also hides and predicts padding; ``leak`` hides words only after the token convolution, which has
-    then shown them to their neighbours. HeartLang does both; neither is the default.
+    HeartLang's published code departs from its idea in three ways, none of them the default here. ``mask_padding``
+    also hides and predicts padding; ``leak`` hides words only after the token convolution, which has then shown them to
+    their neighbours; with ``ids_at_label_time`` off, codes are looked up without the lead and second of a word, which
+    the codebook was trained with.
     """
 
     codebook: Codebook
     ratio: float = 0.5
     mask_padding: bool = False
     leak: bool = False
+    ids_at_label_time: bool = True
 
     kind: ClassVar[str] = "masked"
     paradigm: ClassVar[str] = "ssl"
@@ -37,34 +40,52 @@ class Masked:
         if not 0 < self.ratio < 1:
             raise ValueError(f"ratio={self.ratio}: the share of hidden heartbeats is above 0 and below 1")
 
-    def build(self, backbone: Backbone, n_labels: int, codes: VectorQuantisedBeats | None = None) -> Pretraining:
-        """``codes`` is the trained codebook; without it (to count or price) the module cannot be trained."""
-        return MaskedHeartbeats(cast(HeartbeatEncoder, backbone), self, codes)
+    def build(
+        self, backbone: Backbone, n_labels: int, codes: VectorQuantisedBeats | None = None, scale_mv: float = 1.0
+    ) -> Pretraining:
+        """``codes`` is the trained codebook; without it (to count or price) the module cannot be trained.
+
+        ``scale_mv`` is the corpus' standard deviation, which a codebook that reads millivolts needs.
+        """
+        return MaskedHeartbeats(cast(HeartbeatEncoder, backbone), self, codes, scale_mv)
 
 
 class MaskedHeartbeats(Pretraining):
-    def __init__(self, backbone: HeartbeatEncoder, description: Masked, codes: VectorQuantisedBeats | None) -> None:
+    def __init__(
+        self,
+        backbone: HeartbeatEncoder,
+        description: Masked,
+        codes: VectorQuantisedBeats | None,
+        scale_mv: float = 1.0,
+    ) -> None:
         super().__init__()
         self.backbone: HeartbeatEncoder = backbone
         self.description = description
         self.head = nn.Linear(backbone.width, description.codebook.n_codes)
         self.head_rows = round(description.ratio * backbone.n_tokens)
+        self.codebook_unit = scale_mv if description.codebook.unit == "mv" else 1.0
         # Frozen and shared: in a tuple, so that it is neither a parameter nor part of a checkpoint.
         self._codes: tuple[VectorQuantisedBeats, ...] = (codes.eval().requires_grad_(False),) if codes else ()
 
     def forward(self, batch: Batch, draw: torch.Generator) -> Loss:
         sentence = Sentence(*self.backbone.inputs(batch))
-        codes = self._codes[0].label(sentence)  # [n, n_tokens]
+        codes = self.labels(sentence)
         masked = self.draw_mask(sentence.lead > 0, draw)
         words = sentence.words if self.description.leak else sentence.words.masked_fill(masked[..., None], 0.0)
         local = self.backbone.encode(words, sentence.lead, sentence.second, masked=masked).local
-        terms = F.cross_entropy(self.head(local[masked]), codes[masked], reduction="sum")
+        terms = F.cross_entropy(self.head(local[masked]).float(), codes[masked], reduction="sum")
         return Loss(terms, masked.sum())
+
+    def labels(self, sentence: Sentence) -> torch.Tensor:
+        """Codes int64 [n, n_tokens] that the frozen codebook gives the words of a batch, in full precision."""
+        words = sentence.words if self.codebook_unit == 1.0 else sentence.words * self.codebook_unit
+        with torch.autocast(words.device.type, enabled=False):
+            return self._codes[0].label(sentence._replace(words=words), self.description.ids_at_label_time)
 
     def draw_mask(self, real: torch.Tensor, draw: torch.Generator) -> torch.Tensor:
         """Which words to hide: bool [n, n_tokens], ``ratio`` of each recording's real words, rounded, at least one."""
         candidate = torch.ones_like(real) if self.description.mask_padding else real
-        score = torch.rand(real.shape, generator=draw, device=draw.device).to(real.device)
+        score = torch.rand(real.shape, generator=draw, device=draw.device).to(real.device, non_blocking=True)
         rank = score.masked_fill(~candidate, 2.0).argsort(1).argsort(1)
         n_hidden = (candidate.sum(1) * self.description.ratio).round().clamp(min=1)
         return (rank < n_hidden[:, None]) & candidate

@@ -83,3 +83,23 @@ class Pretraining(nn.Module, ABC):
     @abstractmethod
     def forward(self, batch: Batch, draw: torch.Generator) -> Loss:
         """Loss of a batch; whatever is random is drawn from ``draw``."""
+
+
+class Contrast(Pretraining):
+    """A loss that compares all recordings of a batch with each other, in two parts: each by itself, then all together.
+
+    So a batch can pass the network in micro-batches and still be compared whole (see ``ecgscale.step``).
+    """
+
+    fixed_batches = True
+
+    @abstractmethod
+    def embed(self, batch: Batch, draw: torch.Generator) -> torch.Tensor:
+        """What is compared of each recording: [n, ...]."""
+
+    @abstractmethod
+    def contrast(self, embedded: torch.Tensor, batch: Batch) -> Loss:
+        """Loss of a whole batch, from what ``embed`` gave of its recordings in their order."""
+
+    def forward(self, batch: Batch, draw: torch.Generator) -> Loss:
+        return self.contrast(self.embed(batch, draw), batch)

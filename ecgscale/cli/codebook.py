@@ -1,0 +1,61 @@
+"""Verbs of the codebook: train it, or import the published one."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ecgscale.cli.door import Home, app, home_of
+from ecgscale.terminal import say
+
+codebook_app = typer.Typer(help="The frozen heartbeat codebook that masked models share.", no_args_is_help=True)
+app.add_typer(codebook_app, name="codebook")
+
+
+@codebook_app.command("train")
+def train(
+    sweep: Annotated[str, typer.Option("--sweep", help="Train the codebook that this sweep's masked runs name.")] = "",
+    corpus: Annotated[str, typer.Option(help="Train HeartLang's full-size codebook on this corpus.")] = "",
+    home: Home = None,
+    device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
+) -> None:
+    """Train a heartbeat codebook, once for all runs that share it."""
+    import torch
+
+    from ecgscale import codebooks
+    from ecgscale.models import Codebook
+    from ecgscale.objectives import Masked
+    from ecgscale.sweep import load
+
+    if bool(sweep) == bool(corpus):
+        raise ValueError("name either --sweep or --corpus")
+    found = [r.objective.codebook for r in load(sweep).runs if isinstance(r.objective, Masked)] if sweep else []
+    recipes = dict.fromkeys(found) if sweep else {Codebook(corpus): None}
+    if not recipes:
+        raise ValueError(f"sweep {sweep} has no masked runs and needs no codebook")
+    torch.set_num_threads(1)  # so that the same recipe gives the same codes
+    for recipe in recipes:
+        if codebooks.is_trained(recipe, home_of(home)):
+            say(f"codebook of {recipe.n_codes} codes on {recipe.corpus}: trained already")
+            continue
+
+        def progress(step: int, error: float, n_steps: int = recipe.steps) -> None:
+            if step % max(1, n_steps // 5) == 0:
+                say(f"  step {step}/{n_steps}  reconstruction error {error:.3f}")
+
+        digest = codebooks.train(recipe, home_of(home), progress, device)
+        say(f"codebook of {recipe.n_codes} codes on {recipe.corpus}: trained, SHA-256 {digest[:12]}")
+
+
+@codebook_app.command("import")
+def adopt(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="HeartLang's VQ-HBR checkpoint, as it was published.")],
+    corpus: Annotated[str, typer.Option(help="The corpus that it was trained on.")] = "mimic",
+    home: Home = None,
+) -> None:
+    """Import a published heartbeat codebook; says what a sweep calls it."""
+    from ecgscale import codebooks
+
+    recipe = codebooks.adopt_file(file, home_of(home), corpus)
+    say(f"codebook of {recipe.n_codes} codes x {recipe.code_width} on {recipe.corpus}: imported")
+    say(f"in a sweep: Masked({codebooks.as_typed(recipe)})")

@@ -1,0 +1,211 @@
+"""How one step of training is computed: precision, compilation, micro-batches, recomputation, gradient, update.
+
+What a step computes is the run's; how, is decided here, by the machine it runs on.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+from torch.utils.checkpoint import checkpoint
+
+from ecgscale.data.batches import Batch
+from ecgscale.objectives import Contrast, Group, Loss, Optimiser, Pretraining
+
+_ACTIVATION_SHARE = 0.5  # of a GPU's memory; where a batch's activations would take more they are recomputed
+
+
+@dataclass(frozen=True)
+class Execution:
+    """How the steps of a run are computed.
+
+    ``precision`` "bf16" computes matrix products and convolutions under autocast; weights, optimiser and losses stay
+    float32. ``micro_batch`` is the most recordings that pass the network at once (None: all of a batch). Gradients of a
+    batch in micro-batches are those of the whole batch, with one difference: BatchNorm normalises by the statistics of
+    each micro-batch, and draws of dropout differ. ``compile`` has torch.compile fuse the training pass of the backbone;
+    evaluation stays as it is. ``recompute`` keeps only what passes between the backbone's blocks and computes the rest
+    again in the backward pass: less memory, a third more time, the same gradients.
+    """
+
+    precision: str = "fp32"
+    micro_batch: int | None = None
+    compile: bool = False
+    recompute: bool = False
+
+    @property
+    def facts(self) -> dict[str, str]:
+        """As strings for a results file's metadata."""
+        return {
+            "precision": self.precision,
+            "micro_batch": str(self.micro_batch or ""),
+            "compiled": str(self.compile).lower(),
+            "recomputed": str(self.recompute).lower(),
+        }
+
+
+def execution(
+    device: str,
+    precision: str = "auto",
+    *,
+    micro_batch: int | None = None,
+    compile: bool | None = None,
+    recompute: bool | None = None,
+    activation_bytes: Callable[[], float] = lambda: 0.0,
+) -> Execution:
+    """What fits a device, where it is not said: on CUDA bf16 (if the GPU has it) and compiled, on a CPU neither.
+
+    ``activation_bytes`` is asked on CUDA how much a step would keep for its backward pass. Raises ValueError for
+    micro-batches of no recording.
+    """
+    if micro_batch is not None and micro_batch < 1:
+        raise ValueError(f"micro_batch={micro_batch}: a micro-batch holds at least 1 recording")
+    on_gpu = device.startswith("cuda")
+    if precision == "auto":
+        precision = "bf16" if on_gpu and torch.cuda.is_bf16_supported(including_emulation=False) else "fp32"
+    if recompute is None:
+        recompute = on_gpu and activation_bytes() > _ACTIVATION_SHARE * torch.cuda.mem_get_info(device)[1]
+    return Execution(precision, micro_batch, on_gpu if compile is None else compile, recompute)
+
+
+def equip(module: Pretraining, how: Execution) -> None:
+    """Have a module's backbone compiled and its blocks recomputed, in training only.
+
+    Blocks are the members of the module lists that a backbone owns directly.
+    """
+    backbone: Any = module.backbone
+    if how.compile:
+        torch.compiler.reset()  # what was compiled for the run before would count against torch's limit of variants
+    if how.recompute:
+        for part in backbone.children():
+            for block in part if isinstance(part, nn.ModuleList) else ():
+                block.forward = _recomputed(block, torch.compile(block.forward) if how.compile else block.forward)
+    elif how.compile:
+        plain, fast = backbone.encode, torch.compile(backbone.encode)
+        backbone.encode = lambda *inputs, **options: (fast if backbone.training else plain)(*inputs, **options)
+
+
+def gradients(module: Pretraining, batch: Batch, draw: torch.Generator, how: Execution) -> torch.Tensor:
+    """Set every parameter's gradient to that of the mean loss of a batch; returns the loss, detached.
+
+    Raises ValueError for an objective that compares a batch's recordings but cannot do so in micro-batches.
+    """
+    module.zero_grad(set_to_none=True)
+    n_parts = -(-len(batch.signal) // how.micro_batch) if how.micro_batch else 1
+    low = torch.autocast(batch.signal.device.type, torch.bfloat16, enabled=how.precision == "bf16")
+    if n_parts == 1:
+        with low:
+            loss = module(batch, draw).mean
+        loss.backward()
+        return loss.detach()
+    parts = [Batch(*tensors) for tensors in zip(*(tensor.tensor_split(n_parts) for tensor in batch), strict=True)]
+    if isinstance(module, Contrast):
+        return _compared(module, batch, parts, draw, low)
+    if module.fixed_batches:
+        raise ValueError(f"the loss of {type(module).__name__} cannot be computed in micro-batches")
+    return _summed(module, parts, draw, low)
+
+
+def descend(optimiser: torch.optim.Optimizer, lr: float, clip: float | None, weight_decay: float = 0.0) -> None:
+    """Take one step down the gradients; what is clipped together has its norm cut to ``clip`` first.
+
+    ``lr`` and ``weight_decay`` are multiplied by each group's own factors (see objectives.Group).
+    """
+    if clip is not None:
+        together: dict[str, list[nn.Parameter]] = {}
+        for group in optimiser.param_groups:
+            together.setdefault(group["clipped_with"], []).extend(group["params"])
+        for parameters in together.values():
+            nn.utils.clip_grad_norm_(parameters, clip)
+    for group in optimiser.param_groups:
+        group["lr"] = lr * group["lr_factor"]
+        group["weight_decay"] = weight_decay * group["weight_decay_factor"]
+    optimiser.step()
+
+
+def optimiser_of(groups: Sequence[Group], settings: Optimiser) -> torch.optim.Optimizer:
+    """The optimiser of groups of parameters; learning rate and weight decay are set at every step."""
+    kind = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}[settings.name]
+    described = [
+        {
+            "params": group.parameters,
+            "lr_factor": group.lr,
+            "weight_decay_factor": group.weight_decay,
+            "clipped_with": group.clipped_with,
+        }
+        for group in groups
+    ]
+    return kind(described, betas=settings.betas, eps=settings.eps, weight_decay=settings.weight_decay, fused=True)
+
+
+def randomness(seed: int, step: int) -> torch.Generator:
+    """Seed everything random in a step (dropout, masks) by seed and step alone."""
+    return _seeded(int(np.random.SeedSequence([seed, step]).generate_state(1, np.uint64)[0] >> np.uint64(1)))
+
+
+def _seeded(number: int) -> torch.Generator:
+    torch.default_generator.manual_seed(number)  # torch.manual_seed asks every backend there is: 0.1 ms
+    if torch.cuda.is_initialized():
+        torch.cuda.manual_seed_all(number)
+    return torch.Generator().manual_seed(number)
+
+
+def _summed(module: Pretraining, parts: list[Batch], draw: torch.Generator, low: torch.autocast) -> torch.Tensor:
+    """Terms add up over micro-batches, and are divided by how many there were of all."""
+    sums: list[Loss] = []
+    for part in parts:
+        with low:
+            loss = module(part, draw)
+        loss.total.backward()
+        sums.append(Loss(loss.total.detach(), loss.n_terms))
+    whole = Loss(torch.stack([s.total for s in sums]).sum(), torch.stack([s.n_terms for s in sums]).sum())
+    for parameter in module.parameters():
+        if parameter.grad is not None:
+            parameter.grad /= whole.n_terms.clamp(min=1)
+    return whole.mean
+
+
+def _compared(
+    module: Contrast, batch: Batch, parts: list[Batch], draw: torch.Generator, low: torch.autocast
+) -> torch.Tensor:
+    """Embed all, compare all, embed again with the comparison's gradient at hand (GradCache, Gao et al. 2021).
+
+    Both times draw from the same seeds; BatchNorm counts one of them.
+    """
+    seed = draw.initial_seed()
+    before = [buffer.clone() for buffer in module.buffers()]
+    with low:
+        embedded = torch.cat([module.embed(part, _seeded(seed + k)).detach() for k, part in enumerate(parts)])
+    for buffer, content in zip(module.buffers(), before, strict=True):
+        buffer.copy_(content)
+    loss = module.contrast(embedded.requires_grad_(), batch).mean
+    (slope,) = torch.autograd.grad(loss, embedded)
+    for k, (part, its) in enumerate(zip(parts, slope.tensor_split(len(parts)), strict=True)):
+        with low:
+            again = module.embed(part, _seeded(seed + k))
+        again.backward(its)
+    return loss.detach()
+
+
+def _recomputed(block: nn.Module, forward: Callable[..., Any]) -> Callable[..., Any]:
+    def run(*inputs: Any) -> Any:
+        if not (block.training and torch.is_grad_enabled()):
+            return forward(*inputs)
+        once = lambda: (nullcontext(), _uncounted(block))  # noqa: E731
+        return checkpoint(forward, *inputs, use_reentrant=False, context_fn=once)
+
+    return run
+
+
+@contextmanager
+def _uncounted(block: nn.Module) -> Iterator[None]:
+    """What passes a block in here does not count in its statistics (BatchNorm), which have seen it before."""
+    before = [buffer.clone() for buffer in block.buffers()]
+    try:
+        yield
+    finally:
+        for buffer, content in zip(block.buffers(), before, strict=True):
+            buffer.data.copy_(content)  # data: the backward pass under way may hold the buffer, and does not read it
