@@ -2,12 +2,15 @@
 
 import warnings
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from typing import Any, NamedTuple
 
 import torch
 from torch import nn
+from torch.overrides import enable_reentrant_dispatch
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from ecgscale.data.batches import Batch
 from ecgscale.data.peaks import MAX_BEATS, NO_PEAK
@@ -22,7 +25,7 @@ _LIGHT = frozenset(
     add add_ sub rsub mul mul_ div neg pow sqrt exp mean sum max min clamp where fill_ copy_ clone zeros ones pad
     expand expand_as repeat gather scatter index index_select masked_fill embedding remainder floor_divide type_as
     gelu relu relu_ silu sigmoid tanh softmax log_softmax cos sin cumsum dropout feature_dropout max_pool1d max_pool2d
-    eq ne lt gt le ge bitwise_not logical_not
+    eq ne lt gt le ge bitwise_not logical_not clamp_min linalg_vector_norm
     """.split()
 )
 
@@ -47,32 +50,33 @@ class Cost(NamedTuple):
 def cost(architecture: Architecture, objective: Objective, n_labels: int, n_samples: int) -> Cost:
     """Cost of training an architecture under an objective on recordings of ``n_samples`` at the models' rate.
 
-    Weights are neither initialised nor trained. The frozen codebook's labels are not counted, as the paper's formula
-    has it.
+    Nothing is computed: weights and activations have shapes only. The frozen codebook's labels are not counted, as the
+    paper's formula has it.
     """
     with torch.device("meta"):
         module = objective.build(architecture.build(), n_labels)
-    module.to_empty(device="cpu")
-    views, segment = module.views, n_samples // module.views
     batch = Batch(
-        torch.zeros(1, 12, segment),
+        torch.zeros(1, 12, n_samples),
         torch.full((1, MAX_BEATS), NO_PEAK),
         torch.zeros(1, n_labels),
         torch.zeros(1, dtype=torch.int64),
     )
-    encoder, inputs = _Encoding(module), module.backbone.inputs(batch)
-    encoding, activations = macs(encoder, inputs), _activations(encoder, inputs)
-    heading = macs(module.head, [torch.zeros(1, module.backbone.width)])
+    encoder, encoding, activations = _Encoding(module), 0, 0
+    for times, given in module.passes(batch):
+        inputs = [tensor.to("meta") for tensor in given]
+        encoding += times * macs(encoder, inputs)
+        activations += times * _activations(encoder, inputs)
+    heading = macs(module.head, [torch.zeros(1, module.backbone.width, device="meta")])
     return Cost(
         n_params=_size(module.backbone),
         n_params_head=_size(module.head),
-        macs_per_sample=views * encoding + module.head_rows * heading,
-        n_activations=views * activations,
+        macs_per_sample=encoding + module.head_rows * heading,
+        n_activations=activations,
     )
 
 
 def macs(module: nn.Module, inputs: Sequence[torch.Tensor]) -> int:
-    """Multiply-accumulates of one forward pass by fvcore, attention included.
+    """Multiply-accumulates of one forward pass by fvcore, attention included; on the meta device it costs no memory.
 
     Raises AssertionError naming any operation that could be heavy and was not counted.
     """
@@ -83,7 +87,7 @@ def macs(module: nn.Module, inputs: Sequence[torch.Tensor]) -> int:
     analysis.set_op_handle("aten::scaled_dot_product_attention", _attention_macs)
     for norm in ("batch_norm", "layer_norm", "group_norm"):  # fvcore counts their elementwise arithmetic
         analysis.set_op_handle(f"aten::{norm}", _no_macs)
-    with warnings.catch_warnings(), torch.no_grad():
+    with warnings.catch_warnings(), torch.no_grad(), _Convolving():
         warnings.simplefilter("ignore")
         total = int(analysis.total())
         skipped: Counter[str] = analysis.unsupported_ops()
@@ -97,7 +101,7 @@ def _activations(module: nn.Module, inputs: Sequence[torch.Tensor]) -> int:
 
     analysis = ActivationCountAnalysis(module.eval(), tuple(inputs))
     analysis.unsupported_ops_warnings(False).uncalled_modules_warnings(False).tracer_warnings("none")
-    with warnings.catch_warnings(), torch.no_grad():
+    with warnings.catch_warnings(), torch.no_grad(), _Convolving():
         warnings.simplefilter("ignore")
         return int(analysis.total())
 
@@ -111,6 +115,28 @@ def _attention_macs(inputs: list[Any], outputs: list[Any]) -> float:
 
 def _no_macs(inputs: list[Any], outputs: list[Any]) -> float:
     return 0.0
+
+
+class _Convolving(TorchDispatchMode):
+    """Lets a traced convolution run on the meta device.
+
+    Its kernel there is Python that compares sizes, and the tracer that fvcore counts by hands out sizes as tensors, so
+    that torch 2.13 stops with "cond must be a bool". Tracers belong to a thread: in another one sizes are numbers.
+    """
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        aten = torch.ops.aten
+        if func is aten.convolution.default:  # is not what a tracer records, but calls it
+            with enable_reentrant_dispatch(), self:
+                return aten._convolution(*args, False, False, True, True)
+        if func is aten._convolution.default:
+            return _elsewhere(func, *args)
+        return func(*args, **(kwargs or {}))
+
+
+def _elsewhere(func: Callable[..., torch.Tensor], *args: Any) -> torch.Tensor:
+    with ThreadPoolExecutor(1, initializer=torch.set_grad_enabled, initargs=(False,)) as thread:
+        return thread.submit(func, *args).result()
 
 
 class _Encoding(nn.Module):

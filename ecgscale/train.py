@@ -85,8 +85,9 @@ def pretrain(
     ``micro_batch``, ``compile`` and ``recompute`` are placement: see Execution, and ``execution`` for what None means.
     Raises Diverged when the loss is no longer finite.
     """
-    store = Store(corpus, corpus.rows("train", run.slice.fraction), run.slice.label_set, device)
     module = build(run, corpus, codes.to(device) if codes else None).to(device)
+    rows = corpus.rows("train", run.slice.fraction)
+    store = Store(corpus, rows, run.slice.label_set, device, any_leads=module.backbone.any_leads)
     n_params = sum(p.numel() for p in module.backbone.parameters())
     settings, steps = run.objective.optimiser, run.schedule.steps
     peak = run.schedule.peak_lr(n_params)

@@ -12,8 +12,8 @@ HOUSE = Path(__file__).parent.parent
 # A room imports only from rooms to its left.
 TRAINING = tuple(
     """
-    records data models objectives spec sweep compute checkpoint step train tasks probe measure codebooks provenance
-    trial states plan launch terminal cli
+    records data models objectives spec sweep compute checkpoint scores step sharding train tasks probe measure
+    codebooks provenance trial states plan launch terminal cli
     """.split()
 )
 ANALYSIS = tuple(

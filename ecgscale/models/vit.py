@@ -73,6 +73,8 @@ class ViT:
 class LeadPatchEncoder(Backbone):
     """Patches to features: the class token pooled, one local vector a patch. Absent leads take part in nothing."""
 
+    any_leads = True
+
     def __init__(self, description: ViT) -> None:
         super().__init__()
         width = self.width = description.width

@@ -7,6 +7,7 @@ refinement.
 
 import copy
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar, cast
 
@@ -16,7 +17,7 @@ from torch.nn import functional as F
 
 from ecgscale.data.batches import Batch
 from ecgscale.data.noise import KINDS, Noise
-from ecgscale.data.recording import ABSENT_LEAD
+from ecgscale.data.recording import ABSENT_LEAD, LEADS
 from ecgscale.models import Backbone
 from ecgscale.models.vit import LeadPatchEncoder, ViT, patches
 from ecgscale.objectives.crops import Window, crop, disturbed, hidden_patches, shape_of
@@ -126,10 +127,26 @@ class SelfDistillation(Pretraining):
         self.anchor: LeadPatchEncoder | None = None
         if description.gram_from < 1:
             self.anchor = copy.deepcopy(backbone).requires_grad_(False)
+        # Recordings' crops, and the patches that are hidden of a global one of middling length.
+        n_tokens = len(LEADS) * round(ViT.sampling_hz * sum(description.global_seconds) / 2) // backbone.patch
+        hidden = _MASKED_CROPS * sum(_MASK_RATIOS) / 2 * n_tokens
+        self.head_rows = round(N_GLOBAL * (1 + hidden)) + description.n_local
         self._step, self._steps = 0, 1
         self._noise = (
             {mode: Noise(part) for mode, part in ((True, "train"), (False, "eval"))} if description.noise else {}
         )
+
+    def passes(self, batch: Batch) -> Sequence[tuple[int, Sequence[torch.Tensor]]]:
+        """Crops of middling length and number of leads; absent leads of global crops are computed like others."""
+        what, hz = self.description, ViT.sampling_hz
+        rows = round(sum(what.local_leads) / 2)
+        lengths = (round(hz * sum(seconds) / 2) for seconds in (what.global_seconds, what.local_seconds))
+        whole, part = (batch.signal[..., : min(length, batch.signal.shape[-1])] for length in lengths)
+        seen = [(N_GLOBAL, self.backbone.inputs(batch._replace(signal=whole)))]
+        if what.n_local:
+            few = batch._replace(signal=part[:, :rows], leads=batch.leads.expand(len(part), -1)[:, :rows])
+            seen.append((what.n_local, self.backbone.inputs(few)))
+        return seen
 
     @property
     def probed(self) -> Backbone:

@@ -1,6 +1,7 @@
 """What every objective is: a module from a batch to a loss that owns its head."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -60,6 +61,11 @@ class Pretraining(nn.Module, ABC):
     views: int = 1
     head_rows: int = 1
     fixed_batches: bool = False
+
+    def passes(self, batch: Batch) -> Sequence[tuple[int, Sequence[torch.Tensor]]]:
+        """What goes through the backbone for each recording: how often, and inputs of that form."""
+        segment = batch.signal.shape[-1] // self.views
+        return [(self.views, self.backbone.inputs(batch._replace(signal=batch.signal[..., :segment])))]
 
     @property
     def probed(self) -> Backbone:
