@@ -25,7 +25,7 @@ _LIGHT = frozenset(
     add add_ sub rsub mul mul_ div neg pow sqrt exp mean sum max min clamp where fill_ copy_ clone zeros ones pad
     expand expand_as repeat gather scatter index index_select masked_fill embedding remainder floor_divide type_as
     gelu relu relu_ silu sigmoid tanh softmax log_softmax cos sin cumsum dropout feature_dropout max_pool1d max_pool2d
-    eq ne lt gt le ge bitwise_not logical_not
+    eq ne lt gt le ge bitwise_not logical_not clamp_min linalg_vector_norm
     """.split()
 )
 
@@ -55,21 +55,23 @@ def cost(architecture: Architecture, objective: Objective, n_labels: int, n_samp
     """
     with torch.device("meta"):
         module = objective.build(architecture.build(), n_labels)
-    views, segment = module.views, n_samples // module.views
     batch = Batch(
-        torch.zeros(1, 12, segment),
+        torch.zeros(1, 12, n_samples),
         torch.full((1, MAX_BEATS), NO_PEAK),
         torch.zeros(1, n_labels),
         torch.zeros(1, dtype=torch.int64),
     )
-    encoder, inputs = _Encoding(module), [given.to("meta") for given in module.backbone.inputs(batch)]
-    encoding, activations = macs(encoder, inputs), _activations(encoder, inputs)
+    encoder, encoding, activations = _Encoding(module), 0, 0
+    for times, given in module.passes(batch):
+        inputs = [tensor.to("meta") for tensor in given]
+        encoding += times * macs(encoder, inputs)
+        activations += times * _activations(encoder, inputs)
     heading = macs(module.head, [torch.zeros(1, module.backbone.width, device="meta")])
     return Cost(
         n_params=_size(module.backbone),
         n_params_head=_size(module.head),
-        macs_per_sample=views * encoding + module.head_rows * heading,
-        n_activations=views * activations,
+        macs_per_sample=encoding + module.head_rows * heading,
+        n_activations=activations,
     )
 
 

@@ -170,8 +170,12 @@ def _part(cls: type, value: Any, where: str) -> Any:
         elif cls is Run and name == "initial":
             built[name] = _part(Run, content, f"{where}.{name}")
         else:
-            built[name] = content
+            built[name] = _tuples(content)
     return cls(**built)
+
+
+def _tuples(content: Any) -> Any:
+    return tuple(_tuples(part) for part in content) if isinstance(content, list) else content
 
 
 def did_you_mean(name: str, known: Any) -> str:

@@ -3,7 +3,7 @@
 What a step computes is the run's; how, is decided here, by the machine it runs on.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any
@@ -14,7 +14,7 @@ from torch import nn
 from torch.utils.checkpoint import checkpoint
 
 from ecgscale.data.batches import Batch
-from ecgscale.objectives import Contrast, Loss, Optimiser, Pretraining
+from ecgscale.objectives import Contrast, Group, Loss, Optimiser, Pretraining
 
 _ACTIVATION_SHARE = 0.5  # of a GPU's memory; where a batch's activations would take more they are recomputed
 
@@ -109,20 +109,36 @@ def gradients(module: Pretraining, batch: Batch, draw: torch.Generator, how: Exe
     return _summed(module, parts, draw, low)
 
 
-def descend(module: nn.Module, optimiser: torch.optim.Optimizer, lr: float, clip: float | None) -> None:
-    """Take one step down the gradients, whose norm is cut to ``clip`` first."""
+def descend(optimiser: torch.optim.Optimizer, lr: float, clip: float | None, weight_decay: float = 0.0) -> None:
+    """Take one step down the gradients; what is clipped together has its norm cut to ``clip`` first.
+
+    ``lr`` and ``weight_decay`` are multiplied by each group's own factors (see objectives.Group).
+    """
     if clip is not None:
-        nn.utils.clip_grad_norm_(module.parameters(), clip)
+        together: dict[str, list[nn.Parameter]] = {}
+        for group in optimiser.param_groups:
+            together.setdefault(group["clipped_with"], []).extend(group["params"])
+        for parameters in together.values():
+            nn.utils.clip_grad_norm_(parameters, clip)
     for group in optimiser.param_groups:
-        group["lr"] = lr
+        group["lr"] = lr * group["lr_factor"]
+        group["weight_decay"] = weight_decay * group["weight_decay_factor"]
     optimiser.step()
 
 
-def optimiser_of(module: nn.Module, settings: Optimiser) -> torch.optim.Optimizer:
-    """The optimiser of a module's trainable parameters; its learning rate is set at every step."""
+def optimiser_of(groups: Sequence[Group], settings: Optimiser) -> torch.optim.Optimizer:
+    """The optimiser of groups of parameters; learning rate and weight decay are set at every step."""
     kind = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}[settings.name]
-    parameters = [p for p in module.parameters() if p.requires_grad]
-    return kind(parameters, betas=settings.betas, eps=settings.eps, weight_decay=settings.weight_decay, fused=True)
+    described = [
+        {
+            "params": group.parameters,
+            "lr_factor": group.lr,
+            "weight_decay_factor": group.weight_decay,
+            "clipped_with": group.clipped_with,
+        }
+        for group in groups
+    ]
+    return kind(described, betas=settings.betas, eps=settings.eps, weight_decay=settings.weight_decay, fused=True)
 
 
 def randomness(seed: int, step: int) -> torch.Generator:

@@ -14,8 +14,7 @@ from ecgscale.data.batches import Store, order
 from ecgscale.data.beats import Sentence
 from ecgscale.data.corpus import Corpus
 from ecgscale.models import Codebook, VectorQuantisedBeats
-from ecgscale.models.transformer import MODEL_HZ
-from ecgscale.objectives import Masked, Optimiser, Pretraining
+from ecgscale.objectives import Group, Masked, Optimiser, Pretraining
 from ecgscale.spec import Run
 from ecgscale.step import Execution, descend, equip, execution, gradients, optimiser_of, randomness
 
@@ -62,8 +61,9 @@ def build(run: Run, corpus: Corpus, codes: VectorQuantisedBeats | None = None) -
 
     Raises ValueError for a corpus at a rate that its models do not read.
     """
-    if corpus.manifest.sampling_hz != MODEL_HZ:
-        raise ValueError(f"corpus {corpus.name} is at {corpus.manifest.sampling_hz} Hz; models read {MODEL_HZ} Hz")
+    stored, read = corpus.manifest.sampling_hz, run.architecture.sampling_hz
+    if stored != read:
+        raise ValueError(f"corpus {corpus.name} is at {stored} Hz; this {run.architecture.kind} reads {read} Hz")
     torch.manual_seed(run.seed)
     backbone = run.architecture.build()
     n_labels = len(corpus.label_names(run.slice.label_set))
@@ -97,15 +97,16 @@ def pretrain(
         raise ValueError(
             f"{run.name} starts from {run.initial.name if run.initial else 'random weights'}: give it those"
         )
-    store = Store(corpus, corpus.rows("train", run.slice.fraction, run.slice.label_set), run.slice.label_set, device)
     module = build(run, corpus, codes.to(device) if codes else None).to(device)
+    rows = corpus.rows("train", run.slice.fraction, run.slice.label_set)
+    store = Store(corpus, rows, run.slice.label_set, device, any_leads=module.backbone.any_leads)
     if initial is not None:
         module.backbone.load_state_dict(initial)
     n_params = sum(p.numel() for p in module.backbone.parameters())
     settings, steps = run.objective.optimiser, run.schedule.steps
     peak = run.schedule.peak_lr(n_params)
     clip = settings.clip if run.schedule.clip is None else run.schedule.clip
-    optimiser = optimiser_of(module, settings)
+    optimiser = optimiser_of(module.groups(), settings)
     how = execution(
         device,
         run.schedule.precision,
@@ -129,8 +130,11 @@ def pretrain(
         module.train()
         while True:
             batch = store.batch(order(len(store), run.schedule.batch_size, run.seed, step))
+            module.begin(step, steps)
             losses.append(gradients(module, batch, randomness(run.seed, step), how))
-            descend(module, optimiser, learning_rate(step, steps, peak, run.schedule.warmup, settings.min_lr), clip)
+            lr = learning_rate(step, steps, peak, run.schedule.warmup, settings.min_lr)
+            descend(optimiser, lr, clip, weight_decay(step, steps, settings))
+            module.end()
             step += 1
             due = step % run.evaluation.every == 0 or step == steps
             if due or pause():
@@ -173,6 +177,14 @@ def learning_rate(step: int, steps: int, peak: float, warmup: float, min_lr: flo
     return low + (peak - low) * 0.5 * (1 + math.cos(math.pi * progress))
 
 
+def weight_decay(step: int, steps: int, settings: Optimiser) -> float:
+    """The objective's weight decay, on a cosine to its final one if it has one."""
+    if settings.final_weight_decay is None:
+        return settings.weight_decay
+    progress = 0.5 * (1 - math.cos(math.pi * step / steps))
+    return settings.weight_decay + (settings.final_weight_decay - settings.weight_decay) * progress
+
+
 @dataclass(frozen=True)
 class CodebookSnapshot:
     """A codebook in training after a step; ``reconstruction`` is that step's mean squared error."""
@@ -197,7 +209,7 @@ def train_codebook(
     module = recipe.build().to(device).train()
     store = Store(corpus, corpus.rows("train"), device=device)
     settings = Optimiser("adamw", (0.9, 0.99), 1e-8, 1e-4)
-    optimiser, start = optimiser_of(module, settings), 0
+    optimiser, start = optimiser_of([Group(list(module.parameters()))], settings), 0
     if resume is not None:
         module.load_state_dict(resume["module"])
         optimiser.load_state_dict(resume["optimiser"])
@@ -209,7 +221,7 @@ def train_codebook(
         lr = learning_rate(step, recipe.steps, recipe.lr, recipe.warmup, settings.min_lr)
         module.zero_grad(set_to_none=True)
         made.loss.backward()
-        descend(module, optimiser, lr, settings.clip)
+        descend(optimiser, lr, settings.clip, settings.weight_decay)
         reconstruction = float(made.reconstruction.detach())
         if not math.isfinite(reconstruction):
             raise Diverged(step, lr)

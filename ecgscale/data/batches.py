@@ -8,7 +8,9 @@ import psutil
 import torch
 
 from ecgscale.data.corpus import Corpus
-from ecgscale.data.recording import twelve_from
+from ecgscale.data.recording import INDEPENDENT_LEADS, LEADS, lead_ids, twelve_from
+
+_TWELVE = torch.arange(1, len(LEADS) + 1)
 
 # Of the free memory, what a slice may take: on a GPU the rest is for the model; a machine's memory is shared by many
 # workers, and there the system's page cache serves them all with one copy.
@@ -19,20 +21,24 @@ _CACHED_RECORDINGS = 8  # made float together on a CPU: what its cache likes
 class Batch(NamedTuple):
     """What a model sees of n recordings.
 
-    ``signal`` float32 [n, 12, n_samples] in units of the corpus' standard deviation; ``peaks`` int64 [n, MAX_BEATS]
-    R-peak samples; ``labels`` float32 [n, n_labels] with NaN for missing; ``patient`` int64 [n] codes.
+    ``signal`` float32 [n, n_leads, n_samples] in units of the corpus' standard deviation, all twelve leads unless the
+    store was asked for those there are; ``peaks`` int64 [n, MAX_BEATS] R-peak samples; ``labels`` float32
+    [n, n_labels] with NaN for missing; ``patient`` int64 [n] codes; ``leads`` int64 [n, n_leads] numbers of the leads
+    (recording.lead_ids; ABSENT_LEAD where a row is none).
     """
 
     signal: torch.Tensor
     peaks: torch.Tensor
     labels: torch.Tensor
     patient: torch.Tensor
+    leads: torch.Tensor = _TWELVE
 
 
 class Store:
     """The recordings of a slice as int16: on the device that uses them where they fit, else gathered from the disk.
 
-    ``free_bytes`` of the device's memory: asked of the device if left out.
+    ``free_bytes`` of the device's memory: asked of the device if left out. Raises ValueError for a corpus of other
+    leads than twelve, unless ``any_leads``: then its own leads are given back.
     """
 
     def __init__(
@@ -42,6 +48,8 @@ class Store:
         label_set: str = "",
         device: str = "cpu",
         free_bytes: int | None = None,
+        *,
+        any_leads: bool = False,
     ) -> None:
         self.rows, self.mapped = rows, corpus.signal
         self.device = torch.device(device)
@@ -52,7 +60,11 @@ class Store:
         self.labels = torch.from_numpy(corpus.targets(label_set, rows)).to(device)
         self.patient = torch.from_numpy(np.ascontiguousarray(corpus.patient[rows])).to(device)
         unit = corpus.manifest.mv_per_unit / corpus.manifest.scale_mv
-        self.twelve = torch.from_numpy(twelve_from(corpus.manifest.leads) * np.float32(unit)).to(device)
+        stored = tuple(corpus.manifest.leads)
+        own = any_leads and stored not in (LEADS, INDEPENDENT_LEADS)
+        given = np.eye(len(stored), dtype=np.float32) if own else twelve_from(stored)  # [n_leads, n_stored]
+        self.given = torch.from_numpy(given * np.float32(unit)).to(device)
+        self.leads = torch.from_numpy(lead_ids(stored if own else LEADS)).to(device)
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -61,19 +73,22 @@ class Store:
         """The recordings at these positions of the slice, in this order."""
         at = torch.from_numpy(positions).to(self.device, non_blocking=True)  # no wait for a GPU at work
         on_cpu = self.device.type == "cpu"
-        signal = self._in_pieces(positions) if on_cpu else self.twelve @ self._units(positions).float()
-        return Batch(signal, self.peaks[at].long(), self.labels[at], self.patient[at].long())
+        signal = self._in_pieces(positions) if on_cpu else self.given @ self._units(positions).float()
+        leads = self.leads.expand(len(at), -1)
+        return Batch(signal, self.peaks[at].long(), self.labels[at], self.patient[at].long(), leads)
 
     def _in_pieces(self, positions: np.ndarray) -> torch.Tensor:
-        """Float32 [n, 12, n_samples] on a CPU, some recordings at a time, so that all between stays in its cache."""
+        """Float32 [n, n_leads, n_samples] on a CPU, some recordings at a time, so that all between stays in its cache."""
         n, shape = len(positions), self.mapped.shape[1:]
-        signal = torch.from_numpy(np.empty((n, 12, shape[1]), dtype=np.float32))  # numpy asks for huge pages
+        signal = torch.from_numpy(
+            np.empty((n, len(self.given), shape[1]), dtype=np.float32)
+        )  # numpy asks for huge pages
         stored = torch.empty(_CACHED_RECORDINGS, *shape)
-        twelve = self.twelve.expand(_CACHED_RECORDINGS, -1, -1)
+        given = self.given.expand(_CACHED_RECORDINGS, -1, -1)
         for first in range(0, n, _CACHED_RECORDINGS):
             units = self._units(positions[first : first + _CACHED_RECORDINGS])
             k = len(units)
-            torch.bmm(twelve[:k], stored[:k].copy_(units), out=signal[first : first + k])
+            torch.bmm(given[:k], stored[:k].copy_(units), out=signal[first : first + k])
         return signal
 
     def _units(self, positions: np.ndarray) -> torch.Tensor:

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import numpy as np
+import torch
 from scipy.signal import resample_poly
 
 from ecgscale.data import embedded, waveform
@@ -46,3 +47,27 @@ def mixed(signal: np.ndarray, noise: np.ndarray, snr_power_db: float, rng: np.ra
     power = rows.var(axis=1) / np.maximum(stretches.var(axis=1), 1e-12)
     scale = np.sqrt(power * 10 ** (-snr_power_db / 10))
     return (rows + scale[:, None] * stretches).reshape(signal.shape).astype(signal.dtype)
+
+
+class Noise:
+    """Recorded noise, to be mixed into batches: the part for training, or the part for evaluation."""
+
+    def __init__(self, part: str = "train") -> None:
+        self.recorded = {kind: torch.from_numpy(recorded(kind, part)) for kind in KINDS}
+
+    def like(self, signal: torch.Tensor, kind: str, snr_power_db: torch.Tensor, draw: torch.Generator) -> torch.Tensor:
+        """Noise [n, n_leads, n_samples] to add to ``signal`` of that shape at a ratio of powers [n], as in ``mixed``.
+
+        An infinite ratio is no noise. Raises KeyError for another kind.
+        """
+        source = self.recorded[kind] = self.recorded[kind].to(signal.device)
+        n, n_leads, n_samples = signal.shape
+        shape = (n, n_leads, 1)
+        channel = torch.randint(len(source), shape, generator=draw).to(signal.device)
+        start = torch.randint(source.shape[1] - n_samples + 1, shape, generator=draw).to(signal.device)
+        at = start + torch.arange(n_samples, device=signal.device)
+        stretch = source[channel, at]
+        stretch = stretch - stretch.mean(-1, keepdim=True)
+        power = signal.var(-1, correction=0) / stretch.var(-1, correction=0).clamp(min=1e-12)  # [n, n_leads]
+        scale = (power * 10 ** (-snr_power_db[:, None] / 10)).sqrt()
+        return scale[..., None] * stretch

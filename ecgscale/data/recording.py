@@ -17,6 +17,12 @@ TWELVE_FROM_EIGHT[6:, 2:] = np.eye(6)
 # The same four identities as rows that vanish on (I, II, III, aVR, aVL, aVF).
 _EINTHOVEN = np.array([[1, -1, 1, 0, 0, 0], [0.5, 0.5, 0, 1, 0, 0], [-1, 0.5, 0, 0, 1, 0], [0.5, -1, 0, 0, 0, 1]])
 _ORDERS = np.array(list(permutations(range(6))))
+
+# Leads as models that take any of them number them.
+ABSENT_LEAD, UNKNOWN_LEAD = 0, len(LEADS) + 1
+N_LEAD_IDS = len(LEADS) + 2
+_STANDS_FOR = {"MLII": "II"}  # the modified lead of ambulatory recorders
+
 _CANONICAL = {name.upper(): name for name in LEADS} | {"DI": "I", "DII": "II", "DIII": "III"}
 
 
@@ -89,6 +95,12 @@ def why_not_einthoven(limb: np.ndarray, tolerance: float) -> str | None:
         found = ", ".join(LEADS[lead] for lead in np.argsort(_ORDERS[best]))
         return f"leads are permuted: what is called {', '.join(LEADS[:6])} is {found}"
     return "limb leads break Einthoven's law in every order of names"
+
+
+def lead_ids(leads: Sequence[str]) -> np.ndarray:
+    """Number int64 [n_leads] of each lead: 1 to 12 in canonical order, UNKNOWN_LEAD for any other name."""
+    names = [_STANDS_FOR.get(lead, canonical(lead)) for lead in leads]
+    return np.array([LEADS.index(name) + 1 if name in LEADS else UNKNOWN_LEAD for name in names], dtype=np.int64)
 
 
 def twelve_from(leads: Sequence[str]) -> np.ndarray:

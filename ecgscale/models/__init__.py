@@ -2,27 +2,36 @@
 
 from ecgscale.models.codebook import Codebook, VectorQuantisedBeats
 from ecgscale.models.features import Backbone, Features
+from ecgscale.models.net1d import NET1D, NET1DS, Net1D
 from ecgscale.models.resnet import RESNET_200M, RESNETS, ResNet
 from ecgscale.models.transformer import TRANSFORMER_200M, TRANSFORMERS, Transformer
+from ecgscale.models.vit import VITS, ViT
 
-Architecture = ResNet | Transformer
+Architecture = ResNet | Transformer | Net1D | ViT
 
 ARCHITECTURES: dict[str, type[Architecture]] = {
     "resnet": ResNet,
     "transformer": Transformer,
+    "net1d": Net1D,
+    "vit": ViT,
 }
 
 __all__ = [
     "ARCHITECTURES",
+    "NET1D",
+    "NET1DS",
     "RESNETS",
     "RESNET_200M",
     "TRANSFORMERS",
     "TRANSFORMER_200M",
+    "VITS",
     "Architecture",
     "Backbone",
     "Codebook",
     "Features",
+    "Net1D",
     "ResNet",
     "Transformer",
     "VectorQuantisedBeats",
+    "ViT",
 ]

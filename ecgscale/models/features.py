@@ -19,10 +19,13 @@ class Features(NamedTuple):
 class Backbone(nn.Module, ABC):
     """A network from recordings to features; ``width`` is the length of a feature vector.
 
+    ``any_leads``: it reads whatever leads there are, not twelve.
+
     ``inputs`` prepares tensors without parameters or gradients, ``encode`` is all of the computation that is counted.
     """
 
     width: int
+    any_leads: bool = False
 
     @abstractmethod
     def inputs(self, batch: Batch) -> tuple[torch.Tensor, ...]: ...

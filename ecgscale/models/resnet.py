@@ -35,6 +35,7 @@ class ResNet:
 
     kind: ClassVar[str] = "resnet"
     view: ClassVar[str] = "signal"
+    sampling_hz: ClassVar[int] = 100
 
     def __post_init__(self) -> None:
         if self.depth < 2 or self.width < 1 or self.kernel % 2 == 0:

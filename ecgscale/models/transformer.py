@@ -35,6 +35,7 @@ class Transformer:
 
     kind: ClassVar[str] = "transformer"
     view: ClassVar[str] = "beats"
+    sampling_hz: ClassVar[int] = MODEL_HZ
 
     def __post_init__(self) -> None:
         if min(self.layers, self.width, self.heads, self.ffn, self.n_tokens) < 1:

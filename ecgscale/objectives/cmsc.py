@@ -30,7 +30,7 @@ class CMSC:
 
     kind: ClassVar[str] = "cmsc"
     paradigm: ClassVar[str] = "ssl"
-    views: ClassVar[tuple[str, ...]] = ("signal",)
+    views: ClassVar[tuple[str, ...]] = ("signal", "patches")
     needs_labels: ClassVar[bool] = False
     optimiser: ClassVar[Optimiser] = Optimiser()
 
@@ -59,7 +59,8 @@ class SegmentContrast(Contrast):
     def embed(self, batch: Batch, draw: torch.Generator) -> torch.Tensor:
         half = batch.signal.shape[-1] // 2
         segments = torch.cat([batch.signal[..., :half], batch.signal[..., half : 2 * half]])  # [2n, 12, half]
-        embedded = self.head(self.backbone(batch._replace(signal=segments)).pooled)
+        leads = batch.leads.expand(len(batch.signal), -1).repeat(2, 1)
+        embedded = self.head(self.backbone(batch._replace(signal=segments, leads=leads)).pooled)
         return torch.stack(embedded.chunk(2), 1)  # [n, 2, EMBEDDING_WIDTH]
 
     def contrast(self, embedded: torch.Tensor, batch: Batch) -> Loss:

@@ -1,6 +1,7 @@
 """What every objective is: a module from a batch to a loss that owns its head."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -32,6 +33,20 @@ class Optimiser:
     weight_decay: float = 0.0
     clip: float | None = None  # norm of the gradient
     min_lr: float = 0.0  # where the cosine ends
+    final_weight_decay: float | None = None  # where a cosine takes the weight decay; None: it stays
+
+
+class Collapsed(ArithmeticError):
+    """A self-supervised model says the same of every recording."""
+
+
+class Group(NamedTuple):
+    """Parameters that are optimised alike: factors on learning rate and weight decay, and clipped by one norm."""
+
+    parameters: list[nn.Parameter]
+    lr: float = 1.0
+    weight_decay: float = 1.0
+    clipped_with: str = ""
 
 
 class Pretraining(nn.Module, ABC):
@@ -46,6 +61,30 @@ class Pretraining(nn.Module, ABC):
     views: int = 1
     head_rows: int = 1
     fixed_batches: bool = False
+
+    def passes(self, batch: Batch) -> Sequence[tuple[int, Sequence[torch.Tensor]]]:
+        """What goes through the backbone for each recording: how often, and inputs of that form."""
+        segment = batch.signal.shape[-1] // self.views
+        return [(self.views, self.backbone.inputs(batch._replace(signal=batch.signal[..., :segment])))]
+
+    @property
+    def probed(self) -> Backbone:
+        """The backbone whose features are measured."""
+        return self.backbone
+
+    def groups(self) -> list[Group]:
+        """How parameters are optimised; all alike unless an objective says otherwise."""
+        return [Group([p for p in self.parameters() if p.requires_grad])]
+
+    def begin(self, step: int, steps: int) -> None:
+        """Called before each of ``steps`` steps, counted from 0."""
+
+    def end(self) -> None:
+        """Called after the optimiser has moved the weights."""
+
+    def health(self, batch: Batch) -> dict[str, float]:
+        """Numbers that tell whether training is sound, by name; raises Collapsed if it is not."""
+        return {}
 
     @abstractmethod
     def forward(self, batch: Batch, draw: torch.Generator) -> Loss:

@@ -24,7 +24,7 @@ class Supervised:
 
     kind: ClassVar[str] = "supervised"
     paradigm: ClassVar[str] = "sl"
-    views: ClassVar[tuple[str, ...]] = ("signal", "beats")
+    views: ClassVar[tuple[str, ...]] = ("signal", "beats", "patches")
     needs_labels: ClassVar[bool] = True
     optimiser: ClassVar[Optimiser] = Optimiser()
 

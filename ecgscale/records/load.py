@@ -40,9 +40,9 @@ def load(results: Path, sweeps: Iterable[str] | None = None, columns: Sequence[s
         journals, cache = running(folder / sweep), read_compacted(results, sweep, columns)
         pieces, start = [], 0
         spans: dict[str, tuple[int, int]] = {}
-        for run_id, known in cache.runs.items():
-            spans[run_id] = (start, known["end"])
-            start = known["end"]
+        for run_id, cached in cache.runs.items():
+            spans[run_id] = (start, cached["end"])
+            start = cached["end"]
         place = str(folder / sweep)
         files = os.listdir(place) if os.path.isdir(place) else []
         ids = {name.removesuffix(".parquet") for name in files if name.endswith(".parquet") and name[0] != "."}

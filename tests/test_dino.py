@@ -1,0 +1,217 @@
+"""DINO's terms agree with slow references; crops, masks and schedules are as described; the teacher is the average."""
+
+import copy
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from ecgscale import data
+from ecgscale.data.batches import Batch, Store
+from ecgscale.data.recording import ABSENT_LEAD
+from ecgscale.models import ViT
+from ecgscale.objectives import DINO, Collapsed
+from ecgscale.objectives.crops import crop, disturbed, hidden_patches
+from ecgscale.objectives.dino import SelfDistillation
+from ecgscale.objectives.distillation import cross_entropy, gram, koleo, masked_patches, rank_of, sinkhorn_knopp
+
+SMALL = DINO(n_prototypes=32, head_width=24, bottleneck=8, n_local=3, gram_from=0.5)
+
+
+@pytest.fixture(scope="module")
+def batch(home: Path) -> Batch:
+    corpus = data.open_corpus("ptbxl-sample", home)
+    return Store(corpus, corpus.rows("train")[:6]).batch(np.arange(6))
+
+
+def built(description: DINO = SMALL) -> SelfDistillation:
+    torch.manual_seed(0)
+    module = description.build(ViT(2, 24, 2, layer_scale=0.3).build(), 0)
+    assert isinstance(module, SelfDistillation)
+    return module.train()
+
+
+def draw(seed: int = 0) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+def close(found: torch.Tensor | float, expected: torch.Tensor | float) -> None:
+    torch.testing.assert_close(
+        torch.as_tensor(found), torch.as_tensor(expected), rtol=1e-6, atol=1e-6, check_dtype=False
+    )
+
+
+def test_sinkhorn_knopp_uses_prototypes_equally() -> None:
+    logits = torch.randn(12, 5, generator=draw())
+    q = np.exp(logits.double().numpy() / 0.07)
+    q /= q.sum()
+    for _ in range(3):
+        for k in range(5):
+            q[:, k] /= q[:, k].sum() * 5
+        for i in range(12):
+            q[i] /= q[i].sum() * 12
+    close(sinkhorn_knopp(logits, 0.07), torch.from_numpy(q * 12))
+
+
+def test_cross_entropy_is_a_sum_over_prototypes() -> None:
+    teacher, student = torch.rand(3, 4, generator=draw()).softmax(-1), torch.randn(3, 4, generator=draw(1))
+    slow = []
+    for t, s in zip(teacher.double(), student.double(), strict=True):
+        weights = [math.exp(float(v) / 0.1) for v in s]
+        slow.append(-sum(float(p) * math.log(w / sum(weights)) for p, w in zip(t, weights, strict=True)))
+    close(cross_entropy(teacher, student, 0.1), torch.tensor(slow))
+
+
+def test_koleo_is_the_distance_to_the_nearest() -> None:
+    features = torch.randn(7, 5, generator=draw()).double()
+    slow = 0.0
+    unit = [f / f.norm() for f in features]
+    for i, a in enumerate(unit):
+        slow -= math.log(min(float((a - b).norm()) for j, b in enumerate(unit) if j != i) + 1e-8) / 7
+    assert float(koleo(features.float())) == pytest.approx(slow, abs=1e-5)
+
+
+def test_hidden_patches_weigh_the_same_within_a_crop() -> None:
+    hidden = torch.tensor([[True, False, True], [False, False, False], [False, True, False]])
+    teacher, student = torch.rand(3, 4, generator=draw()).softmax(-1), torch.randn(3, 4, generator=draw(1))
+    each = cross_entropy(teacher, student, 0.1)
+    close(masked_patches(teacher, student, hidden, 0.1), ((each[0] + each[1]) / 2 + each[2]) / 3)
+
+
+def test_gram_compares_similarities_of_patches_that_are_there() -> None:
+    student, anchor = torch.randn(2, 3, 4, generator=draw()), torch.randn(2, 3, 4, generator=draw(1))
+    present = torch.tensor([[True, True, False], [True, True, True]])
+    total, n = 0.0, 0
+    for r in range(2):
+        for i in range(3):
+            for j in range(3):
+                if present[r, i] and present[r, j]:
+                    mine = torch.cosine_similarity(student[r, i], student[r, j], 0)
+                    theirs = torch.cosine_similarity(anchor[r, i], anchor[r, j], 0)
+                    total, n = total + float((mine - theirs) ** 2), n + 1
+    close(gram(student, anchor, present), total / n)
+
+
+def test_rank_counts_directions() -> None:
+    assert rank_of(torch.ones(20, 8)) == pytest.approx(1.0, abs=1e-4)
+    assert rank_of(torch.eye(8)) == pytest.approx(8.0, abs=1e-4)
+
+
+def test_the_loss_adds_up_from_references(batch: Batch) -> None:
+    """All terms again from the tensors that the parts put out, pair by pair."""
+    module = built(SMALL)
+    module.begin(3, 10)
+    seen: dict[str, list[torch.Tensor]] = {}
+
+    def note(name: str):  # type: ignore[no-untyped-def]
+        return lambda _, __, out: seen.setdefault(name, []).append(out)
+
+    module.head.register_forward_hook(note("student"))
+    module.teacher.head.register_forward_hook(note("teacher"))
+    terms = module.terms(batch, draw())
+    n = len(batch.signal)
+    says, locally = seen["student"]
+    target = sinkhorn_knopp(seen["teacher"][0], module.teacher_temperature)
+    values = []
+    for i in range(2):
+        for j in range(2):
+            if i != j:
+                values.append(cross_entropy(target[i * n : i * n + n], says[j * n : j * n + n], 0.1).mean())
+        for j in range(3):
+            values.append(cross_entropy(target[i * n : i * n + n], locally[j * n : j * n + n], 0.1).mean())
+    assert len(values) == 2 + 6
+    close(terms["dino"], sum(values) / len(values))  # type: ignore[arg-type]
+    assert set(terms) == {"dino", "ibot", "koleo"}
+    module.begin(5, 10)
+    assert "gram" in module.terms(batch, draw())
+
+
+def test_the_teacher_is_the_moving_average(batch: Batch) -> None:
+    module = built()
+    before = copy.deepcopy(module.teacher.state_dict())
+    optimiser = torch.optim.SGD([p for p in module.parameters() if p.requires_grad], 0.1)
+    module.begin(2, 8)
+    module(batch, draw()).mean.backward()
+    assert all(p.grad is None for p in module.teacher.parameters())
+    optimiser.step()
+    module.end()
+    keep = 1 - (1 - 0.992) * 0.5 * (1 + math.cos(math.pi * 2 / 8))
+    students = dict(module.named_parameters())
+    for name, theirs in module.teacher.named_parameters():
+        close(theirs.detach(), keep * before[name] + (1 - keep) * students[name].detach())
+
+
+def test_schedules_run_as_described() -> None:
+    module = built()
+    module.begin(0, 100)
+    assert (module.momentum, module.teacher_temperature) == (pytest.approx(0.992), pytest.approx(0.04))
+    module.begin(15, 100)
+    assert module.teacher_temperature == pytest.approx(0.055)
+    module.begin(100, 100)
+    assert (module.momentum, module.teacher_temperature) == (pytest.approx(1.0), pytest.approx(0.07))
+
+
+def test_crops_are_stretches_of_leads_that_are_there(batch: Batch) -> None:
+    leads = batch.leads.clone()
+    leads[0, 1:] = ABSENT_LEAD
+    cut, numbers = crop(batch.signal, leads, 200, 4, 0.0, draw())
+    assert cut.shape == (6, 4, 200)
+    assert numbers[0].tolist() == [1, 0, 0, 0]
+    assert (numbers[1:] > 0).all()
+    for row, number in zip(cut[2], numbers[2], strict=True):
+        whole = batch.signal[2, int(number) - 1]
+        assert any(torch.equal(whole[i : i + 200], row) for i in range(801))
+    assert not cut[0, 1:].any()
+    every, numbers = crop(batch.signal, batch.leads, 600, 2, 0.5, draw(3))
+    assert every.shape == (6, 12, 600)
+    assert set((numbers > 0).sum(1).tolist()) == {2, 12}
+
+
+def test_hidden_patches_are_blocks_at_the_drawn_ratio() -> None:
+    lead = torch.arange(1, 13).repeat_interleave(40).expand(400, -1)
+    hidden = hidden_patches(lead, 40, (0.3, 0.3), 0.5, draw())
+    masked = hidden.any(1)
+    assert masked.float().mean() == pytest.approx(0.5, abs=0.07)
+    expected = 0.3 * 0.9 + 0.1  # blocks, and now and then a whole lead; blocks at the edge are cut off
+    assert hidden[masked].float().mean() == pytest.approx(expected, abs=0.03)
+    absent = hidden_patches(lead.where(lead < 3, ABSENT_LEAD), 40, (0.3, 0.3), 1.0, draw())
+    assert not absent[:, 80:].any()
+
+
+def test_noise_is_added_at_the_drawn_ratio(batch: Batch) -> None:
+    module = built()
+    noise = module._noise[True]
+    clean = batch.signal
+    noisy = disturbed(clean, noise, ("em",), 1.0, (6.0, 6.0), (1.0, 1.0), draw())
+    ratio = 10 * torch.log10(clean.var(-1) / (noisy - clean).var(-1))
+    torch.testing.assert_close(ratio, torch.full_like(ratio, 6.0), rtol=1e-3, atol=1e-3)
+    assert torch.equal(disturbed(clean, noise, ("em",), 0.0, (6.0, 6.0), (1.0, 1.0), draw()), clean)
+    assert torch.equal(disturbed(clean, noise, (), 1.0, (6.0, 6.0), (1.0, 1.0), draw()), clean)
+    with pytest.raises(ValueError, match="no noise 'hum'"):
+        DINO(noise=("hum",))
+
+
+def test_a_collapsed_student_is_detected(batch: Batch) -> None:
+    module = built()
+    module.begin(9, 10)
+    with torch.no_grad():
+        module.teacher.backbone.prefix.zero_()  # what is left of the class token is about the recording
+        module.teacher.head.prototypes.weight.mul_(100)  # as sure of itself as a trained one
+    healthy = module.health(batch)
+    assert healthy["feature_rank"] > 1
+    assert healthy["information"] > 0.01
+    with torch.no_grad():
+        module.teacher.backbone.norm.weight.zero_()
+    with pytest.raises(Collapsed, match="features collapsed: at step 9"):
+        module.health(batch)
+
+
+def test_parameters_are_grouped_by_depth_and_kind() -> None:
+    groups = built().groups()
+    counted = sum(p.numel() for g in groups for p in g.parameters)
+    assert counted == sum(p.numel() for p in built().parameters() if p.requires_grad)
+    rates = {round(g.lr, 6) for g in groups if g.clipped_with == "backbone"}
+    assert rates == {1.0, 0.9, round(0.81, 6), round(0.81 * 0.2, 6)}
+    assert {g.weight_decay for g in groups} == {0.0, 1.0}
