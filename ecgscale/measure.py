@@ -5,6 +5,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from ecgscale import data
 from ecgscale.compute import cost
 from ecgscale.data.batches import Store
@@ -18,6 +20,7 @@ from ecgscale.tasks import TASKS, Task
 from ecgscale.train import Snapshot, id_loss
 
 Row = dict[str, Any]
+_EXAMINED = 256  # validation recordings that tell of a model's health
 
 
 class Measurement:
@@ -29,7 +32,8 @@ class Measurement:
         self.corpora = {task.corpus: data.open_corpus(task.corpus, home) for task in self.tasks}
         labels = run.slice.label_set
         self.stores = {
-            split: Store(corpus, corpus.rows(split, 1.0, labels), labels, device) for split in ("val", "test")
+            split: Store(corpus, corpus.rows(split, 1.0, labels), labels, device, any_leads=run.architecture.any_leads)
+            for split in ("val", "test")
         }
         rows = corpus.rows("train", run.slice.fraction, labels)
         n_labels = len(corpus.label_names(labels))
@@ -58,7 +62,10 @@ class Measurement:
         }
 
     def rows(self, snapshot: Snapshot) -> list[Row]:
-        """One row a number: ID loss on train (as trained), val and test; the head on label sets; every task's probe."""
+        """One row a number: ID loss on train (as trained), val and test; the head on label sets; every task's probe.
+
+        Raises Collapsed for a model that says the same of every recording.
+        """
         run, corpus_name = self.run, self.identity["corpus"]
         at = {
             **self.identity,
@@ -71,13 +78,16 @@ class Measurement:
             rows.append(_row(at, corpus_name, "ID", "train", "loss", snapshot.train_loss, self.identity["n_samples"]))
         for split, store in self.stores.items():
             rows.append(_row(at, corpus_name, "ID", split, "loss", *id_loss(snapshot.module, store)))
+        few = self.stores["val"].batch(np.arange(min(_EXAMINED, len(self.stores["val"]))))
+        for name, value in snapshot.module.health(few).items():
+            rows.append(_row(at, corpus_name, "ID", "val", name, value, len(few.signal)))
         if self.heads:
             for h in head_scores(snapshot.module, run.objective, self.heads, self.stores):
                 whole = "/" not in h.label_set  # the run's own labels, whose loss it has already
                 target = corpus_name if whole else f"{corpus_name}:{h.label_set}"
                 if not (whole and h.metric == "loss"):
                     rows.append(_row(at, target, "ID", h.split, h.metric, h.value, h.n_evaluated, h.n_classes))
-        rows += probe_rows(at, snapshot.module.backbone, self.tasks, self.corpora, run, self.device)
+        rows += probe_rows(at, snapshot.module.probed, self.tasks, self.corpora, run, self.device)
         return rows
 
 

@@ -60,7 +60,7 @@ def probe(
         labels = [torch.from_numpy(corpus.targets(task.label_set, every)) for task in mine]
         used = _probed(corpus, evaluation.probe_records)
         used &= torch.cat(labels, 1).isfinite().any(1).numpy() & (corpus.split != NONE)
-        x = features(backbone, Store(corpus, every[used], device=device))
+        x = features(backbone, Store(corpus, every[used], device=device, any_leads=backbone.any_leads))
         for task, label in zip(mine, labels, strict=True):
             known = label[used].isfinite().any(1)
             split = torch.from_numpy(corpus.split[used])[known]

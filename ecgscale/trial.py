@@ -11,7 +11,7 @@ from ecgscale import checkpoint, codebooks, data, kept, provenance, records
 from ecgscale.home import checkpoint_path
 from ecgscale.leases import Lease, Lost
 from ecgscale.measure import Measurement, Row, id_curve
-from ecgscale.objectives import Masked
+from ecgscale.objectives import Collapsed, Masked
 from ecgscale.placeless import placeless, sentence
 from ecgscale.spec import Run
 from ecgscale.sweep import Sweep
@@ -103,7 +103,7 @@ def trial(
                 journal.sync()
                 if sweep.keep != "none":
                     loss = id_curve(journal.rows)[snapshot.step]
-                    kept.put(run, home, snapshot.step, loss, snapshot.module.backbone)
+                    kept.put(run, home, snapshot.step, loss, snapshot.module.probed)
                 save(snapshot, measured)
                 note(_progress(run, journal.rows, snapshot))
                 if _stalled(run, journal.rows):
@@ -119,7 +119,7 @@ def trial(
         return state
     except Lost:
         raise
-    except Diverged as error:
+    except (Diverged, Collapsed) as error:
         return end("diverged", str(error))
     except (MemoryError, torch.OutOfMemoryError) as error:
         facts["memory"] = "host" if isinstance(error, MemoryError) else "device"

@@ -34,7 +34,7 @@ def test_recordings_made_float_a_few_at_a_time_have_the_bits_of_all_at_once(corp
     store = Store(corpus, corpus.rows("train"))
     at = np.random.default_rng(0).permutation(len(store))[:45]
     units = torch.from_numpy(np.asarray(corpus.signal[corpus.rows("train")[at]]))
-    assert torch.equal(store.batch(at).signal, store.twelve @ units.float())
+    assert torch.equal(store.batch(at).signal, store.given @ units.float())
 
 
 @pytest.mark.parametrize(("device", "share"), batches.SHARE.items())

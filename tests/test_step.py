@@ -162,11 +162,11 @@ def test_a_results_file_says_how_its_steps_were_computed(tiny_sweep: Sweep, home
 
 def test_gradients_are_cut_to_a_norm(store: Store) -> None:
     module = built("resnet", store.labels.shape[1])
-    optimiser = optimiser_of(module, Supervised.optimiser)
+    optimiser = optimiser_of(module.groups(), Supervised.optimiser)
     for clip in (None, 1e-3):
         gradients(module, store.batch(np.arange(8)), randomness(0, 0), Execution())
         before = float(torch.stack([p.grad.norm() for p in module.parameters() if p.grad is not None]).norm())
-        descend(module, optimiser, 1e-3, clip)
+        descend(optimiser, 1e-3, clip)
         norm = float(torch.stack([p.grad.norm() for p in module.parameters() if p.grad is not None]).norm())
         assert norm == pytest.approx(before if clip is None else clip, rel=1e-3)
 

@@ -78,11 +78,10 @@ class Store:
         return Batch(signal, self.peaks[at].long(), self.labels[at], self.patient[at].long(), leads)
 
     def _in_pieces(self, positions: np.ndarray) -> torch.Tensor:
-        """Float32 [n, n_leads, n_samples] on a CPU, some recordings at a time, so that all between stays in its cache."""
+        """Float32 [n, n_leads, n_samples] on a CPU, some recordings at a time: all between stays in its cache."""
         n, shape = len(positions), self.mapped.shape[1:]
-        signal = torch.from_numpy(
-            np.empty((n, len(self.given), shape[1]), dtype=np.float32)
-        )  # numpy asks for huge pages
+        made = np.empty((n, len(self.given), shape[1]), dtype=np.float32)  # numpy asks for huge pages
+        signal = torch.from_numpy(made)
         stored = torch.empty(_CACHED_RECORDINGS, *shape)
         given = self.given.expand(_CACHED_RECORDINGS, -1, -1)
         for first in range(0, n, _CACHED_RECORDINGS):

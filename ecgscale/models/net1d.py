@@ -36,6 +36,7 @@ class Net1D:
     reads_hz: int = 100
 
     kind: ClassVar[str] = "net1d"
+    any_leads: ClassVar[bool] = False
     view: ClassVar[str] = "signal"
 
     def __post_init__(self) -> None:

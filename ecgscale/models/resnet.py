@@ -34,6 +34,7 @@ class ResNet:
     profile: str = "ribeiro"
 
     kind: ClassVar[str] = "resnet"
+    any_leads: ClassVar[bool] = False
     view: ClassVar[str] = "signal"
     sampling_hz: ClassVar[int] = 100
 

@@ -34,6 +34,7 @@ class Transformer:
     leads: str = "all"
 
     kind: ClassVar[str] = "transformer"
+    any_leads: ClassVar[bool] = False
     view: ClassVar[str] = "beats"
     sampling_hz: ClassVar[int] = MODEL_HZ
 

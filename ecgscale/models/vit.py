@@ -51,6 +51,7 @@ class ViT:
     drop_path: float = 0.0
 
     kind: ClassVar[str] = "vit"
+    any_leads: ClassVar[bool] = True
     view: ClassVar[str] = "patches"
     sampling_hz: ClassVar[int] = 100
 
