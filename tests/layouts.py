@@ -15,7 +15,8 @@ import scipy.io
 import wfdb
 from scipy.signal import resample_poly
 
-from ecgscale.data import echonext, embedded, mimic
+from ecgscale.data import embedded
+from ecgscale.data.readers import echonext, mimic
 from ecgscale.data.recording import LEADS, TWELVE_FROM_EIGHT
 
 CODE_ORDER = ("DI", "DII", "DIII", "AVR", "AVL", "AVF", "V1", "V2", "V3", "V4", "V5", "V6")

@@ -119,7 +119,7 @@ def test_mimic_pretraining_and_probing_share_no_patient_and_mask_what_is_unknown
 
 
 def test_label_scaling_has_the_studys_sizes_and_nests() -> None:
-    from ecgscale.data import mimic
+    from ecgscale.data.readers import mimic
 
     rng = np.random.default_rng(0)
     names = [f"I{i:03d}" for i in range(927)]

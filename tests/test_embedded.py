@@ -8,7 +8,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from ecgscale.data import embedded, library, ptbxl, split
+from ecgscale.data import embedded, library, split
+from ecgscale.data.readers import ptbxl
 from ecgscale.data.recording import TWELVE_FROM_EIGHT
 
 STATEMENTS = Path(__file__).parent / "data" / "scp_statements.csv"

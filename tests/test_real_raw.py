@@ -8,7 +8,8 @@ import pandas as pd
 import pytest
 
 from ecgscale import data
-from ecgscale.data import challenge, waveform
+from ecgscale.data import waveform
+from ecgscale.data.readers import challenge
 from ecgscale.data.recording import MalformedRecordError
 
 RAW = Path(__file__).parents[2] / "shared" / "ecg"
@@ -98,7 +99,7 @@ def test_ptbxl_labels_agree_with_the_published_table(tmp_path: Path) -> None:
     truth = pd.read_csv(RAW / "metadata" / "ptbxl_superclass_all.csv").set_index("ecg_id")
     table = pd.read_csv(RAW / "ptbxl" / "ptbxl_database.csv", index_col="ecg_id")
     statements = pd.read_csv(RAW / "ptbxl" / "scp_statements.csv", index_col=0)
-    from ecgscale.data import ptbxl
+    from ecgscale.data.readers import ptbxl
 
     codes = [set(ast.literal_eval(text)) for text in table["scp_codes"]]
     _, labels = ptbxl.label_table(codes, statements)

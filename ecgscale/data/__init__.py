@@ -7,56 +7,15 @@ from typing import Any
 
 import pandas as pd
 
-from ecgscale.data import (
-    cards,
-    challenge,
-    chapman,
-    code,
-    code15,
-    codetest,
-    corpus,
-    echonext,
-    heedb,
-    icentia,
-    ludb,
-    mimic,
-    mitbih,
-    preparation,
-    pricing,
-    ptbxl,
-    sph,
-    verification,
-)
+from ecgscale.data import cards, corpus, preparation, pricing, verification
 from ecgscale.data.corpus import Corpus, Slice
 from ecgscale.data.dataset import Card, Dataset
 from ecgscale.data.library import missing_parts, open_corpus
 from ecgscale.data.outline import Outline, outline
 from ecgscale.data.preparation import Progress
 from ecgscale.data.pricing import Price
+from ecgscale.data.readers import DATASETS
 from ecgscale.data.rows import Options
-
-# Every dataset of the study: to pretrain on, then to probe on, then other sources of the same formats.
-DATASETS: dict[str, Dataset] = {
-    "code": code.DATASET,
-    "code15": code15.DATASET,
-    "mimic-icd10": mimic.DATASET,
-    "heedb": heedb.DATASET,
-    "icentia11k": icentia.DATASET,
-    "code-test": codetest.DATASET,
-    "cpsc2018": challenge.CPSC2018,
-    "csn": challenge.CSN,
-    "ptbxl": ptbxl.DATASET,
-    "echonext": echonext.DATASET,
-    "mimic": mimic.PROBE,
-    "mitbih": mitbih.DATASET,
-    "ludb": ludb.DATASET,
-    "sph": sph.DATASET,
-    "georgia": challenge.GEORGIA,
-    "cpsc2018-extra": challenge.CPSC2018_EXTRA,
-    "ptb": challenge.PTB,
-    "incart": challenge.INCART,
-    "chapman": chapman.DATASET,
-}
 
 __all__ = [
     "DATASETS",

@@ -15,10 +15,11 @@ from pathlib import Path
 import numpy as np
 from scipy import signal as filters
 
-from ecgscale.data import corpus, ludb, ptbxl, split
+from ecgscale.data import corpus, split
 from ecgscale.data.dataset import Card
 from ecgscale.data.filters import highpass
 from ecgscale.data.peaks import r_peaks
+from ecgscale.data.readers import ludb, ptbxl
 
 _FOLDER = Path(__file__).parent / "embedded"
 _SHA256 = {

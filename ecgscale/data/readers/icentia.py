@@ -5,9 +5,10 @@ from pathlib import Path
 
 import numpy as np
 
-from ecgscale.data import mitbih, waveform
+from ecgscale.data import waveform
 from ecgscale.data.dataset import Card, Dataset, Index
 from ecgscale.data.filters import Recipe
+from ecgscale.data.readers import mitbih
 from ecgscale.data.recording import MalformedRecordError, Recording
 
 _WINDOWS = 8  # of a segment of 70 minutes, evenly spread

@@ -6,8 +6,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from ecgscale.data import code, code15, hdf5, split
+from ecgscale.data import hdf5, split
 from ecgscale.data.dataset import Card, Dataset, Index, labels_of
+from ecgscale.data.readers import code, code15
 from ecgscale.data.recording import LEADS, Recording, einthoven_residuals
 
 _FILE = "ecg_tracings.hdf5"

@@ -5,8 +5,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from ecgscale.data import code, hdf5
+from ecgscale.data import hdf5
 from ecgscale.data.dataset import Card, Dataset, Index, inside, labels_of
+from ecgscale.data.readers import code
 from ecgscale.data.recording import LEADS, MalformedRecordError, Recording
 
 _HZ = 400.0

@@ -1,0 +1,41 @@
+"""Readers of the datasets, one file each: what a dataset is, its index, and how one of its records is read."""
+
+from ecgscale.data.dataset import Dataset
+from ecgscale.data.readers import (
+    challenge,
+    chapman,
+    code,
+    code15,
+    codetest,
+    echonext,
+    heedb,
+    icentia,
+    ludb,
+    mimic,
+    mitbih,
+    ptbxl,
+    sph,
+)
+
+# Every dataset of the study: to pretrain on, then to probe on, then other sources of the same formats.
+DATASETS: dict[str, Dataset] = {
+    "code": code.DATASET,
+    "code15": code15.DATASET,
+    "mimic-icd10": mimic.DATASET,
+    "heedb": heedb.DATASET,
+    "icentia11k": icentia.DATASET,
+    "code-test": codetest.DATASET,
+    "cpsc2018": challenge.CPSC2018,
+    "csn": challenge.CSN,
+    "ptbxl": ptbxl.DATASET,
+    "echonext": echonext.DATASET,
+    "mimic": mimic.PROBE,
+    "mitbih": mitbih.DATASET,
+    "ludb": ludb.DATASET,
+    "sph": sph.DATASET,
+    "georgia": challenge.GEORGIA,
+    "cpsc2018-extra": challenge.CPSC2018_EXTRA,
+    "ptb": challenge.PTB,
+    "incart": challenge.INCART,
+    "chapman": chapman.DATASET,
+}
