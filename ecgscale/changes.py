@@ -28,7 +28,7 @@ def set_fields(sweep: Sweep, changes: Sequence[str]) -> Sweep:
             try:
                 settings[name] = _parsed(text, fields[name])
             except ValueError as error:
-                wrong.append(f"--set {change!r}: {name} is {error}")
+                wrong.append(f"--set {change!r}: {name} is {text!r}, expected {error}")
     if wrong:
         raise ValueError("; ".join(wrong))
     try:

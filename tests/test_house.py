@@ -12,8 +12,8 @@ HOUSE = Path(__file__).parent.parent
 # A room imports only from rooms to its left.
 TRAINING = tuple(
     """
-    records placeless home leases data models objectives spec sweep changes compute checkpoint train tasks probe measure
-    codebooks provenance trial states plan worker slot launch terminal cli
+    records placeless home leases data models objectives spec spelling sweep changes compute checkpoint train tasks
+    probe measure codebooks provenance trial states plan worker slot launch terminal cli
     """.split()
 )
 ANALYSIS = tuple(
