@@ -18,7 +18,7 @@ def mistakes(source: str) -> list[str]:
 
     Raises SyntaxError for what is no Python.
     """
-    described = {cls.__name__: cls for cls in (*ARCHITECTURES.values(), *OBJECTIVES.values())}
+    described: dict[str, type] = {cls.__name__: cls for cls in (*ARCHITECTURES.values(), *OBJECTIVES.values())}
     described |= {cls.__name__: cls for cls in (Slice, Codebook, Schedule, Evaluation, Run)}
     calls = [node for node in ast.walk(ast.parse(source)) if isinstance(node, ast.Call)]
     found: list[tuple[int, str]] = []
