@@ -35,7 +35,7 @@ def set_fields(sweep: Sweep, changes: Sequence[str]) -> Sweep:
         runs = tuple(dict.fromkeys(_changed(run, settings) for run in sweep.runs))
     except ValueError as error:
         raise ValueError(f"--set {' '.join(changes)}: {error}") from None
-    return Sweep(sweep.name, runs, sweep.tasks)
+    return dataclasses.replace(sweep, runs=runs)
 
 
 def fields_of(part: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:

@@ -158,6 +158,9 @@ def _fit(
         ),
     )
     ended = _run_watched(tuner.fit, lambda: leases.close_launch(folder, name), watch)
+    errors = [result.error for result in ended if result.error is not None]
+    if errors:
+        raise RuntimeError(f"a slot failed again and again: {str(errors[0]).strip().splitlines()[-1]}")
     return any((result.metrics or {}).get("ended") == "full" for result in ended)
 
 

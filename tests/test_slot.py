@@ -78,6 +78,14 @@ def test_used_memory_is_a_share() -> None:
     assert 0 < slot.memory_used() < 1
 
 
+def test_a_run_that_raises_without_a_word_is_failed_all_the_same(tmp_path: Path) -> None:
+    sweep = Many("s", (Cellular(1, "raises"), Cellular(2)))
+    assert served(sweep, tmp_path) == "empty"
+    silent, other = files(sweep, tmp_path)
+    assert (silent.status, other.status) == ("failed", "done")
+    assert len(silent.rows) == 1
+
+
 def test_a_full_disk_stops_the_handing_out(tmp_path: Path) -> None:
     sweep = Many("s", (Cellular(1), Cellular(2, "full"), Cellular(3)))
     assert served(sweep, tmp_path) == "full"
