@@ -28,14 +28,14 @@ def set_fields(sweep: Sweep, changes: Sequence[str]) -> Sweep:
             try:
                 settings[name] = _parsed(text, fields[name])
             except ValueError as error:
-                wrong.append(f"--set {change!r}: {name} is {error}")
+                wrong.append(f"--set {change!r}: {name} is {text!r}, expected {error}")
     if wrong:
         raise ValueError("; ".join(wrong))
     try:
         runs = tuple(dict.fromkeys(_changed(run, settings) for run in sweep.runs))
     except ValueError as error:
         raise ValueError(f"--set {' '.join(changes)}: {error}") from None
-    return Sweep(sweep.name, runs, sweep.tasks)
+    return dataclasses.replace(sweep, runs=runs)
 
 
 def fields_of(part: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:

@@ -85,7 +85,7 @@ def launch(
                 setup = Setup(sent, home.resolve(), results.resolve(), device, cap, trial)
                 return Duty(sweep.name, name, tuple(some), setup)
 
-            aborts, claims = 0, Claims(folder, name, "driver")
+            rounds, aborts, claims = 0, 0, Claims(folder, name, "driver")
             while left := _left(cells, sweep, results):
                 free = [c for c in left if not claims.held(c.run_id)]
                 if not free:
@@ -94,8 +94,10 @@ def launch(
                 places = slots({c.run_id: shares[c.run_id] if not c.micro_batch else 1.0 for c in free}, n_gpus, n_cpus)
                 by_id = {c.run_id: c for c in free}
                 duties = {share: duty([by_id[i] for i in ids], share) for share, _, ids in places}
+                rounds += 1
+                storage = home / "ray" / name / str(rounds)
                 try:
-                    full = _fit(places, duties, home / "ray" / name, bool(n_gpus), folder, name, watch)
+                    full = _fit(places, duties, storage, bool(n_gpus), folder, name, watch)
                 except RuntimeError as error:
                     aborts += 1
                     if isinstance(error, PoolLost) or aborts == _ABORTS:
@@ -158,6 +160,9 @@ def _fit(
         ),
     )
     ended = _run_watched(tuner.fit, lambda: leases.close_launch(folder, name), watch)
+    errors = [result.error for result in ended if result.error is not None]
+    if errors:
+        raise RuntimeError(f"a slot failed again and again: {str(errors[0]).strip().splitlines()[-1]}")
     return any((result.metrics or {}).get("ended") == "full" for result in ended)
 
 

@@ -218,7 +218,6 @@ def _create(file: Path, words: bytes) -> bool:
         return False
     try:
         os.write(descriptor, words)
-        os.fsync(descriptor)
     except OSError:
         file.unlink(missing_ok=True)
         raise

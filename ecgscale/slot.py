@@ -12,6 +12,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -98,13 +99,16 @@ def is_over(path: Path, before: int) -> bool:
 def _do(duty: Duty, cell: Cell, lease: Lease, heart: Heartbeat, worker: "Worker") -> str:
     """One run, with as many workers as it takes up to the limit; its state, or "paused", "lost" or "full"."""
     setup, causes, facts = duty.setup, list(lease.causes), {"attempt": "1"}
+    path = records.path_of(setup.results, duty.sweep, cell.run_id)
     while len(causes) <= RETRIES:
         worker.give(Task(cell.run_id, lease, tuple(causes), cell.micro_batch))
         try:
             state = _watched(duty, heart, worker)
             if state in ("failed", "oom") and setup.device != "cpu":
                 worker.stop()  # a CUDA context does not get over every error
-            return state
+            if state != "failed" or is_over(path, cell.before):
+                return state
+            return _given_up(duty, cell, lease, "failed", "it could not say why; see its log", facts)
         except Died as death:
             causes.append(str(death))
             note(setup.home, duty.sweep, cell.run_id, str(death))
@@ -112,13 +116,17 @@ def _do(duty: Duty, cell: Cell, lease: Lease, heart: Heartbeat, worker: "Worker"
             if death.memory_bytes:
                 facts["peak_memory_bytes"] = str(death.memory_bytes)
     status = "oom" if "memory" in causes[-1] else "failed"
-    why = f"{causes[-1]}, at attempt {len(causes)}"
-    path = records.path_of(setup.results, duty.sweep, cell.run_id)
+    return _given_up(duty, cell, lease, status, f"{causes[-1]}, at attempt {len(causes)}", facts)
+
+
+def _given_up(duty: Duty, cell: Cell, lease: Lease, status: str, why: str, facts: Mapping[str, str]) -> str:
+    """Write the final state of a run that could not do it itself."""
+    path = records.path_of(duty.setup.results, duty.sweep, cell.run_id)
     try:
         records.give_up(path, cell.description, status, why, facts, lease.token, lease.check)
     except Lost:
         return "lost"
-    note(setup.home, duty.sweep, cell.run_id, f"{status}: {why}")
+    note(duty.setup.home, duty.sweep, cell.run_id, f"{status}: {why}")
     return status
 
 

@@ -1,15 +1,18 @@
 """What state every planned run is in, read from the results folder by any shell that sees it."""
 
+import json
 import os
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
+from typing import Any
 
 import pandas as pd
 
 from ecgscale import records
+from ecgscale.spec import Run
 from ecgscale.sweep import Sweep
 
 
@@ -110,3 +113,18 @@ def set_aside_damaged(sweep: Sweep, results: Path) -> list[str]:
                     piece.replace(folder / (f"{earlier}.{piece.name}" if earlier else piece.name))
             sentences.append(f"{error.what}; moved to quarantine/{sweep.name}/, the run will be done again")
     return sentences
+
+
+def measured_memory(results: Path) -> Callable[[Run], float | None]:
+    """What finished runs of the same shape took of a GPU at most, in bytes; None where none has run on one."""
+    peaks: dict[str, float] = {}
+    for found in records.load(results, columns=["value"]).runs.to_dict("records"):
+        if found["status"] == "done" and "CPU" not in str(found.get("device", "CPU")):
+            shape = _shape(json.loads(found["run"]))
+            peaks[shape] = max(peaks.get(shape, 0.0), float(found["peak_memory_bytes"]))
+    return lambda run: peaks.get(_shape(json.loads(run.description)))
+
+
+def _shape(run: dict[str, Any]) -> str:
+    """What a run's memory depends on."""
+    return records.canonical({part: run.get(part) for part in ("architecture", "objective", "slice", "schedule")})

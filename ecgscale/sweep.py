@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ecgscale.spec import Run, did_you_mean
+from ecgscale.spelling import mistakes
 
 KEEPS = ("none", "best", "all")
 
@@ -60,6 +61,10 @@ def stages(runs: Sequence[Run]) -> list[tuple[Run, ...]]:
     return [tuple(run for run in runs if depth(run) == d) for d in found]
 
 
+class Misspelt(ValueError):
+    """A sweep file names fields or values that there are not."""
+
+
 def sweep_folder() -> Path:
     """Where sweep definitions live: ./sweeps, or the ones this package came with."""
     here = Path("sweeps")
@@ -88,7 +93,12 @@ def load(name: str) -> Sweep:
         hint = did_you_mean(path.stem, known) if known else ""
         raise ValueError(f"no sweep {path.stem!r} in {path.parent.name or '.'}/{hint}")
     try:
+        wrong = mistakes(path.read_text())
+        if wrong:
+            raise Misspelt(f"sweep file {path.name}, {'; '.join(wrong)}")
         sweep = runpy.run_path(str(path)).get("SWEEP")
+    except Misspelt:
+        raise
     except Exception as error:
         raise ValueError(f"sweep file {path.name}{_line(error, path)}: {_what(error)}") from error
     if not isinstance(sweep, Sweep):
@@ -99,25 +109,8 @@ def load(name: str) -> Sweep:
 
 
 def _what(error: BaseException) -> str:
-    """An error in a sweep file as one sentence, with the nearest name for a typo."""
-    text = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-    if isinstance(error, TypeError) and "unexpected keyword argument" in text:
-        return _misspelt_field(text)
-    return text
-
-
-def _misspelt_field(text: str) -> str:
-    import dataclasses
-
-    from ecgscale import data, models, objectives, spec
-
-    cls, _, rest = text.partition(".__init__() got an unexpected keyword argument ")
-    wrong = rest.split("'")[1]
-    for room in (spec, models, objectives, data.corpus):
-        known = getattr(room, cls, None)
-        if known is not None and dataclasses.is_dataclass(known):
-            return f"{cls} has no field {wrong!r}{did_you_mean(wrong, [f.name for f in dataclasses.fields(known)])}"
-    return text
+    """An error in a sweep file as one sentence."""
+    return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
 
 
 def _line(error: BaseException, path: Path) -> str:

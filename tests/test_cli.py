@@ -1,11 +1,14 @@
 """The commands people type: what they print, where, and how they end when something is wrong."""
 
 import json
+import os
+import signal
 import time
 
 import pytest
 
-from ecgscale import records
+from ecgscale import leases, records
+from ecgscale.states import pausing
 from tests import layouts
 from tests.shell import SWEEP, Shell
 
@@ -19,6 +22,10 @@ from tests.shell import SWEEP, Shell
         (["plan", "mine", "--device", "a10"], 2, "no device 'a10'; did you mean 'a100'?"),
         (["launch", "mine", "--only", "fractoin=1"], 2, "no field 'fractoin'; did you mean 'fraction'?"),
         (["launch", "mine", "--only", "configuration=resnet-ls"], 2, "did you mean 'resnet-sl'?"),
+        (["launch", "mine", "--set", "sede=1"], 2, "runs have no field 'sede'; did you mean 'seed'?"),
+        (["launch", "mine", "--gpus", "64"], 3, "--gpus 64: this machine has"),
+        (["logs", "mine", "zzz"], 2, "sweep mine has no run 'zzz'"),
+        (["stop", "mine"], 2, "no results folder 'results'"),
         (["run", "mine", "zzz"], 2, "sweep mine has no run 'zzz'"),
         (["run", "mine", "--device"], 2, "requires an argument"),
         (["fit", "--results", "nowhere"], 2, "no results folder 'nowhere'"),
@@ -69,7 +76,17 @@ def test_one_run_without_ray_then_its_results(shell: Shell) -> None:
     assert "Traceback" not in fitted.stderr
     assert f"mine/{run_id}.parquet is damaged" in fitted.stderr
     assert json.loads(shell.type("status", "mine", "--json").stdout)["damaged"] == 1
-    assert run_id in shell.type("failures", "mine").stdout
+    failed = shell.type("failures", "mine")
+    assert run_id in failed.stdout
+    assert f"log: ecgscale logs mine {run_id}" in failed.stderr
+    assert "next: ecgscale retry mine" in failed.stderr
+
+    # Its log is plain lines that name no place.
+    log = shell.type("logs", "mine", run_id[:6]).stdout
+    assert "attempt 1" in log
+    assert "done: all steps taken" in log
+    assert "/" not in log
+    assert "told 0 launches" in shell.type("stop", "mine").stderr
 
 
 @pytest.mark.parametrize(
@@ -141,3 +158,40 @@ def test_a_corpus_with_missing_parts_is_refused_unless_told_and_then_counted(she
     assert told.returncode == 0, told.stderr
     facts = records.read(records.path_of(shell.folder / "results", "mine", run_id)).facts
     assert facts["n_missing_parts"] == "1"
+
+
+def test_a_run_that_another_holds_is_refused(shell: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The other is this test, whose lease moves between two looks."""
+    monkeypatch.setattr(leases, "LOOK_SECONDS", 0.05)
+    monkeypatch.setattr(leases, "HEARTBEAT_SECONDS", 0.01)
+    run_id = json.loads(shell.type("plan", "mine", "--json").stdout)[0]["run_id"]
+    lease = leases.Claims(leases.folder_of(shell.folder / "results", "mine"), "other").claim(run_id)
+    assert lease is not None
+    with leases.Heartbeat(lease):
+        refused = shell.type("run", "mine", run_id)
+    assert refused.returncode == 3
+    assert "another launch of mine is doing this run" in refused.stderr
+
+
+def test_changed_runs_say_that_they_are_others(shell: Shell) -> None:
+    refused = shell.type("launch", "mine", "--set", "seed=7", "--max-device-hours", "0")
+    assert refused.returncode == 3
+    assert "4 runs differ from the sweep's by seed=7 and have ids of their own" in refused.stderr
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGUSR1, 143)])
+def test_signals_are_a_wish_to_pause_and_have_their_codes(number: int, code: int) -> None:
+    with pausing() as heard:
+        assert heard.number is None
+        os.kill(os.getpid(), number)
+        assert (heard.number, heard.exit_code) == (number, code)
+
+
+def test_a_second_signal_ends_at_once() -> None:
+    child = os.fork()
+    if not child:
+        with pausing():
+            os.kill(os.getpid(), signal.SIGTERM)
+            os.kill(os.getpid(), signal.SIGINT)
+        os._exit(0)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 130

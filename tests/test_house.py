@@ -12,9 +12,9 @@ HOUSE = Path(__file__).parent.parent
 # A room imports only from rooms to its left.
 TRAINING = tuple(
     """
-    records placeless home leases data models objectives spec sweep changes compute checkpoint scores step sharding
-    train tasks convex tuning probe heads measure kept codebooks provenance trial states reprobe observers calibration
-    doctor plan cells preflight worker slot launch terminal cli
+    records placeless home leases data models objectives spec spelling sweep changes compute checkpoint scores step
+    sharding train tasks convex tuning probe heads measure kept codebooks provenance trial states reprobe observers
+    calibration doctor plan cells preflight worker slot launch terminal cli
     """.split()
 )
 ANALYSIS = tuple(

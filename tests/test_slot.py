@@ -44,6 +44,7 @@ def test_a_killed_worker_is_replaced_and_the_run_goes_on_from_its_rows(tmp_path:
     pd.testing.assert_frame_equal(measured(sweep, tmp_path), expected(sweep))
 
 
+@pytest.mark.slow
 def test_a_run_that_kills_every_worker_is_failed_once_and_keeps_its_rows(tmp_path: Path) -> None:
     sweep = Many("s", (Cellular(1, "killed"), Cellular(2)))
     assert served(sweep, tmp_path) == "empty"
@@ -55,6 +56,7 @@ def test_a_run_that_kills_every_worker_is_failed_once_and_keeps_its_rows(tmp_pat
     assert "killed by SIGKILL" in log_path(tmp_path / "home", "s", sweep.runs[0].run_id).read_text()
 
 
+@pytest.mark.slow
 def test_want_of_host_memory_is_oom_for_that_run_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The worker really holds 0.4 GB; what counts as the machine's limit is what is in use now and half of that."""
     host = psutil.virtual_memory()
@@ -76,6 +78,14 @@ def _largest() -> int:
 
 def test_used_memory_is_a_share() -> None:
     assert 0 < slot.memory_used() < 1
+
+
+def test_a_run_that_raises_without_a_word_is_failed_all_the_same(tmp_path: Path) -> None:
+    sweep = Many("s", (Cellular(1, "raises"), Cellular(2)))
+    assert served(sweep, tmp_path) == "empty"
+    silent, other = files(sweep, tmp_path)
+    assert (silent.status, other.status) == ("failed", "done")
+    assert len(silent.rows) == 1
 
 
 def test_a_full_disk_stops_the_handing_out(tmp_path: Path) -> None:
@@ -103,6 +113,7 @@ def fill(ballast: Path) -> None:
             file.write(b"x" * 4096)
 
 
+@pytest.mark.slow
 def test_on_a_disk_that_is_really_full_nothing_is_lost(small_disk: Path) -> None:
     sweep = Many("s", tuple(Cellular(n) for n in range(4)))
     first = Many("s", sweep.runs[:2])
@@ -137,6 +148,7 @@ def test_a_closed_launch_pauses_its_workers_and_another_goes_on(tmp_path: Path) 
     assert records.state_of(records.path_of(tmp_path, "s", sweep.runs[1].run_id))[0] == "pending"
 
 
+@pytest.mark.slow
 def test_what_failed_in_this_launch_is_not_tried_again_in_it_but_in_the_next(tmp_path: Path) -> None:
     sweep = Many("s", (Cellular(1, "killed"),))
     announced = duty(sweep, tmp_path)

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from ecgscale import records, spec
+from ecgscale.changes import set_fields
 from ecgscale.data.corpus import Slice
 from ecgscale.models import Codebook, ResNet, Transformer
 from ecgscale.objectives import CMSC, Masked, Supervised
@@ -129,3 +130,40 @@ def test_a_mistake_in_a_sweep_file_is_one_sentence(tmp_path: Path, text: str, se
 def test_a_sweep_that_is_not_there_names_the_nearest() -> None:
     with pytest.raises(ValueError, match="no sweep 'demmo' in sweeps/; did you mean 'demo'"):
         load("demmo")
+
+
+def test_all_mistakes_in_a_sweep_file_are_named_at_once(tmp_path: Path) -> None:
+    file = tmp_path / "mine.py"
+    file.write_text(
+        "from ecgscale.models import ResNet\nfrom ecgscale.spec import Schedule\n"
+        "ResNet(3, '24')\nResNet(3, 24, kernl=3)\nSchedule(steps=2.5, lr='fast', warmup=0)\n"
+    )
+    with pytest.raises(ValueError, match=r"^sweep file mine.py, line 3: ") as raised:
+        load(str(file))
+    assert str(raised.value).split("; ", 1)[1].count("line ") == 3
+    for sentence in (
+        "line 3: ResNet.width is '24', expected a whole number",
+        "line 4: ResNet has no field 'kernl'; did you mean 'kernel'?",
+        "line 5: Schedule.steps is 2.5, expected a whole number",
+        "line 5: Schedule.lr is 'fast', expected a number or None",
+    ):
+        assert sentence in str(raised.value)
+
+
+def test_set_fields_makes_other_runs_under_other_ids() -> None:
+    sweep = Sweep("s", (RESNET_SL, RESNET_SSL), ())
+    changed = set_fields(sweep, ["schedule.steps=100", "seed=3", "slice.fraction=0.5", "schedule.lr=none"])
+    assert {run.schedule.steps for run in changed.runs} == {100}
+    assert {(run.seed, run.slice.fraction, run.schedule.lr) for run in changed.runs} == {(3, 0.5, None)}
+    assert not {run.run_id for run in changed.runs} & {run.run_id for run in sweep.runs}
+    assert set_fields(sweep, ["schedule.steps=100000"]).runs == sweep.runs
+
+
+def test_every_wrong_change_is_named_at_once() -> None:
+    sweep = Sweep("s", (RESNET_SL,), ())
+    with pytest.raises(ValueError, match=r"did you mean 'schedule\.steps'") as raised:
+        set_fields(sweep, ["steps=1", "seed=one", "schedule.warmup", "slice.fractoin=1"])
+    for sentence in ("seed is 'one', expected a whole number", "write FIELD=VALUE", "did you mean 'slice.fraction'"):
+        assert sentence in str(raised.value)
+    with pytest.raises(ValueError, match="steps is at least 1"):
+        set_fields(sweep, ["schedule.steps=0"])

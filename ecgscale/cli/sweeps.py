@@ -104,7 +104,7 @@ def _launch(
     """Launch the runs of a sweep that are not done, or those in the named states, and say how it ended."""
     from ecgscale import plan as pricing
     from ecgscale import records
-    from ecgscale.states import Full, Infeasible, PoolLost, Stopped, counts, set_aside_damaged
+    from ecgscale.states import Full, Infeasible, PoolLost, Stopped, counts, measured_memory, set_aside_damaged
     from ecgscale.states import states as states_of
     from ecgscale.sweep import stages
     from ecgscale.terminal import Watch
@@ -135,7 +135,7 @@ def _launch(
         from ecgscale.launch import launch as schedule
 
         watch = Watch(lambda: states_of(loaded, results), counts)
-        memory = dict(zip(left["run_id"], 1e9 * left["memory_gb"], strict=True))
+        reckoned, measured = dict(zip(left["run_id"], 1e9 * left["memory_gb"], strict=True)), measured_memory(results)
         try:
             with watch.context():
                 for stage in stages([loaded.run(run_id) for run_id in left["run_id"]]):
@@ -147,7 +147,7 @@ def _launch(
                         workers=workers,
                         gpus=gpus,
                         address=address,
-                        memory_bytes=lambda run: memory[run.run_id],
+                        memory_bytes=lambda run: 1.25 * (measured(run) or reckoned[run.run_id]),
                         watch=watch.look,
                     )
             watch.look()

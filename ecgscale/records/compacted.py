@@ -54,7 +54,7 @@ def read_compacted(results: Path, sweep: str, columns: Sequence[str] | None = No
     try:
         data = pa.BufferReader(intact(_path(results, sweep)))
         table = pq.read_table(data, columns=names, read_dictionary=texts)
-        return Compacted(table, json.loads(table.schema.metadata[b"runs"]))
+        return Compacted(table.select(names), json.loads(table.schema.metadata[b"runs"]))
     except (FileNotFoundError, ValueError, KeyError, pa.ArrowException):
         return Compacted(SCHEMA.empty_table().select(names))
 

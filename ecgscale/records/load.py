@@ -48,10 +48,10 @@ def load(results: Path, sweeps: Iterable[str] | None = None, columns: Sequence[s
         ids = {name.removesuffix(".parquet") for name in files if name.endswith(".parquet") and name[0] != "."}
         for run_id in sorted(ids | set(journals)):
             try:
-                known = cache.runs.get(run_id)
-                if known is not None and run_id not in journals and _is_sealed(f"{place}/{run_id}.parquet", known):
+                held = cache.runs.get(run_id)
+                if held is not None and run_id not in journals and _is_sealed(f"{place}/{run_id}.parquet", held):
                     pieces.append(spans[run_id])
-                    runs.append({"sweep": sweep, "run_id": run_id, **known["facts"], "run": known["run"]})
+                    runs.append({"sweep": sweep, "run_id": run_id, **held["facts"], "run": held["run"]})
                     continue
                 file: RunFile = read(path_of(results, sweep, run_id))
             except BadResults as error:

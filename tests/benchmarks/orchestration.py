@@ -6,10 +6,11 @@ Both peers are Tune as people use it, loggers off: a fresh actor for every run, 
 import os
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import ray
 from ray import tune
 
@@ -24,34 +25,32 @@ LONG, SECONDS = 12, 1.5
 
 
 def measure() -> list[Measurement]:
-    """Seconds a run beyond start-up: the time of many runs less that of one a slot, over the difference."""
+    """Seconds a run once all is started: from the first run's end to the last one's, over the number between."""
     with tempfile.TemporaryDirectory() as folder:
         ray.init(num_cpus=SLOTS, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
         try:
-            fresh = _overhead(lambda n: _tune(n, Path(folder), reuse=False), RUNS["fresh"])
-            reused = _overhead(lambda n: _tune(n, Path(folder), reuse=True), RUNS["reused"])
+            fresh = _tune(RUNS["fresh"], Path(folder), reuse=False)
+            reused = _tune(RUNS["reused"], Path(folder), reuse=True)
         finally:
             ray.shutdown()
         results = Path(folder) / "ours"
-        ours = _overhead(lambda n: _ours(n, results), RUNS["ours"])
-        wall, ideal = _long(results)
+        ours = _a_run(list(_ours(Many("empty", tuple(Cellular(n) for n in range(RUNS["ours"]))), results)["ended"]))
+        long = _ours(Many("long", tuple(Cellular(n, f"sleeps {SECONDS}") for n in range(LONG))), results)
+        gaps = long.sort_values("ended").groupby("worker")["ended"].diff().dropna()  # from run to run of a slot
+        wall, ideal = float(gaps.sum()), SECONDS * len(gaps)
     took = f"{1e3 * ours:.0f} ms a run"
     note = f"{RUNS['ours']} empty runs on {SLOTS} slots"
     busy = f"{LONG} runs of {SECONDS:g} s on {SLOTS} slots, after start-up"
     return [
         Measurement("Tune, fresh actors / ours (P3)", f"{1e3 * fresh:.0f} ms a run", took, fresh / ours, 20, note),
         Measurement("Tune, reused actors / ours (P3)", f"{1e3 * reused:.0f} ms a run", took, reused / ours, 1 / 1.2),
-        Measurement("ideal / wall (P3)", f"{ideal:.1f} s", f"{wall:.1f} s", ideal / wall, 1 / 1.05, busy),
+        Measurement("ideal / wall (P3)", f"{ideal:.1f} s", f"{wall:.2f} s", ideal / wall, 1 / 1.05, busy),
     ]
-
-
-def _overhead(do: Callable[[int], float], n: int) -> float:
-    return (do(n) - do(SLOTS)) / (n - SLOTS)
 
 
 def _tune(n: int, folder: Path, reuse: bool) -> float:
     def empty(config: dict[str, Any]) -> None:
-        tune.report({"done": config["number"]})
+        tune.report({"ended": time.time()})
 
     tuner = tune.Tuner(
         tune.with_resources(empty, {"cpu": 1}),
@@ -59,23 +58,18 @@ def _tune(n: int, folder: Path, reuse: bool) -> float:
         tune_config=tune.TuneConfig(reuse_actors=reuse),
         run_config=tune.RunConfig(storage_path=str(folder / "tune"), verbose=0),
     )
-    began = time.perf_counter()
-    tuner.fit()
-    return time.perf_counter() - began
+    return _a_run([result.metrics["ended"] for result in tuner.fit()])
 
 
-def _ours(n: int, results: Path) -> float:
-    sweep = Many(f"empty{n}", tuple(Cellular(number) for number in range(n)))
-    began = time.perf_counter()
-    launch(sweep, sweep.runs, results / "home", results, workers=SLOTS, trial="tests.faults:trial")  # type: ignore[arg-type]
-    took = time.perf_counter() - began
-    assert len(records.load(results, [sweep.name]).runs) == n
-    return took
+def _ours(sweep: Many, results: Path) -> pd.DataFrame:
+    """When each run ended, and in which worker."""
+    home = results / "home"
+    launch(sweep, sweep.runs, home, results, workers=SLOTS, trial="tests.faults:empty")  # type: ignore[arg-type]
+    paths = [records.path_of(results, sweep.name, run.run_id) for run in sweep.runs]
+    return pd.DataFrame({"ended": [os.stat(p).st_mtime for p in paths]}).assign(
+        worker=[records.read(p).facts["worker"] for p in paths]
+    )
 
 
-def _long(results: Path) -> tuple[float, float]:
-    """From the first run's beginning to the last one's end, by their files; and what that would be without overhead."""
-    sweep = Many("long", tuple(Cellular(number, f"sleeps {SECONDS}") for number in range(LONG)))
-    launch(sweep, sweep.runs, results / "home", results, workers=SLOTS, trial="tests.faults:trial")  # type: ignore[arg-type]
-    ends = sorted(os.stat(records.path_of(results, sweep.name, run.run_id)).st_mtime for run in sweep.runs)
-    return ends[-1] - ends[0], SECONDS * (LONG / SLOTS - 1)
+def _a_run(ends: Sequence[float]) -> float:
+    return (max(ends) - min(ends)) / (len(ends) - 1)

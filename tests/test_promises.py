@@ -1,0 +1,124 @@
+"""Promises under faults: each has a test that injects the fault, here or in the room it belongs to."""
+
+import ast
+import os
+import random
+from pathlib import Path
+
+import pytest
+
+from ecgscale import checkpoint, records
+from ecgscale.launch import share_of, slots
+
+TESTS = Path(__file__).parent
+
+# Number of the promise and what is done to it: the test's file and name.
+PROMISES = {
+    "1 kill -9 of a worker": "test_launch::test_a_signal_drains_and_the_same_command_goes_on",
+    "1 again and again": "test_slot::test_a_run_that_kills_every_worker_is_failed_once_and_keeps_its_rows",
+    "2 kill -9 of the driver": "test_launch::test_killing_the_driver_costs_nothing_that_was_measured",
+    "2 of a keeper": "test_slot::test_a_worker_ends_with_its_keeper",
+    "3 signals": "test_launch::test_a_signal_drains_and_the_same_command_goes_on",
+    "3 codes": "test_cli::test_signals_are_a_wish_to_pause_and_have_their_codes",
+    "3 a second one": "test_cli::test_a_second_signal_ends_at_once",
+    "4 Ray dies": "test_launch::test_when_ray_dies_the_launch_ends_with_the_reason",
+    "4 a node dies": "test_launch::test_a_node_is_killed_and_the_sweep_ends_complete",
+    "5 host memory": "test_slot::test_want_of_host_memory_is_oom_for_that_run_alone",
+    "6 device memory": "test_trial::test_want_of_memory_is_recorded_and_not_raised",
+    "6 done again": "test_promises::test_after_want_of_device_memory_a_run_is_done_once_more_alone_and_in_pieces",
+    "7 diverged": "test_trial::test_a_diverged_run_says_where",
+    "8 disk full": "test_slot::test_on_a_disk_that_is_really_full_nothing_is_lost",
+    "8 within a run": "test_trial::test_a_full_disk_loses_nothing_that_was_measured",
+    "9 half-written": "test_records::test_a_truncated_file_is_named_and_the_rest_is_read",
+    "9 quarantine": "test_launch::test_two_launches_share_the_runs_and_a_damaged_file_is_done_again",
+    "10 a bit of a file": "test_records::test_no_flipped_bit_goes_unnoticed",
+    "10 of a journal": "test_records::test_no_flipped_bit_in_a_journal_goes_unnoticed",
+    "10 of a checkpoint": "test_promises::test_no_flipped_bit_in_a_checkpoint_goes_unnoticed",
+    "13 two launches": "test_launch::test_two_launches_share_the_runs_and_a_damaged_file_is_done_again",
+    "13 a stale lease": "test_leases::test_a_holder_that_stands_still_is_followed_and_a_beating_one_is_not",
+    "13 a late write": "test_leases::test_a_late_write_is_refused",
+    "14 clocks": "test_leases::test_shifted_clocks_change_nothing",
+    "15 no such GPUs": "test_launch::test_gpus_that_are_not_there_are_refused_with_what_is",
+    "16 typos": "test_sweep::test_all_mistakes_in_a_sweep_file_are_named_at_once",
+    "16 flags": "test_cli::test_a_mistake_is_one_sentence",
+    "17 before any row": "test_trial::test_a_run_that_fails_before_its_first_evaluation_has_one_final_state",
+    "24 determinism": "test_trial::test_a_paused_run_goes_on_bit_for_bit",
+    "25 privacy": "test_preparation::test_planted_identities_are_in_no_output",
+    "26 services": "test_promises::test_token_authentication_stays_on_and_the_dashboard_off",
+}
+
+
+@pytest.mark.parametrize("promise", PROMISES)
+def test_every_promise_has_its_test(promise: str) -> None:
+    file, _, name = PROMISES[promise].partition("::")
+    tree = ast.parse((TESTS / f"{file}.py").read_text())
+    assert name in {node.name for node in tree.body if isinstance(node, ast.FunctionDef)}
+
+
+def test_no_flipped_bit_in_a_checkpoint_goes_unnoticed(tmp_path: Path) -> None:
+    """Every one of 200 is found, and the checkpoint before takes its place."""
+    import torch
+
+    path, draw = tmp_path / "c.pt", random.Random(0)
+    checkpoint.save(path, {"step": 1, "weights": torch.zeros(100)})
+    checkpoint.save(path, {"step": 2, "weights": torch.ones(100)})
+    original = path.read_bytes()
+    fell_back = 0
+    for _ in range(200):
+        damaged = bytearray(original)
+        damaged[draw.randrange(len(damaged))] ^= 1 << draw.randrange(8)
+        path.write_bytes(damaged)
+        fell_back += [state["step"] for state in checkpoint.intact(path)] == [1]
+    assert fell_back == 200
+
+
+def test_largest_first_and_small_runs_share_a_gpu() -> None:
+    shares = {"huge": share_of(0.9), "large": share_of(0.55), "half": share_of(0.5), "tiny": share_of(0.001)}
+    assert shares == {"huge": 1.0, "large": 1.0, "half": 0.5, "tiny": 0.125}
+    shares |= {f"tiny {n}": 0.125 for n in range(40)}
+    placed = slots(shares, n_gpus=2, n_cpus=16)
+    assert [(share, n) for share, n, _ in placed] == [(1.0, 2), (0.5, 1), (0.125, 16)]
+    assert placed[0][2] == ["huge", "large"]  # in the order given, which is the largest first
+    assert slots({"a": 1.0, "b": 1.0, "c": 1.0}, n_gpus=0, n_cpus=2) == [(1.0, 2, ["a", "b", "c"])]
+    assert share_of(float("inf")) == 1.0
+
+
+def test_after_want_of_device_memory_a_run_is_done_once_more_alone_and_in_pieces(tmp_path: Path) -> None:
+    from ecgscale.launch import _smaller
+    from ecgscale.slot import Cell
+    from ecgscale.spec import Schedule
+    from ecgscale.sweep import Sweep
+    from tests.test_sweep import RESNET_SL, RESNET_SSL
+
+    sweep = Sweep("s", (RESNET_SL, RESNET_SSL), ())
+    cells = [Cell(run.run_id, run.description, 0) for run in sweep.runs]
+    for cell, memory in zip(cells, ("device", "host"), strict=True):
+        path = records.path_of(tmp_path, "s", cell.run_id)
+        records.give_up(path, cell.description, "oom", "no memory", {"memory": memory})
+    again, left = _smaller(cells, sweep.runs, sweep, tmp_path)
+    assert (again.micro_batch, again.before) == (Schedule().batch_size // 4, 1)
+    assert left == cells[1]
+    assert _smaller([again, left], sweep.runs, sweep, tmp_path) == [again, left]  # once
+
+
+def test_token_authentication_stays_on_and_the_dashboard_off() -> None:
+    """Nothing here says otherwise, neither to Ray nor through its environment."""
+    source = (TESTS.parent / "ecgscale" / "launch.py").read_text()
+    assert '"include_dashboard": False' in source
+    for path in (TESTS.parent / "ecgscale").rglob("*.py"):
+        assert "AUTH_MODE" not in path.read_text().upper()
+    assert os.environ.get("RAY_AUTH_MODE", "token") != "disabled"
+
+
+def test_a_measured_peak_decides_the_share_of_runs_of_the_same_shape(tmp_path: Path) -> None:
+    from dataclasses import replace
+
+    from ecgscale.states import measured_memory
+    from tests.test_sweep import RESNET_SL, RESNET_SSL
+
+    facts = {"device": "NVIDIA H100", "peak_memory_bytes": "5000000000"}
+    for run, told in ((RESNET_SL, facts), (RESNET_SSL, {**facts, "device": "x86_64 CPU"})):
+        records.write(records.path_of(tmp_path, "s", run.run_id), [], run.description, {**told, "status": "done"})
+    measured = measured_memory(tmp_path)
+    assert measured(replace(RESNET_SL, seed=9)) == 5e9
+    assert measured(RESNET_SSL) is None  # a process on a CPU says nothing about a GPU
