@@ -8,25 +8,39 @@ import pandas as pd
 
 from analysis.figures import (
     compute,
+    contours,
     exponents,
+    holdout,
+    isoflop,
+    kappas,
+    landscape,
     learning,
     observed,
     overfitting,
     overlay,
+    profiles,
     scaling,
     style,
     trajectories,
     transfer,
+    winners,
 )
 from analysis.figures.plate import FORMATS, Plate, mark_of, write
 
 FIGURES: dict[str, Callable[[pd.DataFrame, pd.DataFrame], Plate]] = {
+    "landscape": landscape.draw,  # Fig. 1
     "scaling": scaling.draw,  # Fig. 2
     "transfer": transfer.draw,  # Fig. 3
+    "kappas": kappas.draw,  # Table S.7
     "overlay": overlay.draw,  # Figs. 4 and S.3
+    "winners": winners.draw,  # Tables S.5 and S.6
     "compute": compute.draw,  # Fig. 5
     "learning": learning.draw,
+    "contours": contours.draw,  # Fig. S.5
+    "isoflop": isoflop.draw,
     "exponents": exponents.draw,  # Fig. S.2
+    "profiles": profiles.draw,
+    "holdout": holdout.draw,
     "trajectories": trajectories.draw,  # Fig. S.4
     "overfitting": overfitting.draw,  # Figs. S.7 and S.8
 }

@@ -57,6 +57,13 @@ def scale(points: pd.DataFrame) -> tuple[dict[str, float], str]:
     return dict.fromkeys(names, 1.0), "OOD loss (nats)"
 
 
+def lost(points: pd.DataFrame, configuration: str | None = None) -> pd.DataFrame:
+    """Runs of these points' sweeps that failed, diverged or ran out of memory: configuration, N, D, status."""
+    table = pd.DataFrame(points.attrs.get("lost", []), columns=["sweep", "configuration", "N", "D", "status"])
+    table = table[table["sweep"].isin(points["sweep"].unique())] if len(points) else table
+    return table if configuration is None else table[table["configuration"] == configuration]
+
+
 def one_group(points: pd.DataFrame, table: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame, list[str]]:
     """Each configuration as pretrained most often: points, fits, and which other corpora or label sets were left out.
 

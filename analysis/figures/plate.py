@@ -15,7 +15,11 @@ from analysis.figures import style
 
 FORMATS = ("png", "pdf", "svg")
 FOOTER = 0.2  # inches under the panels: what was drawn on the left, the mark on the right
-MARKS = {"ptbxl-sample": "Demo scale: 2,550 recordings, not evidence"}
+MARKS = {
+    "planted": "Simulated: losses drawn from a planted law",
+    "ptbxl-sample": "Demo scale: 2,550 recordings, not evidence",
+    "simulated": "Simulated recordings: says nothing of patients",
+}
 DATA_COLUMNS = ("panel", "kind", "series", "x_name", "x", "y_name", "y", "note")
 
 
@@ -69,7 +73,7 @@ class Plate(Figure):
         """Write the footer: what was drawn, and the mark (demo, simulated) where there is one."""
         at = 0.06 / self.get_figheight()
         if self.source:
-            self.text(0.008, at, self.source, ha="left", va="bottom", fontsize=6.5, color=style.MUTED)
+            self.text(0.008, at, self.source, ha="left", va="bottom", fontsize=style.SMALL, color=style.MUTED)
         if mark:
             self.text(
                 0.992,
@@ -95,15 +99,13 @@ class Plate(Figure):
 
 
 def mark_of(points: pd.DataFrame) -> str:
-    """The mark that points carry by themselves: those of the embedded sample are demo scale, planted laws simulated."""
-    if len(points) and "simulated" in set(points["sweep"].astype(str)):
-        return "Simulated: losses drawn from a planted law"
-    corpora = set(points["corpus"].astype(str)) if len(points) else set()
-    return "; ".join(MARKS[c] for c in sorted(corpora & set(MARKS)))
+    """The mark that points carry by themselves: those of the embedded sample are demo scale, planted laws and made-up recordings simulated."""
+    kinds = {c.split("-")[0] if c.startswith("simulated") else c for c in points["corpus"].astype(str).unique()}
+    return "; ".join(MARKS[c] for c in sorted(kinds & set(MARKS)))
 
 
-def source_of(points: pd.DataFrame, select: str) -> str:
-    """What was drawn, for the footer: how many runs of which sweeps, and how their steps were chosen."""
+def source_of(points: pd.DataFrame, select: str, short: bool = False) -> str:
+    """What was drawn, for the footer: how many runs of which sweeps, and (unless ``short``) how their steps were chosen."""
     if points.empty:
         return "no finished runs"
     if set(points["sweep"]) == {"published"}:
@@ -111,7 +113,10 @@ def source_of(points: pd.DataFrame, select: str) -> str:
     runs = points.drop_duplicates(["sweep", "run_id"])
     sweeps = ", ".join(sorted(runs["sweep"].astype(str).unique()))
     split = "validation" if select == "val" else "test"
-    text = f"{len(runs)} runs of sweep {sweeps} · test loss at the step best on {split}"
+    text = f"{len(runs)} runs of sweep {sweeps}"
+    if short:
+        return text
+    text += f" · test loss at the step best on {split}"
     counts = points.attrs.get("runs", {})
     lost = [f"{n} {state}" for state, n in sorted(counts.items()) if state != "done" and n]
     return text + (f" · left out: {', '.join(lost)}" if lost else "")
