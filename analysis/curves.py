@@ -7,12 +7,13 @@ anew from the points, each once: the same points give the same fit.
 import math
 from dataclasses import dataclass, replace
 from functools import lru_cache, partial
+from operator import itemgetter
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from scipy import special
+from scipy import interpolate, special
 
 from analysis.estimates import Fit, intervals_of
 from analysis.fit import fit
@@ -23,7 +24,10 @@ from analysis.screening import BadPoints
 from analysis.sums import Array
 
 LEVEL = 0.95
-STIFF = 1e4  # of the spring that holds an exponent, against what ends its interval
+KNOTS = 11  # at which a band is profiled; between them it is smooth
+EXACT = 1e-12  # squared error of ln L below which points lie on the law but for rounding
+NEAR = np.linspace(0.2, 2.4, 9)  # distances from the optimum, in ends of the interval
+STIFF = 1e3  # of the spring that holds an exponent, against what ends its interval
 HELD = 0.2  # of the runs, those that took the most compute, are predicted from all others
 
 
@@ -68,10 +72,15 @@ def band(law: str, points: pd.DataFrame, x: Array) -> Band | None:
     def log_loss(c: Any, at: float) -> Any:
         return np.log(form({**gone, **c}, **{variable: at}))
 
-    quantities: list[Quantity] = [partial(log_loss, at=float(v)) for v in x]
+    logs = np.log(np.asarray(x, float))
+    knots = np.linspace(logs.min(), logs.max(), KNOTS)
+    quantities: list[Quantity] = [partial(log_loss, at=float(v)) for v in np.exp(knots)]
     ends = intervals_of(found, quantities, LEVEL)
-    loss, low, high = (np.exp([getattr(c, k) for c in ends]) for k in ("value", "low", "high"))
-    return Band(np.asarray(x, float), loss, low, high) if np.isfinite(low).all() and np.isfinite(high).all() else None
+    curves = [np.array([getattr(c, k) for c in ends]) for k in ("value", "low", "high")]
+    if not np.isfinite(curves).all():
+        return None
+    loss, low, high = (np.exp(interpolate.PchipInterpolator(knots, c)(logs)) for c in curves)
+    return Band(np.asarray(x, float), loss, low, high)
 
 
 @dataclass(frozen=True)
@@ -84,7 +93,7 @@ class Likelihood:
     n_points: int
 
 
-def likelihood(law: str, points: pd.DataFrame, exponent: str, n_values: int = 45) -> Likelihood | None:
+def likelihood(law: str, points: pd.DataFrame, exponent: str, n_values: int = 25) -> Likelihood | None:
     """The profile likelihood of an exponent over all that its bounds allow; None where the law does not have it.
 
     ``excess`` is the increase of the sum of squares in units of the increase that ends the 95 % interval (F(1, n - p);
@@ -98,7 +107,9 @@ def likelihood(law: str, points: pd.DataFrame, exponent: str, n_values: int = 45
         return None
     best, posed = found.fitted[exponent], found.posed
     least, most = LAWS[law].bound(exponent)
-    near = best * np.geomspace(0.6, 1.6, n_values // 3)
+    ends = intervals_of(found, [itemgetter(exponent)], LEVEL)[0]
+    low, high = (ends.low, ends.high) if math.isfinite(ends.low + ends.high) else (0.5 * best, 2.0 * best)
+    near = np.r_[best + (low - best) * NEAR, best, best + (high - best) * NEAR]
     goals = np.unique(np.clip(np.r_[np.geomspace(least, most, n_values), near], least, most))
     place = posed.form.names.index(exponent)
     along = np.eye(len(posed.form.names))[place]
@@ -108,8 +119,8 @@ def likelihood(law: str, points: pd.DataFrame, exponent: str, n_values: int = 45
 
     # A stiff spring holds the exponent of every problem; where it comes to rest lies exactly on the profile.
     least_squares = float(found.solution.objective[0])
-    unit = special.fdtri(1, freedom, LEVEL) * max(least_squares, 1e-300) / freedom
-    stiffness = np.full(len(goals), STIFF * unit / (0.05 * best) ** 2)
+    unit = special.fdtri(1, freedom, LEVEL) * max(least_squares, EXACT * found.health.n_points) / freedom
+    stiffness: Array = np.full(len(goals), float(STIFF * unit / max(0.5 * (high - low), 1e-3 * best) ** 2))
     sprung = replace(
         posed,
         weights=np.repeat(posed.weights, len(goals), 0),
@@ -121,7 +132,9 @@ def likelihood(law: str, points: pd.DataFrame, exponent: str, n_values: int = 45
     )
     at = minimise(sprung, np.repeat(found.solution.theta, len(goals), 0))
     theta, objective = at.theta, at.objective
-    for shift in (1, -1):  # a valley beside the first is found from a neighbour's place in it
+    for shift in (
+        () if at.converged.all() else (1, -1)
+    ):  # a valley beside the first is found from a neighbour's place in it
         again = minimise(sprung, np.roll(theta, shift, 0))
         better = again.objective < objective
         theta = np.where(better[:, None], again.theta, theta)

@@ -55,8 +55,8 @@ def trajectories(results: Path, sweeps: Iterable[str] | None = None) -> pd.DataF
 
     Columns: those of the run, N, D, C (floats), target, domain, step, loss and auroc (test split), loss_val,
     loss_train, prevalence_loss. Only runs with status "done" enter; ``attrs["runs"]`` counts runs by status and
-    ``attrs["lost"]`` holds those that ended otherwise (where they measured anything: sweep, configuration, N, D, status),
-    and ``attrs["bad"]`` names files that could not be believed.
+    ``attrs["lost"]`` holds those that ended otherwise (sweep, configuration, N, D, status, where they measured
+    anything), and ``attrs["bad"]`` names files that could not be believed.
     """
     loaded = records.load(results, sweeps)
     status = loaded.runs["status"] if len(loaded.runs) else pd.Series(dtype=str)

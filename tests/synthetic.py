@@ -1,7 +1,8 @@
 """A results folder of the paper's size, its losses drawn from planted laws: 136 runs, eleven tasks, 65,000 rows.
 
-Four configurations over the ten sizes of Table S.4 at all the data and four of these sizes at six lower fractions, every
-run measured before training and at twelve steps. The corpus is called "planted", so that every figure says what it is.
+Four configurations over the ten sizes of Table S.4 at all the data and four of these sizes at six lower fractions,
+every run measured before training and at twelve steps. The corpus is called "planted", so that every figure says what
+it is.
 """
 
 from collections.abc import Iterator, Sequence

@@ -1,6 +1,7 @@
 """Two sweeps side by side: their exponents with intervals, and the losses of the cells that both measured."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -10,10 +11,11 @@ from analysis.figures import fitted, observed, style
 from analysis.figures.plate import Plate, panel_letter
 
 CAPTION = (
-    "(a, b) Exponents of the joint law (Eq. 1) in one sweep against the other, one marker a target and configuration, "
-    "with the 95 % intervals of both; on the grey line they agree, open markers are not identified in one of them. (c) "
-    "Loss of the second sweep over that of the first in every cell (configuration, target, N, D) that both measured, as "
-    "a median over targets for each run, against N: below the line the second sweep does better."
+    "(a, b) Exponents of the joint law (Eq. 1) in one sweep against the other, one marker a target and "
+    "configuration, with the 95 % intervals of both; on the grey line they agree, open markers are not identified "
+    "in one of them. (c) Loss of the second sweep over that of the first in every cell (configuration, target, N, "
+    "D) that both measured, as a median over targets for each run, against N: below the line the second sweep "
+    "does better."
 )
 CELL = ["configuration", "domain", "target", "N", "D"]
 
@@ -68,7 +70,7 @@ def _exponents(
             if not np.isfinite(x.value + y.value):
                 continue
             known = x.known and y.known
-            size = {"markersize": 4 if known else 3, "alpha": 1 if known else 0.6}
+            size: dict[str, Any] = {"markersize": 4 if known else 3, "alpha": 1 if known else 0.6}
             face = look.colour if known else "white"
             ax.plot(x.value, y.value, look.marker, color=look.colour, markerfacecolor=face, zorder=4, **size)
             if known:
@@ -109,7 +111,7 @@ def _ratio(
     cells = both.groupby(["configuration", "N", "D"])["ratio"].median().reset_index()
     for name in names:
         part, look = cells[cells["configuration"] == name], style.configuration(name)
-        marks = {"color": look.colour, "markersize": 3.4, "markeredgewidth": 0, "alpha": 0.85}
+        marks: dict[str, Any] = {"color": look.colour, "markersize": 3.4, "markeredgewidth": 0, "alpha": 0.85}
         ax.plot(part["N"], part["ratio"], look.marker, zorder=3, **marks)
         plate.record("ratio", "run", name, ("N", part["N"]), ("ratio of losses", part["ratio"]))
     ax.axhline(1, color=style.FAINT, linewidth=0.8, zorder=1)

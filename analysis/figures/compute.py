@@ -69,7 +69,9 @@ def _frontier(plate: Plate, ax: Axes, cloud: pd.DataFrame, table: pd.DataFrame, 
         line = style.law_line(known := bool(fits) and fits[0].known("gamma"))
         order = np.argsort(c[front])
         ax.plot(c, loss, look.marker, color=look.colour, markersize=2.6, alpha=0.3, markeredgewidth=0, zorder=2)
-        ax.plot(c[front], loss[front], look.marker, color=look.colour, markersize=4.2 if front.sum() < 16 else 2.4, zorder=4)
+        ax.plot(
+            c[front], loss[front], look.marker, color=look.colour, markersize=4.2 if front.sum() < 16 else 2.4, zorder=4
+        )
         plate.record(panel, "checkpoint", name, ("C", c), ("loss", loss), np.where(front, "frontier", "").tolist())
         if known:
             xs = np.geomspace(c[front].min(), c[front].max(), 100)
@@ -95,5 +97,3 @@ def _frontier(plate: Plate, ax: Axes, cloud: pd.DataFrame, table: pd.DataFrame, 
     ax.set_ylabel(f"test loss, {style.target(task).label} (nats)")
     columns = len(lines) if sum(len(str(line.get_label())) for line in lines) < 100 else 2
     plate.legend(handles=lines, loc="outside upper left", ncols=columns, fontsize=7, columnspacing=1.6)
-
-

@@ -7,11 +7,11 @@ from analysis.figures.compute import most_known
 from analysis.figures.plate import Plate, source_of
 
 CAPTION = (
-    "Lines of equal loss under the joint law (Eq. 1) in the plane of compute C (FLOP, across) and parameters N (up), one "
-    "row a task, one column a configuration, D following from C = κ N D with κ the median over runs. The thick line is "
-    "the optimal size N*(C), dashed where it extrapolates; the words say where a marginal FLOP goes, with the 95 % "
-    "interval. Dots are runs; grey lies outside the measured frame. Where the joint law is not identified, the panel "
-    "says why and draws no contour. The task of Fig. 5 stands there."
+    "Lines of equal loss under the joint law (Eq. 1) in the plane of compute C (FLOP, across) and parameters N "
+    "(up), one row a task, one column a configuration, D following from C = κ N D with κ the median over runs. "
+    "The thick line is the optimal size N*(C), dashed where it extrapolates; the words say where a marginal FLOP "
+    "goes, with the 95 % interval. Dots are runs; grey lies outside the measured frame. Where the joint law is "
+    "not identified, the panel says why and draws no contour. The task of Fig. 5 stands there."
 )
 
 
@@ -22,7 +22,9 @@ def draw(points: pd.DataFrame, table: pd.DataFrame) -> Plate:
     if len(tasks) > 1:
         tasks.remove(most_known(table, names, tasks))
     rows = max(1, len(tasks))
-    plate = Plate(style.TWO_COLUMNS, 0.75 + (0.86 if rows > 4 else 1.25) * rows, "Where compute goes, task by task", CAPTION)
+    plate = Plate(
+        style.TWO_COLUMNS, 0.75 + (0.86 if rows > 4 else 1.25) * rows, "Where compute goes, task by task", CAPTION
+    )
     plate.source = source_of(best, observed.selection(table))
     axes = plate.subplots(rows, len(names), squeeze=False)
     for i in range(rows):

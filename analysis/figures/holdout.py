@@ -1,4 +1,6 @@
-"""Would the smaller runs have foretold the largest? Residuals of the joint law, and its errors where it extrapolates."""
+"""Would the smaller runs have foretold the largest? Residuals of the joint law, and its errors beyond them."""
+
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -9,10 +11,11 @@ from analysis.figures import observed, style
 from analysis.figures.plate import Plate, panel_letter, source_of
 
 CAPTION = (
-    "Errors of the joint law (Eq. 1), ln(measured / law) in per cent, against the compute of each run. First row: fitted "
-    "to all runs. Second row: fitted to the runs that took less compute and asked for the fifth that took the most (on "
-    "grey ground): does the law foretell larger runs? The words give root mean square errors, inside the fit and beyond, "
-    "as medians over targets. One column a configuration; the configuration's own marker is the in-distribution loss."
+    "Errors of the joint law (Eq. 1), ln(measured / law) in per cent, against the compute of each run. First row: "
+    "fitted to all runs. Second row: fitted to the runs that took less compute and asked for the fifth that took "
+    "the most (on grey ground): does the law foretell larger runs? The words give root mean square errors, inside "
+    "the fit and beyond, as medians over targets. One column a configuration; the configuration's own marker is "
+    "the in-distribution loss."
 )
 ROWS = ("fitted to all runs", "fitted to the smaller runs")
 
@@ -57,7 +60,12 @@ def _panel(plate: Plate, ax: Axes, part: pd.DataFrame, name: str, foretelling: b
         own = look if runs["domain"].iloc[0] == "ID" else style.target(target)
         error = 100 * table["error"]
         small = runs["domain"].iloc[0] != "ID"
-        marks = {"color": own.colour, "markersize": 2.4 if small else 3.6, "markeredgewidth": 0, "alpha": 0.85}
+        marks: dict[str, Any] = {
+            "color": own.colour,
+            "markersize": 2.4 if small else 3.6,
+            "markeredgewidth": 0,
+            "alpha": 0.85,
+        }
         ax.plot(table["C"], error, own.marker, zorder=3 if small else 4, **marks)
         plate.record(panel, "error", target, ("C", table["C"]), ("error (%)", error), list(table["run_id"]))
         inside.append(float(np.sqrt((error[~table["held"]] ** 2).mean())))
@@ -77,5 +85,10 @@ def _panel(plate: Plate, ax: Axes, part: pd.DataFrame, name: str, foretelling: b
     words = f"rms {style.number(float(np.median(inside)), 1)} %"
     if beyond:
         words += f" · beyond {style.number(float(np.median(beyond)), 1)} %"
-    at = {"xycoords": "axes fraction", "xytext": (1, 3), "textcoords": "offset points", "in_layout": False}
+    at: dict[str, Any] = {
+        "xycoords": "axes fraction",
+        "xytext": (1, 3),
+        "textcoords": "offset points",
+        "in_layout": False,
+    }
     ax.annotate(words, (0, 1), fontsize=style.SMALL, va="bottom", **at)

@@ -11,10 +11,12 @@ from analysis.figures.plate import Plate, panel_letter, source_of
 from analysis.fit import BadPoints
 
 CAPTION = (
-    "First row: test loss on {target} of checkpoints at full data in {bins} slices of like compute, with parabolas in "
-    "ln N and their minima (open where the minimum lies outside the sizes of its slice). Second row: the minima against "
-    "compute with N* ∝ C^a through them, and N*(C) of the joint law (Eq. S.7), dashed where it extrapolates. Parabolas are "
-    "biased when the grid is wide or off-centre, or when α differs from β: they stand beside the joint fit, not for it."
+    "First row: test loss on {target} of runs in {bins} slices of like compute C = κ N D (one pass over the "
+    "recordings, κ the median over runs, as in the joint law's allocation), with parabolas in ln N and their "
+    "minima. Second row: the minima against compute (open where they lie outside the sizes of their slice) with a "
+    "power law C^a through them, and N*(C) of the joint law (Eq. S.7), dashed where it extrapolates. Parabolas "
+    "are biased when slices or grid are wide or off-centre, or when α differs from β: they stand beside the joint "
+    "fit, not for it."
 )
 BINS = 6
 
@@ -28,16 +30,14 @@ def draw(points: pd.DataFrame, table: pd.DataFrame) -> Plate:
     plate = Plate(style.TWO_COLUMNS, 3.9, "IsoFLOP beside the joint law", CAPTION.format(target=title, bins=BINS))
     plate.source = source_of(best, observed.selection(table))
     axes = plate.subplots(2, len(names), squeeze=False)
-    cloud = points[(points["target"] == task) & (points["step"] > 0)] if task else points.iloc[:0]
     for j, name in enumerate(names):
         look = style.configuration(name)
         axes[0, j].set_title(look.label, color=style.legible(look.colour), fontweight="semibold", fontsize=9)
         for i in range(2):
             panel_letter(axes[i, j], "abcdefgh"[i * len(names) + j])
-        mine = cloud[cloud["configuration"] == name]
-        mine = mine[(mine["D"] == mine["D"].max()) & (mine["C"] > 0)] if len(mine) else mine
-        runs = best[(best["configuration"] == name) & (best["target"] == task)]
-        _column(plate, axes[0, j], axes[1, j], mine, runs, table, name, task)
+        runs = best[(best["configuration"] == name) & (best["target"] == task) & (best["C"] > 0)]
+        kappa = compute_law(runs).kappa if len(runs) else 1.0
+        _column(plate, axes[0, j], axes[1, j], runs.assign(C=kappa * runs["N"] * runs["D"]), kappa, table, name, task)
     axes[0, 0].set_ylabel(f"loss, {title} (nats)")
     axes[1, 0].set_ylabel("optimal parameters N*")
     handles = [
@@ -56,7 +56,7 @@ def _column(
     slices: Axes,
     sizes: Axes,
     mine: pd.DataFrame,
-    runs: pd.DataFrame,
+    kappa: float,
     table: pd.DataFrame,
     name: str,
     task: str,
@@ -79,7 +79,7 @@ def _column(
         n = np.geomspace(part["N"].min(), part["N"].max(), 40)
         curve = row["loss"] * np.exp(row["curvature"] * np.log(n / row["N"]) ** 2)
         slices.plot(n, curve, color=shade, linewidth=0.9, zorder=2)
-        plate.record(f"{look.label}, slices", "checkpoint", f"C = {row['C']:.3g}", ("N", part["N"]), ("loss", part["loss"]))
+        plate.record(f"{look.label}, slices", "run", f"C = {row['C']:.3g}", ("N", part["N"]), ("loss", part["loss"]))
         for ax, x, y in ((slices, row["N"], row["loss"]), (sizes, row["C"], row["N"])):
             if ax is sizes or row["inside"]:
                 face = shade if row["inside"] else "white"
@@ -89,9 +89,9 @@ def _column(
     slices.set_xlabel("parameters N")
     low, high, above = style.without_outliers(mine["loss"].tolist())
     slices.set_ylim(low - 0.06 * (high - low), high + 0.06 * (high - low))
-    style.say_above(slices, above, "checkpoint")
+    style.say_above(slices, above, "run")
     style.linear(slices.yaxis)
-    _sizes(plate, sizes, found, mine, runs, table, name, task)
+    _sizes(plate, sizes, found, mine, kappa, table, name, task)
 
 
 def _parabolas(mine: pd.DataFrame) -> IsoFlop | None:
@@ -107,7 +107,7 @@ def _sizes(
     ax: Axes,
     found: IsoFlop,
     mine: pd.DataFrame,
-    runs: pd.DataFrame,
+    kappa: float,
     table: pd.DataFrame,
     name: str,
     task: str,
@@ -123,10 +123,10 @@ def _sizes(
         low, high = (style.number(v) for v in (found.a.low, found.a.high))
         words.append(f"isoFLOP a = {style.number(found.a.value)} [{low}, {high}]")
     else:
-        words.append(f"isoFLOP: {found.a.note}".replace("; three needed", ""))
+        words.append(f"isoFLOP: {len(minima)} minima, a takes 3")
     law, why = isoloss.joint(table, name, task)
     if law is not None:
-        best, a = isoloss.optimum(law, compute_law(runs).kappa, c)
+        best, a = isoloss.optimum(law, kappa, c)
         inside = (best >= mine["N"].min()) & (best <= mine["N"].max())
         ax.plot(c, best, color=look.colour, linewidth=1, linestyle=(0, (2, 1.5)), zorder=4)
         ax.plot(c[inside], best[inside], color=look.colour, linewidth=1.8, zorder=4)

@@ -1,4 +1,6 @@
-"""The plane of compute and parameters: lines of equal loss under the joint law, and the size that a budget calls for."""
+"""The plane of compute and parameters: lines of equal loss under the joint law, and the best size for a budget."""
+
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -44,7 +46,14 @@ def optimum(law: fitted.Fitted, kappa: float, budgets: np.ndarray) -> tuple[np.n
 
 
 def plane(
-    plate: Plate, ax: Axes, name: str, runs: pd.DataFrame, table: pd.DataFrame, task: str, panel: str = "", short: bool = False
+    plate: Plate,
+    ax: Axes,
+    name: str,
+    runs: pd.DataFrame,
+    table: pd.DataFrame,
+    task: str,
+    panel: str = "",
+    short: bool = False,
 ) -> None:
     """Runs of a configuration and, where the joint law is identified, contours, N*(C) and the share of data in words.
 
@@ -62,7 +71,7 @@ def plane(
     if not short:
         ax.set_xlabel("compute C (FLOP)")
         ax.set_ylabel("parameters N")
-    size = {"markersize": 2 if short else 3, "markeredgewidth": 0.3 if short else 0.4}
+    size: dict[str, Any] = {"markersize": 2 if short else 3, "markeredgewidth": 0.3 if short else 0.4}
     ax.plot(c, n, look.marker, color=look.colour, zorder=5, markeredgecolor="white", **size)
     plate.record(panel, "run", name, ("C", c), ("N", n), list(runs["run_id"]))
     law, why = joint(table, name, task)
@@ -109,7 +118,7 @@ def _contours(
     loss = np.where(D >= 1, law(N=N, D=np.maximum(D, 1)), np.nan)
     levels = np.unique(np.nanquantile(loss, np.linspace(0.03, 0.85, LEVELS)))
     ax.set_facecolor(style.EXTRAPOLATED)
-    edge = {"facecolor": "white", "edgecolor": style.FAINT, "linewidth": 0.5, "zorder": 0}
+    edge: dict[str, Any] = {"facecolor": "white", "edgecolor": style.FAINT, "linewidth": 0.5, "zorder": 0}
     ax.add_patch(Rectangle((c.min(), n.min()), np.ptp(c), np.ptp(n), **edge))
     lines = ax.contour(C, N, loss, levels=levels, colors=[to_rgba(look.colour, 0.6)], linewidths=0.7, zorder=2)
     best, a = optimum(law, kappa, budgets)
@@ -129,5 +138,5 @@ def _contours(
     words = f"{100 * (1 - a):.0f} %{interval} {'to data' if short else 'of marginal compute to data'}"
     plate.record(panel, "share of marginal compute to data", look.label, ("C", np.nan), ("share", 1 - a), words)
     ax.set_title(ax.get_title(loc="left"), pad=12, color=style.legible(look.colour), fontweight="semibold")
-    at = {"xycoords": "axes fraction", "xytext": (0, 3), "textcoords": "offset points"}
+    at: dict[str, Any] = {"xycoords": "axes fraction", "xytext": (0, 3), "textcoords": "offset points"}
     ax.annotate(words, (0, 1), fontsize=style.SMALL, va="bottom", **at)

@@ -1,5 +1,7 @@
 """How much of an in-distribution gain arrives on each task: every kappa at a glance (the paper's Table S.7)."""
 
+from typing import Any
+
 import numpy as np
 import pandas as pd
 
@@ -7,10 +9,11 @@ from analysis.figures import fitted, observed, style
 from analysis.figures.plate import Plate, source_of
 
 CAPTION = (
-    "Exponent κ of the loss-to-loss law (Eq. 4) for each task and configuration, with 95 % intervals where runs were "
-    "fitted. κ = 1: gains in distribution arrive in proportion; below, they return less and less. Arrows are at the "
-    "bound of what the fit allows, open markers not identified: neither is a result. The means below are over all tasks "
-    "and, in brackets, over those off the bounds."
+    "Exponent κ of the loss-to-loss law (Eq. 4) for each task and configuration, with 95 % intervals where runs "
+    "were fitted. κ = 1: gains in distribution arrive in proportion; below, they return less and less. Arrows are "
+    "at the bound of what the fit allows, open markers not identified: neither is a result. The means below are "
+    "over all tasks and, in brackets, over those off the bounds; where some are not identified, over the others "
+    "alone."
 )
 
 
@@ -38,7 +41,12 @@ def draw(points: pd.DataFrame, table: pd.DataFrame) -> Plate:
             if np.isfinite(kappa.low + kappa.high):
                 ax.plot([kappa.low, kappa.high], [y, y], color=look.colour, linewidth=0.9, alpha=0.7, zorder=2)
                 plate.record("kappa", "interval", name, ("kappa", [kappa.low, kappa.high]), ("", np.nan), task)
-            marks = {"color": look.colour, "markerfacecolor": face, "markersize": 3.8, "markeredgewidth": 0.8}
+            marks: dict[str, Any] = {
+                "color": look.colour,
+                "markerfacecolor": face,
+                "markersize": 3.8,
+                "markeredgewidth": 0.8,
+            }
             ax.plot(kappa.value, y, marker, zorder=3, **marks)
             plate.record("kappa", "value", name, ("kappa", kappa.value), ("", np.nan), f"{task}: {kappa.text(3)}")
         if row:
@@ -48,7 +56,11 @@ def draw(points: pd.DataFrame, table: pd.DataFrame) -> Plate:
     ax.set_ylim(len(tasks) - 0.5, -0.5)
     ax.grid(False, axis="y")
     ax.tick_params(axis="y", length=0)
-    style.logarithmic(ax.xaxis, 0.05, max([2.0, *(n.value for v in numbers.values() for n in v)]))
+    style.logarithmic(
+        ax.xaxis,
+        0.05,
+        max([2.0, *(max(n.value, n.high) if n.high > 0 else n.value for v in numbers.values() for n in v)]),
+    )
     ax.set_xlabel("loss-to-loss exponent κ")
     if not any(numbers.values()):
         style.say(ax, "no finished runs" if best.empty else "no transfer law is fitted", at=(0.5, 0.5))
@@ -65,7 +77,13 @@ def draw(points: pd.DataFrame, table: pd.DataFrame) -> Plate:
 def _mean(label: str, numbers: list[fitted.Number]) -> str:
     """ "T-SL: mean 0.128 (0.145)": over all tasks, and over those off the bounds."""
     values = [n.value for n in numbers if np.isfinite(n.value)]
-    free = [n.value for n in numbers if np.isfinite(n.value) and not n.at_bound]
+    free = [n.value for n in numbers if n.known]
     if not values:
         return label
-    return f"{label}: mean {np.mean(values):.3f}" + (f" ({np.mean(free):.3f})" if len(free) < len(values) and free else "")
+    if any(not n.known and not n.at_bound for n in numbers):
+        return (
+            f"{label}: mean {np.mean(free):.3f}, {len(free)} of {len(values)} known" if free else f"{label}: none known"
+        )
+    return f"{label}: mean {np.mean(values):.3f}" + (
+        f" ({np.mean(free):.3f})" if len(free) < len(values) and free else ""
+    )

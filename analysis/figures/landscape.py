@@ -1,6 +1,7 @@
 """Published ECG models by size and fine-tuned AUROC, with our own runs beside them: the shape of the paper's Fig. 1."""
 
 import math
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -27,7 +28,8 @@ COLOURS = {
     ("Transformer", "SSL"): "#EE99AA",
 }
 MARKERS = {"CNN": "o", "Transformer": "s"}
-FRAME = (0.075, 0.125, 0.91, 0.72)  # left, bottom, width and height of the panel in shares of the figure
+FRAME = (0.075, 0.125, 0.91, 0.71)  # left, bottom, width and height of the panel in shares of the figure
+Box = tuple[float, float, float, float]  # left, bottom, right, top in pixels
 AROUND = ((1, 0), (-1, 0), (0, 1), (0, -1), (1, 1), (-1, 1), (1, -1), (-1, -1), (1, 2), (-1, 2), (1, -2), (-1, -2))
 
 
@@ -35,7 +37,7 @@ def draw(points: pd.DataFrame, table: pd.DataFrame) -> Plate:
     """One panel: parameters against mean AUROC, a bubble a published model, a line a configuration of ours."""
     best = observed.best(points, table)
     models, own = published(), ours(best)
-    plate = Plate(style.TWO_COLUMNS, 4.3, "ECG models by size and performance", CAPTION)
+    plate = Plate(style.TWO_COLUMNS, 4.4, "ECG models by size and performance", CAPTION)
     plate.source = SOURCE
     plate.set_layout_engine("none")
     ax = plate.add_axes(FRAME)
@@ -49,7 +51,12 @@ def draw(points: pd.DataFrame, table: pd.DataFrame) -> Plate:
     style.linear(ax.yaxis, 6)
     for row in models.to_dict("records"):
         colour, size = COLOURS[row["family"], row["paradigm"]], _diameter(row["n_pretraining"])
-        marks = {"color": colour, "markersize": size, "markeredgecolor": "white", "markeredgewidth": 0.6}
+        marks: dict[str, Any] = {
+            "color": colour,
+            "markersize": size,
+            "markeredgecolor": "white",
+            "markeredgewidth": 0.6,
+        }
         ax.plot(row["n_params"], row["mean"], MARKERS[row["family"]], alpha=0.92, zorder=4 - size / 100, **marks)
         panel = f"{row['family']}, {row['paradigm']}"
         plate.record(panel, "published", row["model"], ("N", row["n_params"]), ("mean AUROC", row["mean"]), "Table S.9")
@@ -70,8 +77,8 @@ def _ours(plate: Plate, ax: Axes, own: pd.DataFrame) -> None:
     for name in style.in_order(list(own["configuration"]), style.CONFIGURATIONS):
         look = style.configuration(name)
         part = own[own["configuration"] == name].sort_values("N")
-        marks = {"color": look.colour, "markerfacecolor": "white", "markersize": 4, "linewidth": 0.9}
-        ax.plot(part["N"], part["auroc"], look.marker, linestyle="-", zorder=5, **marks)
+        marks: dict[str, Any] = {"color": look.colour, "markerfacecolor": "white", "markersize": 3.6, "linewidth": 0.8}
+        ax.plot(part["N"], part["auroc"], look.marker, linestyle="-", zorder=2, **marks)
         plate.record("this sweep", "run", name, ("N", part["N"]), ("mean AUROC", part["auroc"]), "linear probes")
 
 
@@ -82,15 +89,19 @@ def _name(ax: Axes, models: pd.DataFrame, own: pd.DataFrame) -> None:
     width, height = (FRAME[2] * figure.bbox.width, FRAME[3] * figure.bbox.height)  # pixels at 100 dpi
     points = ax.transLimits.transform(np.column_stack([np.log10(models["n_params"]), models["mean"]]))
     unit = 100 / 72
-    taken: list[tuple[float, float, float, float]] = []
+    taken: list[tuple[Box, float]] = []  # and how much worse it is to cover them than a line
     radii = [unit * _diameter(d) / 2 for d in models["n_pretraining"]]
     for (x, y), r in zip(points * (width, height), radii, strict=True):
-        taken.append((x - r, y - r, x + r, y + r))
-    for n, auroc in own[["N", "auroc"]].to_numpy(float):
-        x, y = ax.transLimits.transform((math.log10(n), auroc)) * (width, height)
-        taken.append((x - 4, y - 4, x + 4, y + 4))
+        taken.append(((x - r, y - r, x + r, y + r), 5.0))
+    for _, line in own.sort_values("N").groupby("configuration"):
+        places = ax.transLimits.transform(np.column_stack([np.log10(line["N"]), line["auroc"]])) * (width, height)
+        for (x, y), (u, v) in zip(places, [*places[1:], places[-1]], strict=True):
+            along = np.linspace(0, 1, 9)
+            path = zip(x + (u - x) * along, y + (v - y) * along, strict=True)
+            taken += [((a - 3, b - 3, a + 3, b + 3), 1.0) for a, b in path]
     # The most crowded first: they have the least choice.
-    near = [sum(abs(x - u) < 90 and abs(y - v) < 24 for u, v in points * (width, height)) for x, y in points * (width, height)]
+    centres = points * (width, height)
+    near = [sum(abs(x - u) < 90 and abs(y - v) < 24 for u, v in centres) for x, y in centres]
     for i in sorted(range(len(points)), key=lambda k: -near[k]):
         (x, y), r = points[i] * (width, height), radii[i]
         name = str(models["model"].iloc[i])
@@ -98,39 +109,46 @@ def _name(ax: Axes, models: pd.DataFrame, own: pd.DataFrame) -> None:
         best, place = math.inf, AROUND[0]
         for side, level in AROUND:
             box = _box(x, y, w, h, r, side, level)
-            cost = sum(_overlap(box, other) for other in taken) + 0.01 * abs(level)
+            cost = sum(weight * _overlap(box, other) for other, weight in taken) + 0.01 * abs(level)
             cost += 1e3 * (box[0] < 0 or box[2] > width or box[1] < 0 or box[3] > height)
             if cost < best:
                 best, place = cost, (side, level)
         box = _box(x, y, w, h, r, *place)
-        taken.append(box)
+        taken.append((box, 5.0))
         centre = ((box[0] + box[2]) / 2 / width, (box[1] + box[3]) / 2 / height)
         ax.text(*centre, name, transform=ax.transAxes, ha="center", va="center", fontsize=style.SMALL, zorder=6)
 
 
-def _box(x: float, y: float, w: float, h: float, r: float, side: int, level: int) -> tuple[float, float, float, float]:
+def _box(x: float, y: float, w: float, h: float, r: float, side: int, level: int) -> Box:
     left = x + r + 2 if side > 0 else x - r - 2 - w if side < 0 else x - w / 2
     middle = y + level * (0.5 * h + (r + 1 if side == 0 else 0.15 * h))
     return left, middle - h / 2, left + w, middle + h / 2
 
 
-def _overlap(a: tuple[float, float, float, float], b: tuple[float, float, float, float]) -> float:
+def _overlap(a: Box, b: Box) -> float:
     return max(0.0, min(a[2], b[2]) - max(a[0], b[0])) * max(0.0, min(a[3], b[3]) - max(a[1], b[1]))
 
 
 def _legend(plate: Plate, own: pd.DataFrame) -> None:
-    handles = [
-        style.key("CNN, supervised", COLOURS["CNN", "SL"], "o", markersize=6, linestyle=""),
-        style.key("CNN, self-supervised", COLOURS["CNN", "SSL"], "o", markersize=6, linestyle=""),
-        style.key("Transformer, self-supervised", COLOURS["Transformer", "SSL"], "s", markersize=6, linestyle=""),
+    """Columns: pretrained models, models from scratch, what areas mean, and the runs of this sweep."""
+    bubble: dict[str, Any] = {"markersize": 6, "linestyle": ""}
+    pretrained = [
+        style.key("CNN, supervised", COLOURS["CNN", "SL"], "o", **bubble),
+        style.key("CNN, self-supervised", COLOURS["CNN", "SSL"], "o", **bubble),
+        style.key("Transformer, self-supervised", COLOURS["Transformer", "SSL"], "s", **bubble),
+    ]
+    scratch = [
         style.key("CNN, from scratch", COLOURS["CNN", "scratch"], "o", linestyle=""),
         style.key("Transformer, from scratch", COLOURS["CNN", "scratch"], "s", linestyle=""),
     ]
-    for count, words in ((1e5, "0.1M recordings"), (1e6, "1M"), (1e7, "10M")):
-        size = {"markersize": _diameter(count), "markerfacecolor": "white", "linestyle": ""}
-        handles.append(style.key(words, style.MUTED, "o", **size))
-    for name in style.in_order(list(own["configuration"]), style.CONFIGURATIONS):
-        look = style.configuration(name)
-        handles.append(style.key(f"this sweep: {look.label}", look.colour, look.marker, markerfacecolor="white"))
-    at = {"loc": "upper center", "bbox_to_anchor": (0.5, 0.995), "fontsize": 7.5, "columnspacing": 1.4}
-    plate.legend(handles=handles, ncols=style.columns(len(handles), 4), **at)
+    areas = [
+        style.key(words, style.MUTED, "o", markersize=_diameter(n), markerfacecolor="white", linestyle="")
+        for n, words in ((1e5, "0.1M recordings"), (1e6, "1M"), (1e7, "10M"))
+    ]
+    looks = [style.configuration(n) for n in style.in_order(list(own["configuration"]), style.CONFIGURATIONS)]
+    runs = [style.key(f"this sweep: {k.label}", k.colour, k.marker, markerfacecolor="white") for k in looks]
+    columns = [c for c in (pretrained, scratch, areas, runs) if c]
+    rows = max(len(c) for c in columns)
+    handles = [h for c in columns for h in (*c, *[style.key("", linestyle="")] * (rows - len(c)))]
+    at: dict[str, Any] = {"loc": "upper center", "bbox_to_anchor": (0.5, 0.995), "fontsize": 7.5, "columnspacing": 1.6}
+    plate.legend(handles=handles, ncols=len(columns), **at)

@@ -32,6 +32,11 @@ def targets(points: pd.DataFrame, domain: str = "OOD") -> list[str]:
     return style.in_order(list(points.loc[points["domain"] == domain, "target"].unique()), style.TARGETS)
 
 
+def printed(points: pd.DataFrame) -> bool:
+    """Whether the points are the paper's printed numbers."""
+    return set(points["sweep"]) == {"published"}
+
+
 def at_full_data(part: pd.DataFrame) -> pd.DataFrame:
     """Points of the largest D, by N."""
     return part[part["D"] == part["D"].max()].sort_values("N")

@@ -1,5 +1,7 @@
 """How training and validation part when data are few, and how the excess collapses: the paper's Figs. S.7 and S.8."""
 
+from typing import Any
+
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
@@ -11,13 +13,14 @@ from analysis.figures.plate import Plate, panel_letter, source_of
 from analysis.overfitting import TOLERATED, collapse, extent, minimum_data
 
 CAPTION = (
-    "One column a configuration. First row: validation loss (full) and the mean training loss since the checkpoint "
-    "before (dotted) at the largest size that saw several amounts of data; paler lines saw fewer recordings. Where the "
-    "dotted line falls below the full one, the model fits what it has seen better than what it has not. Second row: what "
-    "finite data cost, δ = L(N, D) / L(N, ∞) − 1 (Eq. S.8), with L(N, ∞) = E + A N^−α of the joint law of the "
-    "in-distribution loss; darker for larger models, lines are the law. Third row: the same against u = D^β L(N, ∞) / B, "
-    "where the law has all runs on δ = 1/u; R² is that of ln δ. Below: the recordings under which data cost more than a "
-    "tenth, D_min(N, 0.1), with 95 % intervals. Runs with δ ≤ 0 are left out and counted."
+    "One column a configuration. First row: validation loss (full) and the mean training loss since the "
+    "checkpoint before (dotted) at the largest size that saw several amounts of data; paler lines saw fewer "
+    "recordings. Where the dotted line falls below the full one, the model fits what it has seen better than what "
+    "it has not. Second row: what finite data cost, δ = L(N, D) / L(N, ∞) − 1 (Eq. S.8), with L(N, ∞) = E + A "
+    "N^−α of the joint law of the in-distribution loss; darker for larger models, lines are the law. Third row: "
+    "the same against u = D^β L(N, ∞) / B, where the law has all runs on δ = 1/u; R² is that of ln δ. Below: the "
+    "recordings under which data cost more than a tenth, D_min(N, 0.1), with 95 % intervals. Runs with δ ≤ 0 are "
+    "left out and counted."
 )
 LEAST = 2  # checkpoints that make a line
 LISTED = 5  # amounts of data that fit into the legend
@@ -103,15 +106,22 @@ def _cost(plate: Plate, axes: list[Axes], runs: pd.DataFrame, unknown: str, look
     u, delta = shown["u"].to_numpy(float), shown["delta"].to_numpy(float)
     line = np.geomspace(u.min(), u.max(), 40)
     collapsed.plot(line, 1 / line, color=style.MUTED, linewidth=1, zorder=2)
-    for n, part in shown.groupby("N"):
-        shade = _shade(look.colour, float(n), shown["N"])
+    for n in sorted(shown["N"].unique()):
+        part, shade = shown[shown["N"] == n], _shade(look.colour, n, shown["N"])
         collapsed.plot(part["u"], part["delta"], look.marker, color=shade, markersize=3.4, zorder=3)
     plate.record(f"{look.label}, collapse", "run", look.label, ("u", u), ("delta", delta), list(shown["run_id"]))
     style.logarithmic(collapsed.xaxis, u.min(), u.max())
     style.logarithmic(collapsed.yaxis, min(delta.min(), 1 / u.max()), max(delta.max(), 1 / u.min()))
     collapsed.set_xlabel("u = D$^β$ L(N, ∞) / B")
     text = f"R² {style.number(r2)} · n {len(shown)}" + (f"\n{left_out} with δ ≤ 0 left out" if left_out else "")
-    at = {"ha": "left", "va": "bottom", "fontsize": style.SMALL, "bbox": style.PAPER, "linespacing": 1.2, "zorder": 5}
+    at: dict[str, Any] = {
+        "ha": "left",
+        "va": "bottom",
+        "fontsize": style.SMALL,
+        "bbox": style.PAPER,
+        "linespacing": 1.2,
+        "zorder": 5,
+    }
     collapsed.text(0.03, 0.03, text, transform=collapsed.transAxes, **at)
     _table(plate, words, law, sorted(runs["N"].unique()), look)
 
@@ -129,9 +139,9 @@ def _unknown(table: pd.DataFrame, name: str, runs: pd.DataFrame) -> str:
 
 def _by_data(plate: Plate, ax: Axes, law: Fit, shown: pd.DataFrame, look: style.Look) -> None:
     d_all = np.geomspace(shown["D"].min(), shown["D"].max(), 40)
-    for n, part in shown.groupby("N"):
-        shade = _shade(look.colour, float(n), shown["N"])
-        ax.plot(d_all, extent(law.fitted, float(n), d_all), color=shade, linewidth=0.7, zorder=2)
+    for n in sorted(shown["N"].unique()):
+        part, shade = shown[shown["N"] == n], _shade(look.colour, n, shown["N"])
+        ax.plot(d_all, extent(law.fitted, n, d_all), color=shade, linewidth=0.7, zorder=2)
         ax.plot(part["D"], part["delta"], look.marker, color=shade, markersize=3.4, zorder=3)
         plate.record(f"{look.label}, cost", "run", f"N = {n:.0f}", ("D", part["D"]), ("delta", part["delta"]))
     style.logarithmic(ax.xaxis, d_all[0], d_all[-1])
@@ -153,7 +163,7 @@ def _table(plate: Plate, ax: Axes, law: Fit, sizes: list[float], look: style.Loo
         lines.append(f"{style.si(n)}: {text}")
         plate.record(f"{look.label}, D_min", "minimum data", look.label, ("N", n), ("D_min", least.value), text)
     ax.text(0, 1, "N: D$_{min}$(N, 0.1)", transform=ax.transAxes, va="top", fontsize=style.SMALL, color=style.MUTED)
-    at = {"transform": ax.transAxes, "va": "top", "fontsize": style.SMALL, "linespacing": 1.25}
+    at: dict[str, Any] = {"transform": ax.transAxes, "va": "top", "fontsize": style.SMALL, "linespacing": 1.25}
     ax.text(0, 0.74, "\n".join(lines), **at)
 
 

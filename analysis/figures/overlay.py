@@ -9,8 +9,9 @@ from analysis.figures.series import AXES, draw_series, frame, law_keys, lost_key
 CAPTION = (
     "Absolute test loss on each task, all configurations overlaid: against parameters N at full data (above) and "
     "against recordings D at the largest size that saw several amounts of data (below). Lines are the marginal "
-    "laws (Eq. 2) with 95 % bands, dashed on grey ground where they extrapolate, thin and dashed where the exponent is at "
-    "a bound or not identified; the grey line is always predicting the prevalence; crosses on an axis are failed runs."
+    "laws (Eq. 2) with 95 % bands, dashed on grey ground where they extrapolate, thin and dashed where the "
+    "exponent is at a bound or not identified; the grey line is always predicting the prevalence; crosses on an "
+    "axis are failed runs."
 )
 ACROSS = 4  # tasks beside each other
 
@@ -63,5 +64,11 @@ def draw(points: pd.DataFrame, table: pd.DataFrame) -> Plate:
     looks = [style.configuration(n) for n in names]
     handles = [style.key(look.label, look.colour, look.marker, linewidth=1.2) for look in looks]
     handles += (law_keys() if len(table) else []) + [lost_key()] * any_lost
-    plate.legend(handles=handles, loc="outside upper center", ncols=style.columns(len(handles), 7), fontsize=7.5, columnspacing=1.2)
+    plate.legend(
+        handles=handles,
+        loc="outside upper center",
+        ncols=style.columns(len(handles), 7),
+        fontsize=7.5,
+        columnspacing=1.2,
+    )
     return plate

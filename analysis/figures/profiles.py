@@ -1,5 +1,7 @@
 """How well the runs tell each exponent: profile likelihoods of alpha and beta under the joint law."""
 
+from typing import Any
+
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
@@ -9,10 +11,11 @@ from analysis.figures import observed, style
 from analysis.figures.plate import Plate, panel_letter, source_of
 
 CAPTION = (
-    "Profile likelihoods of both exponents of the joint law (Eq. 1): the increase of the sum of squares of ln L when the "
-    "exponent is held and all else is fitted anew, in units of the increase that ends the 95 % interval (F(1, n − p)). "
-    "Where a curve crosses the dashed line its interval ends; a curve that stays below it on one side leaves the "
-    "exponent open there. One row an exponent, one column a configuration; the thick line is in distribution."
+    "Profile likelihoods of both exponents of the joint law (Eq. 1): the increase of the sum of squares of ln L "
+    "when the exponent is held and all else is fitted anew, in units of the increase that ends the 95 % interval "
+    "(F(1, n − p)). Where a curve crosses the dashed line its interval ends; a curve that stays below it on one "
+    "side leaves the exponent open there. One row an exponent, one column a configuration; the thick line is in "
+    "distribution."
 )
 EXPONENTS = (("alpha", "parameter exponent α"), ("beta", "data exponent β"))
 TOP = 4.0  # units of the threshold that are shown
@@ -62,7 +65,9 @@ def _panel(plate: Plate, ax: Axes, part: pd.DataFrame, name: str, exponent: str)
             continue
         inside = runs["domain"].iloc[0] == "ID"
         known += bool(found.excess[0] > 1 and found.excess[-1] > 1)
-        line = {"color": look.colour, "linewidth": 2, "zorder": 4} if inside else {"color": style.target(target).colour}
+        line: dict[str, Any] = (
+            {"color": look.colour, "linewidth": 2, "zorder": 4} if inside else {"color": style.target(target).colour}
+        )
         ax.plot(found.values, found.excess, **({"linewidth": 0.9, "zorder": 3, "alpha": 0.9} | line))
         plate.record(panel, "profile", target, (exponent, found.values), ("increase / 95 % limit", found.excess))
         shown.append(found)
@@ -74,7 +79,12 @@ def _panel(plate: Plate, ax: Axes, part: pd.DataFrame, name: str, exponent: str)
         return []
     ax.set_ylim(0, TOP)
     style.linear(ax.yaxis)
-    at = {"xycoords": "axes fraction", "xytext": (1, 3), "textcoords": "offset points", "in_layout": False}
+    at: dict[str, Any] = {
+        "xycoords": "axes fraction",
+        "xytext": (1, 3),
+        "textcoords": "offset points",
+        "in_layout": False,
+    }
     ax.annotate(f"{known} of {len(shown)} closed on both sides", (0, 1), fontsize=style.SMALL, va="bottom", **at)
     return [v for found in shown for v in _reach(found)]
 
@@ -82,4 +92,4 @@ def _panel(plate: Plate, ax: Axes, part: pd.DataFrame, name: str, exponent: str)
 def _reach(found: curves.Likelihood) -> tuple[float, float]:
     """The values between which a curve lies below the top of the panel."""
     below = found.values[found.excess <= TOP]
-    return float(np.min(below)), float(np.max(below))
+    return (float(np.min(below)), float(np.max(below))) if len(below) else (found.best / 2, found.best * 2)

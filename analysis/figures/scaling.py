@@ -29,11 +29,15 @@ def draw(points: pd.DataFrame, table: pd.DataFrame) -> Plate:
     any_lost = False
     sizes = 2 if any(len(observed.sizes_with_fractions(p)) > 1 for _, p in best.groupby("configuration")) else 1
     above = max(listed, sizes)  # lines of words above a panel
+    columns = [c for c in COLUMNS if c[0] in set(best["domain"]) or not observed.printed(best)]
     plate = Plate(style.TWO_COLUMNS, (1.2 + 0.125 * above) * len(names) + 0.95, "Loss against size and data", CAPTION)
     plate.source = source_of(best, observed.selection(table))
-    axes = plate.subplots(len(names), len(COLUMNS), squeeze=False)
+    if len(columns) < len(COLUMNS):
+        plate.source += " · in-distribution losses are not printed"
+        plate.lacks("in-distribution losses: not printed")
+    axes = plate.subplots(len(names), len(columns), squeeze=False)
     for i, name in enumerate(names):
-        for j, (domain, variable) in enumerate(COLUMNS):
+        for j, (domain, variable) in enumerate(columns):
             ax = axes[i, j]
             part = best[(best["configuration"] == name) & (best["domain"] == domain)]
             series = _series(part, table, name, domain, variable, scales)
@@ -42,14 +46,13 @@ def draw(points: pd.DataFrame, table: pd.DataFrame) -> Plate:
             _panel(plate, ax, panel, series, label if domain == "OOD" else "ID loss (nats)", nothing)
             if domain == "ID" or len(tasks) <= LISTED:
                 any_lost |= mark_lost(plate, ax, panel, best, name, variable) if series else False
-            panel_letter(ax, "abcdefghijklmnopqrstuvwxyz"[(i * len(COLUMNS) + j) % 26])
+            panel_letter(ax, "abcdefghijklmnopqrstuvwxyz"[(i * len(columns) + j) % 26])
             if i == 0:
                 _heading(ax, domain, variable, above)
             if i == len(names) - 1:
                 ax.set_xlabel(AXES[variable])
             if j == 0:
                 look = style.configuration(name)
-                ax.set_ylabel("ID loss (nats)")
                 ax.annotate(
                     look.label,
                     (0, 0.5),
@@ -63,8 +66,8 @@ def draw(points: pd.DataFrame, table: pd.DataFrame) -> Plate:
                     fontweight="semibold",
                     color=style.legible(look.colour),
                 )
-            if j == 2:
-                ax.set_ylabel(label)
+            if j == 0 or domain != columns[j - 1][0]:
+                ax.set_ylabel("ID loss (nats)" if domain == "ID" else label)
     _legend(plate, tasks, any_lost)
     return plate
 

@@ -1,7 +1,8 @@
-"""One line of a figure: runs along N or D, the marginal law fitted to them with its band, its floor, and where it goes."""
+"""One line of a figure: runs along N or D, the marginal law fitted to them, its band, its floor, and where it goes."""
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -14,6 +15,7 @@ from analysis.figures.plate import Plate
 AXES = {"N": "parameters N", "D": "recordings D"}
 LAW = {"N": ("size", "alpha"), "D": ("data", "beta")}
 REACH = 0.16  # of the measured decades: how far a law is drawn beyond the largest run
+FEW = 4  # lines: more of them, threefold apart, share a panel only on a log axis
 AGREE = 0.02  # relative: a band belongs to the curve of the table if its own curve is this near
 
 
@@ -55,7 +57,10 @@ def series_of(
 
 
 def frame(ax: Axes, shown: list[Series]) -> None:
-    """Axes that hold all points: log x, linear y; the few far above are counted in a corner; grey ground beyond."""
+    """Axes that hold all points: log x, linear y (log where many tasks differ much).
+
+    The few points far above are counted in a corner; the ground beyond the largest is grey.
+    """
     x = np.concatenate([s.points[s.variable].to_numpy(float) for s in shown])
     y = np.concatenate([s.points["loss"].to_numpy(float) / s.scale for s in shown])
     style.logarithmic(ax.xaxis, x.min(), x.max())
@@ -65,9 +70,12 @@ def frame(ax: Axes, shown: list[Series]) -> None:
         ax.set_xlim(left, right)
         ax.axvspan(x.max(), right, color=style.EXTRAPOLATED, linewidth=0, zorder=0)
     low, high, above = style.without_outliers(y.tolist())
+    style.say_above(ax, above, "run")
+    if len(shown) > FEW and 0 < low < high / 3:
+        style.logarithmic(ax.yaxis, low, high)
+        return
     room = 0.12 * max(high - low, 0.02 * abs(high))
     ax.set_ylim(low - room, high + room)
-    style.say_above(ax, above, "run")
     style.linear(ax.yaxis)
 
 
@@ -75,7 +83,7 @@ def draw_series(plate: Plate, ax: Axes, panel: str, s: Series, y_name: str, crow
     """Points, law, floor and 95 % band of one line; ``crowded``: small, without band, the floor at the edge alone."""
     xs, ys = s.points[s.variable].to_numpy(float), s.points["loss"].to_numpy(float) / s.scale
     face = "white" if s.hollow else s.look.colour
-    marks = {"markersize": 2.6 if crowded else 4, "markeredgewidth": 0.5 if crowded else 0.8}
+    marks: dict[str, Any] = {"markersize": 2.6 if crowded else 4, "markeredgewidth": 0.5 if crowded else 0.8}
     ax.plot(xs, ys, s.look.marker, color=s.look.colour, markerfacecolor=face, zorder=4, **marks)
     plate.record(panel, "run", s.name, (s.variable, xs), (y_name, ys), list(s.points["run_id"]))
     if s.law is not None and s.exponent is not None:
@@ -102,7 +110,7 @@ def _law(
     plate.record(panel, "law", s.name, (s.variable, xs), (y_name, ys), exponent.text())
     if not exponent.known or s.hollow:
         return
-    ahead = style.BEYOND | ({"linewidth": 0.8} if crowded else {})
+    ahead: dict[str, Any] = style.BEYOND | ({"linewidth": 0.8} if crowded else {})
     beyond = np.geomspace(xs[-1], ax.get_xlim()[1], 12)
     ax.plot(beyond, law(**{s.variable: beyond}) / s.scale, color=s.look.colour, zorder=3, **ahead)
     floor = law.numbers["E"].value / s.scale

@@ -230,6 +230,9 @@ def median_of(name: str, values: Sequence[float], of: int) -> str:
     return f"{name} median {number(statistics.median(values))}, {known}" if values else f"{name}: {known}"
 
 
+MANY = 3.5  # decades on an axis that leave room for fewer minor ticks
+
+
 def logarithmic(axis: Axis, low: float, high: float) -> None:
     """A log axis over ``low..high`` with SI labels, at 1 (or 1, 2, 5 under a decade and a half) and minor ticks."""
     ax, horizontal = axis.axes, axis is axis.axes.xaxis
@@ -239,7 +242,8 @@ def logarithmic(axis: Axis, low: float, high: float) -> None:
     every = max(1, math.ceil(decades / 4)) if decades > 1.6 else 1
     axis.set_major_locator(LogLocator(base=10.0**every, subs=steps))
     axis.set_major_formatter(FuncFormatter(lambda v, _: si(v)))
-    axis.set_minor_locator(LogLocator(base=10, subs=tuple(range(1, 10)), numticks=99))
+    between = tuple(range(1, 10)) if decades < MANY else (1.0, 2.0, 5.0)
+    axis.set_minor_locator(LogLocator(base=10, subs=between, numticks=99))
     axis.set_minor_formatter(NullFormatter())
     pad = 10 ** (0.06 * max(decades, 0.5))
     (ax.set_xlim if horizontal else ax.set_ylim)(low / pad, high * pad)

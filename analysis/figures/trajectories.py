@@ -1,6 +1,5 @@
 """Loss along training, in and out of distribution: the shape of the paper's Fig. S.4."""
 
-import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.colors import LogNorm

@@ -1,5 +1,7 @@
 """How in-distribution gains carry over to other tasks: the shape of the paper's Fig. 3."""
 
+from typing import Any
+
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
@@ -68,9 +70,14 @@ def _at_ends(ax: Axes, ends: list[tuple[float, float, str, str]]) -> None:
 def _mark_excluded(plate: Plate, ax: Axes, panel: str, excluded: list[tuple[str, float]], label: str) -> None:
     """Crosses at the left edge for runs at or below the floor of the in-distribution loss."""
     for task, y in excluded:
-        where = {"transform": ax.get_yaxis_transform(), "clip_on": ax.get_ylim()[0] > y or y > ax.get_ylim()[1]}
+        where: dict[str, Any] = {
+            "transform": ax.get_yaxis_transform(),
+            "clip_on": ax.get_ylim()[0] > y or y > ax.get_ylim()[1],
+        }
         ax.plot(0, y, "x", color=style.target(task).colour, markersize=4, markeredgewidth=1, zorder=5, **where)
-        plate.record(panel, "excluded run", task, ("ID loss above its floor", np.nan), (label, y), "at or below the floor")
+        plate.record(
+            panel, "excluded run", task, ("ID loss above its floor", np.nan), (label, y), "at or below the floor"
+        )
 
 
 def _panel(
@@ -102,7 +109,7 @@ def _panel(
         excluded += [(task, loss / scale) for loss in below["loss_ood"]] if measured else []
         xs_all.append(x)
         ys_all.append(y)
-        small = {"markersize": 2.6 if len(tasks) > LISTED else 4, "markeredgewidth": 0}
+        small: dict[str, Any] = {"markersize": 2.6 if len(tasks) > LISTED else 4, "markeredgewidth": 0}
         ax.plot(x, y, of_task.marker, color=of_task.colour, alpha=0.85, zorder=3, **small)
         plate.record(look.label, "run", task, ("ID loss above its floor", x), (label, y), list(both["run_id"]))
         text, line = f"{of_task.label}: no fit", style.law_line(False)

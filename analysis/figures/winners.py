@@ -9,10 +9,10 @@ from analysis.figures import observed, style
 from analysis.figures.plate import Plate, panel_letter, source_of
 
 CAPTION = (
-    "The configuration with the lowest test loss on each task: by size of the model at full data (a) and by amount of "
-    "pretraining data at the largest size that saw several (b). Colour and marker name the winner, the number says by how "
-    "many per cent the runner-up's loss is higher; above each column, in how many tasks each configuration wins. Ties go "
-    "to neither, and a cell that fewer than two configurations reached is left white."
+    "The configuration with the lowest test loss on each task: by size of the model at full data (a) and by "
+    "amount of pretraining data at the largest size that saw several (b). Colour and marker name the winner, the "
+    "number says by how many per cent the runner-up's loss is higher; above each column, in how many tasks each "
+    "configuration wins. Ties go to neither, and a cell that fewer than two configurations reached is left white."
 )
 EDGES = (0.0, 1e5, 1e6, 1e7, 5e7, np.inf)  # the size bins of Table S.4
 NAMES = ("<100K", "100K–1M", "1M–10M", "10M–50M", ">50M")
@@ -53,7 +53,7 @@ def _by_size(outside: pd.DataFrame) -> pd.DataFrame:
 
 
 def _by_data(outside: pd.DataFrame) -> pd.DataFrame:
-    """Loss of each configuration at its largest size with fractions, by D (rounded to two digits, so that they meet)."""
+    """Loss of each configuration at its largest size with fractions, D to two digits."""
     parts = []
     for _, part in outside.groupby("configuration"):
         sizes = observed.sizes_with_fractions(part)
@@ -61,7 +61,7 @@ def _by_data(outside: pd.DataFrame) -> pd.DataFrame:
     if not parts:
         return pd.DataFrame(columns=["place", "label", "configuration", "target", "loss"])
     found = pd.concat(parts)
-    return found.assign(place=found["D"], label=[style.si(d, 2) for d in found["D"]])
+    return found.assign(place=[float(f"{d:.2g}") for d in found["D"]], label=[style.si(d, 2) for d in found["D"]])
 
 
 def _panel(plate: Plate, ax: Axes, panel: str, cells: pd.DataFrame, tasks: list[str], names: list[str]) -> None:
@@ -70,7 +70,9 @@ def _panel(plate: Plate, ax: Axes, panel: str, cells: pd.DataFrame, tasks: list[
     for side in ("left", "bottom"):
         ax.spines[side].set_visible(False)
     if cells.empty:
-        style.say(ax, "no finished runs" if not len(cells) and panel == "by size" else "no size saw several\namounts of data")
+        style.say(
+            ax, "no finished runs" if not len(cells) and panel == "by size" else "no size saw several\namounts of data"
+        )
         ax.set_xticks([])
         plate.lacks(f"winners {panel}")
         return
