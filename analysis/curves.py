@@ -106,6 +106,9 @@ def likelihood(law: str, points: pd.DataFrame, exponent: str, n_values: int = 25
     if freedom < 1:
         return None
     best, posed = found.fitted[exponent], found.posed
+    least_squares = float(found.solution.objective[0])
+    if least_squares < EXACT * found.health.n_points:
+        return Likelihood(np.full(3, best), np.array([np.inf, 0.0, np.inf]), best, found.health.n_points)
     least, most = LAWS[law].bound(exponent)
     ends = intervals_of(found, [itemgetter(exponent)], LEVEL)[0]
     low, high = (ends.low, ends.high) if math.isfinite(ends.low + ends.high) else (0.5 * best, 2.0 * best)
@@ -118,8 +121,7 @@ def likelihood(law: str, points: pd.DataFrame, exponent: str, n_values: int = 25
         return theta[:, place], np.broadcast_to(along, theta.shape)
 
     # A stiff spring holds the exponent of every problem; where it comes to rest lies exactly on the profile.
-    least_squares = float(found.solution.objective[0])
-    unit = special.fdtri(1, freedom, LEVEL) * max(least_squares, EXACT * found.health.n_points) / freedom
+    unit = special.fdtri(1, freedom, LEVEL) * least_squares / freedom
     stiffness: Array = np.full(len(goals), float(STIFF * unit / max(0.5 * (high - low), 1e-3 * best) ** 2))
     sprung = replace(
         posed,

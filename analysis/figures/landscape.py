@@ -30,7 +30,24 @@ COLOURS = {
 MARKERS = {"CNN": "o", "Transformer": "s"}
 FRAME = (0.075, 0.125, 0.91, 0.71)  # left, bottom, width and height of the panel in shares of the figure
 Box = tuple[float, float, float, float]  # left, bottom, right, top in pixels
-AROUND = ((1, 0), (-1, 0), (0, 1), (0, -1), (1, 1), (-1, 1), (1, -1), (-1, -1), (1, 2), (-1, 2), (1, -2), (-1, -2))
+AROUND = (
+    (1, 0),
+    (-1, 0),
+    (0, 1),
+    (0, -1),
+    (1, 1),
+    (-1, 1),
+    (1, -1),
+    (-1, -1),
+    (1, 2),
+    (-1, 2),
+    (1, -2),
+    (-1, -2),
+    (0, 2),
+    (0, -2),
+    (0, 3),
+    (0, -3),
+)
 
 
 def draw(points: pd.DataFrame, table: pd.DataFrame) -> Plate:
@@ -92,7 +109,7 @@ def _name(ax: Axes, models: pd.DataFrame, own: pd.DataFrame) -> None:
     taken: list[tuple[Box, float]] = []  # and how much worse it is to cover them than a line
     radii = [unit * _diameter(d) / 2 for d in models["n_pretraining"]]
     for (x, y), r in zip(points * (width, height), radii, strict=True):
-        taken.append(((x - r, y - r, x + r, y + r), 5.0))
+        taken.append(((x - r, y - r, x + r, y + r), 20.0))
     for _, line in own.sort_values("N").groupby("configuration"):
         places = ax.transLimits.transform(np.column_stack([np.log10(line["N"]), line["auroc"]])) * (width, height)
         for (x, y), (u, v) in zip(places, [*places[1:], places[-1]], strict=True):
@@ -114,7 +131,7 @@ def _name(ax: Axes, models: pd.DataFrame, own: pd.DataFrame) -> None:
             if cost < best:
                 best, place = cost, (side, level)
         box = _box(x, y, w, h, r, *place)
-        taken.append((box, 5.0))
+        taken.append((box, 20.0))
         centre = ((box[0] + box[2]) / 2 / width, (box[1] + box[3]) / 2 / height)
         ax.text(*centre, name, transform=ax.transAxes, ha="center", va="center", fontsize=style.SMALL, zorder=6)
 

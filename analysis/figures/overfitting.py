@@ -113,16 +113,9 @@ def _cost(plate: Plate, axes: list[Axes], runs: pd.DataFrame, unknown: str, look
     style.logarithmic(collapsed.xaxis, u.min(), u.max())
     style.logarithmic(collapsed.yaxis, min(delta.min(), 1 / u.max()), max(delta.max(), 1 / u.min()))
     collapsed.set_xlabel("u = D$^β$ L(N, ∞) / B")
-    text = f"R² {style.number(r2)} · n {len(shown)}" + (f"\n{left_out} with δ ≤ 0 left out" if left_out else "")
-    at: dict[str, Any] = {
-        "ha": "left",
-        "va": "bottom",
-        "fontsize": style.SMALL,
-        "bbox": style.PAPER,
-        "linespacing": 1.2,
-        "zorder": 5,
-    }
-    collapsed.text(0.03, 0.03, text, transform=collapsed.transAxes, **at)
+    text = f"R² {style.number(r2)} · n {len(shown)}" + (f" · {left_out} with δ ≤ 0" if left_out else "")
+    at: dict[str, Any] = {"xycoords": "axes fraction", "xytext": (2, 3), "textcoords": "offset points"}
+    collapsed.annotate(text, (0, 1), va="bottom", fontsize=style.SMALL, linespacing=1.2, in_layout=False, **at)
     _table(plate, words, law, sorted(runs["N"].unique()), look)
 
 

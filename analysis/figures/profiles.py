@@ -68,7 +68,9 @@ def _panel(plate: Plate, ax: Axes, part: pd.DataFrame, name: str, exponent: str)
         line: dict[str, Any] = (
             {"color": look.colour, "linewidth": 2, "zorder": 4} if inside else {"color": style.target(target).colour}
         )
-        ax.plot(found.values, found.excess, **({"linewidth": 0.9, "zorder": 3, "alpha": 0.9} | line))
+        ax.plot(
+            found.values, np.minimum(found.excess, 2 * TOP), **({"linewidth": 0.9, "zorder": 3, "alpha": 0.9} | line)
+        )
         plate.record(panel, "profile", target, (exponent, found.values), ("increase / 95 % limit", found.excess))
         shown.append(found)
     ax.axhline(1, color=style.MUTED, linewidth=0.9, linestyle=(0, (4, 2)), zorder=2)

@@ -178,4 +178,6 @@ def _contrast(plate: Plate, ax: Axes) -> None:
     ratio = r"\dfrac{e^{z_i z_p/\tau}}{\sum_{a \neq i} e^{z_i z_a/\tau}}"
     loss = r"$-\dfrac{1}{2B}\sum_i \dfrac{1}{|P(i)|}\sum_{p \in P(i)} \log" + ratio + "$"
     _arrow(ax, (72.3, 8.4), (75.2, 8.4))
-    _box(ax, 75.6, 1.4, 24.2, 14, f"contrastive loss\n{loss}", colour)
+    _box(ax, 75.6, 1.4, 24.2, 14, "", colour)
+    ax.text(87.7, 12.9, "contrastive loss", ha="center", va="center", fontsize=7.5)
+    ax.text(87.7, 7.0, loss, ha="center", va="center", fontsize=7.5)

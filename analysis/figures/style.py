@@ -324,20 +324,18 @@ def columns(entries: int, most: int = 6) -> int:
 
 
 def say_above(ax: Axes, above: int, what: str) -> None:
-    """Words in the upper right corner for points that lie above the panel."""
+    """Words over the upper right corner for points that lie above the panel."""
     if above:
         ax.annotate(
             f"{above} {what}{'s' if above > 1 else ''} above ↑",
             (1, 1),
             xycoords="axes fraction",
-            xytext=(-1, -1),
+            xytext=(0, 1),
             textcoords="offset points",
             ha="right",
-            va="top",
+            va="bottom",
             fontsize=SMALL,
             color=MUTED,
-            bbox=PAPER,
-            zorder=7,
         )
 
 

@@ -138,7 +138,18 @@ def _panel(
     style.logarithmic(ax.xaxis, everywhere.min(), everywhere.max())
     low, high, above = style.without_outliers(np.concatenate(ys_all).tolist())
     ax.set_ylim(low - 0.08 * (high - low), high + 0.1 * (high - low))
-    ax.text(0.03, 0.97, style.FORMULAS["transfer"], transform=ax.transAxes, va="top", color=style.MUTED, zorder=1)
+    many = len(tasks) > LISTED
+    ax.annotate(
+        style.FORMULAS["transfer"],
+        (0.03, 0.97) if many else (1, 1),
+        xycoords="axes fraction",
+        xytext=(0, 0 if many else 5 + 10.4 * len(listed)),
+        textcoords="offset points",
+        ha="left" if many else "right",
+        va="top" if many else "bottom",
+        color=style.MUTED,
+        in_layout=False,
+    )
     style.say_above(ax, above, "run")
     style.linear(ax.yaxis)
     _mark_excluded(plate, ax, look.label, excluded, label)
