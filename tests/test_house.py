@@ -19,9 +19,9 @@ TRAINING = tuple(
 )
 ANALYSIS = tuple(
     """
-    records observations laws sums newton starts intervals screening estimates curved fit comparison transfer effective
-    finetuned allocation forecast overfitting conditions query exponents published points simulate design race
-    learning claims tables figures report
+    records observations laws sums newton starts intervals screening estimates curved fit curves comparison transfer
+    effective finetuned allocation forecast overfitting conditions query benchmark exponents published points simulate
+    design race learning claims tables figures report
     """.split()
 )
 ALONE = {"ray": ["ecgscale/launch.py"], "fvcore": ["ecgscale/compute.py"], "matplotlib": ["analysis/figures/"]}

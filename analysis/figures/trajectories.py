@@ -1,9 +1,8 @@
 """Loss along training, in and out of distribution: the shape of the paper's Fig. S.4."""
 
-import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.colors import LogNorm, to_rgb
+from matplotlib.colors import LogNorm
 from matplotlib.lines import Line2D
 
 from analysis.figures import observed, style
@@ -75,10 +74,7 @@ def _panel(
 
 
 def _shade(colour: str, norm: LogNorm, n: float) -> tuple[float, ...]:
-    """Pale for the smallest size, the full colour at three quarters of the range, darker for the largest."""
-    t = float(np.clip(norm(n), 0, 1))
-    rgb = np.array(to_rgb(colour))
-    return tuple(1 - (1 - rgb) * (0.25 + t)) if t < 0.75 else tuple(rgb * (1 - 1.2 * (t - 0.75)))
+    return style.shade(colour, float(norm(n)))
 
 
 def _range(sizes: pd.Series) -> list[float]:

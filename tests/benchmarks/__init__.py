@@ -5,7 +5,9 @@ A benchmark is a module with ``measure() -> list[Measurement]``; ``BENCHMARKS`` 
 
 from dataclasses import dataclass
 
-BENCHMARKS = ("batches", "beats", "filters", "steps", "probes", "counting", "orchestration", "results", "fits")
+BENCHMARKS = (
+    *("batches", "beats", "filters", "steps", "probes", "counting", "orchestration", "results", "fits", "figures"),
+)
 
 
 @dataclass(frozen=True)
