@@ -5,8 +5,9 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
 
-from ecgscale.data import corpus, embedded, mimic, simulate
+from ecgscale.data import corpus, embedded, simulate
 from ecgscale.data.library import open_corpus
+from ecgscale.data.readers import mimic
 
 PREPARED_SAMPLES = 1000  # 10 s at 100 Hz
 
