@@ -59,7 +59,7 @@ class Store:
 
     def batch(self, positions: np.ndarray) -> Batch:
         """The recordings at these positions of the slice, in this order."""
-        at = torch.from_numpy(positions).to(self.device)
+        at = torch.from_numpy(positions).to(self.device, non_blocking=True)
         on_cpu = self.device.type == "cpu"
         signal = self._in_pieces(positions) if on_cpu else self.twelve @ self._units(positions).float()
         return Batch(signal, self.peaks[at].long(), self.labels[at], self.patient[at].long())
@@ -67,19 +67,19 @@ class Store:
     def _in_pieces(self, positions: np.ndarray) -> torch.Tensor:
         """Float32 [n, 12, n_samples] on a CPU, some recordings at a time, so that all between stays in its cache."""
         n, shape = len(positions), self.mapped.shape[1:]
-        signal = torch.from_numpy(np.empty((n, 12, shape[1]), dtype=np.float32))  # numpy asks for huge pages
+        signal = np.empty((n, len(self.twelve), shape[1]), dtype=np.float32)  # numpy asks for huge pages
         stored = torch.empty(_CACHED_RECORDINGS, *shape)
         twelve = self.twelve.expand(_CACHED_RECORDINGS, -1, -1)
         for first in range(0, n, _CACHED_RECORDINGS):
             units = self._units(positions[first : first + _CACHED_RECORDINGS])
             k = len(units)
-            torch.bmm(twelve[:k], stored[:k].copy_(units), out=signal[first : first + k])
-        return signal
+            torch.bmm(twelve[:k], stored[:k].copy_(units), out=torch.from_numpy(signal[first : first + k]))
+        return torch.from_numpy(signal)
 
     def _units(self, positions: np.ndarray) -> torch.Tensor:
         """Int16 [n, n_leads, n_samples] on the device; from the memory map to a GPU through pinned memory."""
         if self.signal is not None:
-            return self.signal.index_select(0, torch.from_numpy(positions).to(self.device))
+            return self.signal.index_select(0, torch.from_numpy(positions).to(self.device, non_blocking=True))
         pinned = self.device.type == "cuda"
         units = torch.empty((len(positions), *self.mapped.shape[1:]), dtype=torch.int16, pin_memory=pinned)
         np.take(self.mapped, self.rows[positions], axis=0, out=units.numpy(), mode="clip")
