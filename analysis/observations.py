@@ -7,6 +7,7 @@ biases losses down.
 
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
@@ -54,7 +55,8 @@ def trajectories(results: Path, sweeps: Iterable[str] | None = None) -> pd.DataF
 
     Columns: those of the run, N, D, C (floats), target, domain, step, loss and auroc (test split), loss_val,
     loss_train, prevalence_loss. Only runs with status "done" enter; ``attrs["runs"]`` counts runs by status and
-    ``attrs["bad"]`` names files that could not be believed.
+    ``attrs["lost"]`` holds those that ended otherwise (sweep, configuration, N, D, status, where they measured
+    anything), and ``attrs["bad"]`` names files that could not be believed.
     """
     loaded = records.load(results, sweeps)
     status = loaded.runs["status"] if len(loaded.runs) else pd.Series(dtype=str)
@@ -83,8 +85,20 @@ def trajectories(results: Path, sweeps: Iterable[str] | None = None) -> pd.DataF
     kept = [*RUN_COLUMNS, "N", "D", "C", "target", "domain", "step", *renamed.values(), "macs_per_param"]
     table = table[kept].sort_values(["sweep", "configuration", "N", "D", "run_id", "target", "step"], ignore_index=True)
     table.attrs["runs"] = {str(k): int(v) for k, v in status.value_counts().items()}
+    table.attrs["lost"] = _lost(loaded)
     table.attrs["bad"] = list(loaded.bad)
     return table
+
+
+def _lost(loaded: records.Results) -> list[dict[str, Any]]:
+    """Where in the grid the runs lie that failed, diverged or ran out of memory after they measured something."""
+    if loaded.runs.empty:
+        return []
+    ended = loaded.runs.loc[~loaded.runs["status"].isin(("done", "running")), ["sweep", "run_id", "status"]]
+    keys = ["sweep", "run_id", "configuration", "n_params", "n_samples"]
+    found = loaded.rows.drop_duplicates(["sweep", "run_id"])[keys].merge(ended, on=["sweep", "run_id"])
+    renamed = found.rename(columns={"n_params": "N", "n_samples": "D"}).drop(columns="run_id")
+    return [{str(k): v for k, v in row.items()} for row in renamed.to_dict("records")]
 
 
 def observations(results: Path, sweeps: Iterable[str] | None = None, select: str = "val") -> pd.DataFrame:

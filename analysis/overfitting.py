@@ -45,4 +45,6 @@ def collapse(law: Fit, points: pd.DataFrame) -> pd.DataFrame:
 def minimum_data(law: Fit, N: float, tolerated: float = TOLERATED) -> Coefficient:
     """D below which data costs more than ``tolerated`` of L(N, inf): ``(B / (tolerated L(N, inf)))^(1/beta)``."""
     log = law.quantity(lambda c: np.log(c["B"] / (tolerated * unlimited(c, N))) / c["beta"])
-    return replace(log, value=math.exp(log.value), low=math.exp(log.low), high=math.exp(log.high))
+    with np.errstate(over="ignore"):  # where the loss hardly falls with D, no number of recordings is enough
+        value, low, high = (float(np.exp(v)) for v in (log.value, log.low, log.high))
+    return replace(log, value=value, low=low, high=high)

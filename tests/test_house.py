@@ -18,8 +18,9 @@ TRAINING = tuple(
 )
 ANALYSIS = tuple(
     """
-    records observations laws sums newton starts intervals screening estimates curved fit comparison transfer
-    allocation forecast overfitting conditions query exponents published points simulate learning figures report
+    records observations laws sums newton starts intervals screening estimates curved fit curves comparison transfer
+    allocation forecast overfitting conditions query benchmark exponents published points simulate learning figures
+    report
     """.split()
 )
 ALONE = {"ray": ["ecgscale/launch.py"], "fvcore": ["ecgscale/compute.py"], "matplotlib": ["analysis/figures/"]}

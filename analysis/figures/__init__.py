@@ -1,35 +1,54 @@
 """Figures of the study: each draws points and fitted laws, and lies beside its data."""
 
 import difflib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 import pandas as pd
 
 from analysis.figures import (
+    comparison,
     compute,
+    contours,
     exponents,
+    holdout,
+    isoflop,
+    kappas,
+    landscape,
     learning,
     observed,
     overfitting,
     overlay,
+    profiles,
+    reference,
     scaling,
+    schematic,
     style,
     trajectories,
     transfer,
+    winners,
 )
 from analysis.figures.plate import FORMATS, Plate, mark_of, write
 
 FIGURES: dict[str, Callable[[pd.DataFrame, pd.DataFrame], Plate]] = {
+    "landscape": landscape.draw,  # Fig. 1
     "scaling": scaling.draw,  # Fig. 2
     "transfer": transfer.draw,  # Fig. 3
+    "kappas": kappas.draw,  # Table S.7
     "overlay": overlay.draw,  # Figs. 4 and S.3
+    "winners": winners.draw,  # Tables S.5 and S.6
     "compute": compute.draw,  # Fig. 5
     "learning": learning.draw,
+    "schematic": schematic.draw,  # Fig. S.1
+    "contours": contours.draw,  # Fig. S.5
+    "isoflop": isoflop.draw,
     "exponents": exponents.draw,  # Fig. S.2
+    "profiles": profiles.draw,
+    "holdout": holdout.draw,
     "trajectories": trajectories.draw,  # Fig. S.4
     "overfitting": overfitting.draw,  # Figs. S.7 and S.8
 }
+ACROSS: dict[str, Callable[[pd.DataFrame, pd.DataFrame, Sequence[str]], Plate]] = {"comparison": comparison.draw}
 
 
 class NoSuchFigure(ValueError):
@@ -45,13 +64,13 @@ def draw(name: str, points: pd.DataFrame, table: pd.DataFrame, mark: str | None 
     that the points carry by themselves, "" leaves it out. Raises NoSuchFigure for a name that is not in ``FIGURES``.
     """
     if name not in FIGURES:
-        raise NoSuchFigure(f"no figure is called '{name}'{_nearest(name, FIGURES)}")
+        raise NoSuchFigure(f"no figure is called '{name}'{_nearest(name, [*FIGURES, *ACROSS])}")
     with style.paper():
         points, table, left_out = observed.one_group(points, table)
         plate = FIGURES[name](points, table)
         for group in left_out:
             plate.lacks(group)
-        plate.sign(mark_of(points) if mark is None else mark)
+        plate.sign("" if plate.drawn else mark_of(points) if mark is None else mark)
         plate.settle()
     return plate
 
@@ -66,18 +85,19 @@ def save(
 ) -> list[Path]:
     """Draw a figure and write ``folder/name.<format>`` for each format and ``folder/name.csv``, its data.
 
-    The same input gives the same bytes. Points of several sweeps make a figure each, in a folder named after the sweep.
-    Arguments as in ``draw``. Raises NoSuchFigure for an unknown name or format.
+    The same input gives the same bytes. Points of several sweeps make a figure each, in a folder named after the sweep;
+    a name in ``ACROSS`` takes those of exactly two sweeps and makes one. Arguments as in ``draw``. Raises NoSuchFigure
+    for an unknown name or format, and for a comparison of other than two sweeps.
     """
     formats = list(formats)
     for wanted in formats:
         if wanted not in FORMATS:
             raise NoSuchFigure(f"figures cannot be written as '{wanted}'{_nearest(wanted, FORMATS)}")
     sweeps = sorted(points["sweep"].unique()) if len(points) else []
+    if name in ACROSS:
+        return _written(across(name, points, table, sweeps, mark), name, folder, formats)
     if len(sweeps) <= 1:
-        plate = draw(name, points, table, mark)
-        with style.paper():
-            return write(plate, name, folder, formats)
+        return _written(draw(name, points, table, mark), name, folder, formats)
     paths = []
     for sweep in sweeps:
         part, fits = points[points["sweep"] == sweep], table
@@ -85,6 +105,34 @@ def save(
             fits = table[table["sweep"] == sweep]
         paths += save(name, part, fits, folder / str(sweep), formats, mark)
     return paths
+
+
+def across(
+    name: str, points: pd.DataFrame, table: pd.DataFrame, sweeps: Sequence[str], mark: str | None = None
+) -> Plate:
+    """A figure that sets two sweeps beside each other. Raises NoSuchFigure unless there are two."""
+    if len(sweeps) != 2:
+        there = f"there are {', '.join(sweeps)}" if sweeps else "there is none"
+        raise NoSuchFigure(f"a {name} takes two sweeps with finished runs, and {there}; name two with --sweep")
+    with style.paper():
+        plate = ACROSS[name](points, table, sweeps)
+        plate.sign(mark_of(points) if mark is None else mark)
+        plate.settle()
+    return plate
+
+
+def save_reference(name: str, folder: Path, formats: Iterable[str] = ("png",)) -> list[Path]:
+    """Draw a figure from the paper's printed tables, as ``save`` does. Raises NoSuchFigure if they cannot feed it."""
+    if name not in reference.FIGURES:
+        known = f"no printed table feeds the figure '{name}'" if name in FIGURES else f"no figure is called '{name}'"
+        raise NoSuchFigure(f"{known}{_nearest(name, reference.FIGURES)}")
+    table = reference.table(name in reference.REFITTED)
+    return save(name, reference.published(), table, folder, formats, reference.FIGURES[name])
+
+
+def _written(plate: Plate, name: str, folder: Path, formats: list[str]) -> list[Path]:
+    with style.paper():
+        return write(plate, name, folder, formats)
 
 
 def _nearest(name: str, known: Iterable[str]) -> str:

@@ -10,9 +10,12 @@ from analysis.figures.plate import Plate, panel_letter, source_of
 CAPTION = (
     "Coefficients of the joint law L = E + A N^−α + B D^−β (Eq. 1) for each target and configuration, with 95 % "
     "intervals, and R² of the fit. Open markers are not identified: at a bound of what the fit allows (the arrow "
-    "points there), without effect in these points, or with an interval as wide as allowed."
+    "points there), without effect in these points, or with an interval as wide as allowed. Where no joint law is "
+    "fitted, α, E and R² are those of the marginal law over N, and β of that over D (Eq. 2)."
 )
 PANELS = (("alpha", "parameter exponent α"), ("beta", "data exponent β"), ("E", "floor E (nats)"), ("r2", "R²"))
+
+LAW_OF = {"alpha": "alpha", "beta": "beta", "E": "alpha", "r2": "alpha"}
 
 
 def draw(points: pd.DataFrame, table: pd.DataFrame) -> Plate:
@@ -24,9 +27,9 @@ def draw(points: pd.DataFrame, table: pd.DataFrame) -> Plate:
     plate = Plate(style.TWO_COLUMNS, height, "Coefficients of the joint law", CAPTION)
     plate.source = source_of(best, observed.selection(table))
     axes = plate.subplots(1, len(PANELS), squeeze=False, sharey=True)[0]
-    fits = {(n, t): next(iter(fitted.find(table, "joint", n, t)), None) for n in names for t in targets}
+    fits = {(n, t): _laws(table, n, t) for n in names for t in targets}
     for (name, target), fit in fits.items():
-        if fit is None:
+        if "alpha" not in fit:
             why = fitted.failure(table, "joint", name, target)
             plate.lacks(f"{style.configuration(name).label} on {style.target(target).label or 'any target'} ({why})")
     for k, (ax, (what, title)) in enumerate(zip(axes, PANELS, strict=True)):
@@ -36,11 +39,11 @@ def draw(points: pd.DataFrame, table: pd.DataFrame) -> Plate:
         for row in range(1, len(targets)):
             ax.axhline(row - 0.5, color=style.GRID, linewidth=0.6)
         if not any(fits.values()):
-            style.say(ax, "no joint fit")
+            style.say(ax, "no fit")
         for (name, target), fit in fits.items():
-            if fit is not None:
+            if LAW_OF[what] in fit:
                 place = targets.index(target) + (names.index(name) - (len(names) - 1) / 2) * 0.8 / len(names)
-                _mark(plate, ax, fit, what, name, target, place)
+                _mark(plate, ax, fit[LAW_OF[what]], what, name, target, place)
         if what in ("alpha", "beta"):
             ax.set_xlim(-0.1, 3.15)
         elif what == "r2":
@@ -55,6 +58,16 @@ def draw(points: pd.DataFrame, table: pd.DataFrame) -> Plate:
     handles.append(style.key("not identified", marker="o", markerfacecolor="white", linestyle=""))
     plate.legend(handles=handles, loc="outside upper center", ncols=len(handles), fontsize=7.5)
     return plate
+
+
+def _laws(table: pd.DataFrame, name: str, target: str) -> dict[str, fitted.Fitted]:
+    """The fits that tell alpha and beta of a group: the joint law for both, else its marginals."""
+    found = {}
+    for exponent, marginal in (("alpha", "size"), ("beta", "data")):
+        fits = fitted.find(table, "joint", name, target) or fitted.find(table, marginal, name, target)[-1:]
+        if fits:
+            found[exponent] = fits[0]
+    return found
 
 
 def _row(target: str, best: pd.DataFrame) -> str:

@@ -82,7 +82,7 @@ def _panel(
                 transform=ax.get_yaxis_transform(),
                 ha="center",
                 va="center",
-                fontsize=6.5,
+                fontsize=style.SMALL,
                 color=style.FAINT,
             )
             plate.lacks(f"{look.label} on {title}")

@@ -32,6 +32,11 @@ def targets(points: pd.DataFrame, domain: str = "OOD") -> list[str]:
     return style.in_order(list(points.loc[points["domain"] == domain, "target"].unique()), style.TARGETS)
 
 
+def printed(points: pd.DataFrame) -> bool:
+    """Whether the points are the paper's printed numbers."""
+    return set(points["sweep"]) == {"published"}
+
+
 def at_full_data(part: pd.DataFrame) -> pd.DataFrame:
     """Points of the largest D, by N."""
     return part[part["D"] == part["D"].max()].sort_values("N")
@@ -55,6 +60,13 @@ def scale(points: pd.DataFrame) -> tuple[dict[str, float], str]:
     if names and baseline.reindex(names).notna().all() and (baseline > 0).all():
         return {str(t): float(v) for t, v in baseline.items()}, "OOD loss ÷ prevalence"
     return dict.fromkeys(names, 1.0), "OOD loss (nats)"
+
+
+def lost(points: pd.DataFrame, configuration: str | None = None) -> pd.DataFrame:
+    """Runs of these points' sweeps that failed, diverged or ran out of memory: configuration, N, D, status."""
+    table = pd.DataFrame(points.attrs.get("lost", []), columns=["sweep", "configuration", "N", "D", "status"])
+    table = table[table["sweep"].isin(points["sweep"].unique())] if len(points) else table
+    return table if configuration is None else table[table["configuration"] == configuration]
 
 
 def one_group(points: pd.DataFrame, table: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame, list[str]]:

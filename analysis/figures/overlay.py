@@ -4,13 +4,14 @@ import pandas as pd
 
 from analysis.figures import observed, style
 from analysis.figures.plate import Plate, panel_letter, source_of
-from analysis.figures.series import AXES, draw_series, frame, law_keys, series_of
+from analysis.figures.series import AXES, draw_series, frame, law_keys, lost_key, mark_lost, series_of
 
 CAPTION = (
     "Absolute test loss on each task, all configurations overlaid: against parameters N at full data (above) and "
     "against recordings D at the largest size that saw several amounts of data (below). Lines are the marginal "
-    "laws (Eq. 2), thin and dashed where the exponent is at a bound or not identified; the grey line is always "
-    "predicting the prevalence."
+    "laws (Eq. 2) with 95 % bands, dashed on grey ground where they extrapolate, thin and dashed where the "
+    "exponent is at a bound or not identified; the grey line is always predicting the prevalence; crosses on an "
+    "axis are failed runs."
 )
 ACROSS = 4  # tasks beside each other
 
@@ -21,11 +22,12 @@ def draw(points: pd.DataFrame, table: pd.DataFrame) -> Plate:
     names, tasks = observed.configurations(best), observed.targets(best)
     across = min(ACROSS, max(1, len(tasks)))
     blocks = max(1, -(-len(tasks) // ACROSS))
-    height = 0.5 + blocks * (3.3 if across > 2 else 4.2)
+    height = 0.5 + blocks * (2.75 if blocks > 1 else 3.3 if across > 2 else 4.2)
     plate = Plate(style.TWO_COLUMNS, height, "All configurations, task by task", CAPTION)
     plate.source = source_of(best, observed.selection(table))
     axes = plate.subplots(2 * blocks, across, squeeze=False)
     letters = iter("abcdefghijklmnopqrstuvwxyz" * blocks)
+    any_lost = False
     for block in range(blocks):
         for row, variable in enumerate("ND"):
             for column in range(across):
@@ -58,8 +60,15 @@ def draw(points: pd.DataFrame, table: pd.DataFrame) -> Plate:
                     ax.axhline(baseline, color=style.FAINT, linewidth=0.8, zorder=1)
                 for name, line in shown:
                     draw_series(plate, ax, f"{style.target(task).label}, {name}, over {variable}", line, "loss")
+                    any_lost |= mark_lost(plate, ax, style.target(task).label, best, name, variable)
     looks = [style.configuration(n) for n in names]
     handles = [style.key(look.label, look.colour, look.marker, linewidth=1.2) for look in looks]
-    handles += law_keys() if len(table) else []
-    plate.legend(handles=handles, loc="outside upper center", ncols=7, fontsize=7.5, columnspacing=1.2)
+    handles += (law_keys() if len(table) else []) + [lost_key()] * any_lost
+    plate.legend(
+        handles=handles,
+        loc="outside upper center",
+        ncols=style.columns(len(handles), 7),
+        fontsize=7.5,
+        columnspacing=1.2,
+    )
     return plate

@@ -15,7 +15,11 @@ from analysis.figures import style
 
 FORMATS = ("png", "pdf", "svg")
 FOOTER = 0.2  # inches under the panels: what was drawn on the left, the mark on the right
-MARKS = {"ptbxl-sample": "Demo scale: 2,550 recordings, not evidence"}
+MARKS = {
+    "planted": "Simulated: losses drawn from a planted law",
+    "ptbxl-sample": "Demo scale: 2,550 recordings, not evidence",
+    "simulated": "Simulated recordings: says nothing of patients",
+}
 DATA_COLUMNS = ("panel", "kind", "series", "x_name", "x", "y_name", "y", "note")
 
 
@@ -31,7 +35,8 @@ class Plate(Figure):
         self.title, self.caption = title, caption
         self.missing: list[str] = []
         self.source = ""
-        self._shown: list[pd.DataFrame] = []
+        self.drawn = False  # nothing on it is measured: no mark of the points applies
+        self._shown: list[tuple[tuple[str, ...], np.ndarray, np.ndarray, list[str]]] = []
 
     def record(
         self, panel: str, kind: str, series: str, x: tuple[str, Any], y: tuple[str, Any], note: str | Sequence[str] = ""
@@ -39,26 +44,19 @@ class Plate(Figure):
         """Remember numbers that a panel shows: ``x`` and ``y`` are (name, values)."""
         xs, ys = np.atleast_1d(np.asarray(x[1], float)), np.atleast_1d(np.asarray(y[1], float))
         xs, ys = np.broadcast_arrays(xs, ys)
-        self._shown.append(
-            pd.DataFrame(
-                {
-                    "panel": panel,
-                    "kind": kind,
-                    "series": series,
-                    "x_name": x[0],
-                    "x": xs.ravel(),
-                    "y_name": y[0],
-                    "y": ys.ravel(),
-                    "note": note if isinstance(note, str) else list(note),
-                }
-            )
-        )
+        notes = [note] * xs.size if isinstance(note, str) else list(note)
+        self._shown.append(((panel, kind, series, x[0], y[0]), xs.ravel(), ys.ravel(), notes))
 
     def data(self) -> pd.DataFrame:
         """Every number on the face, one row each, columns ``DATA_COLUMNS``."""
         if not self._shown:
             return pd.DataFrame(columns=list(DATA_COLUMNS))
-        return pd.concat(self._shown, ignore_index=True)
+        words, xs, ys, notes = zip(*self._shown, strict=True)
+        counts = [len(x) for x in xs]
+        columns = dict(zip(("panel", "kind", "series", "x_name", "y_name"), zip(*words, strict=True), strict=True))
+        table = pd.DataFrame({name: np.repeat(np.array(v, object), counts) for name, v in columns.items()})
+        found = table.assign(x=np.concatenate(xs), y=np.concatenate(ys), note=[n for some in notes for n in some])
+        return found[list(DATA_COLUMNS)]
 
     def lacks(self, what: str) -> None:
         """Note something that this figure should show and cannot."""
@@ -69,7 +67,7 @@ class Plate(Figure):
         """Write the footer: what was drawn, and the mark (demo, simulated) where there is one."""
         at = 0.06 / self.get_figheight()
         if self.source:
-            self.text(0.008, at, self.source, ha="left", va="bottom", fontsize=6.5, color=style.MUTED)
+            self.text(0.008, at, self.source, ha="left", va="bottom", fontsize=style.SMALL, color=style.MUTED)
         if mark:
             self.text(
                 0.992,
@@ -95,15 +93,13 @@ class Plate(Figure):
 
 
 def mark_of(points: pd.DataFrame) -> str:
-    """The mark that points carry by themselves: those of the embedded sample are demo scale, planted laws simulated."""
-    if len(points) and "simulated" in set(points["sweep"].astype(str)):
-        return "Simulated: losses drawn from a planted law"
-    corpora = set(points["corpus"].astype(str)) if len(points) else set()
-    return "; ".join(MARKS[c] for c in sorted(corpora & set(MARKS)))
+    """The mark that points carry by themselves: of the embedded sample, of simulated recordings, of planted laws."""
+    kinds = {c.split("-")[0] if c.startswith("simulated") else c for c in points["corpus"].astype(str).unique()}
+    return "; ".join(MARKS[c] for c in sorted(kinds & set(MARKS)))
 
 
-def source_of(points: pd.DataFrame, select: str) -> str:
-    """What was drawn, for the footer: how many runs of which sweeps, and how their steps were chosen."""
+def source_of(points: pd.DataFrame, select: str, short: bool = False) -> str:
+    """What was drawn, for the footer: runs and sweeps, and (unless ``short``) how their steps were chosen."""
     if points.empty:
         return "no finished runs"
     if set(points["sweep"]) == {"published"}:
@@ -111,7 +107,10 @@ def source_of(points: pd.DataFrame, select: str) -> str:
     runs = points.drop_duplicates(["sweep", "run_id"])
     sweeps = ", ".join(sorted(runs["sweep"].astype(str).unique()))
     split = "validation" if select == "val" else "test"
-    text = f"{len(runs)} runs of sweep {sweeps} · test loss at the step best on {split}"
+    text = f"{len(runs)} runs of sweep {sweeps}"
+    if short:
+        return text
+    text += f" · test loss at the step best on {split}"
     counts = points.attrs.get("runs", {})
     lost = [f"{n} {state}" for state, n in sorted(counts.items()) if state != "done" and n]
     return text + (f" · left out: {', '.join(lost)}" if lost else "")

@@ -5,13 +5,14 @@ from matplotlib.axes import Axes
 
 from analysis.figures import fitted, observed, style
 from analysis.figures.plate import Plate, panel_letter, source_of
-from analysis.figures.series import AXES, LAW, Series, draw_series, frame, law_keys, series_of
+from analysis.figures.series import AXES, LAW, Series, draw_series, frame, law_keys, lost_key, mark_lost, series_of
 
 CAPTION = (
     "Test loss against backbone parameters N (all the data) and against unique pretraining recordings D (one "
     "size), in distribution (left) and on tasks probed with frozen features (right). Points are runs at their "
-    "best step; lines are the marginal laws (Eq. 2), L = E + A N^−α and L = E + B D^−β, with the floor E dotted "
-    "where it falls inside the panel. Exponents carry 95 % intervals. Thin dashed lines are fits whose exponent "
+    "best step; lines are the marginal laws (Eq. 2), L = E + A N^−α and L = E + B D^−β, with their 95 % bands, dashed "
+    "on grey ground where they extrapolate, and the floor E dotted where it falls inside the panel. Exponents carry "
+    "95 % intervals; crosses on an axis are runs that failed. Thin dashed lines are fits whose exponent "
     "is at a bound or not identified: they follow the points and say nothing about scaling."
 )
 COLUMNS = (("ID", "N"), ("ID", "D"), ("OOD", "N"), ("OOD", "D"))
@@ -25,23 +26,33 @@ def draw(points: pd.DataFrame, table: pd.DataFrame) -> Plate:
     tasks = observed.targets(best)
     scales, label = observed.scale(best)
     listed = len(tasks) if len(tasks) <= LISTED else 1
-    plate = Plate(style.TWO_COLUMNS, (1.16 + 0.115 * listed) * len(names) + 0.75, "Loss against size and data", CAPTION)
+    any_lost = False
+    sizes = 2 if any(len(observed.sizes_with_fractions(p)) > 1 for _, p in best.groupby("configuration")) else 1
+    above = max(listed, sizes)  # lines of words above a panel
+    columns = [c for c in COLUMNS if c[0] in set(best["domain"]) or not observed.printed(best)]
+    plate = Plate(style.TWO_COLUMNS, (1.2 + 0.125 * above) * len(names) + 0.95, "Loss against size and data", CAPTION)
     plate.source = source_of(best, observed.selection(table))
-    axes = plate.subplots(len(names), len(COLUMNS), squeeze=False)
+    if len(columns) < len(COLUMNS):
+        plate.source += " · in-distribution losses are not printed"
+        plate.lacks("in-distribution losses: not printed")
+    axes = plate.subplots(len(names), len(columns), squeeze=False)
     for i, name in enumerate(names):
-        for j, (domain, variable) in enumerate(COLUMNS):
+        for j, (domain, variable) in enumerate(columns):
             ax = axes[i, j]
             part = best[(best["configuration"] == name) & (best["domain"] == domain)]
             series = _series(part, table, name, domain, variable, scales)
             panel = f"{style.configuration(name).label}, {domain} against {variable}"
             nothing = "no finished runs" if part.empty else "no size saw several\namounts of data"
             _panel(plate, ax, panel, series, label if domain == "OOD" else "ID loss (nats)", nothing)
-            panel_letter(ax, "abcdefghijklmnopqrstuvwxyz"[(i * len(COLUMNS) + j) % 26])
+            if domain == "ID" or len(tasks) <= LISTED:
+                any_lost |= mark_lost(plate, ax, panel, best, name, variable) if series else False
+            panel_letter(ax, "abcdefghijklmnopqrstuvwxyz"[(i * len(columns) + j) % 26])
+            if i == 0:
+                _heading(ax, domain, variable, above)
             if i == len(names) - 1:
                 ax.set_xlabel(AXES[variable])
             if j == 0:
                 look = style.configuration(name)
-                ax.set_ylabel("ID loss (nats)")
                 ax.annotate(
                     look.label,
                     (0, 0.5),
@@ -55,10 +66,26 @@ def draw(points: pd.DataFrame, table: pd.DataFrame) -> Plate:
                     fontweight="semibold",
                     color=style.legible(look.colour),
                 )
-            if j == 2:
-                ax.set_ylabel(label)
-    _legend(plate, tasks)
+            if j == 0 or domain != columns[j - 1][0]:
+                ax.set_ylabel("ID loss (nats)" if domain == "ID" else label)
+    _legend(plate, tasks, any_lost)
     return plate
+
+
+def _heading(ax: Axes, domain: str, variable: str, lines: int) -> None:
+    """What a column shows, and its law, above the first row."""
+    where = "in distribution" if domain == "ID" else "out of distribution"
+    ax.annotate(
+        f"{where}\n{style.FORMULAS[LAW[variable][0]]}",
+        (0, 1),
+        xycoords="axes fraction",
+        xytext=(2, 9 + 8.6 * lines),
+        textcoords="offset points",
+        fontsize=7.5,
+        va="bottom",
+        linespacing=1.1,
+        color=style.MUTED,
+    )
 
 
 def _series(
@@ -83,7 +110,7 @@ def _panel(plate: Plate, ax: Axes, panel: str, series: list[Series], y_name: str
     if y_name.endswith("prevalence") and low < 1 < high:
         ax.axhline(1, color=style.FAINT, linewidth=0.6, zorder=1)
     for s in series:
-        draw_series(plate, ax, panel, s, y_name)
+        draw_series(plate, ax, panel, s, y_name, crowded=len(series) > LISTED)
     _words(ax, series)
 
 
@@ -92,35 +119,49 @@ def _words(ax: Axes, shown: list[Series]) -> None:
     variable, inside = shown[0].variable, shown[0].look not in style.TARGETS.values()
     name = fitted.NAMES[LAW[variable][1]]
     lines: list[tuple[str, str]] = []
-    if len(shown) > LISTED:
+    if inside and variable == "D":
+        lines = _by_size(shown, name)
+    elif len(shown) > LISTED:
         values = [s.exponent.value for s in shown if s.exponent and s.exponent.known]
         lines.append((style.median_of(name, values, len(shown)), style.INK))
     else:
         for s in shown:
             text = s.exponent.text() if s.exponent else f"{len(s.points)} runs, no fit"
-            if inside and variable == "D":
-                text = f"N {style.si(float(s.points['N'].iloc[0]), 2)}{', open' if s.hollow else ''}: {text}"
-            elif inside and s.law and s.exponent and s.exponent.known:
+            if inside and s.law and s.exponent and s.exponent.known:
                 text += f" · n {s.law.n_points} · R² {s.law.r2:.2f}"
             lines.append((text, s.look.colour))
-    ax.set_title(" ", fontsize=6.3, pad=3 + 8.2 * (len(lines) - 1))  # keeps the height; the width is free
+    ax.set_title(" ", fontsize=style.SMALL, pad=3 + 8.6 * (len(lines) - 1))  # keeps the height; the width is free
     for k, (text, colour) in enumerate(reversed(lines)):
         ax.annotate(
             text,
             (0, 1),
             xycoords="axes fraction",
-            xytext=(2, 3 + 8.2 * k),
+            xytext=(2, 3 + 8.6 * k),
             textcoords="offset points",
-            fontsize=6.3,
+            fontsize=style.SMALL,
             color=style.legible(colour),
             va="bottom",
             in_layout=False,
         )
 
 
-def _legend(plate: Plate, tasks: list[str]) -> None:
+def _by_size(shown: list[Series], name: str) -> list[tuple[str, str]]:
+    """The exponent over D at the largest size, and the range of those at the smaller ones."""
+    first, *others = shown
+    text = first.exponent.text() if first.exponent else f"{len(first.points)} runs, no fit"
+    lines = [(f"N {style.si(float(first.points['N'].iloc[0]), 2)}: {text}", first.look.colour)]
+    known = [s.exponent.value for s in others if s.exponent and s.exponent.known]
+    if known:
+        ends = f"{style.number(min(known))}–{style.number(max(known))}" if len(known) > 1 else style.number(known[0])
+        lines.append((f"{len(known)} smaller, open: {name} {ends}", first.look.colour))
+    elif others:
+        lines.append((f"{len(others)} smaller, open: {name} not identified", first.look.colour))
+    return lines
+
+
+def _legend(plate: Plate, tasks: list[str], any_lost: bool) -> None:
     handles = [style.key((look := style.target(t)).label, look.colour, look.marker, linewidth=1.2) for t in tasks]
-    handles += law_keys()
+    handles += law_keys() + [lost_key()] * any_lost
     plate.legend(
-        handles=handles, loc="outside upper center", ncols=min(len(handles), 6), fontsize=7.5, columnspacing=1.4
+        handles=handles, loc="outside upper center", ncols=style.columns(len(handles)), fontsize=7.5, columnspacing=1.4
     )

@@ -1,16 +1,22 @@
-"""One line of a figure: runs along N or D, the marginal law fitted to them, and its floor."""
+"""One line of a figure: runs along N or D, the marginal law fitted to them, its band, its floor, and where it goes."""
 
+import math
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 
+from analysis import curves
 from analysis.figures import fitted, observed, style
 from analysis.figures.plate import Plate
 
 AXES = {"N": "parameters N", "D": "recordings D"}
 LAW = {"N": ("size", "alpha"), "D": ("data", "beta")}
+REACH = 0.16  # of the measured decades: how far a law is drawn beyond the largest run
+FEW = 4  # lines: more of them, threefold apart, share a panel only on a log axis
+AGREE = 0.02  # relative: a band belongs to the curve of the table if its own curve is this near
 
 
 @dataclass(frozen=True)
@@ -51,53 +57,128 @@ def series_of(
 
 
 def frame(ax: Axes, shown: list[Series]) -> None:
-    """Axes that hold all points: log x, linear y; the few far above are counted in a corner."""
+    """Axes that hold all points: log x, linear y (log where many tasks differ much).
+
+    The few points far above are counted in a corner; the ground beyond the largest is grey.
+    """
     x = np.concatenate([s.points[s.variable].to_numpy(float) for s in shown])
     y = np.concatenate([s.points["loss"].to_numpy(float) / s.scale for s in shown])
     style.logarithmic(ax.xaxis, x.min(), x.max())
+    if any(s.exponent and s.exponent.known and not s.hollow for s in shown):
+        left, right = ax.get_xlim()
+        right = max(right, x.max() * (x.max() / x.min()) ** REACH)
+        ax.set_xlim(left, right)
+        ax.axvspan(x.max(), right, color=style.EXTRAPOLATED, linewidth=0, zorder=0)
     low, high, above = style.without_outliers(y.tolist())
+    style.say_above(ax, above, "run")
+    if len(shown) > FEW and 0 < low < high / 3:
+        style.logarithmic(ax.yaxis, low, high)
+        return
     room = 0.12 * max(high - low, 0.02 * abs(high))
     ax.set_ylim(low - room, high + room)
-    style.say_above(ax, above, "run")
     style.linear(ax.yaxis)
 
 
-def draw_series(plate: Plate, ax: Axes, panel: str, s: Series, y_name: str) -> None:
-    """Points, law and floor of one line."""
+def draw_series(plate: Plate, ax: Axes, panel: str, s: Series, y_name: str, crowded: bool = False) -> None:
+    """Points, law, floor and 95 % band of one line; ``crowded``: small, without band, the floor at the edge alone."""
     xs, ys = s.points[s.variable].to_numpy(float), s.points["loss"].to_numpy(float) / s.scale
     face = "white" if s.hollow else s.look.colour
-    ax.plot(xs, ys, s.look.marker, color=s.look.colour, markerfacecolor=face, markeredgewidth=0.8, zorder=4)
+    marks: dict[str, Any] = {"markersize": 2.6 if crowded else 4, "markeredgewidth": 0.5 if crowded else 0.8}
+    ax.plot(xs, ys, s.look.marker, color=s.look.colour, markerfacecolor=face, zorder=4, **marks)
     plate.record(panel, "run", s.name, (s.variable, xs), (y_name, ys), list(s.points["run_id"]))
     if s.law is not None and s.exponent is not None:
-        _law(plate, ax, panel, s, s.law, s.exponent, y_name)
+        _law(plate, ax, panel, s, s.law, s.exponent, y_name, crowded)
+        if not crowded and s.exponent.known and not s.hollow:
+            _band(plate, ax, panel, s, s.law, y_name)
 
 
 def _law(
-    plate: Plate, ax: Axes, panel: str, s: Series, law: fitted.Fitted, exponent: fitted.Number, y_name: str
+    plate: Plate,
+    ax: Axes,
+    panel: str,
+    s: Series,
+    law: fitted.Fitted,
+    exponent: fitted.Number,
+    y_name: str,
+    crowded: bool,
 ) -> None:
     xs = np.geomspace(s.points[s.variable].min(), s.points[s.variable].max(), 80)
     ys = law(**{s.variable: xs}) / s.scale
     line = style.law_line(exponent.known)
-    line["linewidth"] *= 0.7 if s.hollow else 1
+    line["linewidth"] *= 0.7 if s.hollow or crowded else 1
     ax.plot(xs, ys, color=s.look.colour, zorder=3, **line)
     plate.record(panel, "law", s.name, (s.variable, xs), (y_name, ys), exponent.text())
     if not exponent.known or s.hollow:
         return
+    ahead: dict[str, Any] = style.BEYOND | ({"linewidth": 0.8} if crowded else {})
+    beyond = np.geomspace(xs[-1], ax.get_xlim()[1], 12)
+    ax.plot(beyond, law(**{s.variable: beyond}) / s.scale, color=s.look.colour, zorder=3, **ahead)
     floor = law.numbers["E"].value / s.scale
     bottom, top = ax.get_ylim()
     span = top - bottom
-    if bottom - 0.45 * span < floor <= bottom:
+    if not crowded and bottom - 0.45 * span < floor <= bottom:
         bottom = floor - 0.08 * span
         ax.set_ylim(bottom, top)
     if bottom < floor < top:
-        ax.axhline(floor, color=s.look.colour, zorder=2, **style.FLOOR)
+        ax.axhline(floor, 0.93 if crowded else 0, color=s.look.colour, zorder=2, **style.FLOOR)
     plate.record(panel, "floor", s.name, (s.variable, np.nan), (y_name, floor), law.numbers["E"].text(3))
 
 
-def law_keys(law: str = "law (Eq. 2)") -> list[style.Line2D]:
+def _band(plate: Plate, ax: Axes, panel: str, s: Series, law: fitted.Fitted, y_name: str) -> None:
+    xs = np.geomspace(s.points[s.variable].min(), ax.get_xlim()[1], 24)
+    band = curves.band(LAW[s.variable][0], s.points, xs)
+    if band is None or np.abs(np.log(band.loss / law(**{s.variable: xs}))).max() > AGREE:
+        return  # the table was fitted otherwise: another objective, other points
+    low, high = band.low / s.scale, band.high / s.scale
+    ax.fill_between(xs, low, high, color=s.look.colour, alpha=style.BAND, linewidth=0, zorder=1.5)
+    for kind, ys in (("band, low", low), ("band, high", high)):
+        plate.record(panel, kind, s.name, (s.variable, xs), (y_name, ys), "95 %, profile likelihood")
+
+
+def mark_lost(plate: Plate, ax: Axes, panel: str, points: pd.DataFrame, configuration: str, variable: str) -> bool:
+    """Crosses on the axis where runs failed, diverged or ran out of memory; says whether there are any.
+
+    Over N those at full data count, over D those at a size that the panel follows.
+    """
+    lost = observed.lost(points, configuration)
+    if lost.empty or points.empty:
+        return False
+    mine = points[points["configuration"] == configuration]
+    if variable == "N":
+        lost = lost[lost["D"] >= mine["D"].max()] if len(mine) else lost
+    else:
+        lost = lost[lost["N"].isin(observed.sizes_with_fractions(mine))] if len(mine) else lost
+    if lost.empty:
+        return False
+    values = lost[variable].to_numpy(float)
+    if ax.get_xscale() == "log" and math.isfinite(values.sum()):
+        left, right = ax.get_xlim()
+        ax.set_xlim(min(left, values.min() / 1.2), max(right, values.max() * 1.2))
+    ax.plot(
+        values,
+        np.zeros(len(values)),
+        "x",
+        transform=ax.get_xaxis_transform(),
+        color=style.WARNING,
+        markersize=4.5,
+        markeredgewidth=1.2,
+        clip_on=False,
+        zorder=6,
+    )
+    plate.record(panel, "lost run", configuration, (variable, values), ("", np.nan), list(lost["status"]))
+    return True
+
+
+def law_keys(law: str = "law (Eq. 2), 95 % band") -> list[style.Line2D]:
     """Entries of a legend for full and dashed laws and for floors."""
     return [
         style.key(law, **style.law_line(True)),
+        style.key("extrapolated", **style.BEYOND),
         style.key("not identified", **style.law_line(False)),
         style.key("floor E", **style.FLOOR),
     ]
+
+
+def lost_key() -> style.Line2D:
+    """Entry of a legend for runs that failed."""
+    return style.key("failed run", style.WARNING, "x", markersize=4.5, markeredgewidth=1.2, linestyle="")

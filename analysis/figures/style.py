@@ -15,15 +15,18 @@ from pathlib import Path
 from typing import Any
 
 import matplotlib
+import numpy as np
 from fontTools.subset import Options, Subsetter
 from fontTools.ttLib import TTFont
 from matplotlib import font_manager
 from matplotlib.axes import Axes
 from matplotlib.axis import Axis
+from matplotlib.colors import to_rgb
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 
 ONE_COLUMN, TWO_COLUMNS = 3.25, 6.75  # inches
+SMALL = 7  # points: nothing on a figure is smaller
 PAPER = {"facecolor": "white", "edgecolor": "none", "alpha": 0.85, "pad": 1.0}  # behind words over lines
 INK, MUTED, FAINT, GRID = "#1A1A1A", "#5C6670", "#9AA4AD", "#E7EAED"
 WARNING = "#9A5B00"  # marks, bound hits: never the colour of a configuration
@@ -63,8 +66,8 @@ TARGETS = {
     "ptbxl-diag": Look("PTB-XL diagnostic", "#008C8C", "^"),
     "ptbxl-sub": Look("PTB-XL sub-class", "#1FA39A", "v"),
     "ptbxl-sup": Look("PTB-XL super-class", "#4DB6A6", "D"),
-    "ptbxl-form": Look("PTB-XL form", "#74C7B2", "P"),
-    "ptbxl-rhythm": Look("PTB-XL rhythm", "#9AD5C0", "X"),
+    "ptbxl-form": Look("PTB-XL form", "#5DBDA7", "P"),
+    "ptbxl-rhythm": Look("PTB-XL rhythm", "#7CCBB5", "X"),
     "echonext": Look("EchoNext", "#6F3FA0", "o"),
     "mimic-icu": Look("MIMIC-IV ICU", "#C25A00", "s"),
     "mimic-mortality": Look("MIMIC-IV mortality", "#EE8E3B", "^"),
@@ -122,6 +125,9 @@ SETTINGS: dict[str, Any] = {
     "mathtext.rm": FAMILY,
     "mathtext.it": f"{FAMILY}:italic",
     "mathtext.bf": f"{FAMILY}:semibold",
+    "mathtext.cal": f"{FAMILY}:italic",
+    "mathtext.sf": FAMILY,
+    "mathtext.tt": FAMILY,
     "mathtext.fallback": "stixsans",
     "axes.unicode_minus": True,
     "text.hinting": "none",  # widths that do not depend on the resolution: a layout solved once holds for all formats
@@ -219,9 +225,12 @@ def number(value: float, digits: int = 2) -> str:
 
 
 def median_of(name: str, values: Sequence[float], of: int) -> str:
-    """Many exponents in one line: "α median 0.31 (9 of 11 known)"."""
-    known = f"({len(values)} of {of} known)"
-    return f"{name} median {number(statistics.median(values))} {known}" if values else f"{name} {known}"
+    """Many exponents in one line: "α median 0.31, 9 of 11 known"."""
+    known = f"{len(values)} of {of} known"
+    return f"{name} median {number(statistics.median(values))}, {known}" if values else f"{name}: {known}"
+
+
+MANY = 3.5  # decades on an axis that leave room for fewer minor ticks
 
 
 def logarithmic(axis: Axis, low: float, high: float) -> None:
@@ -233,7 +242,8 @@ def logarithmic(axis: Axis, low: float, high: float) -> None:
     every = max(1, math.ceil(decades / 4)) if decades > 1.6 else 1
     axis.set_major_locator(LogLocator(base=10.0**every, subs=steps))
     axis.set_major_formatter(FuncFormatter(lambda v, _: si(v)))
-    axis.set_minor_locator(LogLocator(base=10, subs=tuple(range(1, 10)), numticks=99))
+    between = tuple(range(1, 10)) if decades < MANY else (1.0, 2.0, 5.0)
+    axis.set_minor_locator(LogLocator(base=10, subs=between, numticks=99))
     axis.set_minor_formatter(NullFormatter())
     pad = 10 ** (0.06 * max(decades, 0.5))
     (ax.set_xlim if horizontal else ax.set_ylim)(low / pad, high * pad)
@@ -245,17 +255,55 @@ def linear(axis: Axis, bins: int = 4) -> None:
     axis.set_major_formatter(FuncFormatter(lambda v, _: f"{v:.6g}".replace("-", "−")))
 
 
+def counts(axis: Axis, bins: int = 4) -> None:
+    """Few round ticks on a linear axis of large counts, with SI letters."""
+    linear(axis, bins)
+    axis.set_major_formatter(FuncFormatter(lambda v, _: si(v)))
+
+
+def shade(colour: str, t: float) -> tuple[float, ...]:
+    """Pale at t = 0, the full colour at three quarters, darker at 1: the size of a model within its configuration."""
+    rgb, t = np.array(to_rgb(colour)), min(max(t, 0.0), 1.0)
+    return tuple(1 - (1 - rgb) * (0.25 + t)) if t < 0.75 else tuple(rgb * (1 - 1.2 * (t - 0.75)))
+
+
 def law_line(known: bool) -> dict[str, Any]:
     """A fitted law: a full line; thin and dashed where its exponent is at a bound or not identified."""
     return {"linewidth": 1.3} if known else {"linewidth": 0.7, "linestyle": (0, (3, 2))}
 
 
 FLOOR: dict[str, Any] = {"linewidth": 0.8, "linestyle": (0, (1, 1.6))}
+BEYOND: dict[str, Any] = {"linewidth": 1.1, "linestyle": (0, (4, 1.8))}  # a law where nothing was measured
+EXTRAPOLATED = "#F3F4F6"  # the ground there
+BAND = 0.16  # opacity of a 95 % band
+FORMULAS = {
+    "joint": r"$L = E + A\,N^{-\alpha} + B\,D^{-\beta}$",
+    "size": r"$L = E + A\,N^{-\alpha}$",
+    "data": r"$L = E + B\,D^{-\beta}$",
+    "transfer": r"$L_{OOD} = K\,(L_{ID} - E_{ID})^{\kappa} + E_{OOD}$",
+    "frontier": r"$L = E + k\,(C + C_0)^{-\gamma}$",
+}
 
 
 def key(label: str, colour: str = MUTED, marker: str = "", **line: Any) -> Line2D:
     """One entry of a legend."""
     return Line2D([], [], color=colour, marker=marker, label=label, **line)
+
+
+def apart(places: Sequence[float], least: float, bottom: float = 0.03, top: float = 0.96) -> list[float]:
+    """Places moved as little as need be so that neighbours lie ``least`` apart between bottom and top."""
+    order = sorted(range(len(places)), key=lambda i: places[i])
+    moved = [places[i] for i in order]
+    for _ in range(60):
+        for a in range(len(moved) - 1):
+            lack = least - (moved[a + 1] - moved[a])
+            if lack > 1e-9:
+                moved[a], moved[a + 1] = moved[a] - lack / 2, moved[a + 1] + lack / 2
+        moved[-1], moved[0] = min(moved[-1], top), max(moved[0], bottom)
+    found = [0.0] * len(places)
+    for rank, i in enumerate(order):
+        found[i] = moved[rank]
+    return found
 
 
 def without_outliers(values: Sequence[float]) -> tuple[float, float, int]:
@@ -270,6 +318,11 @@ def without_outliers(values: Sequence[float]) -> tuple[float, float, int]:
     return rising[0], rising[len(rising) - 1 - above], above
 
 
+def columns(entries: int, most: int = 6) -> int:
+    """Columns of a legend: at most so many, its rows equally full."""
+    return max(1, -(-entries // max(1, -(-entries // most))))
+
+
 def say_above(ax: Axes, above: int, what: str) -> None:
     """Words over the upper right corner for points that lie above the panel."""
     if above:
@@ -281,7 +334,7 @@ def say_above(ax: Axes, above: int, what: str) -> None:
             textcoords="offset points",
             ha="right",
             va="bottom",
-            fontsize=6.3,
+            fontsize=SMALL,
             color=MUTED,
         )
 

@@ -1,9 +1,8 @@
 """Loss along training, in and out of distribution: the shape of the paper's Fig. S.4."""
 
-import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.colors import LogNorm, to_rgb
+from matplotlib.colors import LogNorm
 from matplotlib.lines import Line2D
 
 from analysis.figures import observed, style
@@ -21,7 +20,9 @@ def draw(points: pd.DataFrame, table: pd.DataFrame) -> Plate:
     best = observed.best(points, table)
     names = observed.configurations(best)[:4]
     targets = [*observed.targets(best, "ID"), *observed.targets(best)] or [""]
-    plate = Plate(style.TWO_COLUMNS, 0.6 + 1.35 * len(targets), "Loss along training", CAPTION)
+    plate = Plate(
+        style.TWO_COLUMNS, 0.6 + (0.8 if len(targets) > 5 else 1.35) * len(targets), "Loss along training", CAPTION
+    )
     plate.source = source_of(best, observed.selection(table))
     axes = plate.subplots(len(targets), len(names), squeeze=False)
     sizes = best["N"] if len(best) else pd.Series([1.0, 10.0])
@@ -75,10 +76,7 @@ def _panel(
 
 
 def _shade(colour: str, norm: LogNorm, n: float) -> tuple[float, ...]:
-    """Pale for the smallest size, the full colour at three quarters of the range, darker for the largest."""
-    t = float(np.clip(norm(n), 0, 1))
-    rgb = np.array(to_rgb(colour))
-    return tuple(1 - (1 - rgb) * (0.25 + t)) if t < 0.75 else tuple(rgb * (1 - 1.2 * (t - 0.75)))
+    return style.shade(colour, float(norm(n)))
 
 
 def _range(sizes: pd.Series) -> list[float]:

@@ -1,5 +1,7 @@
 """How in-distribution gains carry over to other tasks: the shape of the paper's Fig. 3."""
 
+from typing import Any
+
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
@@ -12,9 +14,11 @@ CAPTION = (
     "Out-of-distribution loss against the in-distribution loss above its floor, one point a run, one panel a "
     "configuration. Lines are the loss-to-loss law (Eq. 4), L_OOD = K (L_ID − E_ID)^κ + E_OOD, with κ and its 95 "
     "% interval (both floors refitted in every resample). κ below 1: gains in distribution return less and less "
-    "elsewhere. Thin dashed lines: κ at its bound or not identified."
+    "elsewhere. Thin dashed lines: κ at its bound or not identified. Crosses on the left are runs at or below the "
+    "in-distribution floor, which the fit leaves out."
 )
 LISTED = 5
+APART = 0.052  # of a panel's height: a line of small words
 
 
 def draw(points: pd.DataFrame, table: pd.DataFrame) -> Plate:
@@ -43,19 +47,37 @@ def draw(points: pd.DataFrame, table: pd.DataFrame) -> Plate:
     return plate
 
 
-def _at_end(ax: Axes, x: float, y: float, text: str, colour: str) -> None:
-    """An exponent beside the right end of its line."""
-    ax.annotate(
-        text,
-        (x, y),
-        xytext=(4, 0),
-        textcoords="offset points",
-        fontsize=6,
-        va="center",
-        color=style.legible(colour),
-        annotation_clip=False,
-        in_layout=False,
-    )
+def _at_ends(ax: Axes, ends: list[tuple[float, float, str, str]]) -> None:
+    """Exponents beside the right ends of their lines (x, y, text, colour), moved apart where they would overlap."""
+    bottom, top = ax.get_ylim()
+    places = style.apart([(y - bottom) / (top - bottom) for _, y, _, _ in ends], APART)
+    right = max(x for x, _, _, _ in ends)
+    for (_, _, text, colour), place in zip(ends, places, strict=True):
+        ax.annotate(
+            text,
+            (right, place),
+            xycoords=("data", "axes fraction"),
+            xytext=(4, 0),
+            textcoords="offset points",
+            fontsize=style.SMALL,
+            va="center",
+            color=style.legible(colour),
+            annotation_clip=False,
+            in_layout=False,
+        )
+
+
+def _mark_excluded(plate: Plate, ax: Axes, panel: str, excluded: list[tuple[str, float]], label: str) -> None:
+    """Crosses at the left edge for runs at or below the floor of the in-distribution loss."""
+    for task, y in excluded:
+        where: dict[str, Any] = {
+            "transform": ax.get_yaxis_transform(),
+            "clip_on": ax.get_ylim()[0] > y or y > ax.get_ylim()[1],
+        }
+        ax.plot(0, y, "x", color=style.target(task).colour, markersize=4, markeredgewidth=1, zorder=5, **where)
+        plate.record(
+            panel, "excluded run", task, ("ID loss above its floor", np.nan), (label, y), "at or below the floor"
+        )
 
 
 def _panel(
@@ -71,19 +93,24 @@ def _panel(
     look = style.configuration(name)
     fits = {t: next(iter(fitted.find(table, "transfer", name, t)), None) for t in tasks}
     lines, kappas, floors, xs_all, ys_all = [], [], set[float](), [], []
+    excluded: list[tuple[str, float]] = []
+    ends: list[tuple[float, float, str, str]] = []
     for task in tasks:
         both = pairs(part, task) if len(part) else part
         fit, of_task, scale = fits[task], style.target(task), scales.get(task, 1.0)
         floor = fit.numbers["E_id"].value if fit else 0.0
         measured = len(both)
+        below = both[both["loss_id"] <= floor] if measured else both
         both = both[both["loss_id"] > floor] if measured else both
         if both.empty:
             continue
         floors.add(floor)
         x, y = both["loss_id"].to_numpy(float) - floor, both["loss_ood"].to_numpy(float) / scale
+        excluded += [(task, loss / scale) for loss in below["loss_ood"]] if measured else []
         xs_all.append(x)
         ys_all.append(y)
-        ax.plot(x, y, of_task.marker, color=of_task.colour, alpha=0.85, markeredgewidth=0, zorder=3)
+        small: dict[str, Any] = {"markersize": 2.6 if len(tasks) > LISTED else 4, "markeredgewidth": 0}
+        ax.plot(x, y, of_task.marker, color=of_task.colour, alpha=0.85, zorder=3, **small)
         plate.record(look.label, "run", task, ("ID loss above its floor", x), (label, y), list(both["run_id"]))
         text, line = f"{of_task.label}: no fit", style.law_line(False)
         if fit:
@@ -96,8 +123,8 @@ def _panel(
             n = f"n {fit.n_points}" + (f" of {measured}" if fit.n_points < measured else "")
             kappas += [kappa.value] if kappa.known else []
             if len(tasks) > LISTED:
-                _at_end(ax, xs[-1], ys[-1], style.number(kappa.value) if kappa.known else "–", of_task.colour)
-            text = f"{of_task.label}: {kappa.text()}" + f" · {n} · R² {fit.r2:.2f}" * kappa.known
+                ends.append((xs[-1], ys[-1], style.number(kappa.value) if kappa.known else "–", of_task.colour))
+            text = f"{of_task.label}: {kappa.text()}" + f" · {n} · R² {style.number(fit.r2)}" * kappa.known
         lines.append(style.key(text, of_task.colour, of_task.marker, **line))
     listed = lines if len(tasks) <= LISTED else []
     ax.set_title(
@@ -111,8 +138,21 @@ def _panel(
     style.logarithmic(ax.xaxis, everywhere.min(), everywhere.max())
     low, high, above = style.without_outliers(np.concatenate(ys_all).tolist())
     ax.set_ylim(low - 0.08 * (high - low), high + 0.1 * (high - low))
+    many = len(tasks) > LISTED
+    ax.annotate(
+        style.FORMULAS["transfer"],
+        (0.03, 0.97) if many else (1, 1),
+        xycoords="axes fraction",
+        xytext=(0, 0 if many else 5 + 10.4 * len(listed)),
+        textcoords="offset points",
+        ha="left" if many else "right",
+        va="top" if many else "bottom",
+        color=style.MUTED,
+        in_layout=False,
+    )
     style.say_above(ax, above, "run")
     style.linear(ax.yaxis)
+    _mark_excluded(plate, ax, look.label, excluded, label)
     if label.endswith("prevalence"):
         ax.axhline(1, color=style.FAINT, linewidth=0.6, zorder=1)
     which = "E of each fit" if len(floors) > 1 else f"E = {floor:.3f}" if (floor := floors.pop()) > 5e-4 else "E = 0"
@@ -120,6 +160,7 @@ def _panel(
     if len(tasks) > LISTED:
         left, right = ax.get_xlim()
         ax.set_xlim(left, right * (right / left) ** 0.06)  # room for the exponents at the ends
+        _at_ends(ax, ends) if ends else None
         ax.text(1, 1.02, style.median_of("κ", kappas, len(lines)), transform=ax.transAxes, ha="right", fontsize=7)
     else:
         ax.legend(handles=listed, loc="lower left", bbox_to_anchor=(-0.01, 0.99), fontsize=7, handlelength=1.6)

@@ -5,7 +5,7 @@ A benchmark is a module with ``measure() -> list[Measurement]``; ``BENCHMARKS`` 
 
 from dataclasses import dataclass
 
-BENCHMARKS = ("batches", "beats", "filters", "fits")
+BENCHMARKS = ("batches", "beats", "figures", "filters", "fits")
 
 
 @dataclass(frozen=True)
