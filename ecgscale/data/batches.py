@@ -80,21 +80,25 @@ class Store:
     def _in_pieces(self, positions: np.ndarray) -> torch.Tensor:
         """Float32 [n, n_leads, n_samples] on a CPU, some recordings at a time: all between stays in its cache."""
         n, shape = len(positions), self.mapped.shape[1:]
-        signal = np.empty((n, len(self.given), shape[1]), dtype=np.float32)  # numpy asks for huge pages
-        stored = torch.empty(_CACHED_RECORDINGS, *shape)
+        signal = torch.from_numpy(np.empty((n, len(self.given), shape[1]), np.float32))  # numpy asks for huge pages
+        units, stored = (torch.empty(_CACHED_RECORDINGS, *shape, dtype=kind) for kind in (torch.int16, torch.float32))
         given = self.given.expand(_CACHED_RECORDINGS, -1, -1)
+        at = torch.from_numpy(positions)
         for first in range(0, n, _CACHED_RECORDINGS):
-            units = self._units(positions[first : first + _CACHED_RECORDINGS])
-            k = len(units)
-            torch.bmm(given[:k], stored[:k].copy_(units), out=torch.from_numpy(signal[first : first + k]))
-        return torch.from_numpy(signal)
+            k = min(_CACHED_RECORDINGS, n - first)
+            if self.signal is not None:
+                torch.index_select(self.signal, 0, at[first : first + k], out=units[:k])
+            else:
+                rows = self.rows[positions[first : first + k]]
+                np.take(self.mapped, rows, axis=0, out=units[:k].numpy(), mode="clip")
+            torch.bmm(given[:k], stored[:k].copy_(units[:k]), out=signal[first : first + k])
+        return signal
 
     def _units(self, positions: np.ndarray) -> torch.Tensor:
-        """Int16 [n, n_leads, n_samples] on the device; from the memory map to a GPU through pinned memory."""
+        """Int16 [n, n_stored, n_samples] on a GPU; from the memory map through pinned memory."""
         if self.signal is not None:
             return self.signal.index_select(0, torch.from_numpy(positions).to(self.device, non_blocking=True))
-        pinned = self.device.type == "cuda"
-        units = torch.empty((len(positions), *self.mapped.shape[1:]), dtype=torch.int16, pin_memory=pinned)
+        units = torch.empty((len(positions), *self.mapped.shape[1:]), dtype=torch.int16, pin_memory=True)
         np.take(self.mapped, self.rows[positions], axis=0, out=units.numpy(), mode="clip")
         return units.to(self.device, non_blocking=True)
 
