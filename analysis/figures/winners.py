@@ -29,6 +29,9 @@ def draw(points: pd.DataFrame, table: pd.DataFrame) -> Plate:
     left, right = plate.subplots(1, 2, sharey=True)
     _panel(plate, left, "by size", _by_size(outside), tasks, names)
     _panel(plate, right, "by data", _by_data(outside), tasks, names)
+    for name in names:
+        if outside.empty or name not in set(outside["configuration"]):
+            plate.lacks(style.configuration(name).label)
     left.set_xlabel("parameters N, all the data")
     right.set_xlabel("recordings D, one size")
     for ax, letter in ((left, "a"), (right, "b")):
