@@ -27,8 +27,9 @@ os.environ.setdefault("RAY_memory_monitor_refresh_ms", "0")  # slots look after 
 
 import ray
 from ray import cloudpickle, tune
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-from ecgscale import leases, records
+from ecgscale import leases, preflight, records
 from ecgscale.leases import Claims
 from ecgscale.slot import GRACE_SECONDS, Cell, Duty, is_over, serve
 from ecgscale.spec import Run
@@ -53,6 +54,7 @@ def launch(
     gpus: int | None = None,
     address: str | None = None,
     memory_bytes: Callable[[Run], float] = lambda run: float("inf"),
+    disk_bytes: float = 0.0,
     watch: Callable[[], None] = lambda: None,
     device: str | None = None,
     trial: str = TRIAL,
@@ -61,16 +63,20 @@ def launch(
 
     On GPUs a run takes the share of one that ``memory_bytes`` needs (all of it where that is not known), and its
     process is capped to that; without GPUs each takes one CPU and one thread. A run that another launch holds is waited
-    for, and taken over if that stands still.
+    for, and taken over if that stands still. First every node looks whether it has what the launch has, and room for
+    ``disk_bytes`` (see ``preflight``).
 
-    Raises Infeasible if the pool lacks what is asked; Interrupted on SIGINT, SIGTERM or SIGUSR1, when all runs are
-    checkpointed; Stopped if told by ``ecgscale stop``; Full for a full disk; PoolLost if Ray dies; RuntimeError if it
-    fails again and again.
+    Raises Infeasible if the pool or a node lacks what is asked; Interrupted on SIGINT, SIGTERM or SIGUSR1, when all
+    runs are checkpointed; Stopped if told by ``ecgscale stop``; Full for a full disk; PoolLost if Ray dies;
+    RuntimeError if it fails again and again.
     """
     with _pool(workers, gpus, address) as pool:
         n_gpus, n_cpus = int(pool.get("GPU", 0)), int(pool.get("CPU", 0))
         if gpus is not None and n_gpus < gpus:
             raise Infeasible(f"{gpus} GPUs are asked for, the pool has {n_gpus} (and {n_cpus} CPUs)")
+        # What another kind of trial needs is not known here.
+        if trial == TRIAL and (problems := _looked(sweep, home.resolve(), results.resolve(), disk_bytes)):
+            raise Infeasible("; ".join(problems))
         device = device or ("cuda" if n_gpus else "cpu")
         total = _gpu_bytes() if n_gpus and device != "cpu" else 1.0
         folder = leases.folder_of(results, sweep.name)
@@ -214,6 +220,20 @@ def _pool(workers: int | None, gpus: int | None, address: str | None) -> Iterato
         raise
     else:
         ray.shutdown()
+
+
+def _looked(sweep: Sweep, home: Path, results: Path, disk_bytes: float) -> list[str]:
+    """What keeps any node of the pool from doing runs of this sweep, in sentences; this one looks by itself."""
+    here = ray.get_runtime_context().get_node_id()
+    with preflight.expecting(sweep, home, results, disk_bytes) as expected:
+        asked = []
+        for node in ray.nodes():
+            if node["Alive"] and node["NodeID"] != here:
+                there = NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
+                look = ray.remote(num_cpus=0, scheduling_strategy=there)(preflight.look)
+                asked.append(look.remote(home, results, expected, node["Resources"].get("GPU", 0)))
+        own = preflight.look(home, results, expected)
+        return preflight.refusals([own, *ray.get(asked)])
 
 
 def _gpu_bytes() -> float:

@@ -136,6 +136,8 @@ def _launch(
 
         watch = Watch(lambda: states_of(loaded, results), counts)
         reckoned, measured = dict(zip(left["run_id"], 1e9 * left["memory_gb"], strict=True)), measured_memory(results)
+        at_once = workers or os.cpu_count() or 1
+        disk = 1e9 * float(left["disk_gb"].nlargest(at_once).sum() + left["kept_gb"].sum())
         try:
             with watch.context():
                 for stage in stages([loaded.run(run_id) for run_id in left["run_id"]]):
@@ -147,6 +149,7 @@ def _launch(
                         workers=workers,
                         gpus=gpus,
                         address=address,
+                        disk_bytes=disk,
                         memory_bytes=lambda run: 1.25 * (measured(run) or reckoned[run.run_id]),
                         watch=watch.look,
                     )
