@@ -1,21 +1,12 @@
 """Every verb people type, each a few lines that call the room it belongs to.
 
-Rooms are imported inside the verbs, so that help and queries answer at once.
+Rooms are imported inside the verbs, so that help and queries answer at once. The order below is that of the help.
 """
 
-from ecgscale.cli import (
-    codebook,
-    datasets,
-    demo,
-    designing,
-    laws,
-    pictures,
-    planning,
-    probing,
-    runs,
-    sweeps,
-    watching,
-)
+# ruff: noqa: I001
+from ecgscale.cli import planning, designing, datasets, codebook
+from ecgscale.cli import sweeps, runs, probing, demo
+from ecgscale.cli import laws, pictures, watching
 from ecgscale.cli.door import main
 
 __all__ = [

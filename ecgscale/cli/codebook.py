@@ -9,7 +9,7 @@ from ecgscale.cli.door import Home, app, home_of
 from ecgscale.terminal import say
 
 codebook_app = typer.Typer(help="The frozen heartbeat codebook that masked models share.", no_args_is_help=True)
-app.add_typer(codebook_app, name="codebook")
+app.add_typer(codebook_app, name="codebook", rich_help_panel="Before: price and prepare")
 
 
 @codebook_app.command("train")

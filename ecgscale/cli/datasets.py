@@ -10,7 +10,7 @@ from ecgscale.cli.door import FAILED, Home, Json, app, home_of, print_json
 from ecgscale.terminal import say, table
 
 data_app = typer.Typer(help="Datasets: what is known, prepared, licensed.", no_args_is_help=True)
-app.add_typer(data_app, name="data")
+app.add_typer(data_app, name="data", rich_help_panel="Before: price and prepare")
 
 Dataset = Annotated[str, typer.Argument(metavar="NAME", help="A dataset of `ecgscale data list`.")]
 Raw = Annotated[Path | None, typer.Option(help="The dataset as its provider ships it.", show_default=False)]

@@ -7,7 +7,7 @@ from ecgscale.terminal import err, say, si, table, where
 SWEEP = "demo"
 
 
-@app.command()
+@app.command(rich_help_panel="Sweeps: run and watch")
 def demo(results: Results = RESULTS, home: Home = None) -> None:
     """Plan, launch, fit, draw and report the demo sweep; safe to repeat, nothing done is done again."""
     import typer

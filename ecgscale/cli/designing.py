@@ -24,7 +24,7 @@ OneConfiguration = Annotated[
 ]
 
 
-@app.command()
+@app.command(rich_help_panel="Before: price and prepare")
 def suggest(
     sweep: SweepName,
     budget: Annotated[float, typer.Option(min=0, help="Training compute to spend, in FLOP.")],
@@ -100,7 +100,7 @@ def suggest(
     name_bad(observed.attrs["bad"])
 
 
-@app.command()
+@app.command(rich_help_panel="Before: price and prepare")
 def simulate(
     sweep: SweepName,
     results: Results = RESULTS,

@@ -26,7 +26,7 @@ OneSweep = Annotated[str | None, typer.Option(help="Results of this sweep alone.
 Select = Annotated[str, typer.Option(help="Split that picks the best step: val (clean), or test (as the paper does).")]
 
 
-@app.command()
+@app.command(rich_help_panel="Laws: fit and ask")
 def fit(
     sweeps: Annotated[
         list[str] | None, typer.Argument(metavar="[SWEEP]...", help="All with results if left out.")
@@ -77,7 +77,7 @@ def fit(
     name_bad(observed.attrs["bad"])
 
 
-@app.command()
+@app.command(rich_help_panel="Laws: fit and ask")
 def exponents(
     results: Results = RESULTS,
     law: Annotated[str | None, typer.Option(help="joint, size, data, transfer, frontier, allocation, ...")] = None,
@@ -106,7 +106,7 @@ def exponents(
         raise typer.Exit(FAILED)
 
 
-@app.command()
+@app.command(rich_help_panel="Laws: fit and ask")
 def claims(
     sweep: Annotated[str | None, typer.Argument(metavar="[SWEEP]", help="Left out: the only one in results.")] = None,
     results: Results = RESULTS,
@@ -139,7 +139,7 @@ def claims(
     say("next: ecgscale claims, on your own results" if reference else "next: ecgscale report, or claims --reference")
 
 
-@app.command()
+@app.command(rich_help_panel="Laws: fit and ask")
 def predict(
     configuration: Configuration,
     target: Target,
@@ -163,7 +163,7 @@ def predict(
     )
 
 
-@app.command()
+@app.command(rich_help_panel="Laws: fit and ask")
 def allocate(
     configuration: Configuration,
     target: Target,

@@ -12,7 +12,7 @@ from ecgscale.terminal import say, where
 _LOOK_SECONDS, _RELOAD_SECONDS = 5, 30
 
 
-@app.command()
+@app.command(rich_help_panel="Pictures: draw and tell")
 def figures(
     names: Annotated[list[str] | None, typer.Argument(metavar="[NAME]...", help="All if left out.")] = None,
     results: Results = RESULTS,
@@ -64,7 +64,7 @@ def _named(results: Path, sweeps: list[str] | None) -> list[str] | None:
     return sweeps
 
 
-@app.command()
+@app.command(rich_help_panel="Pictures: draw and tell")
 def tables(
     names: Annotated[list[str] | None, typer.Argument(metavar="[NAME]...", help="s1 to s11; all if left out.")] = None,
     results: Results = RESULTS,
@@ -95,7 +95,7 @@ def tables(
     say("next: ecgscale report" if not reference else "next: ecgscale tables, of your own results")
 
 
-@app.command()
+@app.command(rich_help_panel="Pictures: draw and tell")
 def report(
     results: Results = RESULTS,
     home: Home = None,

@@ -12,7 +12,7 @@ CLUSTERS = {"slurm": "slurm.sh", "kuberay": "kuberay.yaml", "ray-up": "ray-up.ya
 _SAID = 3  # runs named for each reason why runs cannot be done
 
 
-@app.command()
+@app.command(rich_help_panel="Before: price and prepare")
 def plan(
     sweep: SweepName,
     results: Results = RESULTS,
@@ -65,7 +65,7 @@ def plan(
         say(f"next: ecgscale launch {sweep}")
 
 
-@app.command()
+@app.command(rich_help_panel="Before: price and prepare")
 def doctor(
     results: Results = RESULTS,
     home: Home = None,
@@ -91,7 +91,7 @@ def doctor(
     table(["what", "found", "advice"], [(name, fact["found"], fact["advice"]) for name, fact in facts.items()])
 
 
-@app.command()
+@app.command(rich_help_panel="Before: price and prepare")
 def cluster(
     name: Annotated[str, typer.Argument(metavar="NAME", help="slurm, kuberay, ray-up, or readme.")],
 ) -> None:

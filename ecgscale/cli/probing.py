@@ -9,7 +9,7 @@ from ecgscale.cli.door import FAILED, RESULTS, Home, Refused, Results, SweepName
 from ecgscale.terminal import say
 
 
-@app.command()
+@app.command(rich_help_panel="Sweeps: run and watch")
 def reprobe(
     sweep: SweepName,
     task: Annotated[

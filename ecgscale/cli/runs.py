@@ -10,7 +10,7 @@ from ecgscale.terminal import in_place, say, table
 OPEN = ("pending", "running")
 
 
-@app.command()
+@app.command(rich_help_panel="Sweeps: run and watch")
 def status(
     sweep: Annotated[
         str | None, typer.Argument(metavar="[SWEEP]", help="A sweep; all with results if left out.")
@@ -58,7 +58,7 @@ def status(
             time.sleep(2)
 
 
-@app.command()
+@app.command(rich_help_panel="Sweeps: run and watch")
 def failures(sweep: SweepName, results: Results = RESULTS) -> None:
     """Runs that did not end well, grouped by cause, with where to read more and how to do them again."""
     from ecgscale.states import states
@@ -73,7 +73,7 @@ def failures(sweep: SweepName, results: Results = RESULTS) -> None:
         say(f"next: ecgscale retry {sweep}")
 
 
-@app.command()
+@app.command(rich_help_panel="Sweeps: run and watch")
 def logs(
     sweep: SweepName,
     run_id: RunId,
@@ -106,7 +106,7 @@ def logs(
         say(f"{one.run_id} ({one.name}) has no log here: it was not started yet, or with another --home")
 
 
-@app.command()
+@app.command(rich_help_panel="Sweeps: run and watch")
 def stop(sweep: SweepName, results: Results = RESULTS) -> None:
     """Tell every launch of a sweep into this results folder to stop at its next step, wherever it runs."""
     from ecgscale import leases

@@ -34,7 +34,7 @@ AllowMissing = Annotated[
 ]
 
 
-@app.command()
+@app.command(rich_help_panel="Sweeps: run and watch")
 def launch(
     sweep: SweepName,
     results: Results = RESULTS,
@@ -68,7 +68,7 @@ def launch(
     _launch(loaded, results, home_of(home), only, workers, gpus, address, max_device_hours, yes, allow_missing)
 
 
-@app.command()
+@app.command(rich_help_panel="Sweeps: run and watch")
 def retry(
     sweep: SweepName,
     results: Results = RESULTS,
@@ -176,7 +176,7 @@ def _launch(
     raise typer.Exit(0 if complete else FAILED)
 
 
-@app.command()
+@app.command(rich_help_panel="Sweeps: run and watch")
 def run(
     sweep: SweepName,
     run_id: RunId,

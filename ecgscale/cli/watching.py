@@ -12,7 +12,7 @@ from ecgscale.terminal import say, where
 _AGAIN_SECONDS = 10
 
 
-@app.command()
+@app.command(rich_help_panel="Pictures: draw and tell")
 def observe(
     kind: Annotated[str, typer.Argument(metavar="KIND", help="tensorboard, mlflow (local) or wandb (offline).")],
     sweeps: Annotated[
