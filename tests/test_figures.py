@@ -396,3 +396,9 @@ def test_an_outlier_is_left_out_of_the_panel_and_counted() -> None:
     assert (low, above) == (0.8, 1)
     assert high == pytest.approx(0.93)
     assert style.without_outliers(values[:-1])[2] == 0
+
+
+def test_models_of_other_kinds_are_drawn_where_the_papers_four_were_not_measured() -> None:
+    points = planted_points(TWO).replace({"configuration": dict(zip(TWO, ("vit-ssl", "net1d-sl"), strict=True))})
+    plate = draw("scaling", points, NO_TABLE)
+    assert {"vit-ssl, ID against N", "net1d-sl, ID against N"} <= set(plate.data()["panel"])
