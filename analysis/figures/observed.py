@@ -24,13 +24,14 @@ def selection(table: pd.DataFrame) -> str:
 def configurations(points: pd.DataFrame) -> list[str]:
     """The paper's four configurations first, whether measured or not; then any other.
 
-    Where none of the four was measured, what was measured comes first.
+    Where none of the four was measured, what was measured comes first, filled up to four panels.
     """
     measured = list(points["configuration"].astype(str).unique()) if len(points) else []
     found = style.in_order(measured, style.CONFIGURATIONS)
     four = list(style.CONFIGURATIONS)[:4]
-    first = [found, four] if found and not set(found) & set(four) else [four, found]
-    return list(dict.fromkeys([*first[0], *first[1]]))
+    if found and not set(found) & set(four):
+        return [*found, *four[: max(0, len(four) - len(found))]]
+    return list(dict.fromkeys([*four, *found]))
 
 
 def targets(points: pd.DataFrame, domain: str = "OOD") -> list[str]:
