@@ -16,7 +16,7 @@ from ecgscale.models import Backbone
 from ecgscale.probe import probe
 from ecgscale.spec import Run
 from ecgscale.sweep import Sweep
-from ecgscale.tasks import TASKS, Task
+from ecgscale.tasks import Task, measurable
 from ecgscale.train import Snapshot, id_loss
 
 Row = dict[str, Any]
@@ -28,7 +28,7 @@ class Measurement:
 
     def __init__(self, run: Run, sweep: Sweep, corpus: Corpus, home: Path, device: str) -> None:
         self.run, self.device = run, device
-        self.tasks = [TASKS[name] for name in sweep.tasks]
+        self.tasks = measurable(sweep.tasks, run.architecture)
         self.corpora = {task.corpus: data.open_corpus(task.corpus, home) for task in self.tasks}
         labels = run.slice.label_set
         self.stores = {

@@ -2,7 +2,7 @@
 
 import math
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ from ecgscale.objectives import Masked
 from ecgscale.spec import Run, did_you_mean
 from ecgscale.states import states
 from ecgscale.sweep import Sweep, shipped
-from ecgscale.tasks import TASKS
+from ecgscale.tasks import TASKS, Task, measurable, why_not
 
 _BYTES_A_PARAMETER = 16  # weight, gradient and two moments of Adam, float32
 _EVALUATED = 1 / 3  # a forward pass costs a third of a training step on the same recording
@@ -31,13 +31,13 @@ def plan(sweep: Sweep, home: Path, results: Path, device: str | Device = "here")
     ``device``: "here" (measured once, then kept in home), one of ``calibration.PRINTED``, the name of a device that was
     calibrated into this home, or a Device. ``n_samples`` of a corpus that is not prepared is reckoned from its
     published size. ``state`` is the run's (see ``states``), or "infeasible" if it is to be done and cannot be, for the
-    reason that ``infeasible`` says in words. ``evaluation_share`` is the part of the compute spent on measuring;
-    ``gpu_share`` the part of a GPU that the run gets, 0 on CPUs.
+    reason that ``infeasible`` says in words; ``not_measured`` says why its backbone is measured on all tasks but some.
+    ``evaluation_share`` is the part of the compute spent on measuring; ``gpu_share`` the part of a GPU that the run
+    gets, 0 on CPUs.
     """
     outlines = checked(sweep, home)
     on = device if isinstance(device, Device) else device_named(device, home)
     state = states(sweep, results).set_index("run_id")["state"]
-    evaluated = {name: sum(outlines[name].n_records) for name in {TASKS[t].corpus for t in sweep.tasks}}
     missing = [name for name, outline in outlines.items() if not outline.prepared]
     free = _free_bytes(home)
     lines: list[dict[str, Any]] = []
@@ -47,12 +47,13 @@ def plan(sweep: Sweep, home: Path, results: Path, device: str | Device = "here")
         spent = cost(run.architecture, run.objective, n_labels, outline.n_samples)
         flops = spent.flops(run.schedule.batch_size, run.schedule.steps)
         n_evaluations = 1 + -(-run.schedule.steps // run.evaluation.every)
-        forwards = n_evaluations * (sum(evaluated.values()) + sum(outline.n_records[1:]))
+        tasks = measurable(sweep.tasks, run.architecture)
+        forwards = n_evaluations * (_probed(tasks, outlines) + sum(outline.n_records[1:]))
         measuring = spent.flops(1, 1) * _EVALUATED * forwards
         kind, macs = run.architecture.kind, spent.macs_per_sample
         memory = _memory_bytes(run, spent, outline)
         checkpoints = 2 * _BYTES_KEPT * (spent.n_params + spent.n_params_head)
-        disk = checkpoints + n_evaluations * (1 + len(sweep.tasks)) * _ROWS_A_TARGET * _BYTES_A_ROW
+        disk = checkpoints + n_evaluations * (1 + len(tasks)) * _ROWS_A_TARGET * _BYTES_A_ROW
         to_do = state[run.run_id] not in ("done", "running")
         obstacle = _obstacle(missing, memory, on, disk, free) if to_do else ""
         lines.append(
@@ -77,9 +78,24 @@ def plan(sweep: Sweep, home: Path, results: Path, device: str | Device = "here")
                 "gpu_share": gpu_share(memory, on.speed(kind, macs) / on.fastest(kind), on),
                 "state": "infeasible" if obstacle else state[run.run_id],
                 "infeasible": obstacle,
+                "not_measured": "; ".join(_not_measured(sweep, run)),
             }
         )
     return pd.DataFrame(lines)
+
+
+def _not_measured(sweep: Sweep, run: Run) -> list[str]:
+    """Why a run is not measured on some tasks of its sweep, one sentence for all conditions of a task."""
+    tasks = dict.fromkeys(TASKS[name].clean for name in sweep.tasks)
+    return [why for why in (why_not(task, run.architecture) for task in tasks) if why]
+
+
+def _probed(tasks: Sequence[Task], outlines: Mapping[str, data.Outline]) -> int:
+    """Recordings that probes compute: every corpus once a unit, its test recordings again under each condition."""
+    whole = {(task.corpus, task.unit) for task in tasks}
+    again = {(task.corpus, task.unit, task.condition) for task in tasks if task != task.clean}
+    n_tested = sum(outlines[corpus].n_records[2] for corpus, *_ in again)
+    return n_tested + sum(sum(outlines[corpus].n_records) for corpus, _ in whole)
 
 
 def device_named(name: str, home: Path) -> Device:
@@ -165,6 +181,10 @@ def checked(sweep: Sweep, home: Path) -> dict[str, data.Outline]:
     if known_sets:
         missing = [name for name in sweep.label_sets if name not in known_sets]
         wrong += [f"no corpus of its runs has a label set {name!r}{did_you_mean(name, known_sets)}" for name in missing]
+    for task in dict.fromkeys(TASKS[name].clean for name in sweep.tasks if name in TASKS):
+        reasons = [why_not(task, run.architecture) for run in sweep.runs]
+        if reasons and all(reasons):
+            wrong.append(f"none of its runs can be measured on {task.name}: {reasons[0]}")
     if wrong:
         raise ValueError(f"sweep {sweep.name}: " + "; ".join(wrong))
     return outlines

@@ -1,6 +1,12 @@
-"""Out-of-distribution questions that frozen features are probed on."""
+"""Out-of-distribution questions that frozen features are probed on, and the conditions they are asked again under."""
 
-from dataclasses import dataclass
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from ecgscale.data.noise import KINDS
+from ecgscale.data.recording import INDEPENDENT_LEADS, LEADS
+from ecgscale.models import Architecture
 
 DOMAINS = {
     "A": "adult ECG interpretation",
@@ -8,20 +14,44 @@ DOMAINS = {
     "C": "acute care",
     "D": "patient characteristics",
 }
+UNITS = ("recording", "beat")
 
 
 @dataclass(frozen=True)
 class Task:
-    """A label set of a corpus that pretraining did not see as labels, in one of the four clinical ``DOMAINS``."""
+    """A label set of a corpus that pretraining did not see as labels, in one of the four clinical ``DOMAINS``.
+
+    ``unit`` is what has the labels: recordings, or annotated heartbeats (then the label set is "aami": N, S, V and F,
+    each against the rest; Q has a dozen beats and is left out). A condition changes the test recordings alone:
+    ``noise`` (a kind of ``noise.KINDS``, of the stretch that nothing is trained on) is added to them at ``snr_db``, a
+    ratio of powers as the model sees them; of their leads only ``leads`` are kept. The probe is the one of the task
+    without it.
+    """
 
     name: str
     corpus: str
     label_set: str
     domain: str
+    unit: str = "recording"
+    noise: str = ""
+    snr_db: float = math.inf
+    leads: tuple[str, ...] = ()  # empty: all there are
 
+    @property
+    def clean(self) -> "Task":
+        """The task without conditions, whose training and validation recordings and probe this one shares."""
+        return replace(self, name=self.name.partition("+")[0], noise="", snr_db=math.inf, leads=())
+
+    @property
+    def condition(self) -> tuple[str, float, tuple[str, ...]]:
+        """Noise, its ratio and leads: tasks of one corpus and condition see the same test recordings."""
+        return self.noise, self.snr_db, self.leads
+
+
+CLEAN = Task("", "", "", "").condition
 
 # The eleven tasks of the scaling study (Tables S.1-S.3) under its own abbreviations; then those on the recordings that
-# ship with the package.
+# ship with the package; then heartbeats.
 PAPER_TASKS = (
     Task("cpsc2018", "cpsc2018", "cpsc9", "A"),
     Task("csn", "csn", "csn38", "A"),
@@ -40,4 +70,58 @@ SAMPLE_TASKS = (
     Task("ptbxl-sex", "ptbxl-sample", "sex", "D"),
     Task("ludb-rhythm", "ludb-sample", "rhythm", "A"),
 )
-TASKS: dict[str, Task] = {task.name: task for task in (*PAPER_TASKS, *SAMPLE_TASKS)}
+BEAT_TASKS = (Task("mitbih-beats", "mitbih", "aami", "A", unit="beat"),)
+
+# Conditions. Ratios are those of NSTDB; subsets of leads are those of the PhysioNet Challenge 2021 (six, three, two),
+# the eight that the others follow from, and lead I of a watch.
+SNR_DB = (24, 18, 12, 6, 0, -6)
+LEAD_SUBSETS: dict[str, tuple[str, ...]] = {
+    "8leads": INDEPENDENT_LEADS,
+    "6leads": LEADS[:6],
+    "3leads": ("I", "II", "V2"),
+    "2leads": ("I", "II"),
+    "1lead": ("I",),
+}
+
+
+def noisy(task: Task) -> tuple[Task, ...]:
+    """A task under every kind of noise at every ratio: ``NAME+em6dB`` and so on."""
+    return tuple(
+        replace(task, name=f"{task.name}+{kind}{snr}dB", noise=kind, snr_db=float(snr))
+        for kind in KINDS
+        for snr in SNR_DB
+    )
+
+
+def with_fewer_leads(task: Task) -> tuple[Task, ...]:
+    """A task with fewer leads: ``NAME+3leads`` and so on; the task itself is the one with twelve.
+
+    Backbones that read any leads do not get the others; those that read twelve get zeros for them.
+    """
+    return tuple(replace(task, name=f"{task.name}+{name}", leads=leads) for name, leads in LEAD_SUBSETS.items())
+
+
+CONDITIONED = ("ptbxl-diag", "ptbxl-sup", "ptbxl-superdiagnostic")  # by noise and by leads; heartbeats by noise
+_PLAIN = {task.name: task for task in (*PAPER_TASKS, *SAMPLE_TASKS, *BEAT_TASKS)}
+ROBUSTNESS_TASKS = (
+    *(hard for name in CONDITIONED for hard in (*noisy(_PLAIN[name]), *with_fewer_leads(_PLAIN[name]))),
+    *(hard for task in BEAT_TASKS for hard in noisy(task)),
+)
+TASKS: dict[str, Task] = _PLAIN | {task.name: task for task in ROBUSTNESS_TASKS}
+
+
+def robustness(name: str) -> tuple[str, ...]:
+    """Names of a task under all its conditions."""
+    return tuple(task.name for task in ROBUSTNESS_TASKS if task.clean.name == name)
+
+
+def why_not(task: Task, architecture: Architecture) -> str:
+    """Why a backbone cannot be measured on a task, in words; empty if it can."""
+    if task.unit == "beat" and not architecture.localised:
+        return f"local features of a {architecture.kind} are not placed in time, and {task.name} needs those of a beat"
+    return ""
+
+
+def measurable(names: Sequence[str], architecture: Architecture) -> list[Task]:
+    """Those of the tasks that a backbone can be measured on."""
+    return [TASKS[name] for name in names if not why_not(TASKS[name], architecture)]
