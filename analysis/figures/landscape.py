@@ -126,7 +126,7 @@ def _name(ax: Axes, models: pd.DataFrame, own: pd.DataFrame) -> None:
         best, place = math.inf, AROUND[0]
         for side, level in AROUND:
             box = _box(x, y, w, h, r, side, level)
-            cost = sum(weight * _overlap(box, other) for other, weight in taken) + 0.01 * abs(level)
+            cost = sum(weight * _overlap(box, other) for other, weight in taken) + 40 * max(abs(level) - 1, 0)
             cost += 1e3 * (box[0] < 0 or box[2] > width or box[1] < 0 or box[3] > height)
             if cost < best:
                 best, place = cost, (side, level)
@@ -138,7 +138,8 @@ def _name(ax: Axes, models: pd.DataFrame, own: pd.DataFrame) -> None:
 
 def _box(x: float, y: float, w: float, h: float, r: float, side: int, level: int) -> Box:
     left = x + r + 2 if side > 0 else x - r - 2 - w if side < 0 else x - w / 2
-    middle = y + level * (0.5 * h + (r + 1 if side == 0 else 0.15 * h))
+    sign = (level > 0) - (level < 0)
+    middle = y + (0.65 * h * level if side else sign * ((abs(level) - 0.5) * h + r + 1))
     return left, middle - h / 2, left + w, middle + h / 2
 
 

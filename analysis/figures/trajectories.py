@@ -20,7 +20,9 @@ def draw(points: pd.DataFrame, table: pd.DataFrame) -> Plate:
     best = observed.best(points, table)
     names = observed.configurations(best)[:4]
     targets = [*observed.targets(best, "ID"), *observed.targets(best)] or [""]
-    plate = Plate(style.TWO_COLUMNS, 0.6 + 1.35 * len(targets), "Loss along training", CAPTION)
+    plate = Plate(
+        style.TWO_COLUMNS, 0.6 + (0.8 if len(targets) > 5 else 1.35) * len(targets), "Loss along training", CAPTION
+    )
     plate.source = source_of(best, observed.selection(table))
     axes = plate.subplots(len(targets), len(names), squeeze=False)
     sizes = best["N"] if len(best) else pd.Series([1.0, 10.0])

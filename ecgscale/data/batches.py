@@ -80,20 +80,19 @@ class Store:
     def _in_pieces(self, positions: np.ndarray) -> torch.Tensor:
         """Float32 [n, n_leads, n_samples] on a CPU, some recordings at a time: all between stays in its cache."""
         n, shape = len(positions), self.mapped.shape[1:]
-        made = np.empty((n, len(self.given), shape[1]), dtype=np.float32)  # numpy asks for huge pages
-        signal = torch.from_numpy(made)
+        signal = np.empty((n, len(self.given), shape[1]), dtype=np.float32)  # numpy asks for huge pages
         stored = torch.empty(_CACHED_RECORDINGS, *shape)
         given = self.given.expand(_CACHED_RECORDINGS, -1, -1)
         for first in range(0, n, _CACHED_RECORDINGS):
             units = self._units(positions[first : first + _CACHED_RECORDINGS])
             k = len(units)
-            torch.bmm(given[:k], stored[:k].copy_(units), out=signal[first : first + k])
-        return signal
+            torch.bmm(given[:k], stored[:k].copy_(units), out=torch.from_numpy(signal[first : first + k]))
+        return torch.from_numpy(signal)
 
     def _units(self, positions: np.ndarray) -> torch.Tensor:
         """Int16 [n, n_leads, n_samples] on the device; from the memory map to a GPU through pinned memory."""
         if self.signal is not None:
-            return self.signal.index_select(0, torch.from_numpy(positions).to(self.device))
+            return self.signal.index_select(0, torch.from_numpy(positions).to(self.device, non_blocking=True))
         pinned = self.device.type == "cuda"
         units = torch.empty((len(positions), *self.mapped.shape[1:]), dtype=torch.int16, pin_memory=pinned)
         np.take(self.mapped, self.rows[positions], axis=0, out=units.numpy(), mode="clip")
