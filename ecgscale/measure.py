@@ -5,12 +5,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from ecgscale import data
 from ecgscale.compute import cost
 from ecgscale.data.batches import Store
 from ecgscale.data.corpus import Corpus
+from ecgscale.data.mixture import stored
 from ecgscale.heads import columns, head_scores
 from ecgscale.models import Backbone
 from ecgscale.probe import probe
@@ -26,16 +25,18 @@ _EXAMINED = 256  # validation recordings that tell of a model's health
 class Measurement:
     """All numbers that a sweep wants of a run's snapshots; held data are opened once."""
 
-    def __init__(self, run: Run, sweep: Sweep, corpus: Corpus, home: Path, device: str) -> None:
+    def __init__(
+        self, run: Run, sweep: Sweep, corpus: Corpus, home: Path, device: str, mixed: Sequence[Corpus] = ()
+    ) -> None:
         self.run, self.device = run, device
         self.tasks = measurable(sweep.tasks, run.architecture)
         self.corpora = {task.corpus: data.open_corpus(task.corpus, home) for task in self.tasks}
         labels = run.slice.label_set
         self.stores = {
-            split: Store(corpus, corpus.rows(split, 1.0, labels), labels, device, any_leads=run.architecture.any_leads)
+            split: stored(run.slice, (corpus, *mixed), split, device, run.architecture.any_leads)
             for split in ("val", "test")
         }
-        rows = corpus.rows("train", run.slice.fraction, labels)
+        trained = [(one, one.rows("train", run.slice.fraction, labels)) for one in (corpus, *mixed)]
         n_labels = len(corpus.label_names(labels))
         found = {name: columns(corpus, labels, name) for name in sweep.label_sets if run.objective.needs_labels}
         self.heads = {name: at for name, at in found.items() if at}
@@ -47,7 +48,7 @@ class Measurement:
             "architecture": run.architecture.kind,
             "objective": run.objective.kind,
             "paradigm": run.objective.paradigm,
-            "corpus": corpus.name,
+            "corpus": run.slice.name,
             "fraction": run.slice.fraction,
             "label_set": labels,
             "n_labels": n_labels,
@@ -56,8 +57,8 @@ class Measurement:
             "n_params": self.cost.n_params,
             "n_params_head": self.cost.n_params_head,
             "macs_per_sample": self.cost.macs_per_sample,
-            "n_samples": len(rows),
-            "n_patients": len(set(corpus.patient[rows].tolist())),
+            "n_samples": sum(len(rows) for _, rows in trained),
+            "n_patients": sum(len(set(one.patient[rows].tolist())) for one, rows in trained),
             "batch_size": run.schedule.batch_size,
         }
 
@@ -78,11 +79,12 @@ class Measurement:
             rows.append(_row(at, corpus_name, "ID", "train", "loss", snapshot.train_loss, self.identity["n_samples"]))
         for split, store in self.stores.items():
             rows.append(_row(at, corpus_name, "ID", split, "loss", *id_loss(snapshot.module, store)))
-        few = self.stores["val"].batch(np.arange(min(_EXAMINED, len(self.stores["val"]))))
+        few = self.stores["val"].batch(self.stores["val"].evaluated()[:_EXAMINED])
         for name, value in snapshot.module.health(few).items():
             rows.append(_row(at, corpus_name, "ID", "val", name, value, len(few.signal)))
         if self.heads:
-            for h in head_scores(snapshot.module, run.objective, self.heads, self.stores):
+            stores = {split: store for split, store in self.stores.items() if isinstance(store, Store)}
+            for h in head_scores(snapshot.module, run.objective, self.heads, stores):
                 whole = "/" not in h.label_set  # the run's own labels, whose loss it has already
                 target = corpus_name if whole else f"{corpus_name}:{h.label_set}"
                 if not (whole and h.metric == "loss"):

@@ -12,6 +12,7 @@ import pandas as pd
 from ecgscale import calibration, codebooks, data, kept, records
 from ecgscale.calibration import Device
 from ecgscale.compute import Cost, cost
+from ecgscale.data.mixture import n_evaluated
 from ecgscale.objectives import Masked
 from ecgscale.spec import Run, did_you_mean
 from ecgscale.states import states
@@ -42,16 +43,16 @@ def plan(sweep: Sweep, home: Path, results: Path, device: str | Device = "here")
     free = _free_bytes(home)
     lines: list[dict[str, Any]] = []
     for run in sweep.runs:
-        outline = outlines[run.slice.corpus]
+        outline, parts = outlines[run.slice.corpus], [outlines[name] for name in run.slice.corpora]
         n_labels = outline.n_labels.get(run.slice.label_set, 0)
         spent = cost(run.architecture, run.objective, n_labels, outline.n_samples)
         flops = spent.flops(run.schedule.batch_size, run.schedule.steps)
         n_evaluations = 1 + -(-run.schedule.steps // run.evaluation.every)
         tasks = measurable(sweep.tasks, run.architecture)
-        forwards = n_evaluations * (_probed(tasks, outlines) + sum(outline.n_records[1:]))
+        forwards = n_evaluations * (_probed(tasks, outlines) + _examined(run, parts))
         measuring = spent.flops(1, 1) * _EVALUATED * forwards
         kind, macs = run.architecture.kind, spent.macs_per_sample
-        memory = _memory_bytes(run, spent, outline)
+        memory = _memory_bytes(run, spent, parts)
         checkpoints = 2 * _BYTES_KEPT * (spent.n_params + spent.n_params_head)
         disk = checkpoints + n_evaluations * (1 + len(tasks)) * _ROWS_A_TARGET * _BYTES_A_ROW
         to_do = state[run.run_id] not in ("done", "running")
@@ -67,7 +68,7 @@ def plan(sweep: Sweep, home: Path, results: Path, device: str | Device = "here")
                 "fraction": run.slice.fraction,
                 "seed": run.seed,
                 "n_params": spent.n_params,
-                "n_samples": round(outline.n_records[0] * run.slice.fraction),
+                "n_samples": round(sum(part.n_records[0] for part in parts) * run.slice.fraction),
                 "macs_per_sample": macs,
                 "flops": flops,
                 "evaluation_share": measuring / (measuring + flops),
@@ -96,6 +97,12 @@ def _probed(tasks: Sequence[Task], outlines: Mapping[str, data.Outline]) -> int:
     again = {(task.corpus, task.unit, task.condition) for task in tasks if task != task.clean}
     n_tested = sum(outlines[corpus].n_records[2] for corpus, *_ in again)
     return n_tested + sum(sum(outlines[corpus].n_records) for corpus, _ in whole)
+
+
+def _examined(run: Run, parts: Sequence[data.Outline]) -> int:
+    """Recordings of val and test that the loss in distribution is measured on."""
+    shares = (1.0, *(share for _, share in run.slice.mix))
+    return sum(n_evaluated([part.n_records[split] for part in parts], shares) for split in (1, 2))
 
 
 def device_named(name: str, home: Path) -> Device:
@@ -177,6 +184,14 @@ def checked(sweep: Sweep, home: Path) -> dict[str, data.Outline]:
         known = outlines[name].n_labels if name in outlines else {}
         if known and label_set not in known:
             wrong.append(f"corpus {name} has no label set {label_set!r}{did_you_mean(label_set, known)}")
+    for name, kind in dict.fromkeys(
+        (name, run.architecture.kind)
+        for run in sweep.runs
+        if not run.architecture.any_leads
+        for name in run.slice.corpora
+        if name in outlines and not outlines[name].twelve_leads
+    ):
+        wrong.append(f"corpus {name} has not twelve leads, and a {kind} reads no others")
     known_sets = {name: 0 for outline in outlines.values() for name in outline.n_labels}
     if known_sets:
         missing = [name for name in sweep.label_sets if name not in known_sets]
@@ -243,14 +258,16 @@ def _without_weights(sweep: Sweep, chosen: Sequence[Run], home: Path, results: P
 
 
 def _corpora(sweep: Sweep) -> list[str]:
-    trained_on = [run.slice.corpus for run in sweep.runs]
+    trained_on = [name for run in sweep.runs for name in run.slice.corpora]
     return list(dict.fromkeys(trained_on + [TASKS[name].corpus for name in sweep.tasks if name in TASKS]))
 
 
-def _memory_bytes(run: Run, spent: Cost, outline: data.Outline) -> float:
+def _memory_bytes(run: Run, spent: Cost, parts: Sequence[data.Outline]) -> float:
     """Weights with optimiser; activations, about three tensors for each that a product puts out; resident data."""
     weights = _BYTES_A_PARAMETER * (spent.n_params + spent.n_params_head)
     activations = 4 * 3 * spent.n_activations * run.schedule.batch_size
-    n_train, n_val, n_test = outline.n_records
-    resident = 2 * 8 * outline.n_samples * (n_train * run.slice.fraction + n_val + n_test)
+    resident = 0.0
+    for part in parts:
+        n_train, n_val, n_test = part.n_records
+        resident += 2 * part.n_leads * part.n_samples * (n_train * run.slice.fraction + n_val + n_test)
     return weights + activations + resident

@@ -93,6 +93,10 @@ class Run:
         if self.objective.needs_labels and not self.slice.label_set:
             raise ValueError(f"{self.objective.kind} needs labels: give the slice of {self.slice.corpus} a label_set")
         if isinstance(self.objective, Masked):
+            if self.slice.mix:
+                raise ValueError(
+                    "a masked run reads one corpus, in the units of its codebook: leave out the slice's mix"
+                )
             book, net = self.objective.codebook, cast(Any, self.architecture)
             if (book.n_tokens, book.leads) != (net.n_tokens, net.leads):
                 raise ValueError(
