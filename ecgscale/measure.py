@@ -10,6 +10,7 @@ from ecgscale.compute import cost
 from ecgscale.data.batches import Store
 from ecgscale.data.corpus import Corpus
 from ecgscale.data.mixture import stored
+from ecgscale.external import external_scores
 from ecgscale.heads import columns, head_scores
 from ecgscale.models import Backbone
 from ecgscale.probe import probe
@@ -28,8 +29,8 @@ class Measurement:
     def __init__(
         self, run: Run, sweep: Sweep, corpus: Corpus, home: Path, device: str, mixed: Sequence[Corpus] = ()
     ) -> None:
-        self.run, self.device = run, device
-        self.tasks = measurable(sweep.tasks, run.architecture)
+        self.run, self.corpus, self.device = run, corpus, device
+        self.tasks = measurable(sweep.tasks, run)
         self.corpora = {task.corpus: data.open_corpus(task.corpus, home) for task in self.tasks}
         labels = run.slice.label_set
         self.stores = {
@@ -89,7 +90,11 @@ class Measurement:
                 target = corpus_name if whole else f"{corpus_name}:{h.label_set}"
                 if not (whole and h.metric == "loss"):
                     rows.append(_row(at, target, "ID", h.split, h.metric, h.value, h.n_evaluated, h.n_classes))
-        rows += probe_rows(at, snapshot.module.probed, self.tasks, self.corpora, run, self.device)
+        probed = [task for task in self.tasks if task.by == "probe"]
+        rows += probe_rows(at, snapshot.module.probed, probed, self.corpora, run, self.device)
+        asked, labels = [task for task in self.tasks if task.by == "head"], run.slice.label_set
+        for e in external_scores(snapshot.module, self.corpus, labels, asked, self.corpora, self.device):
+            rows.append(_row(at, e.target, "OOD", "test", e.metric, e.value, e.n_evaluated, e.n_classes))
         return rows
 
 

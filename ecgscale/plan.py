@@ -9,7 +9,7 @@ from typing import Any
 
 import pandas as pd
 
-from ecgscale import calibration, codebooks, data, kept, records
+from ecgscale import calibration, codebooks, data, kept, records, weights
 from ecgscale.calibration import Device
 from ecgscale.compute import Cost, cost
 from ecgscale.data.mixture import n_evaluated
@@ -48,7 +48,7 @@ def plan(sweep: Sweep, home: Path, results: Path, device: str | Device = "here")
         spent = cost(run.architecture, run.objective, n_labels, outline.n_samples)
         flops = spent.flops(run.schedule.batch_size, run.schedule.steps)
         n_evaluations = 1 + -(-run.schedule.steps // run.evaluation.every)
-        tasks = measurable(sweep.tasks, run.architecture)
+        tasks = measurable(sweep.tasks, run)
         forwards = n_evaluations * (_probed(tasks, outlines) + _examined(run, parts))
         measuring = spent.flops(1, 1) * _EVALUATED * forwards
         kind, macs = run.architecture.kind, spent.macs_per_sample
@@ -88,13 +88,18 @@ def plan(sweep: Sweep, home: Path, results: Path, device: str | Device = "here")
 def _not_measured(sweep: Sweep, run: Run) -> list[str]:
     """Why a run is not measured on some tasks of its sweep, one sentence for all conditions of a task."""
     tasks = dict.fromkeys(TASKS[name].clean for name in sweep.tasks)
-    return [why for why in (why_not(task, run.architecture) for task in tasks) if why]
+    return [why for why in (why_not(task, run) for task in tasks) if why]
 
 
 def _probed(tasks: Sequence[Task], outlines: Mapping[str, data.Outline]) -> int:
-    """Recordings that probes compute: every corpus once a unit, its test recordings again under each condition."""
-    whole = {(task.corpus, task.unit) for task in tasks}
-    again = {(task.corpus, task.unit, task.condition) for task in tasks if task != task.clean}
+    """Recordings that probes compute: every corpus once a unit, its test recordings again under each condition.
+
+    A head computes test recordings alone.
+    """
+    whole = {(task.corpus, task.unit) for task in tasks if task.by == "probe"}
+    again = {
+        (task.corpus, task.unit, task.condition, task.by) for task in tasks if task != task.clean or task.by == "head"
+    }
     n_tested = sum(outlines[corpus].n_records[2] for corpus, *_ in again)
     return n_tested + sum(sum(outlines[corpus].n_records) for corpus, _ in whole)
 
@@ -197,7 +202,7 @@ def checked(sweep: Sweep, home: Path) -> dict[str, data.Outline]:
         missing = [name for name in sweep.label_sets if name not in known_sets]
         wrong += [f"no corpus of its runs has a label set {name!r}{did_you_mean(name, known_sets)}" for name in missing]
     for task in dict.fromkeys(TASKS[name].clean for name in sweep.tasks if name in TASKS):
-        reasons = [why_not(task, run.architecture) for run in sweep.runs]
+        reasons = [why_not(task, run) for run in sweep.runs]
         if reasons and all(reasons):
             wrong.append(f"none of its runs can be measured on {task.name}: {reasons[0]}")
     if wrong:
@@ -228,6 +233,12 @@ def unlaunchable(
     books = dict.fromkeys(run.objective.codebook for run in chosen.runs if isinstance(run.objective, Masked))
     remedies = [codebooks.remedy(book, sweep.name) for book in books if not codebooks.is_trained(book, home)]
     causes += [f"its codebook is not here; {remedy}" for remedy in dict.fromkeys(remedies)]
+    lost = [digest for digest in dict.fromkeys(run.weights for run in chosen.runs) if digest]
+    causes += [
+        f"published weights {digest[:12]} are not here; {weights.remedy(digest)}"
+        for digest in lost
+        if not weights.is_imported(digest, home)
+    ]
     return causes + _without_weights(sweep, chosen.runs, home, results)
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 from ecgscale.data.noise import KINDS
 from ecgscale.data.recording import INDEPENDENT_LEADS, LEADS
-from ecgscale.models import Architecture
+from ecgscale.spec import Run
 
 DOMAINS = {
     "A": "adult ECG interpretation",
@@ -25,7 +25,8 @@ class Task:
     each against the rest; Q has a dozen beats and is left out). A condition changes the test recordings alone:
     ``noise`` (a kind of ``noise.KINDS``, of the stretch that nothing is trained on) is added to them at ``snr_db``, a
     ratio of powers as the model sees them; of their leads only ``leads`` are kept. The probe is the one of the task
-    without it.
+    without it. ``by`` "head" asks the run's own supervised head, with nothing fitted, about the labels that it shares
+    with the task (see ``external``).
     """
 
     name: str
@@ -36,6 +37,7 @@ class Task:
     noise: str = ""
     snr_db: float = math.inf
     leads: tuple[str, ...] = ()  # empty: all there are
+    by: str = "probe"  # or "head"
 
     @property
     def clean(self) -> "Task":
@@ -70,6 +72,16 @@ SAMPLE_TASKS = (
     Task("ptbxl-sex", "ptbxl-sample", "sex", "D"),
     Task("ludb-rhythm", "ludb-sample", "rhythm", "A"),
 )
+# What a supervised model says by itself of other corpora: ECGFounder's external evaluations, and rhythm on any lead.
+HEAD_TASKS = (
+    Task("code-test-head", "code-test", "code6", "A", by="head"),
+    Task("ptbxl-diag-head", "ptbxl", "diagnostic", "A", by="head"),
+    Task("ptbxl-rhythm-head", "ptbxl", "rhythm", "A", by="head"),
+    Task("cpsc2018-head", "cpsc2018", "cpsc9", "A", by="head"),
+    Task("chapman-rhythm-head", "chapman", "rhythm", "A", by="head"),
+    Task("heedb-12sl-head", "heedb", "12sl", "A", by="head"),
+    Task("ludb-rhythm-head", "ludb-sample", "rhythm", "A", by="head"),
+)
 BEAT_TASKS = (Task("mitbih-beats", "mitbih", "aami", "A", unit="beat"),)
 
 # Conditions. Ratios are those of NSTDB; subsets of leads are those of the PhysioNet Challenge 2021 (six, three, two),
@@ -102,7 +114,7 @@ def with_fewer_leads(task: Task) -> tuple[Task, ...]:
 
 
 CONDITIONED = ("ptbxl-diag", "ptbxl-sup", "ptbxl-superdiagnostic")  # by noise and by leads; heartbeats by noise
-_PLAIN = {task.name: task for task in (*PAPER_TASKS, *SAMPLE_TASKS, *BEAT_TASKS)}
+_PLAIN = {task.name: task for task in (*PAPER_TASKS, *SAMPLE_TASKS, *HEAD_TASKS, *BEAT_TASKS)}
 ROBUSTNESS_TASKS = (
     *(hard for name in CONDITIONED for hard in (*noisy(_PLAIN[name]), *with_fewer_leads(_PLAIN[name]))),
     *(hard for task in BEAT_TASKS for hard in noisy(task)),
@@ -115,13 +127,16 @@ def robustness(name: str) -> tuple[str, ...]:
     return tuple(task.name for task in ROBUSTNESS_TASKS if task.clean.name == name)
 
 
-def why_not(task: Task, architecture: Architecture) -> str:
-    """Why a backbone cannot be measured on a task, in words; empty if it can."""
-    if task.unit == "beat" and not architecture.localised:
-        return f"local features of a {architecture.kind} are not placed in time, and {task.name} needs those of a beat"
+def why_not(task: Task, run: Run) -> str:
+    """Why a run cannot be measured on a task, in words; empty if it can."""
+    kind = run.architecture.kind
+    if task.unit == "beat" and not run.architecture.localised:
+        return f"local features of a {kind} are not placed in time, and {task.name} needs those of a beat"
+    if task.by == "head" and not run.objective.needs_labels:
+        return f"a {run.objective.kind} run has no head that names labels, and {task.name} asks one"
     return ""
 
 
-def measurable(names: Sequence[str], architecture: Architecture) -> list[Task]:
-    """Those of the tasks that a backbone can be measured on."""
-    return [TASKS[name] for name in names if not why_not(TASKS[name], architecture)]
+def measurable(names: Sequence[str], run: Run) -> list[Task]:
+    """Those of the tasks that a run can be measured on."""
+    return [TASKS[name] for name in names if not why_not(TASKS[name], run)]

@@ -91,13 +91,12 @@ def pretrain(
     With ``resume`` (a snapshot's state) it continues behind that step as if never interrupted: on a CPU, bit for bit.
     Where ``pause`` says so it yields at the next step, whatever that is. ``mixed``: the corpora of the slice's mix.
     ``micro_batch``, ``compile`` and ``recompute`` are placement: see Execution, and ``execution`` for what None means.
-    ``initial``: weights of the backbone that ``run.initial`` left. Raises Diverged when the loss is no longer finite,
-    ValueError for a run without the weights that it starts from.
+    ``initial``: weights of the backbone that ``run.initial`` left, or the published ones. Raises Diverged when the loss
+    is no longer finite, ValueError for a run without the weights that it starts from.
     """
-    if (run.initial is None) != (initial is None):
-        raise ValueError(
-            f"{run.name} starts from {run.initial.name if run.initial else 'random weights'}: give it those"
-        )
+    if (run.initial is None and not run.weights) != (initial is None):
+        published = f"published weights {run.weights[:12]}" if run.weights else "random weights"
+        raise ValueError(f"{run.name} starts from {run.initial.name if run.initial else published}: give it those")
     module = build(run, corpus, codes.to(device) if codes else None).to(device)
     store = stored(run.slice, (corpus, *mixed), "train", device, module.backbone.any_leads)
     if initial is not None:

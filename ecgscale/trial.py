@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from ecgscale import checkpoint, codebooks, data, kept, provenance, records
+from ecgscale import checkpoint, codebooks, data, kept, provenance, records, weights
 from ecgscale.home import checkpoint_path
 from ecgscale.leases import Lease, Lost
 from ecgscale.measure import Measurement, Row, id_curve
@@ -73,6 +73,8 @@ def trial(
         initial = None
         if run.initial is not None:
             initial, inputs["initial_digest"] = kept.load(run.initial, home)
+        elif run.weights:
+            initial, inputs["initial_digest"] = weights.load(run.weights, home), run.weights
         facts |= inputs
         measurement = Measurement(run, sweep, corpus, home, device, mixed)
         lacking = data.missing_parts([*run.slice.corpora, *measurement.corpora], home)

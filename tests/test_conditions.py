@@ -1,6 +1,5 @@
 """Conditions change the test recordings and nothing else: power of noise, leads that are left, the probe that stays."""
 
-import math
 from pathlib import Path
 
 import numpy as np
@@ -10,11 +9,13 @@ import torch
 from ecgscale import data
 from ecgscale.conditions import change_of, fewer_leads
 from ecgscale.data.batches import Batch, Store
+from ecgscale.data.corpus import Slice
 from ecgscale.data.noise import KINDS
 from ecgscale.data.recording import ABSENT_LEAD, lead_ids
-from ecgscale.models import ResNet, Transformer, ViT
+from ecgscale.models import ResNet, ViT
+from ecgscale.objectives import DINO, Supervised
 from ecgscale.probe import Score, probe
-from ecgscale.spec import Evaluation
+from ecgscale.spec import Evaluation, Run
 from ecgscale.tasks import LEAD_SUBSETS, ROBUSTNESS_TASKS, SNR_DB, TASKS, measurable, robustness, why_not
 
 BASE = "ptbxl-superdiagnostic"
@@ -105,8 +106,10 @@ def test_a_condition_shares_the_clean_probe(architecture: ResNet | ViT, home: Pa
 
 
 def test_beats_are_for_backbones_that_place_their_features() -> None:
-    assert why_not(TASKS["mitbih-beats"], ViT(1, 16, 2)) == ""
-    assert "of a resnet are not placed in time" in why_not(TASKS["mitbih-beats"], ResNet(3, 4))
-    asked = ("mitbih-beats", BASE)
-    assert [task.name for task in measurable(asked, Transformer(1, 8, 1, 32))] == [BASE]
-    assert math.isinf(TASKS["mitbih-beats"].snr_db)
+    beats, part = TASKS["mitbih-beats"], Slice("ptbxl-sample", 1.0, "code6")
+    vit, resnet = Run(ViT(1, 16, 2), DINO(), part), Run(ResNet(3, 4), Supervised(), part)
+    assert why_not(beats, vit) == ""
+    assert "of a resnet are not placed in time" in why_not(beats, resnet)
+    assert "a dino run has no head" in why_not(TASKS["code-test-head"], vit)
+    asked = ("mitbih-beats", BASE, "code-test-head")
+    assert [task.name for task in measurable(asked, resnet)] == [BASE, "code-test-head"]

@@ -15,6 +15,7 @@ from ecgscale.cli import (
     runs,
     sweeps,
     watching,
+    weights,
 )
 from ecgscale.cli.door import main
 
@@ -31,4 +32,5 @@ __all__ = [
     "runs",
     "sweeps",
     "watching",
+    "weights",
 ]

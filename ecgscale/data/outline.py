@@ -1,7 +1,7 @@
 """The outline of a corpus: how large it is, known before it is prepared from what its authors publish."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from pathlib import Path
 
@@ -62,9 +62,12 @@ def outline(name: str, home: Path) -> Outline:
     asked = simulate.parsed(name)
     if asked:
         return Outline(simulate.sizes(asked[0]), {"code6": 6, "sex": 1}, prepared=True)  # made when a run asks for it
-    if name not in PUBLISHED:
+    base, _, preparation = name.partition("@")  # "ptbxl@500-ecgfounder": another rate, another recipe
+    if base not in PUBLISHED:
         names = [*embedded.EMBEDDED, *PUBLISHED]
         near = get_close_matches(name, names, 1)
         hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(names)}"
         raise ValueError(f"there is no corpus {name!r}; {hint}")
-    return PUBLISHED[name]
+    rates = [part for part in preparation.split("-") if part.isdigit()]
+    published = PUBLISHED[base]
+    return replace(published, n_samples=10 * int(rates[0])) if rates else published
