@@ -12,6 +12,7 @@ import pandas as pd
 from ecgscale import calibration, codebooks, data, kept, records, weights
 from ecgscale.calibration import Device
 from ecgscale.compute import Cost, cost
+from ecgscale.data.batches import SHARE
 from ecgscale.data.mixture import n_evaluated
 from ecgscale.objectives import Masked
 from ecgscale.spec import Run, did_you_mean
@@ -52,7 +53,7 @@ def plan(sweep: Sweep, home: Path, results: Path, device: str | Device = "here")
         forwards = n_evaluations * (_probed(tasks, outlines) + _examined(run, parts))
         measuring = spent.flops(1, 1) * _EVALUATED * forwards
         kind, macs = run.architecture.kind, spent.macs_per_sample
-        memory = _memory_bytes(run, spent, parts)
+        memory = _memory_bytes(run, spent, parts, on)
         checkpoints = 2 * _BYTES_KEPT * (spent.n_params + spent.n_params_head)
         disk = checkpoints + n_evaluations * (1 + len(tasks)) * _ROWS_A_TARGET * _BYTES_A_ROW
         to_do = state[run.run_id] not in ("done", "running")
@@ -86,9 +87,12 @@ def plan(sweep: Sweep, home: Path, results: Path, device: str | Device = "here")
 
 
 def _not_measured(sweep: Sweep, run: Run) -> list[str]:
-    """Why a run is not measured on some tasks of its sweep, one sentence for all conditions of a task."""
-    tasks = dict.fromkeys(TASKS[name].clean for name in sweep.tasks)
-    return [why for why in (why_not(task, run) for task in tasks) if why]
+    """Why a run is not measured on some tasks of its sweep, one sentence a reason; of a task's conditions the task."""
+    reasons: dict[str, list[str]] = {}
+    for task in dict.fromkeys(TASKS[name].clean for name in sweep.tasks):
+        if reason := why_not(task, run):
+            reasons.setdefault(reason, []).append(task.name)
+    return [f"{', '.join(names)}: {reason}" for reason, names in reasons.items()]
 
 
 def _probed(tasks: Sequence[Task], outlines: Mapping[str, data.Outline]) -> int:
@@ -220,7 +224,7 @@ def unlaunchable(
     """
     chosen = sweep if runs is None else replace(sweep, runs=tuple(runs))
     causes = [
-        f"corpus {name} is not prepared here; run: ecgscale data prepare {name} --raw DIR"
+        f"corpus {name} is not prepared here; run: {data.corpus.command_for(name)}"
         for name, outline in checked(chosen, home).items()
         if not outline.prepared
     ]
@@ -273,12 +277,14 @@ def _corpora(sweep: Sweep) -> list[str]:
     return list(dict.fromkeys(trained_on + [TASKS[name].corpus for name in sweep.tasks if name in TASKS]))
 
 
-def _memory_bytes(run: Run, spent: Cost, parts: Sequence[data.Outline]) -> float:
+def _memory_bytes(run: Run, spent: Cost, parts: Sequence[data.Outline], on: Device) -> float:
     """Weights with optimiser; activations, about three tensors for each that a product puts out; resident data."""
     weights = _BYTES_A_PARAMETER * (spent.n_params + spent.n_params_head)
     activations = 4 * 3 * spent.n_activations * run.schedule.batch_size
-    resident = 0.0
+    resident, share = 0.0, SHARE["cuda" if on.gpu else "cpu"] * on.memory_bytes
     for part in parts:
         n_train, n_val, n_test = part.n_records
-        resident += 2 * part.n_leads * part.n_samples * (n_train * run.slice.fraction + n_val + n_test)
+        for n_records in (n_train * run.slice.fraction, n_val, n_test):
+            n_bytes = 2.0 * part.n_leads * part.n_samples * n_records
+            resident += n_bytes if resident + n_bytes <= share else 0.0  # others stay on disk (see data.batches)
     return weights + activations + resident

@@ -82,6 +82,11 @@ HEAD_TASKS = (
     Task("heedb-12sl-head", "heedb", "12sl", "A", by="head"),
     Task("ludb-rhythm-head", "ludb-sample", "rhythm", "A", by="head"),
 )
+# The same recordings under the filters that ECGFounder was trained with.
+ECGFOUNDER_TASKS = tuple(
+    replace(task, name=f"{task.name}@ecgfounder", corpus=f"{task.corpus}@ecgfounder")
+    for task in (*HEAD_TASKS[:-1], *(task for task in PAPER_TASKS if task.corpus == "ptbxl"))
+)
 BEAT_TASKS = (Task("mitbih-beats", "mitbih", "aami", "A", unit="beat"),)
 
 # Conditions. Ratios are those of NSTDB; subsets of leads are those of the PhysioNet Challenge 2021 (six, three, two),
@@ -114,7 +119,7 @@ def with_fewer_leads(task: Task) -> tuple[Task, ...]:
 
 
 CONDITIONED = ("ptbxl-diag", "ptbxl-sup", "ptbxl-superdiagnostic")  # by noise and by leads; heartbeats by noise
-_PLAIN = {task.name: task for task in (*PAPER_TASKS, *SAMPLE_TASKS, *HEAD_TASKS, *BEAT_TASKS)}
+_PLAIN = {task.name: task for task in (*PAPER_TASKS, *SAMPLE_TASKS, *HEAD_TASKS, *ECGFOUNDER_TASKS, *BEAT_TASKS)}
 ROBUSTNESS_TASKS = (
     *(hard for name in CONDITIONED for hard in (*noisy(_PLAIN[name]), *with_fewer_leads(_PLAIN[name]))),
     *(hard for task in BEAT_TASKS for hard in noisy(task)),
@@ -131,9 +136,9 @@ def why_not(task: Task, run: Run) -> str:
     """Why a run cannot be measured on a task, in words; empty if it can."""
     kind = run.architecture.kind
     if task.unit == "beat" and not run.architecture.localised:
-        return f"local features of a {kind} are not placed in time, and {task.name} needs those of a beat"
+        return f"local features of a {kind} are not placed in time"
     if task.by == "head" and not run.objective.needs_labels:
-        return f"a {run.objective.kind} run has no head that names labels, and {task.name} asks one"
+        return f"a {run.objective.kind} run has no head that names labels"
     return ""
 
 

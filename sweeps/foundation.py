@@ -25,19 +25,20 @@ from ecgscale.tasks import robustness
 CODE_ALONE = Slice("code")
 MIX = Slice("code", mix=(("heedb", 1.0), ("icentia11k", 0.5)))
 LABELLED = Slice("heedb@ecgfounder", label_set="12sl")
+SIX_LABELS = Slice("code@ecgfounder", label_set="code6")
 SELF_SUPERVISED = DINO(gram_from=0.8)
 MIDDLE = VITS[4]  # 12 layers of 384
 STEPS, EVERY = 200_000, 20_000
 
 
 def pretrained(architecture: ViT, part: Slice = MIX, objective: Objective = SELF_SUPERVISED) -> Run:
-    schedule = Schedule(steps=STEPS, batch_size=256, lr=1e-3 if architecture.width < 700 else 4e-4, warmup=0.1)
+    schedule = Schedule(steps=STEPS, batch_size=64, lr=1e-3 if architecture.width < 700 else 4e-4, warmup=0.1)
     return Run(architecture, objective, part, schedule, Evaluation(every=EVERY))
 
 
-def supervised(architecture: Net1D) -> Run:
+def supervised(architecture: Net1D, part: Slice = LABELLED) -> Run:
     schedule = Schedule(steps=STEPS, batch_size=256, lr=1e-3)
-    return Run(architecture, Supervised(), LABELLED, schedule, Evaluation(every=EVERY))
+    return Run(architecture, Supervised(), part, schedule, Evaluation(every=EVERY))
 
 
 SWEEP = Sweep(
@@ -52,18 +53,21 @@ SWEEP = Sweep(
         pretrained(MIDDLE, objective=replace(SELF_SUPERVISED, noise=())),
         *(supervised(size) for size in NET1DS),
         supervised(replace(NET1D, leads=1)),
+        supervised(NET1D, SIX_LABELS),
+        supervised(replace(NET1D, leads=1), SIX_LABELS),
     ),
     tasks=(
         "ptbxl-diag",
         *robustness("ptbxl-diag"),
-        "ptbxl-sup",
+        "ptbxl-diag@ecgfounder",
         "mitbih-beats",
         *robustness("mitbih-beats"),
-        "heedb-12sl-head",
-        "code-test-head",
-        "ptbxl-diag-head",
-        "ptbxl-rhythm-head",
+        "heedb-12sl-head@ecgfounder",
+        "code-test-head@ecgfounder",
+        "ptbxl-diag-head@ecgfounder",
+        "ptbxl-rhythm-head@ecgfounder",
+        "chapman-rhythm-head@ecgfounder",
     ),
-    label_sets=("12sl",),
+    label_sets=("12sl", "code6"),
     keep="best",
 )

@@ -138,10 +138,17 @@ def is_prepared(home: Path, name: str) -> bool:
     return (folder_of(home, name) / "manifest.json").is_file()
 
 
+def command_for(name: str) -> str:
+    """The command that prepares a corpus: "ptbxl@500-ecgfounder" is PTB-XL at another rate, with other filters."""
+    base, _, preparation = name.partition("@")
+    options = [f"--sampling-hz {part}" if part.isdigit() else f"--recipe {part}" for part in preparation.split("-")]
+    return " ".join(["ecgscale data prepare", base, *(options if preparation else ()), "--raw DIR"])
+
+
 def manifest_of(home: Path, name: str) -> Manifest:
     """What a corpus says of itself. Raises FileNotFoundError in one sentence if it was never prepared."""
     if not is_prepared(home, name):
-        raise FileNotFoundError(f"corpus {name} is not prepared; run: ecgscale data prepare {name} --raw DIR")
+        raise FileNotFoundError(f"corpus {name} is not prepared; run: {command_for(name)}")
     return Manifest(**json.loads((folder_of(home, name) / "manifest.json").read_text()))
 
 

@@ -195,6 +195,7 @@ def row_bytes(dataset: Dataset, options: Options, n_labels: int) -> int:
 def in_words(dataset: Dataset, options: Options) -> str:
     beats = "annotated beats" if dataset.beat_classes else f"R peaks by {options.detector}"
     return (
-        f"{options.recipe_of(dataset)}; resampled to {options.sampling_hz} Hz; {options.seconds:g} s from the {dataset.window}; "
+        f"{options.recipe_of(dataset)}; resampled to {options.sampling_hz} Hz; "
+        f"{options.seconds:g} s from the {dataset.window}; "
         f"int16 steps of {UNIT:g} {dataset.units}; flawed leads: {options.flawed_leads}; {beats}"
     )
