@@ -34,7 +34,7 @@ class Cell:
 
 
 def group(run: Run) -> tuple[str, str, str]:
-    return run.configuration, run.slice.corpus, run.slice.label_set
+    return run.configuration, run.slice.name, run.slice.label_set
 
 
 def cells(sweep: Sweep, outlines: dict[str, Outline]) -> list[Cell]:
@@ -48,6 +48,7 @@ def cells(sweep: Sweep, outlines: dict[str, Outline]) -> list[Cell]:
     for _, members in groupby(sorted(sweep.runs, key=group), key=group):
         runs = list(members)
         outline = outlines[runs[0].slice.corpus]
+        n_train = sum(outlines[name].n_records[0] for name in runs[0].slice.corpora)
         n_labels = outline.n_labels.get(runs[0].slice.label_set, 0)
         own: dict[Architecture, Run] = {}
         for run in runs:
@@ -70,7 +71,7 @@ def cells(sweep: Sweep, outlines: dict[str, Outline]) -> list[Cell]:
             flops = spent.flops(run.schedule.batch_size, run.schedule.steps)
             for fraction in fractions:
                 planned = replace(run, slice=replace(run.slice, fraction=fraction), seed=0)
-                found.append(Cell(planned, spent.n_params, round(outline.n_records[0] * fraction), flops))
+                found.append(Cell(planned, spent.n_params, round(n_train * fraction), flops))
     return found
 
 

@@ -5,18 +5,18 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from ecgscale import data
 from ecgscale.compute import cost
 from ecgscale.data.batches import Store
 from ecgscale.data.corpus import Corpus
+from ecgscale.data.mixture import stored
+from ecgscale.external import external_scores
 from ecgscale.heads import columns, head_scores
 from ecgscale.models import Backbone
 from ecgscale.probe import probe
 from ecgscale.spec import Run
 from ecgscale.sweep import Sweep
-from ecgscale.tasks import TASKS, Task
+from ecgscale.tasks import Task, measurable
 from ecgscale.train import Snapshot, id_loss
 
 Row = dict[str, Any]
@@ -26,16 +26,18 @@ _EXAMINED = 256  # validation recordings that tell of a model's health
 class Measurement:
     """All numbers that a sweep wants of a run's snapshots; held data are opened once."""
 
-    def __init__(self, run: Run, sweep: Sweep, corpus: Corpus, home: Path, device: str) -> None:
-        self.run, self.device = run, device
-        self.tasks = [TASKS[name] for name in sweep.tasks]
+    def __init__(
+        self, run: Run, sweep: Sweep, corpus: Corpus, home: Path, device: str, mixed: Sequence[Corpus] = ()
+    ) -> None:
+        self.run, self.corpus, self.device = run, corpus, device
+        self.tasks = measurable(sweep.tasks, run)
         self.corpora = {task.corpus: data.open_corpus(task.corpus, home) for task in self.tasks}
         labels = run.slice.label_set
         self.stores = {
-            split: Store(corpus, corpus.rows(split, 1.0, labels), labels, device, any_leads=run.architecture.any_leads)
+            split: stored(run.slice, (corpus, *mixed), split, device, run.architecture.any_leads)
             for split in ("val", "test")
         }
-        rows = corpus.rows("train", run.slice.fraction, labels)
+        trained = [(one, one.rows("train", run.slice.fraction, labels)) for one in (corpus, *mixed)]
         n_labels = len(corpus.label_names(labels))
         found = {name: columns(corpus, labels, name) for name in sweep.label_sets if run.objective.needs_labels}
         self.heads = {name: at for name, at in found.items() if at}
@@ -47,7 +49,7 @@ class Measurement:
             "architecture": run.architecture.kind,
             "objective": run.objective.kind,
             "paradigm": run.objective.paradigm,
-            "corpus": corpus.name,
+            "corpus": run.slice.name,
             "fraction": run.slice.fraction,
             "label_set": labels,
             "n_labels": n_labels,
@@ -56,8 +58,8 @@ class Measurement:
             "n_params": self.cost.n_params,
             "n_params_head": self.cost.n_params_head,
             "macs_per_sample": self.cost.macs_per_sample,
-            "n_samples": len(rows),
-            "n_patients": len(set(corpus.patient[rows].tolist())),
+            "n_samples": sum(len(rows) for _, rows in trained),
+            "n_patients": sum(len(set(one.patient[rows].tolist())) for one, rows in trained),
             "batch_size": run.schedule.batch_size,
         }
 
@@ -78,16 +80,21 @@ class Measurement:
             rows.append(_row(at, corpus_name, "ID", "train", "loss", snapshot.train_loss, self.identity["n_samples"]))
         for split, store in self.stores.items():
             rows.append(_row(at, corpus_name, "ID", split, "loss", *id_loss(snapshot.module, store)))
-        few = self.stores["val"].batch(np.arange(min(_EXAMINED, len(self.stores["val"]))))
+        few = self.stores["val"].batch(self.stores["val"].evaluated()[:_EXAMINED])
         for name, value in snapshot.module.health(few).items():
             rows.append(_row(at, corpus_name, "ID", "val", name, value, len(few.signal)))
         if self.heads:
-            for h in head_scores(snapshot.module, run.objective, self.heads, self.stores):
+            stores = {split: store for split, store in self.stores.items() if isinstance(store, Store)}
+            for h in head_scores(snapshot.module, run.objective, self.heads, stores):
                 whole = "/" not in h.label_set  # the run's own labels, whose loss it has already
                 target = corpus_name if whole else f"{corpus_name}:{h.label_set}"
                 if not (whole and h.metric == "loss"):
                     rows.append(_row(at, target, "ID", h.split, h.metric, h.value, h.n_evaluated, h.n_classes))
-        rows += probe_rows(at, snapshot.module.probed, self.tasks, self.corpora, run, self.device)
+        probed = [task for task in self.tasks if task.by == "probe"]
+        rows += probe_rows(at, snapshot.module.probed, probed, self.corpora, run, self.device)
+        asked, labels = [task for task in self.tasks if task.by == "head"], run.slice.label_set
+        for e in external_scores(snapshot.module, self.corpus, labels, asked, self.corpora, self.device):
+            rows.append(_row(at, e.target, "OOD", "test", e.metric, e.value, e.n_evaluated, e.n_classes))
         return rows
 
 

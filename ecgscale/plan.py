@@ -2,21 +2,23 @@
 
 import math
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from ecgscale import calibration, codebooks, data, kept, records
+from ecgscale import calibration, codebooks, data, kept, records, weights
 from ecgscale.calibration import Device
 from ecgscale.compute import Cost, cost
+from ecgscale.data.batches import SHARE
+from ecgscale.data.mixture import n_evaluated
 from ecgscale.objectives import Masked
 from ecgscale.spec import Run, did_you_mean
 from ecgscale.states import states
 from ecgscale.sweep import Sweep, shipped
-from ecgscale.tasks import TASKS
+from ecgscale.tasks import TASKS, Task, measurable, why_not
 
 _BYTES_A_PARAMETER = 16  # weight, gradient and two moments of Adam, float32
 _EVALUATED = 1 / 3  # a forward pass costs a third of a training step on the same recording
@@ -31,28 +33,29 @@ def plan(sweep: Sweep, home: Path, results: Path, device: str | Device = "here")
     ``device``: "here" (measured once, then kept in home), one of ``calibration.PRINTED``, the name of a device that was
     calibrated into this home, or a Device. ``n_samples`` of a corpus that is not prepared is reckoned from its
     published size. ``state`` is the run's (see ``states``), or "infeasible" if it is to be done and cannot be, for the
-    reason that ``infeasible`` says in words. ``evaluation_share`` is the part of the compute spent on measuring;
-    ``gpu_share`` the part of a GPU that the run gets, 0 on CPUs.
+    reason that ``infeasible`` says in words; ``not_measured`` says why its backbone is measured on all tasks but some.
+    ``evaluation_share`` is the part of the compute spent on measuring; ``gpu_share`` the part of a GPU that the run
+    gets, 0 on CPUs.
     """
     outlines = checked(sweep, home)
     on = device if isinstance(device, Device) else device_named(device, home)
     state = states(sweep, results).set_index("run_id")["state"]
-    evaluated = {name: sum(outlines[name].n_records) for name in {TASKS[t].corpus for t in sweep.tasks}}
     missing = [name for name, outline in outlines.items() if not outline.prepared]
     free = _free_bytes(home)
     lines: list[dict[str, Any]] = []
     for run in sweep.runs:
-        outline = outlines[run.slice.corpus]
+        outline, parts = outlines[run.slice.corpus], [outlines[name] for name in run.slice.corpora]
         n_labels = outline.n_labels.get(run.slice.label_set, 0)
         spent = cost(run.architecture, run.objective, n_labels, outline.n_samples)
         flops = spent.flops(run.schedule.batch_size, run.schedule.steps)
         n_evaluations = 1 + -(-run.schedule.steps // run.evaluation.every)
-        forwards = n_evaluations * (sum(evaluated.values()) + sum(outline.n_records[1:]))
+        tasks = measurable(sweep.tasks, run)
+        forwards = n_evaluations * (_probed(tasks, outlines) + _examined(run, parts))
         measuring = spent.flops(1, 1) * _EVALUATED * forwards
         kind, macs = run.architecture.kind, spent.macs_per_sample
-        memory = _memory_bytes(run, spent, outline)
+        memory = _memory_bytes(run, spent, parts, on)
         checkpoints = 2 * _BYTES_KEPT * (spent.n_params + spent.n_params_head)
-        disk = checkpoints + n_evaluations * (1 + len(sweep.tasks)) * _ROWS_A_TARGET * _BYTES_A_ROW
+        disk = checkpoints + n_evaluations * (1 + len(tasks)) * _ROWS_A_TARGET * _BYTES_A_ROW
         to_do = state[run.run_id] not in ("done", "running")
         obstacle = _obstacle(missing, memory, on, disk, free) if to_do else ""
         lines.append(
@@ -66,7 +69,7 @@ def plan(sweep: Sweep, home: Path, results: Path, device: str | Device = "here")
                 "fraction": run.slice.fraction,
                 "seed": run.seed,
                 "n_params": spent.n_params,
-                "n_samples": round(outline.n_records[0] * run.slice.fraction),
+                "n_samples": round(sum(part.n_records[0] for part in parts) * run.slice.fraction),
                 "macs_per_sample": macs,
                 "flops": flops,
                 "evaluation_share": measuring / (measuring + flops),
@@ -77,9 +80,38 @@ def plan(sweep: Sweep, home: Path, results: Path, device: str | Device = "here")
                 "gpu_share": gpu_share(memory, on.speed(kind, macs) / on.fastest(kind), on),
                 "state": "infeasible" if obstacle else state[run.run_id],
                 "infeasible": obstacle,
+                "not_measured": "; ".join(_not_measured(sweep, run)),
             }
         )
     return pd.DataFrame(lines)
+
+
+def _not_measured(sweep: Sweep, run: Run) -> list[str]:
+    """Why a run is not measured on some tasks of its sweep, one sentence a reason; of a task's conditions the task."""
+    reasons: dict[str, list[str]] = {}
+    for task in dict.fromkeys(TASKS[name].clean for name in sweep.tasks):
+        if reason := why_not(task, run):
+            reasons.setdefault(reason, []).append(task.name)
+    return [f"{', '.join(names)}: {reason}" for reason, names in reasons.items()]
+
+
+def _probed(tasks: Sequence[Task], outlines: Mapping[str, data.Outline]) -> int:
+    """Recordings that probes compute: every corpus once a unit, its test recordings again under each condition.
+
+    A head computes test recordings alone.
+    """
+    whole = {(task.corpus, task.unit) for task in tasks if task.by == "probe"}
+    again = {
+        (task.corpus, task.unit, task.condition, task.by) for task in tasks if task != task.clean or task.by == "head"
+    }
+    n_tested = sum(outlines[corpus].n_records[2] for corpus, *_ in again)
+    return n_tested + sum(sum(outlines[corpus].n_records) for corpus, _ in whole)
+
+
+def _examined(run: Run, parts: Sequence[data.Outline]) -> int:
+    """Recordings of val and test that the loss in distribution is measured on."""
+    shares = (1.0, *(share for _, share in run.slice.mix))
+    return sum(n_evaluated([part.n_records[split] for part in parts], shares) for split in (1, 2))
 
 
 def device_named(name: str, home: Path) -> Device:
@@ -161,10 +193,22 @@ def checked(sweep: Sweep, home: Path) -> dict[str, data.Outline]:
         known = outlines[name].n_labels if name in outlines else {}
         if known and label_set not in known:
             wrong.append(f"corpus {name} has no label set {label_set!r}{did_you_mean(label_set, known)}")
+    for name, kind in dict.fromkeys(
+        (name, run.architecture.kind)
+        for run in sweep.runs
+        if not run.architecture.any_leads
+        for name in run.slice.corpora
+        if name in outlines and not outlines[name].twelve_leads
+    ):
+        wrong.append(f"corpus {name} has not twelve leads, and a {kind} reads no others")
     known_sets = {name: 0 for outline in outlines.values() for name in outline.n_labels}
     if known_sets:
         missing = [name for name in sweep.label_sets if name not in known_sets]
         wrong += [f"no corpus of its runs has a label set {name!r}{did_you_mean(name, known_sets)}" for name in missing]
+    for task in dict.fromkeys(TASKS[name].clean for name in sweep.tasks if name in TASKS):
+        reasons = [why_not(task, run) for run in sweep.runs]
+        if reasons and all(reasons):
+            wrong.append(f"none of its runs can be measured on {task.name}: {reasons[0]}")
     if wrong:
         raise ValueError(f"sweep {sweep.name}: " + "; ".join(wrong))
     return outlines
@@ -180,7 +224,7 @@ def unlaunchable(
     """
     chosen = sweep if runs is None else replace(sweep, runs=tuple(runs))
     causes = [
-        f"corpus {name} is not prepared here; run: ecgscale data prepare {name} --raw DIR"
+        f"corpus {name} is not prepared here; run: {data.corpus.command_for(name)}"
         for name, outline in checked(chosen, home).items()
         if not outline.prepared
     ]
@@ -193,6 +237,12 @@ def unlaunchable(
     books = dict.fromkeys(run.objective.codebook for run in chosen.runs if isinstance(run.objective, Masked))
     remedies = [codebooks.remedy(book, sweep.name) for book in books if not codebooks.is_trained(book, home)]
     causes += [f"its codebook is not here; {remedy}" for remedy in dict.fromkeys(remedies)]
+    lost = [digest for digest in dict.fromkeys(run.weights for run in chosen.runs) if digest]
+    causes += [
+        f"published weights {digest[:12]} are not here; {weights.remedy(digest)}"
+        for digest in lost
+        if not weights.is_imported(digest, home)
+    ]
     return causes + _without_weights(sweep, chosen.runs, home, results)
 
 
@@ -223,14 +273,18 @@ def _without_weights(sweep: Sweep, chosen: Sequence[Run], home: Path, results: P
 
 
 def _corpora(sweep: Sweep) -> list[str]:
-    trained_on = [run.slice.corpus for run in sweep.runs]
+    trained_on = [name for run in sweep.runs for name in run.slice.corpora]
     return list(dict.fromkeys(trained_on + [TASKS[name].corpus for name in sweep.tasks if name in TASKS]))
 
 
-def _memory_bytes(run: Run, spent: Cost, outline: data.Outline) -> float:
+def _memory_bytes(run: Run, spent: Cost, parts: Sequence[data.Outline], on: Device) -> float:
     """Weights with optimiser; activations, about three tensors for each that a product puts out; resident data."""
     weights = _BYTES_A_PARAMETER * (spent.n_params + spent.n_params_head)
     activations = 4 * 3 * spent.n_activations * run.schedule.batch_size
-    n_train, n_val, n_test = outline.n_records
-    resident = 2 * 8 * outline.n_samples * (n_train * run.slice.fraction + n_val + n_test)
+    resident, share = 0.0, SHARE["cuda" if on.gpu else "cpu"] * on.memory_bytes
+    for part in parts:
+        n_train, n_val, n_test = part.n_records
+        for n_records in (n_train * run.slice.fraction, n_val, n_test):
+            n_bytes = 2.0 * part.n_leads * part.n_samples * n_records
+            resident += n_bytes if resident + n_bytes <= share else 0.0  # others stay on disk (see data.batches)
     return weights + activations + resident

@@ -161,7 +161,7 @@ def _gpus(n_gpus: float) -> Iterator[str]:
 
 
 def _corpora(sweep: Sweep) -> list[str]:
-    trained_on = [run.slice.corpus for run in sweep.runs]
+    trained_on = [name for run in sweep.runs for name in run.slice.corpora]
     return list(dict.fromkeys(trained_on + [TASKS[name].corpus for name in sweep.tasks]))
 
 

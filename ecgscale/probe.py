@@ -3,20 +3,23 @@
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 from zlib import crc32
 
 import numpy as np
 import torch
 from torch.nn import functional as F
 
+from ecgscale.conditions import Change, change_of
 from ecgscale.convex import fit_convex, prevalence, with_bias
-from ecgscale.data.batches import Store
+from ecgscale.data.batches import Batch, Store
 from ecgscale.data.corpus import Corpus
-from ecgscale.data.split import NONE, SPLITS, TRAIN
+from ecgscale.data.split import NONE, TEST, TRAIN, VAL
+from ecgscale.heartbeats import around_beats, beats_of
 from ecgscale.models import Backbone
 from ecgscale.scores import best_thresholds, scores
 from ecgscale.spec import Evaluation
-from ecgscale.tasks import Task
+from ecgscale.tasks import CLEAN, Task
 
 _BATCH_SIZE = 256
 
@@ -34,11 +37,23 @@ class Score:
 
 
 @torch.no_grad()
-def features(backbone: Backbone, store: Store) -> torch.Tensor:
+def features(backbone: Backbone, store: Store, change: Change | None = None) -> torch.Tensor:
     """Pooled features float32 [n_records, width] of every recording of a store, each computed once."""
+    return torch.cat([backbone(batch).pooled.float().cpu() for batch in _batches(backbone, store, change)])
+
+
+@torch.no_grad()
+def beat_features(backbone: Backbone, store: Store, hz: int, change: Change | None = None) -> torch.Tensor:
+    """Features float32 [n_records, MAX_BEATS, width] of every beat of a store's recordings."""
+    found = [around_beats(backbone, batch, hz).float().cpu() for batch in _batches(backbone, store, change)]
+    return torch.cat(found)
+
+
+def _batches(backbone: Backbone, store: Store, change: Change | None) -> Iterator[Batch]:
     backbone.eval()
-    chunks = np.split(np.arange(len(store)), range(_BATCH_SIZE, len(store), _BATCH_SIZE))
-    return torch.cat([backbone(store.batch(chunk)).pooled.float().cpu() for chunk in chunks])
+    for first in range(0, len(store), _BATCH_SIZE):
+        batch = store.batch(np.arange(first, min(first + _BATCH_SIZE, len(store))))
+        yield batch if change is None else change(batch, first)
 
 
 def probe(
@@ -53,38 +68,112 @@ def probe(
 
     Validation loss picks the epoch. Classes without both outcomes in a split are left out of its numbers. With
     ``evaluation.convex`` the same metrics of the convex probe follow, named convex_loss, convex_auroc and convex_f1.
+    A task under a condition has the probe and the validation loss of the clean one, and test numbers of its own; each
+    condition of a corpus costs its test recordings once more.
     """
-    for name in dict.fromkeys(task.corpus for task in tasks):
-        corpus, mine = corpora[name], [task for task in tasks if task.corpus == name]
-        every = np.arange(len(corpus.split))
-        labels = [torch.from_numpy(corpus.targets(task.label_set, every)) for task in mine]
-        used = _probed(corpus, evaluation.probe_records)
-        used &= torch.cat(labels, 1).isfinite().any(1).numpy() & (corpus.split != NONE)
-        x = features(backbone, Store(corpus, every[used], device=device, any_leads=backbone.any_leads))
-        for task, label in zip(mine, labels, strict=True):
-            known = label[used].isfinite().any(1)
-            split = torch.from_numpy(corpus.split[used])[known]
-            yield from _probe_one(task, x[known], label[used][known], split, evaluation, seed)
+    for name, unit in dict.fromkeys((task.corpus, task.unit) for task in tasks):
+        corpus, mine = corpora[name], [task for task in tasks if (task.corpus, task.unit) == (name, unit)]
+        used = _probed(corpus, evaluation.probe_records) & (corpus.split != NONE)
+        asked = _asked(corpus, used, [*dict.fromkeys(task.clean for task in mine)])
+        seen = _Seen(backbone, corpus, asked.row, asked.place, device)
+        splits, fits = torch.from_numpy(corpus.split[asked.row]), {}
+        conditions = list(dict.fromkeys(task.condition for task in mine))
+        for task in sorted(mine, key=lambda task: conditions.index(task.condition)):
+            clean, label = task.clean, asked.labels[task.clean]
+            known = label.isfinite().any(1)
+            if clean not in fits:
+                fits[clean] = _fit(clean, seen.clean[known], label[known], splits[known], evaluation, seed)
+            yield from _scored(task, fits[clean], seen.under(task)[known], label[known], splits[known])
 
 
-def _probe_one(
-    task: Task, x: torch.Tensor, y: torch.Tensor, split: torch.Tensor, evaluation: Evaluation, seed: int
-) -> Iterator[Score]:
-    """Probe one task: nothing here depends on which other tasks a sweep has."""
-    parts = {name: split == code for code, name in enumerate(SPLITS)}
+class _Asked(NamedTuple):
+    """What tasks of one corpus and unit ask about: row of the recording, place of the beat in it, labels by task."""
+
+    row: np.ndarray
+    place: np.ndarray | None  # None: of whole recordings
+    labels: dict[Task, torch.Tensor]
+
+
+def _asked(corpus: Corpus, used: np.ndarray, tasks: Sequence[Task]) -> _Asked:
+    if tasks[0].unit == "beat":
+        beats = beats_of(corpus, np.flatnonzero(used))
+        return _Asked(beats.row, beats.place, dict.fromkeys(tasks, beats.labels))
+    every = np.arange(len(used))
+    labels = {task: torch.from_numpy(corpus.targets(task.label_set, every)) for task in tasks}
+    used = used & torch.cat(list(labels.values()), 1).isfinite().any(1).numpy()
+    return _Asked(every[used], None, {task: label[used] for task, label in labels.items()})
+
+
+class _Seen:
+    """Features of what is asked about, clean or under a condition; those of the condition before are not kept."""
+
+    def __init__(
+        self, backbone: Backbone, corpus: Corpus, row: np.ndarray, place: np.ndarray | None, device: str
+    ) -> None:
+        self.backbone, self.corpus, self.device = backbone, corpus, device
+        self.row, self.place = row, place
+        self.clean = self._features(np.unique(row), None, slice(None))
+        self._condition, self._under = CLEAN, self.clean
+
+    def under(self, task: Task) -> torch.Tensor:
+        """Features [n, width] under a task's condition: all test recordings of the corpus are computed again."""
+        if task.condition != self._condition:
+            changed = change_of(task, self.corpus.manifest.sampling_hz, self.backbone.any_leads)
+            tested = self.corpus.split[self.row] == TEST
+            self._condition, self._under = task.condition, self.clean.clone()
+            self._under[torch.from_numpy(tested)] = self._features(self.corpus.rows("test"), changed, tested)
+        return self._under
+
+    def _features(self, rows: np.ndarray, change: Change | None, of: slice | np.ndarray) -> torch.Tensor:
+        """Features of those that are asked about (``of`` them), from recordings ``rows`` (rising)."""
+        store = Store(self.corpus, rows, device=self.device, any_leads=self.backbone.any_leads)
+        at = torch.from_numpy(np.searchsorted(rows, self.row[of]))
+        if self.place is None:
+            return features(self.backbone, store, change)[at]
+        hz = self.corpus.manifest.sampling_hz
+        return beat_features(self.backbone, store, hz, change)[at, torch.from_numpy(self.place[of])]
+
+
+class _Fit(NamedTuple):
+    """Probes of one clean task: what standardises features, weights by kind of probe, and prevalence's logits."""
+
+    mean: torch.Tensor
+    deviation: torch.Tensor
+    weights: dict[str, torch.Tensor]
+    prevalence: torch.Tensor
+
+
+def _fit(task: Task, x: torch.Tensor, y: torch.Tensor, split: torch.Tensor, evaluation: Evaluation, seed: int) -> _Fit:
+    """Fit the probes of one task: nothing here depends on which other tasks a sweep has."""
+    train, val = split == TRAIN, split == VAL
+    mean, deviation = torch.zeros(x.shape[1]), torch.ones(x.shape[1])
     if evaluation.standardise:
-        mean, deviation = x[parts["train"]].mean(0), x[parts["train"]].std(0)
-        x = (x - mean) / deviation.clamp(min=1e-6)
+        mean, deviation = x[train].mean(0), x[train].std(0).clamp(min=1e-6)
+        x = (x - mean) / deviation
     draw = np.random.default_rng([seed, crc32(task.name.encode())])
-    weights = fit_linear(x, y, parts["train"], parts["val"], evaluation, draw)
-    yield from _scores(task, y, with_bias(x) @ weights, parts)
-    truth = y[parts["test"]]
-    alone = scores(truth, prevalence(y[parts["train"]]).logit().expand(len(truth), -1))
-    if alone.n_classes:
-        yield Score(task, "test", "prevalence_loss", alone.loss, alone.n_evaluated, alone.n_classes)
+    weights = {"": fit_linear(x, y, train, val, evaluation, draw)}
     if evaluation.convex:
-        weights = fit_convex(x, y, parts["train"], parts["val"])
-        yield from _scores(task, y, with_bias(x) @ weights, parts, "convex_")
+        weights["convex_"] = fit_convex(x, y, train, val)
+    return _Fit(mean, deviation, weights, prevalence(y[train]).logit())
+
+
+def _scored(task: Task, fit: _Fit, x: torch.Tensor, y: torch.Tensor, split: torch.Tensor) -> Iterator[Score]:
+    """Loss on val and test, and on test macro AUROC and F1 at the thresholds that are best on val."""
+    parts = {"val": split == VAL, "test": split == TEST}
+    inputs = with_bias((x - fit.mean) / fit.deviation)
+    for kind, weights in fit.weights.items():
+        logits = inputs @ weights
+        thresholds = best_thresholds(y[parts["val"]], logits[parts["val"]])
+        for name, metrics in (("val", ("loss",)), ("test", ("loss", "auroc", "f1"))):
+            found = scores(y[parts[name]], logits[parts[name]], thresholds)
+            for metric in metrics if found.n_classes else ():
+                value = getattr(found, metric)
+                yield Score(task, name, f"{kind}{metric}", value, found.n_evaluated, found.n_classes)
+        if not kind:
+            truth = y[parts["test"]]
+            alone = scores(truth, fit.prevalence.expand(len(truth), -1))
+            if alone.n_classes:
+                yield Score(task, "test", "prevalence_loss", alone.loss, alone.n_evaluated, alone.n_classes)
 
 
 def fit_linear(
@@ -122,18 +211,6 @@ def fit_linear(
         if waited >= evaluation.probe_patience:
             break
     return best_weights
-
-
-def _scores(
-    task: Task, truth: torch.Tensor, logits: torch.Tensor, parts: Mapping[str, torch.Tensor], kind: str = ""
-) -> Iterator[Score]:
-    """Loss on val and test, and on test macro AUROC and F1 at the thresholds that are best on val."""
-    thresholds = best_thresholds(truth[parts["val"]], logits[parts["val"]])
-    for split, metrics in (("val", ("loss",)), ("test", ("loss", "auroc", "f1"))):
-        found = scores(truth[parts[split]], logits[parts[split]], thresholds)
-        for metric in metrics if found.n_classes else ():
-            value = getattr(found, metric)
-            yield Score(task, split, f"{kind}{metric}", value, found.n_evaluated, found.n_classes)
 
 
 def _probed(corpus: Corpus, n_train: int | None) -> np.ndarray:

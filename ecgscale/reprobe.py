@@ -5,18 +5,18 @@ from pathlib import Path
 
 import torch
 
-from ecgscale import data, kept, records
+from ecgscale import data, kept, records, weights
 from ecgscale.measure import Row, probe_rows
 from ecgscale.models import Backbone
 from ecgscale.spec import Run
 from ecgscale.sweep import Sweep
-from ecgscale.tasks import TASKS
+from ecgscale.tasks import Task, measurable
 
 
 def lacking(run: Run, sweep: Sweep, results: Path, tasks: Sequence[str]) -> list[str]:
-    """Those of the tasks on which a finished run was never measured."""
+    """Those of the tasks on which a finished run was never measured and could be."""
     measured = set(records.read(records.path_of(results, sweep.name, run.run_id)).rows["target"])
-    return [name for name in tasks if name not in measured]
+    return [task.name for task in _probed(tasks, run) if task.name not in measured]
 
 
 def reprobe(
@@ -42,15 +42,20 @@ def reprobe(
         raise kept.NotKept(f"weights of run {run.run_id} ({run.name}) are not kept here")
     before = {int(row["step"]): row for row in records.as_rows(file.rows.drop_duplicates("step"))}
     steps = [step for step in (0, *sorted(index.losses)) if step in before]
-    asked = [TASKS[name] for name in tasks]
+    asked = _probed(tasks, run)
     corpora = {task.corpus: data.open_corpus(task.corpus, home) for task in asked}
     new: list[Row] = []
     for step in steps:
         backbone = backbone_at(run, step, home).to(device)
         new += probe_rows(before[step], backbone, asked, corpora, run, device)
-    replaced = file.rows["target"].isin(list(tasks)) & file.rows["step"].isin(steps)
+    replaced = file.rows["target"].isin([task.name for task in asked]) & file.rows["step"].isin(steps)
     records.write(path, records.as_rows(file.rows[~replaced]) + new, file.description, dict(file.facts), guard)
     return steps
+
+
+def _probed(tasks: Sequence[str], run: Run) -> list[Task]:
+    """Those of the tasks that need the backbone alone: heads are not kept."""
+    return [task for task in measurable(tasks, run) if task.by == "probe"]
 
 
 def backbone_at(run: Run, step: int, home: Path) -> Backbone:
@@ -61,4 +66,6 @@ def backbone_at(run: Run, step: int, home: Path) -> Backbone:
         backbone.load_state_dict(kept.load(run, home, step)[0])
     elif run.initial is not None:
         backbone.load_state_dict(kept.load(run.initial, home)[0])
+    elif run.weights:
+        backbone.load_state_dict(weights.load(run.weights, home))
     return backbone

@@ -1,7 +1,9 @@
 """Scores of multi-label logits: loss, AUROC and F1, each a mean over the classes that have both outcomes."""
 
+import math
 from typing import NamedTuple
 
+import numpy as np
 import torch
 from torch.nn import functional as F
 from torchmetrics.functional.classification import binary_auroc
@@ -47,6 +49,69 @@ def scores(truth: torch.Tensor, logits: torch.Tensor, thresholds: torch.Tensor |
         n_known=known.sum(0),
         scored=scored,
     )
+
+
+class LabelAurocs(NamedTuple):
+    """AUROC of every label and their mean, each with the ends of its bootstrap interval; arrays are [n_labels].
+
+    A label without both outcomes is NaN and not in the mean.
+    """
+
+    value: np.ndarray
+    low: np.ndarray
+    high: np.ndarray
+    mean: float
+    mean_low: float
+    mean_high: float
+
+
+def label_aurocs(
+    truth: torch.Tensor,
+    logits: torch.Tensor,
+    patient: torch.Tensor | None = None,
+    *,
+    replicates: int = 500,
+    level: float = 0.95,
+    seed: int = 0,
+) -> LabelAurocs:
+    """AUROC of each label of ``logits`` [n, n_labels] against ``truth`` (as in ``scores``), with percentile intervals.
+
+    Each replicate draws as many patients as there are (``patient`` [n] codes; None: recordings), with all that is
+    theirs, and counts ties by halves. A replicate in which a label lacks an outcome says nothing of that label.
+    """
+    y, z = truth.cpu().numpy(), logits.cpu().numpy().astype(np.float64)
+    groups = np.arange(len(y)) if patient is None else np.unique(patient.cpu().numpy(), return_inverse=True)[1]
+    order = np.argsort(z, axis=0, kind="stable")
+    ranked = np.take_along_axis(z, order, 0)
+    truth_ranked = np.take_along_axis(y, order, 0)
+    is_first = np.ones(ranked.shape, dtype=bool)
+    is_first[1:] = ranked[1:] != ranked[:-1]
+    place = np.arange(len(y))[:, None]
+    first = np.maximum.accumulate(np.where(is_first, place, 0), axis=0)  # where the equals of a score begin ...
+    is_last = np.vstack([is_first[1:], np.ones((1, ranked.shape[1]), dtype=bool)])
+    last = np.minimum.accumulate(np.where(is_last, place, len(y))[::-1], axis=0)[::-1]  # ... and end
+
+    def at(weight: np.ndarray) -> np.ndarray:
+        w = weight[order]
+        positive, negative = w * (truth_ranked == 1), w * (truth_ranked == 0)
+        below = np.vstack([np.zeros((1, w.shape[1])), negative.cumsum(0)])
+        beaten = np.take_along_axis(below, first, 0) + np.take_along_axis(below, last + 1, 0)
+        pairs = positive.sum(0) * negative.sum(0)
+        return np.divide((positive * beaten).sum(0) / 2, pairs, out=np.full(w.shape[1], np.nan), where=pairs > 0)
+
+    value = at(np.ones(len(y)))
+    rng, n_groups = np.random.default_rng(seed), int(groups.max(initial=-1)) + 1
+    drawn = [np.bincount(rng.integers(0, n_groups, n_groups), minlength=n_groups)[groups] for _ in range(replicates)]
+    found = np.stack([at(weight) for weight in drawn]) if n_groups else np.full((1, len(value)), np.nan)
+    scored = np.isfinite(value)
+    low, high = np.full(len(value), np.nan), np.full(len(value), np.nan)
+    ends = [(1 - level) / 2, (1 + level) / 2]
+    if not scored.any():
+        return LabelAurocs(value, low, high, math.nan, math.nan, math.nan)
+    low[scored], high[scored] = np.nanquantile(found[:, scored], ends, axis=0)
+    said = found[:, scored][np.isfinite(found[:, scored]).any(1)]
+    mean_low, mean_high = np.quantile(np.nanmean(said, axis=1), ends)
+    return LabelAurocs(value, low, high, float(value[scored].mean()), float(mean_low), float(mean_high))
 
 
 def best_thresholds(truth: torch.Tensor, logits: torch.Tensor) -> torch.Tensor:

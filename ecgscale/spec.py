@@ -78,6 +78,7 @@ class Run:
     evaluation: Evaluation = Evaluation()
     seed: int = 0
     initial: "Run | None" = None  # starts from this run's backbone, at its best step; None: from random weights
+    weights: str = ""  # starts from published weights: SHA-256 of the file that was imported
 
     def __post_init__(self) -> None:
         if self.initial is not None and self.initial.architecture != self.architecture:
@@ -85,6 +86,8 @@ class Run:
                 f"a run starts from a backbone of its own architecture: its own is {self.architecture}, "
                 f"that of its initial run {self.initial.architecture}"
             )
+        if self.initial is not None and self.weights:
+            raise ValueError("a run starts from another run or from published weights, not from both")
         if self.architecture.view not in self.objective.views:
             raise ValueError(
                 f"a {self.architecture.kind} reads {self.architecture.view}, "
@@ -93,6 +96,10 @@ class Run:
         if self.objective.needs_labels and not self.slice.label_set:
             raise ValueError(f"{self.objective.kind} needs labels: give the slice of {self.slice.corpus} a label_set")
         if isinstance(self.objective, Masked):
+            if self.slice.mix:
+                raise ValueError(
+                    "a masked run reads one corpus, in the units of its codebook: leave out the slice's mix"
+                )
             book, net = self.objective.codebook, cast(Any, self.architecture)
             if (book.n_tokens, book.leads) != (net.n_tokens, net.leads):
                 raise ValueError(
@@ -111,10 +118,15 @@ class Run:
 
     @property
     def configuration(self) -> str:
-        """Architecture and paradigm; of a run that starts from another one's backbone, that one's, and "-tuned"."""
+        """Architecture and paradigm, or what their authors call the pair.
+
+        Of a run that starts from another one's backbone, that one's, and "-tuned"; also of one that starts from
+        published weights.
+        """
         if self.initial is not None:
             return f"{self.initial.configuration.removesuffix(TUNED)}{TUNED}"
-        return f"{self.architecture.kind}-{self.objective.paradigm}"
+        parts = (self.architecture.kind, self.objective.paradigm)
+        return _CALLED.get(parts, "-".join(parts)) + (TUNED if self.weights else "")
 
     @property
     def name(self) -> str:
@@ -123,6 +135,7 @@ class Run:
 
 
 TUNED = "-tuned"
+_CALLED = {("net1d", "sl"): "ecgfounder-sl", ("vit", "ssl"): "vit-dino"}
 
 
 _KINDS: dict[type, Mapping[str, type]] = {

@@ -2,17 +2,17 @@
 
 import math
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-import numpy as np
 import torch
 
 from ecgscale.compute import cost
 from ecgscale.data.batches import Store, order
 from ecgscale.data.beats import Sentence
 from ecgscale.data.corpus import Corpus
+from ecgscale.data.mixture import Mixture, stored
 from ecgscale.models import Codebook, VectorQuantisedBeats
 from ecgscale.objectives import Group, Masked, Optimiser, Pretraining
 from ecgscale.spec import Run
@@ -76,6 +76,7 @@ def pretrain(
     run: Run,
     corpus: Corpus,
     *,
+    mixed: Sequence[Corpus] = (),
     codes: VectorQuantisedBeats | None = None,
     initial: Mapping[str, torch.Tensor] | None = None,
     device: str = "cpu",
@@ -88,18 +89,16 @@ def pretrain(
     """Train a run, yielding at step 0 (the untrained twin), every ``run.evaluation.every`` steps, and at the end.
 
     With ``resume`` (a snapshot's state) it continues behind that step as if never interrupted: on a CPU, bit for bit.
-    Where ``pause`` says so it yields at the next step, whatever that is. ``micro_batch``, ``compile`` and ``recompute``
-    are placement: see Execution, and ``execution`` for what None means. ``initial``: weights of the backbone that
-    ``run.initial`` left. Raises Diverged when the loss is no longer finite, ValueError for a run without the weights
-    that it starts from.
+    Where ``pause`` says so it yields at the next step, whatever that is. ``mixed``: the corpora of the slice's mix.
+    ``micro_batch``, ``compile`` and ``recompute`` are placement: see Execution, and ``execution`` for what None means.
+    ``initial``: weights of the backbone that ``run.initial`` left, or the published ones. Raises Diverged when the loss
+    is no longer finite, ValueError for a run without the weights that it starts from.
     """
-    if (run.initial is None) != (initial is None):
-        raise ValueError(
-            f"{run.name} starts from {run.initial.name if run.initial else 'random weights'}: give it those"
-        )
+    if (run.initial is None and not run.weights) != (initial is None):
+        published = f"published weights {run.weights[:12]}" if run.weights else "random weights"
+        raise ValueError(f"{run.name} starts from {run.initial.name if run.initial else published}: give it those")
     module = build(run, corpus, codes.to(device) if codes else None).to(device)
-    rows = corpus.rows("train", run.slice.fraction, run.slice.label_set)
-    store = Store(corpus, rows, run.slice.label_set, device, any_leads=module.backbone.any_leads)
+    store = stored(run.slice, (corpus, *mixed), "train", device, module.backbone.any_leads)
     if initial is not None:
         module.backbone.load_state_dict(initial)
     n_params = sum(p.numel() for p in module.backbone.parameters())
@@ -129,7 +128,7 @@ def pretrain(
         started = time.perf_counter()
         module.train()
         while True:
-            batch = store.batch(order(len(store), run.schedule.batch_size, run.seed, step))
+            batch = store.batch(store.positions(run.schedule.batch_size, run.seed, step))
             module.begin(step, steps)
             losses.append(gradients(module, batch, randomness(run.seed, step), how))
             lr = learning_rate(step, steps, peak, run.schedule.warmup, settings.min_lr)
@@ -150,14 +149,14 @@ def pretrain(
 
 
 @torch.no_grad()
-def id_loss(module: Pretraining, store: Store) -> tuple[float, int]:
+def id_loss(module: Pretraining, store: Store | Mixture) -> tuple[float, int]:
     """In-distribution loss (nats a term) of a frozen model, and the recordings it was measured on.
 
     Order, masks and batches are the same at every call. Objectives whose loss depends on the batch size leave the
     last, incomplete batch out; a split smaller than a batch is one batch, and its loss no match for others.
     """
     module.eval()
-    positions = np.random.default_rng(0).permutation(len(store))
+    positions = store.evaluated()
     if module.fixed_batches:
         positions = positions[: max(1, len(positions) // ID_BATCH_SIZE) * ID_BATCH_SIZE]
     total, n_terms = 0.0, 0

@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from ecgscale import checkpoint, codebooks, data, kept, provenance, records
+from ecgscale import checkpoint, codebooks, data, kept, provenance, records, weights
 from ecgscale.home import checkpoint_path
 from ecgscale.leases import Lease, Lost
 from ecgscale.measure import Measurement, Row, id_curve
@@ -66,14 +66,18 @@ def trial(
         facts |= provenance.facts(device)
         corpus, codes = data.open_corpus(run.slice.corpus, home), None
         inputs = {"corpus_digest": corpus.manifest.digest}
+        mixed = [data.open_corpus(name, home) for name, _ in run.slice.mix]
+        inputs |= {f"corpus_digest_{other.name}": other.manifest.digest for other in mixed}
         if isinstance(run.objective, Masked):
             codes, inputs["codebook_digest"] = codebooks.read(run.objective.codebook, home)
         initial = None
         if run.initial is not None:
             initial, inputs["initial_digest"] = kept.load(run.initial, home)
+        elif run.weights:
+            initial, inputs["initial_digest"] = weights.load(run.weights, home), run.weights
         facts |= inputs
-        measurement = Measurement(run, sweep, corpus, home, device)
-        lacking = data.missing_parts([corpus.name, *measurement.corpora], home)
+        measurement = Measurement(run, sweep, corpus, home, device, mixed)
+        lacking = data.missing_parts([*run.slice.corpora, *measurement.corpora], home)
         facts["n_missing_parts"] = str(sum(len(parts) for parts in lacking.values()))
         resume, rows = _resumable(saved, journal.rows, inputs)
         if not kept.begin(run, home, sweep.keep, inputs, resume["measured"] if resume else None):
@@ -85,6 +89,7 @@ def trial(
             training = pretrain(
                 run,
                 corpus,
+                mixed=mixed,
                 codes=codes,
                 initial=initial,
                 device=device,

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 from scipy import signal as scipy_signal
 
-from ecgscale.data.filters import Recipe, conditioned, highpass
+from ecgscale.data.filters import RECIPES, Recipe, conditioned, highpass, without_median
+from ecgscale.data.rows import Options
 from tests.layouts import signals
 
 CODE = Recipe(highpass=True, notch_hz=60.0)
@@ -67,3 +68,35 @@ def test_clipping_and_range_come_before_the_filters() -> None:
 def test_a_recipe_says_itself_in_words() -> None:
     assert str(Recipe()) == "no filter"
     assert "60 Hz notch" in str(CODE)
+
+
+def test_ecgfounders_recipe_is_its_chain_of_scipy_filters() -> None:
+    native = signals(3, 500)
+    native += 0.1 * np.sin(2 * np.pi * 50 * np.arange(native.shape[-1]) / 500)  # power line
+    held = np.pad(native, ((0, 0), (0, 0), (3000, 3000)), mode="edge")
+    b, a = scipy_signal.iirnotch(50, 30, fs=500)
+    band = scipy_signal.butter(4, (0.67, 40), "bandpass", fs=500, output="sos")
+    linear = scipy_signal.sosfiltfilt(band, scipy_signal.filtfilt(b, a, held, axis=-1), axis=-1)[..., 3000:-3000]
+    baseline = np.stack([[scipy_signal.medfilt(lead, 201) for lead in record] for record in linear])
+    found = conditioned(native, 500, 500, RECIPES["ecgfounder"])
+    inside = slice(150, -150)  # scipy's median sees zeros beyond the ends
+    error = (found - (linear - baseline))[..., inside]
+    assert np.sqrt(np.mean(error**2) / np.mean((linear - baseline) ** 2)) < 0.03
+
+
+def test_a_running_median_takes_a_step_away_and_leaves_a_spike() -> None:
+    signal = np.zeros((1, 1, 400))
+    signal[..., 200:] = 5.0
+    signal[..., 100] = 1.0
+    left = without_median(signal, 100, 0.4)
+    assert left[0, 0, 100] == 1
+    assert np.abs(np.delete(left, 100)).max() == 0
+
+
+def test_a_corpus_is_called_by_its_recipe() -> None:
+    assert Options("ptbxl").corpus == "ptbxl"
+    assert Options("ptbxl", recipe="ecgfounder").corpus == "ptbxl@ecgfounder"
+    assert Options("ptbxl", sampling_hz=500, recipe="ecgfounder").corpus == "ptbxl@500-ecgfounder"
+    assert "50 Hz notch (Q 30); Butterworth-4 band-pass 0.67-40 Hz; minus a median" in str(RECIPES["ecgfounder"])
+    with pytest.raises(ValueError, match="no recipe 'x'"):
+        Options("ptbxl", recipe="x")

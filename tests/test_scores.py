@@ -2,11 +2,12 @@
 
 import math
 
+import numpy as np
 import pytest
 import torch
 from torchmetrics.functional.classification import binary_auroc, binary_f1_score
 
-from ecgscale.scores import best_thresholds, scores
+from ecgscale.scores import best_thresholds, label_aurocs, scores
 
 
 def predictions(n: int = 60, n_labels: int = 5) -> tuple[torch.Tensor, torch.Tensor]:
@@ -59,3 +60,34 @@ def test_thresholds_are_the_best_cuts() -> None:
         tried = {float(cut): float(binary_f1_score((z >= cut).int(), y)) for cut in z.unique()}
         assert float(binary_f1_score((z >= thresholds[c]).int(), y)) == pytest.approx(max(tried.values()))
         assert float(thresholds[c]) == max(cut for cut, f1 in tried.items() if f1 == max(tried.values()))
+
+
+def test_aurocs_of_labels_are_torchmetrics_and_intervals_cover() -> None:
+    draw = torch.Generator().manual_seed(0)
+    truth = (torch.rand(400, 4, generator=draw) < 0.3).float()
+    logits = (truth * torch.tensor([0.0, 1.0, 3.0, 1.0]) + torch.randn(400, 4, generator=draw)).round(decimals=1)
+    truth[::5, 1] = torch.nan
+    truth[:, 3] = 0
+    found = label_aurocs(truth, logits, replicates=200)
+    for label in range(3):
+        known = truth[:, label].isfinite()
+        expected = binary_auroc(logits[known, label], truth[known, label].int())
+        assert found.value[label] == pytest.approx(float(expected), abs=1e-6)
+        assert found.low[label] < found.value[label] < found.high[label]
+    assert np.isnan([found.value[3], found.low[3], found.high[3]]).all()
+    assert found.mean == pytest.approx(np.mean(found.value[:3]))
+    assert found.mean_low < found.mean < found.mean_high
+    assert found.low[0] < 0.5 < found.high[0]  # a label that the logits know nothing of
+
+
+def test_intervals_are_wider_where_patients_repeat() -> None:
+    draw = torch.Generator().manual_seed(1)
+    truth, noise = (torch.rand(60, 1, generator=draw) < 0.5).float(), torch.randn(60, 1, generator=draw)
+    often, said = truth.repeat_interleave(10, 0), (truth + noise).repeat_interleave(10, 0)
+    people = torch.arange(60).repeat_interleave(10)
+    alone, together = label_aurocs(often, said), label_aurocs(often, said, people)
+    assert together.high[0] - together.low[0] > 2 * (alone.high[0] - alone.low[0])
+    once = label_aurocs(truth, truth + noise)
+    assert together.high[0] - together.low[0] == pytest.approx(once.high[0] - once.low[0], rel=0.2)
+    nothing = label_aurocs(torch.zeros(3, 2), torch.zeros(3, 2))
+    assert np.isnan([nothing.mean, *nothing.value]).all()

@@ -4,7 +4,7 @@ Rooms are imported inside the verbs, so that help and queries answer at once. Th
 """
 
 # ruff: noqa: I001
-from ecgscale.cli import planning, designing, datasets, codebook
+from ecgscale.cli import planning, designing, datasets, codebook, weights
 from ecgscale.cli import sweeps, runs, probing, demo
 from ecgscale.cli import laws, pictures, watching
 from ecgscale.cli.door import main
@@ -22,4 +22,5 @@ __all__ = [
     "runs",
     "sweeps",
     "watching",
+    "weights",
 ]

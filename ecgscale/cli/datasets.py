@@ -46,12 +46,16 @@ def prepare(
     n_records: Annotated[int | None, typer.Option(help="With --dry-run: price so many recordings.")] = None,
     detector: Annotated[str | None, typer.Option(help="R-peak detector, instead of the default.")] = None,
     sampling_hz: Annotated[int | None, typer.Option(help="Rate to store at, instead of 100 Hz.")] = None,
+    recipe: Annotated[
+        str | None, typer.Option(help="Filters of a model, instead of the dataset's: ecgfounder.")
+    ] = None,
     allow_missing: Annotated[bool, typer.Option("--allow-missing", help="Go on although files are missing.")] = False,
 ) -> None:
     """Turn a raw dataset into a corpus: checked, filtered, resampled, with R peaks and splits. Resumable."""
     from ecgscale import data
 
-    options = {k: v for k, v in (("detector", detector), ("sampling_hz", sampling_hz)) if v is not None}
+    given = {"detector": detector, "sampling_hz": sampling_hz, "recipe": recipe}
+    options = {name: value for name, value in given.items() if value is not None}
     if dry_run:
         p = data.price(name, raw, home_of(home), workers=workers, n_records=n_records, **options)
         say(

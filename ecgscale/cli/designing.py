@@ -174,7 +174,7 @@ def _race(
         own = [
             run
             for run in loaded.runs
-            if (run.configuration, run.slice.corpus, run.slice.label_set) == (name, corpus, labels)
+            if (run.configuration, run.slice.name, run.slice.label_set) == (name, corpus, labels)
         ]
         grid = _priced([priced[run.architecture, run.slice.fraction] for run in own], set())
         looks.append(race(grid, _priced(pool, set()), n_laws, noise).assign(configuration=name))

@@ -58,6 +58,8 @@ def plan(
     for reason, runs in priced[priced["infeasible"] != ""].groupby("infeasible", sort=False):
         named = ", ".join(runs["name"].head(_SAID)) + (", ..." if len(runs) > _SAID else "")
         say(f"infeasible: {len(runs)} runs ({named}): {reason}")
+    for reason, runs in priced[priced["not_measured"] != ""].groupby("not_measured", sort=False):
+        say(f"not measured on all tasks: {len(runs)} runs: {reason}")
     obstacles = pricing.unlaunchable(loaded, home_of(home), results)
     for obstacle in obstacles:
         say(f"cannot be launched here yet: {obstacle}")

@@ -69,6 +69,14 @@ class Store:
     def __len__(self) -> int:
         return len(self.rows)
 
+    def positions(self, batch_size: int, seed: int, step: int) -> np.ndarray:
+        """Positions [batch_size] of a training step (see ``order``)."""
+        return order(len(self), batch_size, seed, step)
+
+    def evaluated(self) -> np.ndarray:
+        """Positions that a loss is measured on, in their order: all, shuffled once and for all."""
+        return np.random.default_rng(0).permutation(len(self))
+
     def batch(self, positions: np.ndarray) -> Batch:
         """The recordings at these positions of the slice, in this order."""
         at = torch.from_numpy(positions).to(self.device, non_blocking=True)  # no wait for a GPU at work
@@ -116,14 +124,18 @@ def order(n_records: int, batch_size: int, seed: int, step: int) -> np.ndarray:
 
     A function of its arguments alone, so that a resumed run sees what an uninterrupted one would have seen.
     """
-    stream = np.arange(step * batch_size, (step + 1) * batch_size)
+    return shuffled(n_records, np.arange(step * batch_size, (step + 1) * batch_size), seed)
+
+
+def shuffled(n_records: int, stream: np.ndarray, seed: int) -> np.ndarray:
+    """Positions [n] at these places of a stream that goes through one new permutation an epoch."""
     epoch, place = np.divmod(stream, n_records)
-    positions = np.empty(batch_size, dtype=np.int64)
+    positions = np.empty(len(stream), dtype=np.int64)
     for e in np.unique(epoch):
         positions[epoch == e] = _permutation(n_records, seed, int(e))[place[epoch == e]]
     return positions
 
 
-@lru_cache(maxsize=2)
+@lru_cache(maxsize=6)  # two epochs of each corpus of a mix
 def _permutation(n_records: int, seed: int, epoch: int) -> np.ndarray:
     return np.random.default_rng([seed, epoch]).permutation(n_records)

@@ -23,15 +23,30 @@ _ROWS_AT_A_TIME = 4096
 
 @dataclass(frozen=True)
 class Slice:
-    """Which part of a corpus a run sees."""
+    """Which part of a corpus a run sees, or of several: then the fraction is of the patients of each."""
 
     corpus: str
     fraction: float = 1.0  # of the training patients; fractions nest
     label_set: str = ""  # empty: the objective needs no labels
+    mix: tuple[tuple[str, float], ...] = ()  # other corpora, and how many of their recordings to one of the first
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "mix", tuple((str(name), float(share)) for name, share in self.mix))
+        if len(set(self.corpora)) < len(self.corpora) or not all(0 < share < float("inf") for _, share in self.mix):
+            raise ValueError(f"mix={self.mix}: other corpora than {self.corpus}, each once with a share above 0")
+        if self.mix and self.label_set:
+            raise ValueError(f"a mix of corpora has no labels in common: leave out label_set={self.label_set!r}")
         if not 0 < self.fraction <= 1:
             raise ValueError(f"fraction={self.fraction}: a fraction of patients is above 0 and at most 1")
+
+    @property
+    def corpora(self) -> tuple[str, ...]:
+        return (self.corpus, *(name for name, _ in self.mix))
+
+    @property
+    def name(self) -> str:
+        """The corpus, and those mixed into it with their shares: "code", "code+heedb", "code+0.5*icentia11k"."""
+        return "+".join([self.corpus, *(name if share == 1 else f"{share:g}*{name}" for name, share in self.mix)])
 
 
 @dataclass(frozen=True)
@@ -123,10 +138,17 @@ def is_prepared(home: Path, name: str) -> bool:
     return (folder_of(home, name) / "manifest.json").is_file()
 
 
+def command_for(name: str) -> str:
+    """The command that prepares a corpus: "ptbxl@500-ecgfounder" is PTB-XL at another rate, with other filters."""
+    base, _, preparation = name.partition("@")
+    options = [f"--sampling-hz {part}" if part.isdigit() else f"--recipe {part}" for part in preparation.split("-")]
+    return " ".join(["ecgscale data prepare", base, *(options if preparation else ()), "--raw DIR"])
+
+
 def manifest_of(home: Path, name: str) -> Manifest:
     """What a corpus says of itself. Raises FileNotFoundError in one sentence if it was never prepared."""
     if not is_prepared(home, name):
-        raise FileNotFoundError(f"corpus {name} is not prepared; run: ecgscale data prepare {name} --raw DIR")
+        raise FileNotFoundError(f"corpus {name} is not prepared; run: {command_for(name)}")
     return Manifest(**json.loads((folder_of(home, name) / "manifest.json").read_text()))
 
 

@@ -11,6 +11,7 @@ from math import ceil, gcd
 import numpy as np
 from scipy import fft
 from scipy import signal as filters
+from scipy.ndimage import median_filter
 
 _GUARD_SECONDS = 4.0  # the high-pass has rung out by then
 
@@ -24,9 +25,11 @@ class Recipe:
 
     highpass: bool = False  # CODE's baseline removal: elliptic, stop 0.2 Hz, pass 0.8 Hz
     notch_hz: float | None = None  # power line; second-order notch of quality 30
-    band_hz: tuple[float, float] | None = None  # HeartLang's fifth-order Butterworth band-pass
+    band_hz: tuple[float, float] | None = None  # Butterworth band-pass
     clip_mv: float | None = None  # symmetric limit of the amplitude, before any filter
     range_to: float | None = None  # min-max of each record to +- this (the stored unit is then not mV)
+    band_order: int = 5  # HeartLang's
+    median_seconds: float | None = None  # a median of so long is the baseline and taken away, at the stored rate
 
     def __str__(self) -> str:
         steps = []
@@ -39,8 +42,18 @@ class Recipe:
         if self.notch_hz:
             steps.append(f"{self.notch_hz:g} Hz notch (Q 30)")
         if self.band_hz:
-            steps.append(f"Butterworth-5 band-pass {self.band_hz[0]:g}-{self.band_hz[1]:g} Hz")
+            steps.append(f"Butterworth-{self.band_order} band-pass {self.band_hz[0]:g}-{self.band_hz[1]:g} Hz")
+        if self.median_seconds:
+            steps.append(f"minus a median of {self.median_seconds:g} s at the stored rate")
         return "; ".join(steps) or "no filter"
+
+
+# Preparations that any dataset can be given instead of its own. ECGFounder (Li et al. 2024, released code): notch at
+# 50 Hz, band-pass of fourth order, minus a median of 0.4 s; standardising is the network's own (Net1D). The released
+# code takes the median at 500 Hz, before anything is resampled.
+RECIPES: dict[str, Recipe] = {
+    "ecgfounder": Recipe(notch_hz=50.0, band_hz=(0.67, 40.0), band_order=4, median_seconds=0.4),
+}
 
 
 def conditioned(signals: np.ndarray, sampling_hz: int, stored_hz: int, recipe: Recipe) -> np.ndarray:
@@ -71,7 +84,19 @@ def conditioned(signals: np.ndarray, sampling_hz: int, stored_hz: int, recipe: R
     spectrum = fft.rfft(padded, axis=-1)
     n_kept = min(size, stored_size) // 2 + 1
     kept = spectrum[..., :n_kept] * _response(size, sampling_hz, stored_hz, recipe)[:n_kept]
-    return fft.irfft(kept, n=stored_size, axis=-1)[..., :n_stored]
+    filtered = fft.irfft(kept, n=stored_size, axis=-1)[..., :n_stored]
+    return without_median(filtered, stored_hz, recipe.median_seconds) if recipe.median_seconds else filtered
+
+
+def without_median(signals: np.ndarray, sampling_hz: int, seconds: float) -> np.ndarray:
+    """Signals [..., n_samples] minus their running median over ``seconds``, the ends held: a baseline.
+
+    ECGFounder's last filter. An even number of samples is made odd by one more.
+    """
+    length = round(seconds * sampling_hz)
+    length += 1 - length % 2
+    size = (1,) * (signals.ndim - 1) + (length,)
+    return signals - median_filter(signals, size=size, mode="nearest")
 
 
 def _sizes(n_samples: int, sampling_hz: int, stored_hz: int) -> tuple[int, int]:
@@ -93,7 +118,7 @@ def _response(size: int, sampling_hz: int, stored_hz: int, recipe: Recipe) -> np
         b, a = filters.iirnotch(recipe.notch_hz, 30, fs=sampling_hz)
         response *= np.abs(filters.freqz(b, a, hz, fs=sampling_hz)[1]) ** 2
     if recipe.band_hz:
-        band = filters.butter(5, recipe.band_hz, "bandpass", fs=sampling_hz, output="sos")
+        band = filters.butter(recipe.band_order, recipe.band_hz, "bandpass", fs=sampling_hz, output="sos")
         response *= np.abs(filters.sosfreqz(band, hz, fs=sampling_hz)[1]) ** 2
     if stored_hz < sampling_hz:  # the anti-aliasing filter of scipy.signal.resample_poly
         factor = max(sampling_hz, stored_hz) // gcd(sampling_hz, stored_hz)

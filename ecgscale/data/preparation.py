@@ -156,7 +156,7 @@ def workplace(dataset: Dataset, index: Index, home: Path, options: Options) -> P
     """
     folder = corpus.folder_of(home, options.corpus)
     partial = folder.with_name(f".{options.corpus}.partial")
-    plan = json.dumps({**asdict(options), "recipe": str(dataset.recipe), "index": _digest(index)})
+    plan = json.dumps({**asdict(options), "recipe": str(options.recipe_of(dataset)), "index": _digest(index)})
     if (partial / "plan.json").is_file() and (partial / "plan.json").read_text() == plan:
         return partial
     shutil.rmtree(partial, ignore_errors=True)

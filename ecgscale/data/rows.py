@@ -10,7 +10,7 @@ import numpy as np
 from ecgscale.data import quality
 from ecgscale.data.corpus import MISSING
 from ecgscale.data.dataset import Dataset
-from ecgscale.data.filters import conditioned
+from ecgscale.data.filters import RECIPES, Recipe, conditioned
 from ecgscale.data.peaks import DETECTORS, MAX_BEATS, NO_PEAK
 from ecgscale.data.quality import FLAWS
 from ecgscale.data.recording import (
@@ -39,6 +39,7 @@ class Options:
     seconds: float = WINDOW_SECONDS
     detector: str = "slope-energy"
     flawed_leads: str = "keep"  # a flat, saturated or missing lead: keep, zero the lead, or drop the record
+    recipe: str = ""  # of filters.RECIPES; empty: the dataset's own
     salt: str = ""  # of patient codes and splits; empty: the dataset's name, so that all sites split alike
 
     def __post_init__(self) -> None:
@@ -46,13 +47,20 @@ class Options:
             raise ValueError(f"no detector {self.detector!r}; there is {', '.join(DETECTORS)}")
         if self.flawed_leads not in POLICIES:
             raise ValueError(f"no policy {self.flawed_leads!r} for flawed leads; there is {', '.join(POLICIES)}")
+        if self.recipe and self.recipe not in RECIPES:
+            raise ValueError(f"no recipe {self.recipe!r}; there is {', '.join(RECIPES)}")
         if not 10 <= self.sampling_hz <= 1000:
             raise ValueError(f"sampling_hz={self.sampling_hz}: a corpus is stored at 10 to 1000 Hz")
 
     @property
     def corpus(self) -> str:
-        """The corpus' name: the dataset's, with the rate where it is not the usual one."""
-        return self.name if self.sampling_hz == STORED_HZ else f"{self.name}@{self.sampling_hz}"
+        """The corpus' name: the dataset's, with rate and recipe where they are not the usual ones ("ptbxl@500")."""
+        unusual = [str(self.sampling_hz)] if self.sampling_hz != STORED_HZ else []
+        unusual += [self.recipe] if self.recipe else []
+        return "@".join([self.name, "-".join(unusual)]) if unusual else self.name
+
+    def recipe_of(self, dataset: Dataset) -> Recipe:
+        return RECIPES[self.recipe] if self.recipe else dataset.recipe
 
     @property
     def n_samples(self) -> int:
@@ -140,7 +148,7 @@ def _fill(dataset: Dataset, options: Options, rows: Rows, hz: int, group: list) 
     at = np.array([row for row, _, _ in group])
     kept = [dataset.leads.index(lead) for lead in stored]
     signals = np.stack([signal[kept] for _, _, signal in group])
-    clean = conditioned(signals, hz, options.sampling_hz, dataset.recipe)
+    clean = conditioned(signals, hz, options.sampling_hz, options.recipe_of(dataset))
     window, shift = _window(clean, options.n_samples, dataset.window)
     if dataset.beat_classes:
         for row, recording, _ in group:
@@ -187,6 +195,7 @@ def row_bytes(dataset: Dataset, options: Options, n_labels: int) -> int:
 def in_words(dataset: Dataset, options: Options) -> str:
     beats = "annotated beats" if dataset.beat_classes else f"R peaks by {options.detector}"
     return (
-        f"{dataset.recipe}; resampled to {options.sampling_hz} Hz; {options.seconds:g} s from the {dataset.window}; "
+        f"{options.recipe_of(dataset)}; resampled to {options.sampling_hz} Hz; "
+        f"{options.seconds:g} s from the {dataset.window}; "
         f"int16 steps of {UNIT:g} {dataset.units}; flawed leads: {options.flawed_leads}; {beats}"
     )

@@ -16,6 +16,14 @@ class Features(NamedTuple):
     local: torch.Tensor
 
 
+class Places(NamedTuple):
+    """Where local features lie: ``begin`` and ``end`` in seconds and ``present``, each [n, n_positions]."""
+
+    begin: torch.Tensor
+    end: torch.Tensor
+    present: torch.Tensor
+
+
 class Backbone(nn.Module, ABC):
     """A network from recordings to features; ``width`` is the length of a feature vector.
 
@@ -32,6 +40,10 @@ class Backbone(nn.Module, ABC):
 
     @abstractmethod
     def encode(self, *inputs: torch.Tensor) -> Features: ...
+
+    def places(self, batch: Batch) -> Places:
+        """Where the local features of a batch lie; only of an architecture that says it is ``localised``."""
+        raise NotImplementedError(f"local features of {type(self).__name__} are not placed in time")
 
     def forward(self, batch: Batch) -> Features:
         return self.encode(*self.inputs(batch))

@@ -37,6 +37,7 @@ class Net1D:
 
     kind: ClassVar[str] = "net1d"
     any_leads: ClassVar[bool] = False
+    localised: ClassVar[bool] = False
     view: ClassVar[str] = "signal"
 
     def __post_init__(self) -> None:

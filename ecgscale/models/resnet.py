@@ -35,6 +35,7 @@ class ResNet:
 
     kind: ClassVar[str] = "resnet"
     any_leads: ClassVar[bool] = False
+    localised: ClassVar[bool] = False
     view: ClassVar[str] = "signal"
     sampling_hz: ClassVar[int] = 100
 

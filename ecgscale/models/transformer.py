@@ -35,6 +35,7 @@ class Transformer:
 
     kind: ClassVar[str] = "transformer"
     any_leads: ClassVar[bool] = False
+    localised: ClassVar[bool] = False
     view: ClassVar[str] = "beats"
     sampling_hz: ClassVar[int] = MODEL_HZ
 

@@ -15,7 +15,7 @@ from torch.nn import functional as F
 
 from ecgscale.data.batches import Batch
 from ecgscale.data.recording import ABSENT_LEAD, N_LEAD_IDS
-from ecgscale.models.features import Backbone, Features
+from ecgscale.models.features import Backbone, Features, Places
 
 _SHORTEST_PERIOD = 0.5  # seconds a rotation of the fastest pair of features takes: two patches of 0.25 s
 
@@ -52,6 +52,7 @@ class ViT:
 
     kind: ClassVar[str] = "vit"
     any_leads: ClassVar[bool] = True
+    localised: ClassVar[bool] = True
     view: ClassVar[str] = "patches"
     sampling_hz: ClassVar[int] = 100
 
@@ -107,6 +108,11 @@ class LeadPatchEncoder(Backbone):
         """Cut every lead into patches, lead after lead; samples beyond the last whole patch are left out."""
         leads = batch.leads.to(batch.signal.device).expand(len(batch.signal), -1)
         return patches(batch.signal, leads, self.patch, ViT.sampling_hz)
+
+    def places(self, batch: Batch) -> Places:
+        """A patch lies where its samples do; those of absent leads are not present."""
+        cut, half = self.inputs(batch), self.patch / ViT.sampling_hz / 2
+        return Places(cut.seconds - half, cut.seconds + half, cut.lead != ABSENT_LEAD)
 
     def encode(self, *inputs: torch.Tensor, masked: torch.Tensor | None = None) -> Features:
         """Encode patches (see Patches); where ``masked`` [n, n_tokens] is true the mask token stands for a patch."""

@@ -1,0 +1,88 @@
+"""Published weights, kept by their file's SHA-256: what was imported once serves every run that names it.
+
+A run that names them starts from them; its measurement at step 0 is that of the published model.
+"""
+
+import hashlib
+import pickle
+import re
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+
+from ecgscale import checkpoint
+from ecgscale.models import Net1D
+from ecgscale.models.net1d import from_published
+
+_STEM = "first_conv.conv.weight"
+_CONV = re.compile(r"stage_list\.(\d+)\.block_list\.(\d+)\.conv1\.conv\.weight$")
+
+
+class NotImported(FileNotFoundError):
+    """Published weights that are not there."""
+
+
+def adopt_file(file: Path, home: Path) -> tuple[Net1D, str]:
+    """Keep a published ECGFounder from its checkpoint; returns its architecture and the name that runs call it by.
+
+    Nothing but tensors and plain values is read from the file; every tensor is checked by name and shape, so their
+    count is the architecture's. Raises FileNotFoundError, or ValueError in one sentence that names the file.
+    """
+    if not file.is_file():
+        raise FileNotFoundError(f"there is no file {file.name}")
+    digest = hashlib.sha256(file.read_bytes()).hexdigest()
+    try:
+        content = torch.load(file, map_location="cpu", weights_only=True)
+    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError) as error:
+        what = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise ValueError(f"{file.name} is no checkpoint of tensors alone: {what}") from None
+    inner = content.get("state_dict") if isinstance(content, dict) else None
+    tensors = inner if isinstance(inner, dict) else content
+    if not isinstance(tensors, dict) or not all(isinstance(tensor, torch.Tensor) for tensor in tensors.values()):
+        raise ValueError(f"{file.name} holds no state dict, at its top or under 'state_dict'")
+    try:
+        architecture = described(tensors)
+        state = from_published(tensors, architecture)
+    except ValueError as error:
+        raise ValueError(f"{file.name}: {error}") from None
+    checkpoint.save(_path(digest, home), {"backbone": state})
+    return architecture, digest
+
+
+def described(tensors: Mapping[str, torch.Tensor]) -> Net1D:
+    """The architecture that a published ECGFounder's tensors are of. Raises ValueError for tensors of another model."""
+    named = {name.removeprefix("module."): tensor for name, tensor in tensors.items()}
+    if _STEM not in named or named[_STEM].ndim != 3:
+        raise ValueError(f"it has no {_STEM}, so it is no ECGFounder")
+    channels: dict[int, int] = {}
+    blocks: dict[int, int] = {}
+    for name, tensor in named.items():
+        found = _CONV.match(name)
+        if found:
+            stage, block = int(found[1]), int(found[2])
+            channels[stage], blocks[stage] = len(tensor), max(blocks.get(stage, 0), block + 1)
+    stem, leads, kernel = named[_STEM].shape
+    order = sorted(channels)
+    return Net1D(tuple(channels[s] for s in order), tuple(blocks[s] for s in order), leads, stem, kernel)
+
+
+def is_imported(digest: str, home: Path) -> bool:
+    return checkpoint.load(_path(digest, home)) is not None
+
+
+def load(digest: str, home: Path) -> dict[str, torch.Tensor]:
+    """The backbone's weights. Raises NotImported, with the command to type, if they are not there or damaged."""
+    found = checkpoint.load(_path(digest, home))
+    if found is None:
+        raise NotImported(f"published weights {digest[:12]} are not here; {remedy(digest)}")
+    return found[0]["backbone"]
+
+
+def remedy(digest: str) -> str:
+    """The command that brings published weights."""
+    return f"run: ecgscale weights import FILE, with the file of SHA-256 {digest[:12]}..."
+
+
+def _path(digest: str, home: Path) -> Path:
+    return home / "weights" / f"{digest}.pt"

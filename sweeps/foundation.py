@@ -1,0 +1,73 @@
+"""The two foundation models as one sweep: the ViT under DINO, and ECGFounder's Net1D.
+
+What it costs: not reckoned yet.
+What it needs: `code`, `heedb`, `icentia11k`, `ptbxl`, `mitbih`, `code-test`, prepared; for ECGFounder's own filters
+`heedb@ecgfounder` as well (`ecgscale data prepare heedb --raw DIR --recipe ecgfounder`).
+How to run it: `ecgscale launch foundation --address auto`.
+
+ViT (after "a DINOv3-based ECG foundation model": its sizes and schedule are not published, these are ours): seven sizes
+on a mix of CODE, HEEDB and single leads of Icentia11k; one of them on CODE alone, and without each kind of noise.
+ECGFounder (Li et al. 2024): five widths, twelve leads and the released one with one, on the 150 most frequent 12SL
+statements of HEEDB. Probes: PTB-XL (the source's 0.87 is a multi-label AUROC), heartbeats of MIT-BIH by local features
+(0.80), both under noise and PTB-XL with fewer leads; heads on the labels that CODE-test and PTB-XL share with theirs.
+"""
+
+from dataclasses import replace
+
+from ecgscale.data.corpus import Slice
+from ecgscale.data.noise import KINDS
+from ecgscale.models import NET1D, NET1DS, VITS, Net1D, ViT
+from ecgscale.objectives import DINO, Objective, Supervised
+from ecgscale.spec import Evaluation, Run, Schedule
+from ecgscale.sweep import Sweep
+from ecgscale.tasks import robustness
+
+CODE_ALONE = Slice("code")
+MIX = Slice("code", mix=(("heedb", 1.0), ("icentia11k", 0.5)))
+LABELLED = Slice("heedb@ecgfounder", label_set="12sl")
+SIX_LABELS = Slice("code@ecgfounder", label_set="code6")
+SELF_SUPERVISED = DINO(gram_from=0.8)
+MIDDLE = VITS[4]  # 12 layers of 384
+STEPS, EVERY = 200_000, 20_000
+
+
+def pretrained(architecture: ViT, part: Slice = MIX, objective: Objective = SELF_SUPERVISED) -> Run:
+    schedule = Schedule(steps=STEPS, batch_size=64, lr=1e-3 if architecture.width < 700 else 4e-4, warmup=0.1)
+    return Run(architecture, objective, part, schedule, Evaluation(every=EVERY))
+
+
+def supervised(architecture: Net1D, part: Slice = LABELLED) -> Run:
+    schedule = Schedule(steps=STEPS, batch_size=256, lr=1e-3)
+    return Run(architecture, Supervised(), part, schedule, Evaluation(every=EVERY))
+
+
+SWEEP = Sweep(
+    "foundation",
+    (
+        *(pretrained(size) for size in VITS),
+        pretrained(MIDDLE, CODE_ALONE),
+        *(
+            pretrained(MIDDLE, objective=replace(SELF_SUPERVISED, noise=tuple(k for k in KINDS if k != kind)))
+            for kind in KINDS
+        ),
+        pretrained(MIDDLE, objective=replace(SELF_SUPERVISED, noise=())),
+        *(supervised(size) for size in NET1DS),
+        supervised(replace(NET1D, leads=1)),
+        supervised(NET1D, SIX_LABELS),
+        supervised(replace(NET1D, leads=1), SIX_LABELS),
+    ),
+    tasks=(
+        "ptbxl-diag",
+        *robustness("ptbxl-diag"),
+        "ptbxl-diag@ecgfounder",
+        "mitbih-beats",
+        *robustness("mitbih-beats"),
+        "heedb-12sl-head@ecgfounder",
+        "code-test-head@ecgfounder",
+        "ptbxl-diag-head@ecgfounder",
+        "ptbxl-rhythm-head@ecgfounder",
+        "chapman-rhythm-head@ecgfounder",
+    ),
+    label_sets=("12sl", "code6"),
+    keep="best",
+)
