@@ -9,7 +9,7 @@ from ecgscale.cli.door import Home, app, home_of
 from ecgscale.terminal import say, si
 
 weights_app = typer.Typer(help="Published weights that runs start from.", no_args_is_help=True)
-app.add_typer(weights_app, name="weights")
+app.add_typer(weights_app, name="weights", rich_help_panel="Before: price and prepare")
 
 
 @weights_app.callback()
