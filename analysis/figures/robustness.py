@@ -96,5 +96,5 @@ def _panel(plate: Plate, ax: Axes, part: pd.DataFrame, task: str, kind: str, nam
         style.blank(ax, "not measured")
         plate.lacks(f"{task or 'a task'} under {KINDS.get(kind, 'fewer leads')}")
         return
-    style.linear(ax.xaxis, 6)
+    ax.set_xticks(sorted({*part.loc[part["kind"] == kind, "at"], *([_ALL_LEADS] if kind == "leads" else [])}))
     style.linear(ax.yaxis, 4)
