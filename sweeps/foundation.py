@@ -1,15 +1,19 @@
 """The two foundation models as one sweep: the ViT under DINO, and ECGFounder's Net1D.
 
-What it costs: not reckoned yet.
-What it needs: `code`, `heedb`, `icentia11k`, `ptbxl`, `mitbih`, `code-test`, prepared; for ECGFounder's own filters
-`heedb@ecgfounder` as well (`ecgscale data prepare heedb --raw DIR --recipe ecgfounder`).
+What it costs: about 200 A100 hours (52.6 EFLOP of training, a fifth of the hours evaluation) by
+`ecgscale plan foundation --device a100`, which reckons with 30 % of the printed bf16 peak. The two largest ViTs need
+about 96 and 220 GB of memory: several GPUs.
+What it needs: `code`, `heedb`, `icentia11k`, `ptbxl`, `mitbih`, prepared; for ECGFounder `heedb`, `code`, `ptbxl`,
+`code-test` and `chapman` under its own filters too (`ecgscale data prepare heedb --raw DIR --recipe ecgfounder`).
 How to run it: `ecgscale launch foundation --address auto`.
 
 ViT (after "a DINOv3-based ECG foundation model": its sizes and schedule are not published, these are ours): seven sizes
 on a mix of CODE, HEEDB and single leads of Icentia11k; one of them on CODE alone, and without each kind of noise.
 ECGFounder (Li et al. 2024): five widths, twelve leads and the released one with one, on the 150 most frequent 12SL
-statements of HEEDB. Probes: PTB-XL (the source's 0.87 is a multi-label AUROC), heartbeats of MIT-BIH by local features
-(0.80), both under noise and PTB-XL with fewer leads; heads on the labels that CODE-test and PTB-XL share with theirs.
+statements of HEEDB; the released one also on CODE's six labels. Probes: PTB-XL (the source's 0.87 is a multi-label
+AUROC), heartbeats of MIT-BIH by local features (0.80), both under noise and PTB-XL with fewer leads; heads are asked
+about the labels that CODE-test, PTB-XL and Chapman share with theirs. 12SL's numbers have no public key: without a
+column "12sl" in `ecgscale/data/concepts.py` heads of HEEDB are scored on HEEDB alone.
 """
 
 from dataclasses import replace

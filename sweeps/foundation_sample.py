@@ -1,6 +1,6 @@
 """The ViT under DINO on what a CPU can do: the PTB-XL sample, probed on its superclasses and on MIT-BIH's heartbeats.
 
-What it costs: not reckoned yet.
+What it costs: about 0.4 s a step and half a minute a measurement on one busy CPU core, so under 20 minutes a seed.
 What it needs: `mitbih`, prepared (`ecgscale data prepare mitbih --raw DIR`). What to expect: each run measures its own
 untrained twin at step 0; the question is what pretraining adds. How to run it: `ecgscale launch foundation_sample`.
 
@@ -17,7 +17,7 @@ from ecgscale.tasks import robustness
 
 SMALL = ViT(3, 64, 2, patch=50, layer_scale=0.1)
 SELF_SUPERVISED = DINO(n_prototypes=512, head_width=256, bottleneck=64, n_local=4)
-SCHEDULE = Schedule(steps=3_000, batch_size=16, lr=2e-3, warmup=0.1, precision="fp32")
+SCHEDULE = Schedule(steps=2_400, batch_size=16, lr=1e-3, warmup=0.1, precision="fp32")
 
 SWEEP = Sweep(
     "foundation_sample",
@@ -27,7 +27,7 @@ SWEEP = Sweep(
             SELF_SUPERVISED,
             Slice("ptbxl-sample"),
             SCHEDULE,
-            Evaluation(every=1_000, standardise=True, probe_lr=1e-2),
+            Evaluation(every=800, standardise=True, probe_lr=1e-2),
             seed,
         )
         for seed in range(3)

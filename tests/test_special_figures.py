@@ -1,5 +1,7 @@
 """Figures of label scaling and of few-shot transfer, drawn from synthetic points."""
 
+from itertools import product
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -7,8 +9,9 @@ from matplotlib.text import Text
 
 from analysis.effective import replaced
 from analysis.exponents import rows_of
-from analysis.figures import FIGURES, SPECIAL, draw, fitting
+from analysis.figures import FIGURES, SPECIAL, draw, fitting, robustness
 from analysis.figures.plate import Plate
+from analysis.observations import COLUMNS as POINTS
 from analysis.query import COLUMNS
 from tests.test_effective import points as fewshot_points
 from tests.test_figures import NO_TABLE, planted_points
@@ -120,3 +123,50 @@ def test_half_a_fewshot_sweep_says_what_is_missing(lacking: str) -> None:
     points = fewshot()
     plate = draw("fewshot", points[(points["initial"] != "") == (lacking == "scratch")], NO_TABLE)
     assert any("from scratch" in m or "fine-tuned" in m for m in plate.missing)
+
+
+def robustness_points() -> pd.DataFrame:
+    """A clean task, the same under noise and with fewer leads; two seeds, two configurations."""
+    rows = []
+    conditions = {"": 0.9} | {f"+{k}{snr}dB": 0.9 - (24 - snr) / 100 for k in ("bw", "em", "ma") for snr in (24, 6, -6)}
+    conditions |= {"+3leads": 0.85, "+1lead": 0.7}
+    for configuration, seed, (condition, auroc) in product(("vit-dino", "ecgfounder-sl"), (0, 1), conditions.items()):
+        rows.append(
+            dict.fromkeys(POINTS, np.nan)
+            | {"sweep": "mine", "run_id": f"{configuration}{seed}", "configuration": configuration, "corpus": "a+b"}
+            | {
+                "N": 1e6,
+                "D": 1e5,
+                "seed": seed,
+                "domain": "OOD",
+                "step": 10,
+                "loss": 1 - auroc,
+                "label_set": "",
+                "initial": "",
+            }
+            | {"target": f"ptbxl-sup{condition}", "auroc": auroc + 0.01 * seed, "auroc_untrained": auroc - 0.1}
+        )
+    rows += [row | {"target": "a+b", "domain": "ID"} for row in rows if row["target"] == "ptbxl-sup"]
+    return pd.DataFrame(rows, columns=list(POINTS))
+
+
+def test_robustness_is_drawn_by_kind_of_noise_and_leads() -> None:
+    points = robustness_points()
+    assert "robustness" in fitting(points)
+    plate = draw("robustness", points, NO_TABLE)
+    shown = plate.data()
+    noisy = shown[(shown["panel"] == "ptbxl-sup, em") & (shown["kind"] == "auroc") & (shown["series"] == "vit-dino")]
+    assert noisy["x"].tolist() == [-6, 6, 24]
+    assert noisy["y"].tolist() == pytest.approx([0.605, 0.725, 0.905])
+    leads = shown[(shown["panel"] == "ptbxl-sup, leads") & (shown["kind"] == "auroc_untrained")]
+    assert sorted(set(leads["x"])) == [1, 3, 12]
+    assert "ViT-DINO" in words(plate)
+    assert "ECGFounder" in words(plate)
+    assert not plate.missing
+
+
+def test_conditions_are_in_no_other_figure() -> None:
+    plain = robustness.without_conditions(robustness_points())
+    assert set(plain["target"]) == {"ptbxl-sup", "a+b"}
+    assert not robustness.has(plain)
+    assert "not measured" in words(draw("robustness", plain, NO_TABLE))

@@ -23,6 +23,7 @@ from analysis.figures import (
     overlay,
     profiles,
     reference,
+    robustness,
     scaling,
     schematic,
     style,
@@ -51,9 +52,14 @@ FIGURES: dict[str, Callable[[pd.DataFrame, pd.DataFrame], Plate]] = {
     "overfitting": overfitting.draw,  # Figs. S.7 and S.8
     "labels": labels.draw,  # Figs. 6 and S.6
     "fewshot": fewshot.draw,  # Fig. S.9
+    "robustness": robustness.draw,
 }
 # Figures of a special kind of sweep: whether points come from one. Their subject is how groups of runs differ.
-SPECIAL: dict[str, Callable[[pd.DataFrame], bool]] = {"labels": labels.has, "fewshot": fewshot.has}
+SPECIAL: dict[str, Callable[[pd.DataFrame], bool]] = {
+    "labels": labels.has,
+    "fewshot": fewshot.has,
+    "robustness": robustness.has,
+}
 ACROSS: dict[str, Callable[[pd.DataFrame, pd.DataFrame, Sequence[str]], Plate]] = {"comparison": comparison.draw}
 
 
@@ -79,7 +85,7 @@ def draw(name: str, points: pd.DataFrame, table: pd.DataFrame, mark: str | None 
     with style.paper():
         left_out: list[str] = []
         if name not in SPECIAL:
-            points, table, left_out = observed.one_group(points, table)
+            points, table, left_out = observed.one_group(robustness.without_conditions(points), table)
         plate = FIGURES[name](points, table)
         for group in left_out:
             plate.lacks(group)
