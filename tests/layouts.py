@@ -171,6 +171,7 @@ cpsc2018 = _challenge("A", "cpsc_2018", 500, 15)
 cpsc2018_extra = _challenge("Q", "cpsc_2018_extra", 500, 12)
 csn = _challenge("JS", "WFDBRecords/01/010", 500, 10)
 ptb = _challenge("S", "ptb", 1000, 40)
+ptbxl_challenge = _challenge("HR", "ptb-xl", 500, 10)
 incart = _challenge("I", "st_petersburg_incart", 257, 60)
 
 
@@ -330,6 +331,7 @@ LAYOUTS: dict[str, Callable[..., None]] = {
     "georgia": georgia,
     "cpsc2018-extra": cpsc2018_extra,
     "ptb": ptb,
+    "ptbxl-challenge": ptbxl_challenge,
     "incart": incart,
     "chapman": chapman,
 }

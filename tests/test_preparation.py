@@ -14,7 +14,7 @@ import pandas as pd
 import pytest
 
 from ecgscale import data
-from ecgscale.data import corpus, preparation, split
+from ecgscale.data import corpus, preparation, pricing, split
 from ecgscale.data.quality import FLAWS
 from ecgscale.data.recording import LEADS
 from tests import layouts
@@ -149,6 +149,24 @@ def test_native_rate_is_an_option_with_a_name_of_its_own(tmp_path: Path) -> None
     found, expected = native.peaks[0][native.peaks[0] >= 0], usual.peaks[0][usual.peaks[0] >= 0]
     assert len(found) == len(expected)
     assert np.abs(found / 5 - expected).max() <= 4
+
+
+def test_a_corpus_that_was_prepared_otherwise_is_not_given_for_what_was_asked(tmp_path: Path) -> None:
+    layouts.ludb(tmp_path / "raw")
+    usual = prepared("ludb", tmp_path)
+    assert prepared("ludb", tmp_path).manifest == usual.manifest
+    with pytest.raises(ValueError, match="R peaks by slope-energy, not R peaks by xqrs"):
+        prepared("ludb", tmp_path, detector="xqrs")
+    with pytest.raises(ValueError, match="flawed leads: keep, not flawed leads: zero"):
+        prepared("ludb", tmp_path, flawed_leads="zero")
+
+
+def test_windows_of_one_long_record_are_priced_as_they_are_read() -> None:
+    """A sample scattered over half-hour records would read one of them for every window."""
+    rows = pricing._spread(7_920, 160)  # MIT-BIH: 44 records of 180 windows
+    assert (len(rows), rows.min(), rows.max()) == (160, 0, 7_919)
+    assert np.sum(np.diff(rows // 180) != 0) <= 2 * 160 / pricing._CHUNK
+    assert pricing._spread(10, 160).tolist() == [row % 10 for row in range(32)] * 5
 
 
 def test_wrong_options_are_refused_in_a_sentence(tmp_path: Path) -> None:
@@ -321,6 +339,43 @@ def test_padding_is_stripped_before_filtering(tmp_path: Path) -> None:
         assert np.abs(offset.signal[row, :, 150:200]).max() < 3 * np.abs(offset.signal[row, :, 400:600]).max()
 
 
+@pytest.mark.parametrize(
+    ("name", "pattern"),
+    [
+        ("code", "*.dat"),
+        ("ptbxl", "*_hr.dat"),
+        ("mimic", "*.dat"),
+        ("ludb", "*.dat"),
+        ("icentia11k", "*.dat"),
+        ("georgia", "*.mat"),
+    ],
+)
+def test_a_flipped_bit_of_a_signal_file_is_flagged(name: str, pattern: str, tmp_path: Path) -> None:
+    layouts.LAYOUTS[name](tmp_path / "raw")
+    for path in (tmp_path / "raw").rglob(pattern):
+        content = bytearray(path.read_bytes())
+        content[len(content) // 2] ^= 1
+        path.write_bytes(content)
+    opened = prepared(name, tmp_path)
+    assert opened.manifest.flaws["checksum"] == np.sum(opened.quality & FLAWS["checksum"] > 0) > 0
+
+
+def test_a_range_is_that_of_all_twelve_leads(tmp_path: Path) -> None:
+    """Chapman-Shaoxing-Ningbo: min-max of each record. Here its largest lead is III, which is not stored."""
+    layouts.csn(tmp_path / "raw")
+    path = next(iter((tmp_path / "raw").rglob("JS*.hea")))
+    signal = layouts.signals(1, 500)[0]
+    signal[1] = -signal[0]  # II = -I: III = -2 I, aVL = 1.5 I
+    signal[2:6] = signal[0] * np.array([[-2.0], [0.0], [1.5], [-1.5]])
+    signal[6:] *= 0.01
+    layouts.wfdb_record(path.parent, path.stem, signal, 500, LEADS)
+    opened = prepared("csn", tmp_path)
+    row = data.DATASETS["csn"].index(tmp_path / "raw").where.tolist().index(str(path.relative_to(tmp_path / "raw")))
+    assert opened.split[row] != split.NONE
+    stored = np.asarray(opened.signal[row]) * opened.manifest.mv_per_unit
+    assert 2 < np.ptp(stored[0]) < 3.3  # of a range of 6, lead I has the half
+
+
 # ---- promise 20: lead order and units --------------------------------------------------------------------------------
 
 
@@ -435,6 +490,22 @@ def test_malformed_headers_are_read_and_impossible_ones_counted(tmp_path: Path) 
         "signal file missing": 1,
     }
     assert sum(len(opened.rows(part)) for part in ("train", "val", "test")) == 5
+
+
+def test_a_damaged_header_of_a_long_record_does_not_stop_the_others(tmp_path: Path) -> None:
+    layouts.mitbih(tmp_path / "raw")
+    header = sorted((tmp_path / "raw").glob("*.hea"))[0]
+    header.write_text("")
+    opened = prepared("mitbih", tmp_path, allow_missing=True)
+    assert opened.manifest.refused == {"record line of the header is unreadable": 1}
+    assert len(opened.signal)
+
+
+def test_the_authors_files_of_cpsc2018_without_their_table_say_so(tmp_path: Path) -> None:
+    layouts.cpsc2018_original(tmp_path / "raw")
+    next((tmp_path / "raw").rglob("REFERENCE.csv")).unlink()
+    with pytest.raises(FileNotFoundError, match=r"not REFERENCE\.csv"):
+        prepared("cpsc2018", tmp_path)
 
 
 def test_a_record_of_other_kind_is_counted_and_the_rest_is_prepared(tmp_path: Path) -> None:

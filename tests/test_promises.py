@@ -34,6 +34,14 @@ PROMISES = {
     "10 a bit of a file": "test_records::test_no_flipped_bit_goes_unnoticed",
     "10 of a journal": "test_records::test_no_flipped_bit_in_a_journal_goes_unnoticed",
     "10 of a checkpoint": "test_promises::test_no_flipped_bit_in_a_checkpoint_goes_unnoticed",
+    "11 a missing part": "test_preparation::test_a_missing_part_stops_preparation_unless_told_and_is_then_counted",
+    "11 a truncated part": "test_preparation::test_a_truncated_part_is_named",
+    "11 a run": "test_cli::test_a_corpus_with_missing_parts_is_refused_unless_told_and_then_counted",
+    "12 links of HDF5": "test_hdf5::test_what_lies_elsewhere_is_refused",
+    "12 absurd headers": "test_waveform::test_what_cannot_be_is_refused_with_a_reason",
+    "12 pickles": "test_preparation::test_no_array_is_unpickled",
+    "12 paths": "test_preparation::test_no_path_of_a_table_leaves_the_raw_folder",
+    "12 any damage": "test_damaged_tables::test_any_damage_is_an_index_or_a_sentence",
     "13 two launches": "test_launch::test_two_launches_share_the_runs_and_a_damaged_file_is_done_again",
     "13 a stale lease": "test_leases::test_a_holder_that_stands_still_is_followed_and_a_beating_one_is_not",
     "13 a late write": "test_leases::test_a_late_write_is_refused",
@@ -42,10 +50,29 @@ PROMISES = {
     "16 typos": "test_sweep::test_all_mistakes_in_a_sweep_file_are_named_at_once",
     "16 flags": "test_cli::test_a_mistake_is_one_sentence",
     "17 before any row": "test_trial::test_a_run_that_fails_before_its_first_evaluation_has_one_final_state",
+    "18 sampling rate": "test_preparation::test_a_wrong_rate_puts_the_record_aside",
+    "19 flawed leads": "test_preparation::test_flaws_are_flagged_and_treated_as_asked",
+    "19 nothing at all": "test_preparation::test_what_has_no_signal_at_all_is_put_aside",
+    "20 lead order": "test_preparation::test_a_permuted_record_is_put_aside",
+    "20 any order": "test_recording::test_any_permutation_of_the_limb_leads_is_refused",
+    "20 units": "test_preparation::test_microvolts_and_volts_become_millivolts",
+    "21 missing labels": "test_datasets::test_labels_are_by_name_and_masked_where_missing",
+    "21 in the loss": "test_objectives::test_focal_loss_is_the_slow_one",
+    "22 no positives": "test_scores::test_scores_are_means_over_classes_with_both_outcomes",
+    "23 two splits": "test_preparation::test_folds_that_part_a_patient_are_refused",
+    "23 on load": "test_corpus::test_a_patient_in_two_splits_is_refused_when_written_and_when_read",
+    "23 fractions": "test_split::test_fractions_nest_by_patient",
     "24 determinism": "test_trial::test_a_paused_run_goes_on_bit_for_bit",
     "25 privacy": "test_preparation::test_planted_identities_are_in_no_output",
     "26 services": "test_promises::test_token_authentication_stays_on_and_the_dashboard_off",
+    "27 malformed headers": "test_preparation::test_malformed_headers_are_read_and_impossible_ones_counted",
+    "27 other files": "test_preparation::test_a_record_of_other_kind_is_counted_and_the_rest_is_prepared",
+    "27 any header": "test_waveform::test_any_damage_to_a_real_header_is_read_or_refused",
 }
+
+
+def test_all_promises_are_there() -> None:
+    assert {int(promise.partition(" ")[0]) for promise in PROMISES} == set(range(1, 28))
 
 
 @pytest.mark.parametrize("promise", PROMISES)

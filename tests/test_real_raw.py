@@ -27,6 +27,7 @@ def prepared(name: str, folder: str, home: Path, **options: object) -> data.Corp
         ("cpsc2018", "cinc2021_mix", 14),
         ("cpsc2018-extra", "cinc2021_mix", 10),
         ("csn", "cinc2021_mix", 39),
+        ("ptbxl-challenge", "cinc2021_mix", 4),
         ("code15", "code15_sample", 10),
         ("sph", "sph_sample", 9),
         ("ludb", "ludb", 200),

@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from ecgscale import data
 from ecgscale.data import library, simulate
 from ecgscale.data.peaks import NO_PEAK
 
@@ -91,6 +92,13 @@ def test_patients_keep_their_morphology_and_have_one_split(tmp_path: Path) -> No
 )
 def test_names_say_size_and_seed(name: str, asked: tuple[int, int] | None) -> None:
     assert simulate.parsed(name) == asked
+
+
+def test_a_card_says_how_many_there_are(tmp_path: Path) -> None:
+    document = data.card("simulated-140", tmp_path)
+    assert document["rai:dataCollection"].startswith("140 recordings of 100 patients")
+    with pytest.raises(ValueError, match=r"did you mean simulated\?"):
+        data.card("simulated-many", tmp_path)
 
 
 def test_too_small_to_split_is_refused(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """Verification: every kind of damage to a prepared corpus, or change of its raw folder, is one row that is not ok."""
 
+import hashlib
 from pathlib import Path
 
 import numpy as np
@@ -61,6 +62,20 @@ def test_labels_that_changed_in_the_raw_folder_are_found(home: Path) -> None:
     table.loc[0, "AF"] = not table.loc[0, "AF"]
     table.to_csv(path, index=False)
     assert wrong(home) == {"labels": "others"}
+
+
+def test_files_that_are_not_those_of_the_providers_list_are_counted(home: Path) -> None:
+    raw = home.parent / "raw"
+    files = sorted(path for path in raw.rglob("*") if path.is_file())
+    lines = [f"{hashlib.sha256(path.read_bytes()).hexdigest()} {path.relative_to(raw)}" for path in files]
+    (raw / "SHA256SUMS.txt").write_text("\n".join([*lines, f"{'0' * 64} LICENSE.txt"]))
+    assert wrong(home) == {}
+    part = bytearray((raw / "exams_part0.hdf5").read_bytes())
+    part[-1] ^= 1
+    (raw / "exams_part0.hdf5").write_bytes(part)
+    found = wrong(home)["files of SHA256SUMS.txt"]
+    assert found.startswith(f"1 of {len(files)} differ")
+    assert "part0" not in found  # of WFDB records the names are identities
 
 
 def test_what_was_never_prepared_cannot_be_verified(tmp_path: Path) -> None:

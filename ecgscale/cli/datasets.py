@@ -1,6 +1,7 @@
 """Verbs of the datasets: what is known of them, preparing them, checking them."""
 
 import sys
+import time
 from pathlib import Path
 from typing import Annotated
 
@@ -18,6 +19,9 @@ Raw = Annotated[Path | None, typer.Option(help="The dataset as its provider ship
 
 # What fits on a terminal; a pipe gets every column.
 _NARROW = ["name", "n_records", "n_patients", "hz", "access", "licence", "prepared", "n_prepared"]
+
+
+_SILENT_SECONDS = 60  # at most, while a corpus is prepared
 
 
 @data_app.command("list")
@@ -49,13 +53,17 @@ def prepare(
     recipe: Annotated[
         str | None, typer.Option(help="Filters of a model, instead of the dataset's: ecgfounder.")
     ] = None,
+    flawed_leads: Annotated[
+        str | None,
+        typer.Option(help="Flat, saturated or missing leads: keep (default), zero the lead, drop the record."),
+    ] = None,
     allow_missing: Annotated[bool, typer.Option("--allow-missing", help="Go on although files are missing.")] = False,
 ) -> None:
     """Turn a raw dataset into a corpus: checked, filtered, resampled, with R peaks and splits. Resumable."""
     from ecgscale import data
 
-    given = {"detector": detector, "sampling_hz": sampling_hz, "recipe": recipe}
-    options = {name: value for name, value in given.items() if value is not None}
+    chosen = {"detector": detector, "sampling_hz": sampling_hz, "recipe": recipe, "flawed_leads": flawed_leads}
+    options = {option: value for option, value in chosen.items() if value is not None}
     if dry_run:
         p = data.price(name, raw, home_of(home), workers=workers, n_records=n_records, **options)
         say(
@@ -66,13 +74,15 @@ def prepare(
         for part in p.missing:
             say(f"missing in the raw folder: {part}")
         return
-    shown = -1
+    shown, said = -1, 0.0
 
     def progress(now: data.Progress) -> None:
-        nonlocal shown
+        nonlocal shown, said
+        if shown < 0:
+            say(f"{now.n_records:,} recordings, {now.disk_bytes / 1e9:.3g} GB of disk when finished")
         tenth = 10 * now.n_done // max(1, now.n_records)
-        if tenth != shown:
-            shown = tenth
+        if tenth != shown or time.monotonic() - said > _SILENT_SECONDS:
+            shown, said = tenth, time.monotonic()
             rate, left = now.records_per_second, now.seconds_left
             say(f"  {now.n_done:,}/{now.n_records:,} recordings, {rate:.0f} a second, {_duration(left)} left")
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pandas as pd
 
-from ecgscale.data import cards, corpus, preparation, pricing, verification
+from ecgscale.data import cards, corpus, preparation, pricing, simulate, verification
 from ecgscale.data.corpus import Corpus, Slice
 from ecgscale.data.dataset import Card, Dataset
 from ecgscale.data.library import missing_parts, open_corpus
@@ -43,9 +43,9 @@ def named(name: str) -> Dataset:
     """A dataset by name. Raises ValueError with the nearest name."""
     if name in DATASETS:
         return DATASETS[name]
-    if name in cards.shipped() or name.startswith("simulated-"):
+    if name in cards.shipped() or simulate.parsed(name):
         raise ValueError(f"{name} has no raw folder: it ships with ecgscale or is made on first use")
-    near = get_close_matches(name, DATASETS, n=1)
+    near = get_close_matches(name, [*DATASETS, *cards.shipped()], n=1)
     hint = f"did you mean {near[0]}?" if near else f"there is {', '.join(DATASETS)}"
     raise ValueError(f"no dataset {name!r}; {hint}")
 
@@ -91,11 +91,12 @@ def verify(name: str, home: Path, raw: Path | None = None) -> pd.DataFrame:
 
 def card(name: str, home: Path) -> dict[str, Any]:
     """Croissant JSON-LD of a dataset; with counts and checksums once it is prepared. Raises ValueError for no such."""
-    base = "simulated" if name.startswith("simulated-") else name.partition("@")[0]
-    if base not in cards.shipped():
+    base = name.partition("@")[0]
+    simulated = simulate.card_of(name)
+    if simulated is None and base not in cards.shipped():
         named(base)
     prepared = corpus.read(home, name) if corpus.is_prepared(home, name) else None
-    return cards.croissant(name, cards.card_of(DATASETS, base), prepared)
+    return cards.croissant(name, simulated or cards.card_of(DATASETS, base), prepared)
 
 
 def listing(home: Path) -> pd.DataFrame:

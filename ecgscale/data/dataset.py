@@ -37,7 +37,8 @@ class Card:
         """The native rates in words: "100 or 500", "300 to 600"."""
         if isinstance(self.sampling_hz, range):
             return f"{self.sampling_hz[0]} to {self.sampling_hz[-1]}"
-        return " or ".join(map(str, self.sampling_hz))
+        *others, last = map(str, self.sampling_hz)
+        return f"{', '.join(others)} or {last}" if others else last
 
 
 @dataclass(frozen=True)

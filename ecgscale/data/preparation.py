@@ -36,6 +36,7 @@ class Progress:
     n_records: int
     records_per_second: float
     seconds_left: float
+    disk_bytes: int  # of the finished corpus
 
 
 def prepare(
@@ -52,26 +53,41 @@ def prepare(
 
     ``workers`` processes (default: one a core; 1: this process). Raises FileNotFoundError if files that the
     dataset's tables promise are not there and ``allow_missing`` is false, OSError if the disk is too small,
-    ValueError if no record is usable or if nearly all break Einthoven's law.
+    ValueError if no record is usable, if nearly all break Einthoven's law, or if the corpus is there but was prepared
+    with other options.
     """
     if corpus.is_prepared(home, options.corpus):
+        there, asked = corpus.manifest_of(home, options.corpus).preparation, in_words(dataset, options)
+        if there != asked:
+            raise ValueError(
+                f"{options.corpus} is prepared already, in another way ({_differing(there, asked)}); a corpus never "
+                f"changes: prepare this one in another --home, or remove corpora/{options.corpus} from this one first"
+            )
         return corpus.read(home, options.corpus)
     index = indexed(dataset, raw)
     if index.missing and not allow_missing:
         raise FileNotFoundError(
-            f"{options.name}: {len(index.missing)} missing: {'; '.join(index.missing[:5])}. "
-            "Complete the raw folder, or say --allow-missing: what is missing is then written into the corpus"
+            f"{options.name}: the raw folder lacks {'; '.join(index.missing[:5])}"
+            f"{' and more' if len(index.missing) > 5 else ''}. "
+            "Complete it, or say --allow-missing: what is missing is then written into the corpus"
         )
     partial = workplace(dataset, index, home, options)
     chunks = chunks_of(len(index.where), _CHUNK)
     waiting = [chunk for chunk in chunks if not _marker(partial, chunk[0]).exists()]
     began, n_done = time.monotonic(), len(index.where) - sum(last - first for first, last in waiting)
     n_before = n_done
+    disk_bytes = len(index.where) * row_bytes(dataset, options, index.labels.shape[1])
     for first, last in worked(dataset, raw, partial, index, options, waiting, workers or os.cpu_count() or 1):
         n_done += last - first
         rate = (n_done - n_before) / max(time.monotonic() - began, 1e-9)
-        progress(Progress(n_done, len(index.where), rate, (len(index.where) - n_done) / rate))
+        progress(Progress(n_done, len(index.where), rate, (len(index.where) - n_done) / rate, disk_bytes))
     return _finished(dataset, partial, home, index, options, chunks)
+
+
+def _differing(there: str, asked: str) -> str:
+    """The steps of two preparations, in words, that are not the same: "A, not B"."""
+    both = [(a, b) for a, b in zip(there.split("; "), asked.split("; "), strict=False) if a != b]
+    return "; ".join(f"{a}, not {b}" for a, b in both) or f"{there}, not {asked}"
 
 
 def chunks_of(n_records: int, size: int) -> list[tuple[int, int]]:

@@ -48,8 +48,7 @@ def price(
     n, n_processes = n_records or len(index.where), workers or os.cpu_count() or 1
     n_warm = n_processes * _CHUNK  # each process' first chunk: it starts, imports and fills caches
     n_timed = n_warm * _CHUNKS
-    spread = np.unique(np.linspace(0, len(index.where) - 1, n_warm + n_timed).astype(int))
-    chosen = np.resize(spread, n_warm + n_timed)
+    chosen = _spread(len(index.where), n_warm + n_timed)
     sample = replace(
         index,
         where=index.where[chosen],
@@ -82,3 +81,10 @@ def price(
         free_bytes=shutil.disk_usage(folder).free,
         missing=tuple(index.missing),
     )
+
+
+def _spread(n_records: int, n: int) -> np.ndarray:
+    """Rows [n] of a sample: runs of neighbours, as windows of one long record are read together, spread over all."""
+    n_runs = n // _CHUNK
+    firsts = np.linspace(0, max(0, n_records - _CHUNK), n_runs).astype(int)
+    return (firsts[:, None] + np.arange(_CHUNK)).ravel() % n_records

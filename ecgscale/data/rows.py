@@ -147,8 +147,13 @@ def _fill(dataset: Dataset, options: Options, rows: Rows, hz: int, group: list) 
     stored = stored_leads(dataset)
     at = np.array([row for row, _, _ in group])
     kept = [dataset.leads.index(lead) for lead in stored]
-    signals = np.stack([signal[kept] for _, _, signal in group])
-    clean = conditioned(signals, hz, options.sampling_hz, options.recipe_of(dataset))
+    recipe = options.recipe_of(dataset)
+    if recipe.range_to:  # the range of a record is that of all its leads
+        whole = np.stack([signal for _, _, signal in group])
+        clean = conditioned(whole, hz, options.sampling_hz, recipe)[:, kept]
+    else:
+        signals = np.stack([signal[kept] for _, _, signal in group])
+        clean = conditioned(signals, hz, options.sampling_hz, recipe)
     window, shift = _window(clean, options.n_samples, dataset.window)
     if dataset.beat_classes:
         for row, recording, _ in group:

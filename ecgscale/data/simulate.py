@@ -9,6 +9,7 @@ credentialed data; its results say nothing of patients, and "simulated" is part 
 import os
 import shutil
 from concurrent.futures import ProcessPoolExecutor
+from dataclasses import replace
 from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
@@ -134,6 +135,12 @@ def parsed(name: str) -> tuple[int, int] | None:
     if parts[0] != NAME or len(parts) not in (2, 3) or not all(part.isdigit() for part in parts[1:]):
         return None
     return int(parts[1]), int(parts[2]) if len(parts) == 3 else 0
+
+
+def card_of(name: str) -> Card | None:
+    """The card of the simulated corpus of that name; None for any other name."""
+    asked = parsed(name)
+    return replace(CARD, n_records=asked[0], n_patients=len(np.unique(_patients(asked[0])))) if asked else None
 
 
 def sizes(n_records: int) -> tuple[int, int, int]:

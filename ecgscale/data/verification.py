@@ -1,15 +1,17 @@
 """Is a corpus still what was prepared, and does its raw folder still say the same? One row a check."""
 
+import hashlib
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
 from ecgscale.data import corpus, split
-from ecgscale.data.dataset import Dataset
+from ecgscale.data.dataset import Dataset, inside
 from ecgscale.data.preparation import indexed
 
 _COLUMNS = ["item", "expected", "found", "ok"]
+_SUMS = "SHA256SUMS.txt"
 
 
 def verify(name: str, home: Path, dataset: Dataset | None = None, raw: Path | None = None) -> pd.DataFrame:
@@ -58,6 +60,7 @@ def _against_raw(
     except (OSError, ValueError, KeyError) as error:
         return [("raw folder", "readable", str(error), False)]
     rows = [("raw folder", "complete", text, False) for text in index.missing]
+    rows += _against_sums(raw)
     n_expected = len(arrays.get("labels", ()))
     rows.append(
         ("records in the raw folder", f"{n_expected:,}", f"{len(index.where):,}", n_expected == len(index.where))
@@ -68,3 +71,27 @@ def _against_raw(
         groups = len(np.unique(index.patient)), len(np.unique(arrays["patient"]))
         rows.append(("patients in the raw folder", f"{groups[1]:,}", f"{groups[0]:,}", groups[0] == groups[1]))
     return rows
+
+
+def _against_sums(raw: Path) -> list[tuple[str, str, str, bool]]:
+    """Are the files those of the provider's own list (PhysioNet's SHA256SUMS.txt)? Counted: file names are identities.
+
+    Files of the list that are not there are not counted: what a dataset needs of them, its index says.
+    """
+    rows = []
+    for listed in sorted(raw.rglob(_SUMS)):
+        folder = listed.parent.relative_to(raw)
+        lines = [line.split(maxsplit=1) for line in listed.read_text(errors="replace").splitlines()]
+        sums = {inside(raw, str(folder / line[1].lstrip("*"))): line[0] for line in lines if len(line) == 2}
+        here = {file: expected for file, expected in sums.items() if file.is_file()}
+        n_other = sum(_sha256(file) != expected.lower() for file, expected in here.items())
+        said = (
+            f"{n_other:,} of {len(here):,} differ; sha256sum -c --quiet {_SUMS} names them" if n_other else "the same"
+        )
+        rows.append((f"files of {listed.relative_to(raw)}", "the same", said, n_other == 0))
+    return rows
+
+
+def _sha256(file: Path) -> str:
+    with file.open("rb") as content:
+        return hashlib.file_digest(content, "sha256").hexdigest()

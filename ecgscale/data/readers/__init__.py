@@ -36,6 +36,7 @@ DATASETS: dict[str, Dataset] = {
     "georgia": challenge.GEORGIA,
     "cpsc2018-extra": challenge.CPSC2018_EXTRA,
     "ptb": challenge.PTB,
+    "ptbxl-challenge": challenge.PTBXL,
     "incart": challenge.INCART,
     "chapman": chapman.DATASET,
 }

@@ -151,7 +151,12 @@ def index_cpsc2018(raw: Path) -> Index:
     """
     found = sorted(raw.rglob("REFERENCE.csv"))
     if not found:
-        return index(raw, "A", {"cpsc9": CPSC})
+        challenge = index(raw, "A", {"cpsc9": CPSC})
+        if not len(challenge.where) and any(raw.rglob("A[0-9]*.mat")):
+            raise FileNotFoundError(
+                "the authors' .mat files of CPSC2018 are there, but not REFERENCE.csv, their labels"
+            )
+        return challenge
     table = pd.read_csv(found[0], dtype={"Recording": str})
     folder = {path.stem: path.relative_to(raw).as_posix() for path in sorted(raw.rglob("A[0-9]*.mat"))}
     there = table["Recording"].isin(folder)
@@ -259,6 +264,18 @@ INCART = _source(
     hz=(257,),
     tested_on="a copy of the layout",
     traps=("records of one patient are not told apart in the challenge's files",),
+)
+PTBXL = _source(
+    "HR",
+    "PTB-XL, Challenge edition",
+    "the 500 Hz records of PTB-XL with SNOMED codes instead of its statements",
+    21_837,
+    "ptb-xl",
+    tested_on="4 real records",
+    traps=(
+        "HR00001 is PTB-XL's ecg_id 1: never pretrain on one edition and test on the other",
+        "records of one patient are not told apart in the challenge's files",
+    ),
 )
 CPSC2018 = Dataset(
     card=Card(

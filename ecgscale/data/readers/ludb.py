@@ -1,5 +1,6 @@
 """LUDB: 200 records with every wave delineated by cardiologists; the truth for R peaks."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -46,7 +47,7 @@ def load(raw: Path, where: str) -> Recording:
     record obeys Einthoven's law; without them all 200 do, to 0.4 %.
     """
     recording = waveform.read(inside(raw, where), gains=False)
-    return Recording(recording.signal / UNITS_PER_MV, recording.sampling_hz, recording.leads)
+    return replace(recording, signal=recording.signal / UNITS_PER_MV)
 
 
 DATASET = Dataset(

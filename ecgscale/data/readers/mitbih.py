@@ -1,6 +1,8 @@
 """MIT-BIH Arrhythmia Database: half-hour two-lead records with every beat annotated; DS1, DS2 and AAMI classes."""
 
+from collections import Counter
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 
@@ -27,12 +29,16 @@ _VAL = (114, 124, 207, 223)  # of DS1, for early stopping
 def index(raw: Path) -> Index:
     """Ten-second windows, end to end, of the records of DS1 (train, some val) and DS2 (test), none of them paced."""
     where, patients, splits = [], [], []
+    refused: Counter[str] = Counter()
     for name in sorted((*DS1, *DS2)):
         path = raw / f"{name}.hea"
         if not path.is_file():
             continue
-
-        n_windows = waveform.header(path).n_samples // (_SECONDS * 360)
+        try:
+            n_windows = waveform.header(path).n_samples // (_SECONDS * 360)
+        except MalformedRecordError as reason:
+            refused[str(reason)] += 1
+            continue
         where += [f"{name}.hea#{i * _SECONDS * 360}" for i in range(n_windows)]
         # 201 and 202 are one subject, and the field's DS1 and DS2 part them: 201 is left out of every split.
         patients += ["202" if name == 201 else str(name)] * n_windows
@@ -46,6 +52,7 @@ def index(raw: Path) -> Index:
         labels=np.zeros((len(where), 0), dtype=np.uint8),
         split=np.array(splits, dtype=np.uint8),
         missing=[f"{n_absent} of {len(DS1) + len(DS2)} records"] if n_absent else [],
+        refused=refused,
     )
 
 
@@ -55,9 +62,7 @@ def load(raw: Path, where: str) -> Recording:
     signal = recording.signal if recording.leads[0] == "MLII" else recording.signal[::-1]
     if "MLII" not in recording.leads:
         raise MalformedRecordError("lead MLII missing")
-    return Recording(
-        np.ascontiguousarray(signal), recording.sampling_hz, ("MLII", "chest"), recording.beats, recording.beat_classes
-    )
+    return replace(recording, signal=np.ascontiguousarray(signal), leads=("MLII", "chest"))
 
 
 def window(raw: Path, where: str, seconds: int, classes: Mapping[str, int], leads: tuple[str, ...] | None) -> Recording:
@@ -70,10 +75,10 @@ def window(raw: Path, where: str, seconds: int, classes: Mapping[str, int], lead
     whole, at, symbols = _annotated(inside(raw, name))
     stop = start + int(seconds * whole.sampling_hz)
     chosen = (at >= start) & (at < stop) & np.isin(symbols, [*_BEATS])
-    return Recording(
-        whole.signal[:, start:stop],
-        whole.sampling_hz,
-        leads or whole.leads,
+    return replace(
+        whole,
+        signal=whole.signal[:, start:stop],
+        leads=leads or whole.leads,
         beats=at[chosen] - start,
         beat_classes=np.array([classes.get(symbol, MISSING) for symbol in symbols[chosen]], dtype=np.uint8),
     )
