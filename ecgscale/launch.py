@@ -10,6 +10,7 @@ off here; the dashboard is not started.
 
 import os
 import shutil
+import signal
 import socket
 import threading
 import time
@@ -33,11 +34,12 @@ from ecgscale import leases, preflight, records
 from ecgscale.leases import Claims
 from ecgscale.slot import GRACE_SECONDS, Cell, Duty, is_over, serve
 from ecgscale.spec import Run
-from ecgscale.states import Full, Infeasible, Interrupted, PoolLost, Stopped, pausing
+from ecgscale.states import Full, Infeasible, Interrupted, Pause, PoolLost, Stopped, pausing
 from ecgscale.sweep import Sweep
 from ecgscale.worker import TRIAL, Setup
 
 _WATCH_SECONDS = 0.5
+_LOOK_SECONDS = 300.0  # that a node may take for it: storage that hangs does not hold up a launch for ever
 _ABORTS = 3  # of Ray's whole loop, after which there is no use in trying again
 _MOST_A_GPU = 8  # runs that share one
 _CONTEXT = 0.05  # of a slot's share of a GPU that the CUDA context takes, outside the cap
@@ -70,13 +72,15 @@ def launch(
     runs are checkpointed; Stopped if told by ``ecgscale stop``; Full for a full disk; PoolLost if Ray dies;
     RuntimeError if it fails again and again.
     """
-    with _pool(workers, gpus, address) as pool:
+    with pausing() as heard, _pool(workers, gpus, address) as pool:
         n_gpus, n_cpus = int(pool.get("GPU", 0)), int(pool.get("CPU", 0))
         if gpus is not None and n_gpus < gpus:
             raise Infeasible(f"{gpus} GPUs are asked for, the pool has {n_gpus} (and {n_cpus} CPUs)")
         # What another kind of trial needs is not known here.
         if trial == TRIAL and (problems := _looked(sweep, home.resolve(), results.resolve(), disk_bytes)):
             raise Infeasible("; ".join(problems))
+        if heard.number:
+            raise Interrupted(heard.number)
         device = device or ("cuda" if n_gpus else "cpu")
         total = _gpu_bytes() if n_gpus and device != "cpu" else 1.0
         folder = leases.folder_of(results, sweep.name)
@@ -95,7 +99,7 @@ def launch(
             while left := _left(cells, sweep, results):
                 free = [c for c in left if not claims.held(c.run_id)]
                 if not free:
-                    _wait(claims, [c.run_id for c in left], folder, name, watch)
+                    _wait(claims, [c.run_id for c in left], folder, name, watch, heard)
                     continue
                 places = slots({c.run_id: shares[c.run_id] if not c.micro_batch else 1.0 for c in free}, n_gpus, n_cpus)
                 by_id = {c.run_id: c for c in free}
@@ -103,7 +107,7 @@ def launch(
                 rounds += 1
                 storage = home / "ray" / name / str(rounds)
                 try:
-                    full = _fit(places, duties, storage, bool(n_gpus), folder, name, watch)
+                    full = _fit(places, duties, storage, bool(n_gpus), folder, name, watch, heard)
                 except RuntimeError as error:
                     aborts += 1
                     if isinstance(error, PoolLost) or aborts == _ABORTS:
@@ -145,6 +149,7 @@ def _fit(
     folder: Path,
     name: str,
     watch: Callable[[], None],
+    heard: Pause,
 ) -> bool:
     """Let Tune place the slots and wait until all are empty; whether the disk was full."""
 
@@ -165,7 +170,7 @@ def _fit(
             failure_config=tune.FailureConfig(max_failures=10),
         ),
     )
-    ended = _run_watched(tuner.fit, lambda: leases.close_launch(folder, name), watch)
+    ended = _run_watched(tuner.fit, lambda: leases.close_launch(folder, name), watch, heard)
     errors = [result.error for result in ended if result.error is not None]
     if errors:
         raise RuntimeError(f"a slot failed again and again: {str(errors[0]).strip().splitlines()[-1]}")
@@ -194,14 +199,16 @@ def _smaller(cells: Sequence[Cell], runs: Sequence[Run], sweep: Sweep, results: 
     return changed
 
 
-def _wait(claims: Claims, run_ids: Sequence[str], folder: Path, name: str, watch: Callable[[], None]) -> None:
+def _wait(
+    claims: Claims, run_ids: Sequence[str], folder: Path, name: str, watch: Callable[[], None], heard: Pause
+) -> None:
     """Until one of these runs, all held by other launches, is free again."""
 
     def target() -> None:
         while leases.is_open(folder, name) and all(claims.held(run_id) for run_id in run_ids):
             time.sleep(_WATCH_SECONDS)
 
-    _run_watched(target, lambda: leases.close_launch(folder, name), watch)
+    _run_watched(target, lambda: leases.close_launch(folder, name), watch, heard)
     if not leases.is_open(folder, name):
         raise Stopped("ecgscale stop")
 
@@ -210,7 +217,9 @@ def _wait(claims: Claims, run_ids: Sequence[str], folder: Path, name: str, watch
 def _pool(workers: int | None, gpus: int | None, address: str | None) -> Iterator[dict[str, float]]:
     """A Ray cluster, joined by address or started here; yields its resources."""
     options: dict[str, Any] = {"num_cpus": workers, "num_gpus": gpus, "include_dashboard": False}
+    hears = signal.getsignal(signal.SIGTERM)
     ray.init(log_to_driver=False, logging_level="ERROR", **({"address": address} if address else options))
+    signal.signal(signal.SIGTERM, hears)  # Ray has put its own there, which ends this process with code 15
     try:
         yield ray.cluster_resources()
     except PoolLost:
@@ -226,14 +235,26 @@ def _looked(sweep: Sweep, home: Path, results: Path, disk_bytes: float) -> list[
     """What keeps any node of the pool from doing runs of this sweep, in sentences; this one looks by itself."""
     here = ray.get_runtime_context().get_node_id()
     with preflight.expecting(sweep, home, results, disk_bytes) as expected:
-        asked = []
+        asked, n_gpus = [], 0.0
         for node in ray.nodes():
-            if node["Alive"] and node["NodeID"] != here:
+            if node["NodeID"] == here:
+                n_gpus = node["Resources"].get("GPU", 0)
+            elif node["Alive"]:
                 there = NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
                 look = ray.remote(num_cpus=0, scheduling_strategy=there)(preflight.look)
-                asked.append(look.remote(home, results, expected, node["Resources"].get("GPU", 0)))
-        own = preflight.look(home, results, expected)
-        return preflight.refusals([own, *ray.get(asked)])
+                sent = look.remote(home, results, expected, node["Resources"].get("GPU", 0))
+                asked.append((node["NodeManagerHostname"], sent))
+        own = preflight.look(home, results, expected, n_gpus)
+        return preflight.refusals([own, *(_report(name, sent) for name, sent in asked)])
+
+
+def _report(node: str, sent: Any) -> Mapping[str, Any]:
+    """What another node found; that it cannot look, for want of our code for example, is a problem too."""
+    try:
+        return ray.get(sent, timeout=_LOOK_SECONDS)
+    except ray.exceptions.RayError as error:
+        why = f"{type(error).__name__}: {str(error).strip().splitlines()[-1]}"
+        return {"node": node, "problems": [f"it could not look at what it has ({why})"]}
 
 
 def _gpu_bytes() -> float:
@@ -273,11 +294,8 @@ class _Watchdog:
                     raise PoolLost(f"Ray's {service} does not answer any more") from None
 
 
-def _run_watched(work: Callable[[], Any], drain: Callable[[], None], watch: Callable[[], None]) -> Any:
-    """Do ``work`` in a thread of its own, so that this one hears signals at once.
-
-    The first signal calls ``drain``, a second ends the process.
-    """
+def _run_watched(work: Callable[[], Any], drain: Callable[[], None], watch: Callable[[], None], heard: Pause) -> Any:
+    """Do ``work`` in a thread of its own, so that this one hears signals at once; the first calls ``drain``."""
     failure: list[BaseException] = []
     done: list[Any] = []
 
@@ -288,18 +306,17 @@ def _run_watched(work: Callable[[], Any], drain: Callable[[], None], watch: Call
             failure.append(error)
 
     dog, drained_since = _Watchdog(), 0.0
-    with pausing() as heard:
-        thread = threading.Thread(target=target, name="ray-tune", daemon=True)
-        thread.start()
-        while thread.is_alive():
-            thread.join(_WATCH_SECONDS)
-            watch()
-            if heard.number and not drained_since:
-                drained_since = time.monotonic()
-                drain()
-            if drained_since and time.monotonic() - drained_since > GRACE_SECONDS + 5:
-                break
-            dog.look()
+    thread = threading.Thread(target=target, name="ray-tune", daemon=True)
+    thread.start()
+    while thread.is_alive():
+        thread.join(_WATCH_SECONDS)
+        watch()
+        if heard.number and not drained_since:
+            drained_since = time.monotonic()
+            drain()
+        if drained_since and time.monotonic() - drained_since > GRACE_SECONDS + 5:
+            break
+        dog.look()
     if heard.number:
         raise Interrupted(heard.number)
     if failure:

@@ -113,9 +113,8 @@ class Claims:
         return any(name.startswith(run_id) and moved for name, (_, _, _, moved) in self._looks.items())
 
     def _is_stale(self, file: Path, said: dict[str, Any]) -> bool:
-        pid, started = said.get("process", (0, 0))
-        if said.get("place", "") == _place() != "" and _started(pid) != started:
-            return True  # on this machine one can simply see it
+        if _is_dead(said):
+            return True
         now, words = time.monotonic(), _read(file)
         before, looks, since, moved = self._looks.get(file.name, (words, 0, now, False))
         if words != before:
@@ -195,6 +194,18 @@ def close_all(folder: Path) -> int:
     for file in told:
         file.unlink(missing_ok=True)
     return len(told)
+
+
+def held_runs(folder: Path) -> set[str]:
+    """Ids of a sweep's runs that have a holder, as far as a single look tells."""
+    files = folder.glob("*.lease") if folder.is_dir() else ()
+    return {file.name.split(".")[0] for file in files if not _is_dead(_said(file))}
+
+
+def _is_dead(said: dict[str, Any]) -> bool:
+    """Whether the holder that wrote this is no more: on this machine one can simply see it."""
+    pid, started = said.get("process", (0, 0))
+    return said.get("place", "") == _place() != "" and _started(pid) != started
 
 
 def _leases(folder: Path, run_id: str) -> list[tuple[int, Path]]:

@@ -11,18 +11,24 @@ from typing import Any
 
 import pandas as pd
 
-from ecgscale import records
+from ecgscale import leases, records
 from ecgscale.spec import Run
 from ecgscale.sweep import Sweep
 
 
 def states(sweep: Sweep, results: Path) -> pd.DataFrame:
-    """One line a planned run: run_id, name, configuration, state (see records.state_of) and why it ended."""
+    """One line a planned run: run_id, name, configuration, state (see records.state_of) and why it ended.
+
+    A run that was begun and that nobody holds any more is pending again: it goes on when somebody claims it.
+    """
     lines = []
+    held = leases.held_runs(leases.folder_of(results, sweep.name))
     journals = records.running(records.path_of(results, sweep.name, "").parent)
     for run in sweep.runs:
         path = records.path_of(results, sweep.name, run.run_id)
         state, why = records.state_of(path, journals)
+        if state == "running" and run.run_id not in held:
+            state = "pending"
         lines.append((run.run_id, run.name, run.configuration, state, why))
     return pd.DataFrame(lines, columns=["run_id", "name", "configuration", "state", "why"])
 

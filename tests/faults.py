@@ -18,11 +18,19 @@ STEPS = 3
 
 
 @dataclass(frozen=True)
+class Batches:
+    """Of a schedule what a launch asks for."""
+
+    batch_size: int = 8
+
+
+@dataclass(frozen=True)
 class Cellular:
     """A run with an identity and a fault, and nothing else."""
 
     number: int
     fault: str = ""
+    schedule: Batches = Batches()
 
     @property
     def description(self) -> str:
@@ -68,7 +76,10 @@ def trial(
         journal.add([row(run, sweep, step)])
         if pause():
             return "paused"
-    told = {"causes": ";".join(interruptions), "worker": str(os.getpid())}
+    told = {"causes": ";".join(interruptions), "worker": str(os.getpid()), "micro_batch": str(micro_batch)}
+    if run.fault == "too large" or (run.fault == "too large at once" and not micro_batch):
+        journal.end({"status": "oom", "why": "the device is full", "memory": "device", **told})
+        return "oom"
     journal.end({"status": "done", "why": "all steps taken", **told})
     return "done"
 

@@ -52,6 +52,7 @@ def test_plan_prices_and_status_counts(shell: Shell) -> None:
     assert {"run_id", "n_params", "n_samples", "macs_per_sample", "flops", "device_hours", "state"} <= set(runs[0])
     status = json.loads(shell.type("status", "mine", "--json").stdout)
     assert (status["runs"], status["pending"], status["done"]) == (4, 4, 0)
+    assert "none of 4 runs has failed" in shell.type("failures", "mine").stderr
 
 
 def test_one_run_without_ray_then_its_results(shell: Shell) -> None:

@@ -9,6 +9,9 @@ import pytest
 
 from ecgscale import leases, records
 from ecgscale.leases import Claims, Heartbeat, Lease, Lost
+from ecgscale.states import states
+from ecgscale.sweep import Sweep
+from tests.test_sweep import RESNET_SL
 
 DESCRIPTION = '{"seed":7}'
 RUN = records.run_id_of(DESCRIPTION)
@@ -103,6 +106,29 @@ def test_a_holder_that_died_on_this_machine_is_followed_at_once(tmp_path: Path) 
     lease = Claims(tmp_path, "b").claim(RUN)
     assert lease is not None
     assert lease.token == 2
+
+
+def test_a_run_is_running_while_somebody_holds_it_and_pending_after(tmp_path: Path) -> None:
+    """What a stopped launch, or a killed one, has begun is there to be claimed, and said to be."""
+    sweep = Sweep("s", (RESNET_SL,), ())
+    run_id, folder = RESNET_SL.run_id, leases.folder_of(tmp_path, "s")
+    records.Journal(records.path_of(tmp_path, "s", run_id), RESNET_SL.description).begin([], {})
+
+    def state() -> str:
+        return str(states(sweep, tmp_path)["state"][0])
+
+    assert state() == "pending"
+    lease = Claims(folder, "a").claim(run_id)
+    assert lease is not None
+    assert state() == "running"
+    lease.release()
+    child = os.fork()
+    if not child:
+        Claims(folder, "b").claim(run_id)
+        os._exit(0)
+    os.waitpid(child, 0)
+    assert list(folder.glob("*.lease"))
+    assert state() == "pending"
 
 
 def test_a_slot_goes_on_with_what_it_held_and_counts_it(tmp_path: Path) -> None:

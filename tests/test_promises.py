@@ -3,12 +3,23 @@
 import ast
 import os
 import random
+import signal
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
+import ray
 
-from ecgscale import checkpoint, records
+from ecgscale import checkpoint, launch, preflight, records
 from ecgscale.launch import share_of, slots
+from ecgscale.slot import Duty, serve
+from ecgscale.states import Interrupted
+from tests.faults import Cellular, Many
+from tests.shell import Shell
 
 TESTS = Path(__file__).parent
 
@@ -21,11 +32,13 @@ PROMISES = {
     "3 signals": "test_launch::test_a_signal_drains_and_the_same_command_goes_on",
     "3 codes": "test_cli::test_signals_are_a_wish_to_pause_and_have_their_codes",
     "3 a second one": "test_cli::test_a_second_signal_ends_at_once",
+    "3 before anything runs": "test_promises::test_a_signal_while_ray_starts_is_heard_and_nothing_is_handed_out",
     "4 Ray dies": "test_launch::test_when_ray_dies_the_launch_ends_with_the_reason",
     "4 a node dies": "test_launch::test_a_node_is_killed_and_the_sweep_ends_complete",
     "5 host memory": "test_slot::test_want_of_host_memory_is_oom_for_that_run_alone",
     "6 device memory": "test_trial::test_want_of_memory_is_recorded_and_not_raised",
     "6 done again": "test_promises::test_after_want_of_device_memory_a_run_is_done_once_more_alone_and_in_pieces",
+    "6 by a launch": "test_promises::test_a_launch_does_once_more_and_in_pieces_what_the_device_had_no_room_for",
     "7 diverged": "test_trial::test_a_diverged_run_says_where",
     "8 disk full": "test_slot::test_on_a_disk_that_is_really_full_nothing_is_lost",
     "8 within a run": "test_trial::test_a_full_disk_loses_nothing_that_was_measured",
@@ -45,8 +58,11 @@ PROMISES = {
     "13 two launches": "test_launch::test_two_launches_share_the_runs_and_a_damaged_file_is_done_again",
     "13 a stale lease": "test_leases::test_a_holder_that_stands_still_is_followed_and_a_beating_one_is_not",
     "13 a late write": "test_leases::test_a_late_write_is_refused",
+    "13 nobody's": "test_leases::test_a_run_is_running_while_somebody_holds_it_and_pending_after",
     "14 clocks": "test_leases::test_shifted_clocks_change_nothing",
     "15 no such GPUs": "test_launch::test_gpus_that_are_not_there_are_refused_with_what_is",
+    "15 no room": "test_promises::test_a_launch_is_refused_when_a_node_lacks_something",
+    "15 a run too large": "test_plan::test_a_run_is_infeasible_with_the_reason_until_it_fits",
     "16 typos": "test_sweep::test_all_mistakes_in_a_sweep_file_are_named_at_once",
     "16 flags": "test_cli::test_a_mistake_is_one_sentence",
     "17 before any row": "test_trial::test_a_run_that_fails_before_its_first_evaluation_has_one_final_state",
@@ -110,6 +126,72 @@ def test_largest_first_and_small_runs_share_a_gpu() -> None:
     assert share_of(float("inf")) == 1.0
 
 
+@pytest.fixture
+def without_ray(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A launch whose pool is one CPU, and whose only slot is served here; the workers are real."""
+
+    @contextmanager
+    def pool(*_: object) -> Iterator[dict[str, float]]:
+        yield {"CPU": 1.0}
+
+    def fit(places: Sequence[tuple[float, int, list[str]]], duties: Mapping[float, Duty], *_: object) -> bool:
+        return any(serve(duties[share], "0") == "full" for share, _, _ in places)
+
+    context = SimpleNamespace(get_node_id=lambda: "here")
+    monkeypatch.setattr(launch, "_pool", pool)
+    monkeypatch.setattr(launch, "_fit", fit)
+    monkeypatch.setattr(launch.ray, "get_runtime_context", lambda: context)
+    monkeypatch.setattr(launch.ray, "nodes", lambda: [{"NodeID": "here", "Alive": True, "Resources": {}}])
+
+
+@pytest.mark.usefixtures("without_ray")
+def test_a_launch_does_once_more_and_in_pieces_what_the_device_had_no_room_for(tmp_path: Path) -> None:
+    sweep = Many("s", (Cellular(0), Cellular(1, "too large at once"), Cellular(2, "too large")))
+    launch.launch(sweep, sweep.runs, tmp_path / "home", tmp_path, trial="tests.faults:trial")  # type: ignore[arg-type]
+    ended = records.load(tmp_path, ["s"]).runs.set_index("run_id").loc[[run.run_id for run in sweep.runs]]
+    assert list(ended["status"]) == ["done", "done", "oom"]
+    assert list(ended["micro_batch"]) == ["None", "2", "2"]
+    assert list(ended["lease"]) == ["1", "2", "2"]  # once more, and only once
+
+
+@pytest.mark.usefixtures("without_ray")
+def test_a_launch_is_refused_when_a_node_lacks_something(shell: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Here it is room on the disk; on a second node it is our code."""
+    monkeypatch.setattr(preflight, "shutil", SimpleNamespace(disk_usage=lambda _: SimpleNamespace(free=10)))
+    refused = shell.type("launch", "mine")
+    assert refused.returncode == 3
+    assert "free in the home folder and the sweep will write about" in " ".join(refused.stderr.split())
+    assert not list(shell.folder.rglob("*.open"))
+
+    def away(*_: object, **__: object) -> None:
+        raise ray.exceptions.RaySystemError("worker said\nNo module named 'ecgscale'")
+
+    monkeypatch.setattr(launch.ray, "get", away)
+    found = launch._report("far", None)
+    assert "far): it could not look at what it has (RaySystemError: " in preflight.refusals([found])[0]
+    assert "No module named 'ecgscale'" in preflight.refusals([found])[0]
+
+
+def test_a_signal_while_ray_starts_is_heard_and_nothing_is_handed_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ray puts a handler of its own in place of ours when it starts; that one ends the process with code 15."""
+
+    def init(**_: object) -> None:
+        os.kill(os.getpid(), signal.SIGTERM)
+        signal.signal(signal.SIGTERM, lambda number, _: sys.exit(number))
+
+    monkeypatch.setattr(launch.ray, "init", init)
+    monkeypatch.setattr(launch.ray, "shutdown", lambda: None)
+    monkeypatch.setattr(launch.ray, "cluster_resources", lambda: {"CPU": 1.0})
+    monkeypatch.setattr(launch, "_fit", None)
+    sweep = Many("s", (Cellular(0),))
+    with pytest.raises(Interrupted) as ended:
+        launch.launch(sweep, sweep.runs, tmp_path, tmp_path, trial="tests.faults:trial")  # type: ignore[arg-type]
+    assert ended.value.exit_code == 143
+    assert not list(tmp_path.iterdir())
+
+
 def test_after_want_of_device_memory_a_run_is_done_once_more_alone_and_in_pieces(tmp_path: Path) -> None:
     from ecgscale.launch import _smaller
     from ecgscale.slot import Cell
@@ -128,10 +210,14 @@ def test_after_want_of_device_memory_a_run_is_done_once_more_alone_and_in_pieces
     assert _smaller([again, left], sweep.runs, sweep, tmp_path) == [again, left]  # once
 
 
-def test_token_authentication_stays_on_and_the_dashboard_off() -> None:
+def test_token_authentication_stays_on_and_the_dashboard_off(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nothing here says otherwise, neither to Ray nor through its environment."""
-    source = (TESTS.parent / "ecgscale" / "launch.py").read_text()
-    assert '"include_dashboard": False' in source
+    asked: dict[str, Any] = {}
+    monkeypatch.setattr(launch.ray, "init", lambda **options: asked.update(options))
+    monkeypatch.setattr(launch.ray, "cluster_resources", dict)
+    with launch._pool(2, None, None):
+        assert asked["include_dashboard"] is False
+        assert "_system_config" not in asked
     for path in (TESTS.parent / "ecgscale").rglob("*.py"):
         assert "AUTH_MODE" not in path.read_text().upper()
     assert os.environ.get("RAY_AUTH_MODE", "token") != "disabled"

@@ -64,13 +64,15 @@ def failures(sweep: SweepName, results: Results = RESULTS) -> None:
     from ecgscale.states import states
     from ecgscale.sweep import load
 
-    bad = states(load(sweep), results)
-    bad = bad[~bad["state"].isin(["done", *OPEN])]
+    all_runs = states(load(sweep), results)
+    bad = all_runs[~all_runs["state"].isin(["done", *OPEN])]
     groups = bad.groupby(["state", "why"], sort=True)["run_id"]
     table(["state", "runs", "cause", "run ids"], [(s, len(ids), why, " ".join(ids)) for (s, why), ids in groups])
     if len(bad):
         say(f"log: ecgscale logs {sweep} {bad['run_id'].iloc[0]}   (a file a run in logs/{sweep} of the home folder)")
         say(f"next: ecgscale retry {sweep}")
+    else:
+        say(f"none of {len(all_runs)} runs has failed; watch them with: ecgscale status {sweep}")
 
 
 @app.command(rich_help_panel="Sweeps: run and watch")
