@@ -51,6 +51,7 @@ def trial(
     lease: leases.Lease,
     interruptions: tuple[str, ...],
     micro_batch: int | None,
+    processes: int,
     pause: Callable[[], bool],
     note: Callable[[str], None],
 ) -> str:

@@ -13,8 +13,8 @@ HOUSE = Path(__file__).parent.parent
 TRAINING = tuple(
     """
     records placeless home leases data models objectives spec spelling sweep changes compute checkpoint scores step
-    sharding train tasks convex tuning probe heads measure kept codebooks provenance trial states reprobe observers
-    calibration doctor plan cells preflight worker slot launch terminal cli
+    sharding train tasks convex tuning probe heads measure kept codebooks provenance company parts lockstep underway
+    trial states reprobe observers calibration doctor plan cells preflight worker slot launch terminal cli
     """.split()
 )
 ANALYSIS = tuple(
