@@ -47,6 +47,12 @@ def save(
     is that of ``write_whole``; the leading process asks it. Raises OSError, in all of them, if the disk is full.
     """
     target = folder / name
+    together = distributed.is_initialized()
+    leads = not together or distributed.get_rank() == 0
+    if leads:
+        shutil.rmtree(target, ignore_errors=True)  # what an attempt left that did not get so far
+    if together:
+        distributed.barrier()
     try:
         with _alone():
             stored.save(_state(module, optimiser), checkpoint_id=str(target))
@@ -55,14 +61,14 @@ def save(
             if isinstance(failure, OSError) and failure.errno in FULL:
                 raise failure from None  # the same in every process
         raise
-    if not distributed.is_initialized() or distributed.get_rank() == 0:
+    if leads:
         entry = {**about, "name": name, "files": {part.name: _digest(part) for part in sorted(target.iterdir())}}
         kept = [entry, *(older for older in _index(folder) if older["name"] != name)][:2]
         write_whole(folder / INDEX, "".join(map(_line, kept)).encode(), guard)
         for other in folder.iterdir():
             if other.is_dir() and other.name not in {one["name"] for one in kept}:
                 shutil.rmtree(other, ignore_errors=True)
-    if distributed.is_initialized():
+    if together:
         distributed.barrier()
 
 

@@ -83,6 +83,13 @@ def test_largest_first_and_small_runs_share_a_gpu() -> None:
     assert share_of(float("inf")) == 1.0
 
 
+def test_runs_of_several_processes_come_first_and_take_as_many_devices() -> None:
+    shares = {"four": 4.0, "two": 2.0, "two more": 2.0, "one": 1.0, "small": 0.25}
+    placed = slots(shares, n_gpus=4, n_cpus=16)
+    assert [(share, n) for share, n, _ in placed] == [(4.0, 1), (2.0, 2), (1.0, 1), (0.25, 1)]
+    assert slots({"a": 2.0, "b": 2.0, "c": 2.0}, n_gpus=0, n_cpus=5) == [(2.0, 2, ["a", "b", "c"])]
+
+
 def test_after_want_of_device_memory_a_run_is_done_once_more_alone_and_in_pieces(tmp_path: Path) -> None:
     from ecgscale.launch import _smaller
     from ecgscale.slot import Cell
