@@ -21,7 +21,7 @@ from ecgscale.data.batches import Batch, Store, order
 from ecgscale.data.corpus import Corpus
 from ecgscale.models import VectorQuantisedBeats
 from ecgscale.objectives import Masked, Pretraining
-from ecgscale.records import unguarded
+from ecgscale.records import FULL, unguarded
 from ecgscale.sharding import Group, joined, mean_over, shard, whole_state
 from ecgscale.spec import Run
 from ecgscale.step import Execution, descend, equip, execution, optimiser_of, randomness
@@ -116,10 +116,14 @@ def follow(call: Call) -> None:
     with joined(call.rank, call.size, call.meeting, told.device) as group, suppress(Diverged):
         on = _device_of(told.device, group)
         part = divided(told.run, corpus, group, told.folder, codes=codes, device=on)
-        for state in steps(part, _heard()):
-            whole_state(part.module)
-            while (word := _heard()) != "on":
-                parts.save(told.folder, word, part.module, part.optimiser, _position(state))
+        try:
+            for state in steps(part, _heard()):
+                whole_state(part.module)
+                while (word := _heard()) != "on":
+                    parts.save(told.folder, word, part.module, part.optimiser, _position(state))
+        except OSError as error:
+            if error.errno not in FULL:  # of a full disk the leading process tells
+                raise
 
 
 def divided(

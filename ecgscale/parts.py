@@ -26,9 +26,10 @@ from torch.distributed.checkpoint.state_dict import (
     set_optimizer_state_dict,
 )
 
-from ecgscale.records import FULL, canonical, unguarded, write_whole
+from ecgscale.records import canonical, unguarded, write_whole
 
 INDEX = "latest"
+_ROOM = 1_000_000  # bytes that a disk has which is not full
 
 Entry = dict[str, Any]  # one step of the index: the name of its folder, what was said of it, and its files' SHA-256
 
@@ -56,10 +57,9 @@ def save(
     try:
         with _alone():
             stored.save(_state(module, optimiser), checkpoint_id=str(target))
-    except CheckpointException as error:
-        for failure, _ in error.failures.values():
-            if isinstance(failure, OSError) and failure.errno in FULL:
-                raise failure from None  # the same in every process
+    except CheckpointException:
+        write_whole(folder / "room", bytes(_ROOM))  # torch does not say whether the disk is full, but this does
+        (folder / "room").unlink(missing_ok=True)
         raise
     if leads:
         entry = {**about, "name": name, "files": {part.name: _digest(part) for part in sorted(target.iterdir())}}

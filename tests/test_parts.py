@@ -78,3 +78,11 @@ def test_a_late_checkpoint_is_not_named(tmp_path: Path) -> None:
     assert saved(tmp_path) == [1]
     parts.save(tmp_path, "next", *stepped(3), {"step": 3})
     assert not (tmp_path / "late").exists()
+
+
+def test_a_full_disk_is_called_so_and_leaves_the_checkpoint_before(small_disk: Path) -> None:
+    parts.save(small_disk, "small", *stepped(1), {"step": 1})
+    large = nn.Linear(300, 300)
+    with pytest.raises(OSError, match="No space left"):
+        parts.save(small_disk, "large", large, torch.optim.Adam(large.parameters()), {"step": 2})
+    assert saved(small_disk) == [1]
