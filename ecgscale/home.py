@@ -9,6 +9,16 @@ def checkpoint_path(home: Path, sweep: str, run_id: str) -> Path:
     return home / "checkpoints" / sweep / f"{run_id}.pt"
 
 
+def parts_path(home: Path, sweep: str, run_id: str) -> Path:
+    """The folder of checkpoints in parts, of an unfinished run that several processes do."""
+    return home / "checkpoints" / sweep / f"{run_id}.sharded"
+
+
+def checkpoint_files(home: Path, sweep: str, run_id: str) -> tuple[Path, Path]:
+    """The files that say where an unfinished run stands: its checkpoint, and the index of those in parts."""
+    return checkpoint_path(home, sweep, run_id), parts_path(home, sweep, run_id) / "latest"
+
+
 def log_path(home: Path, sweep: str, run_id: str) -> Path:
     """The log of a run: plain lines."""
     return home / "logs" / sweep / f"{run_id}.log"

@@ -57,6 +57,7 @@ def launch(
     address: str | None = None,
     memory_bytes: Callable[[Run], float] = lambda run: float("inf"),
     disk_bytes: float = 0.0,
+    processes: Callable[[Run], int] = lambda run: 1,
     watch: Callable[[], None] = lambda: None,
     device: str | None = None,
     trial: str = TRIAL,
@@ -64,9 +65,10 @@ def launch(
     """Have ``runs`` of a sweep done, in this order, as resources become free; ``watch`` is called twice a second.
 
     On GPUs a run takes the share of one that ``memory_bytes`` needs (all of it where that is not known), and its
-    process is capped to that; without GPUs each takes one CPU and one thread. A run that another launch holds is waited
-    for, and taken over if that stands still. First every node looks whether it has what the launch has, and room for
-    ``disk_bytes`` (see ``preflight``).
+    process is capped to that; without GPUs each takes one CPU and one thread. A run for which ``processes`` says
+    several takes so many GPUs or CPUs of one machine. A run that another launch holds is waited for, and taken over if
+    that stands still. First every node looks whether it has what the launch has, and room for ``disk_bytes`` (see
+    ``preflight``).
 
     Raises Infeasible if the pool or a node lacks what is asked; Interrupted on SIGINT, SIGTERM or SIGUSR1, when all
     runs are checkpointed; Stopped if told by ``ecgscale stop``; Full for a full disk; PoolLost if Ray dies;
@@ -82,17 +84,23 @@ def launch(
         if heard.number:
             raise Interrupted(heard.number)
         device = device or ("cuda" if n_gpus else "cpu")
+        most, unit = max((processes(run) for run in runs), default=1), "GPU" if n_gpus else "CPU"
+        if most > 1 and most > _largest_node(unit):
+            raise Infeasible(f"a run is to have {most} {unit}s of one machine, the largest has {_largest_node(unit)}")
         total = _gpu_bytes() if n_gpus and device != "cpu" else 1.0
         folder = leases.folder_of(results, sweep.name)
         name = leases.open_launch(folder)
         try:
             cells = [_cell(run, sweep, results) for run in runs]
-            shares = {r.run_id: share_of(memory_bytes(r) / total) if n_gpus else 1.0 for r in runs}
+            shares = {
+                r.run_id: float(n) if (n := processes(r)) > 1 or not n_gpus else share_of(memory_bytes(r) / total)
+                for r in runs
+            }
             sent = cloudpickle.dumps(sweep)
 
             def duty(some: Sequence[Cell], share: float) -> Duty:
-                cap = share * (1 - _CONTEXT)
-                setup = Setup(sent, home.resolve(), results.resolve(), device, cap, trial)
+                cap = min(share, 1.0) * (1 - _CONTEXT)
+                setup = Setup(sent, home.resolve(), results.resolve(), device, cap, max(1, int(share)), trial)
                 return Duty(sweep.name, name, tuple(some), setup)
 
             rounds, aborts, claims = 0, 0, Claims(folder, name, "driver")
@@ -131,13 +139,14 @@ def share_of(need: float) -> float:
 def slots(shares: Mapping[str, float], n_gpus: int, n_cpus: int) -> list[tuple[float, int, list[str]]]:
     """How many slots of which share the pool has for these runs, and the runs each may do: the largest share first.
 
-    As many slots as fit if no other share were there; Tune starts them one after another as GPUs become free.
+    A share is that of a GPU, or how many of them; of CPUs, where there are no GPUs. As many slots as fit if no other
+    share were there; Tune starts them one after another as GPUs become free.
     """
     places = []
     for share in sorted(set(shares.values()), reverse=True):
         ids = [run_id for run_id, s in shares.items() if s == share]
-        room = int(1 / share + 1e-9) * n_gpus if n_gpus else max(1, n_cpus)
-        places.append((share, min(room, len(ids)), ids))
+        room = int(1 / share + 1e-9) * n_gpus if share < 1 else int((n_gpus or n_cpus) / share)
+        places.append((share, min(max(1, room), len(ids)), ids))
     return places
 
 
@@ -157,11 +166,12 @@ def _fit(
         tune.report({"ended": serve(duties[config["slot"]["share"]], config["slot"]["name"])})
 
     def resources(config: dict[str, Any]) -> dict[str, float]:
-        return {"cpu": 1, "gpu": config["slot"]["share"]}
+        share = config["slot"]["share"]
+        return {"cpu": max(1, int(share))} | ({"gpu": share} if on_gpus else {})
 
     named = [{"name": f"{s:.3f}-{i}", "share": s} for s, n, _ in places for i in range(n)]
     tuner = tune.Tuner(
-        tune.with_resources(place, resources if on_gpus else {"cpu": 1}),
+        tune.with_resources(place, resources),
         param_space={"slot": tune.grid_search(named)},
         run_config=tune.RunConfig(
             name="slots",
@@ -187,12 +197,16 @@ def _left(cells: Sequence[Cell], sweep: Sweep, results: Path) -> list[Cell]:
 
 
 def _smaller(cells: Sequence[Cell], runs: Sequence[Run], sweep: Sweep, results: Path) -> list[Cell]:
-    """The same cells; those whose device ran out of memory are to be done once more, alone and in smaller pieces."""
+    """The same cells; those whose device ran out of memory are to be done once more, alone and in smaller pieces.
+
+    Not those of several processes, whose batches are in pieces already: they need more of them.
+    """
     changed = []
     for cell, run in zip(cells, runs, strict=True):
         path = records.path_of(results, sweep.name, run.run_id)
         short = not cell.micro_batch and records.state_of(path)[0] == "oom"
-        if short and records.read(path).facts.get("memory") == "device":
+        facts = records.read(path).facts if short else {}
+        if facts.get("memory") == "device" and facts.get("processes", "1") == "1":
             pieces = max(1, run.schedule.batch_size // _PIECES)
             cell = replace(cell, before=records.newest_token(path), micro_batch=pieces)
         changed.append(cell)
@@ -255,6 +269,11 @@ def _report(node: str, sent: Any) -> Mapping[str, Any]:
     except ray.exceptions.RayError as error:
         why = f"{type(error).__name__}: {str(error).strip().splitlines()[-1]}"
         return {"node": node, "problems": [f"it could not look at what it has ({why})"]}
+
+
+def _largest_node(unit: str) -> int:
+    """Most GPUs or CPUs that one machine of the pool has."""
+    return max(int(node["Resources"].get(unit, 0)) for node in ray.nodes() if node["Alive"])
 
 
 def _gpu_bytes() -> float:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+import torch
 
 from ecgscale import calibration, codebooks, data, kept, records, weights
 from ecgscale.calibration import Device
@@ -27,7 +28,9 @@ _BYTES_A_ROW, _ROWS_A_TARGET = 30, 10  # of a results file, compressed; numbers 
 _SHARES = 8  # runs on one GPU at most
 
 
-def plan(sweep: Sweep, home: Path, results: Path, device: str | Device = "here") -> pd.DataFrame:
+def plan(
+    sweep: Sweep, home: Path, results: Path, device: str | Device = "here", processes: int | None = None
+) -> pd.DataFrame:
     """One line a run: what it is, N, D, MACs and FLOPs, hours on one device, memory and disk, and its state.
 
     ``device``: "here" (measured once, then kept in home), one of ``calibration.PRINTED``, the name of a device that was
@@ -35,7 +38,8 @@ def plan(sweep: Sweep, home: Path, results: Path, device: str | Device = "here")
     published size. ``state`` is the run's (see ``states``), or "infeasible" if it is to be done and cannot be, for the
     reason that ``infeasible`` says in words; ``not_measured`` says why its backbone is measured on all tasks but some.
     ``evaluation_share`` is the part of the compute spent on measuring; ``gpu_share`` the part of a GPU that the run
-    gets, 0 on CPUs.
+    gets, or how many, 0 on CPUs. ``processes`` do each run, with a device each; if left out one does, or as many as a
+    run needs that is too large for one GPU and not for all of them here.
     """
     outlines = checked(sweep, home)
     on = device if isinstance(device, Device) else device_named(device, home)
@@ -53,7 +57,8 @@ def plan(sweep: Sweep, home: Path, results: Path, device: str | Device = "here")
         forwards = n_evaluations * (_probed(tasks, outlines) + _examined(run, parts))
         measuring = spent.flops(1, 1) * _EVALUATED * forwards
         kind, macs = run.architecture.kind, spent.macs_per_sample
-        memory = _memory_bytes(run, spent, parts, on)
+        n = processes or _processes(run, spent, parts, on)
+        memory = _memory_bytes(run, spent, parts, on, n)
         checkpoints = 2 * _BYTES_KEPT * (spent.n_params + spent.n_params_head)
         disk = checkpoints + n_evaluations * (1 + len(tasks)) * _ROWS_A_TARGET * _BYTES_A_ROW
         to_do = state[run.run_id] not in ("done", "running")
@@ -74,10 +79,11 @@ def plan(sweep: Sweep, home: Path, results: Path, device: str | Device = "here")
                 "flops": flops,
                 "evaluation_share": measuring / (measuring + flops),
                 "device_hours": (flops + measuring) / on.speed(kind, macs) / 3600,
-                "memory_gb": memory / 1e9,
+                "processes": n,
+                "memory_gb": memory / 1e9,  # of each process
                 "kept_gb": 4e-9 * spent.n_params * {"none": 0, "best": 1, "all": n_evaluations - 1}[sweep.keep],
                 "disk_gb": disk / 1e9,  # two checkpoints while it runs, and its rows
-                "gpu_share": gpu_share(memory, on.speed(kind, macs) / on.fastest(kind), on),
+                "gpu_share": n if n > 1 and on.gpu else gpu_share(memory, on.speed(kind, macs) / on.fastest(kind), on),
                 "state": "infeasible" if obstacle else state[run.run_id],
                 "infeasible": obstacle,
                 "not_measured": "; ".join(_not_measured(sweep, run)),
@@ -277,10 +283,21 @@ def _corpora(sweep: Sweep) -> list[str]:
     return list(dict.fromkeys(trained_on + [TASKS[name].corpus for name in sweep.tasks if name in TASKS]))
 
 
-def _memory_bytes(run: Run, spent: Cost, parts: Sequence[data.Outline], on: Device) -> float:
-    """Weights with optimiser; activations, about three tensors for each that a product puts out; resident data."""
-    weights = _BYTES_A_PARAMETER * (spent.n_params + spent.n_params_head)
-    activations = 4 * 3 * spent.n_activations * run.schedule.batch_size
+def _processes(run: Run, spent: Cost, parts: Sequence[data.Outline], on: Device) -> int:
+    """How many GPUs of this machine a run needs; 1 if one is enough or all are too few."""
+    there = torch.cuda.device_count() if on.gpu else 1
+    enough = (n for n in range(1, there + 1) if _memory_bytes(run, spent, parts, on, n) <= on.memory_bytes)
+    return next(enough, 1)
+
+
+def _memory_bytes(run: Run, spent: Cost, parts: Sequence[data.Outline], on: Device, processes: int = 1) -> float:
+    """Weights with optimiser; activations, about three tensors for each that a product puts out; resident data.
+
+    Of several processes each has its part of all but the data, and the leading one a whole copy of the weights.
+    """
+    n_params = spent.n_params + spent.n_params_head
+    weights = _BYTES_A_PARAMETER * n_params / processes + (4 * n_params if processes > 1 else 0)
+    activations = 4 * 3 * spent.n_activations * run.schedule.batch_size / processes
     resident, share = 0.0, SHARE["cuda" if on.gpu else "cpu"] * on.memory_bytes
     for part in parts:
         n_train, n_val, n_test = part.n_records

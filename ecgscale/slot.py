@@ -19,7 +19,7 @@ from pathlib import Path
 import psutil
 
 from ecgscale import leases, records
-from ecgscale.home import checkpoint_path, note
+from ecgscale.home import checkpoint_files, note
 from ecgscale.leases import Claims, Heartbeat, Lease, Lost
 from ecgscale.placeless import placeless
 from ecgscale.worker import Setup, Task
@@ -68,8 +68,8 @@ def serve(duty: Duty, slot: str) -> str:
             path = records.path_of(duty.setup.results, duty.sweep, cell.run_id)
             if is_over(path, cell.before):
                 continue
-            kept = checkpoint_path(duty.setup.home, duty.sweep, cell.run_id)
-            lease = claims.claim(cell.run_id, records.newest_token(path), (path, kept))
+            files = (path, *checkpoint_files(duty.setup.home, duty.sweep, cell.run_id))
+            lease = claims.claim(cell.run_id, records.newest_token(path), files)
             if lease is None:
                 continue
             with Heartbeat(lease) as heart:

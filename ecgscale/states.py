@@ -122,10 +122,11 @@ def set_aside_damaged(sweep: Sweep, results: Path) -> list[str]:
 
 
 def measured_memory(results: Path) -> Callable[[Run], float | None]:
-    """What finished runs of the same shape took of a GPU at most, in bytes; None where none has run on one."""
+    """What finished runs of the same shape took of one GPU at most, in bytes; None where none has run on one."""
     peaks: dict[str, float] = {}
-    for found in records.load(results, columns=["value"]).runs.to_dict("records"):
-        if found["status"] == "done" and "CPU" not in str(found.get("device", "CPU")):
+    for found in records.load(results, columns=["value"]).runs.fillna({"processes": "1"}).to_dict("records"):
+        whole = found["status"] == "done" and found.get("processes", "1") == "1"
+        if whole and "CPU" not in str(found.get("device", "CPU")):
             shape = _shape(json.loads(found["run"]))
             peaks[shape] = max(peaks.get(shape, 0.0), float(found["peak_memory_bytes"]))
     return lambda run: peaks.get(_shape(json.loads(run.description)))

@@ -141,9 +141,10 @@ def optimiser_of(groups: Sequence[Group], settings: Optimiser) -> torch.optim.Op
     return kind(described, betas=settings.betas, eps=settings.eps, weight_decay=settings.weight_decay, fused=True)
 
 
-def randomness(seed: int, step: int) -> torch.Generator:
-    """Seed everything random in a step (dropout, masks) by seed and step alone."""
-    return _seeded(int(np.random.SeedSequence([seed, step]).generate_state(1, np.uint64)[0] >> np.uint64(1)))
+def randomness(seed: int, step: int, rank: int = 0) -> torch.Generator:
+    """Seed everything random in a step (dropout, masks) by seed, step and the process' number alone."""
+    entropy = np.random.SeedSequence([seed, step, rank] if rank else [seed, step])
+    return _seeded(int(entropy.generate_state(1, np.uint64)[0] >> np.uint64(1)))
 
 
 def _seeded(number: int) -> torch.Generator:
@@ -181,7 +182,7 @@ def _compared(
         embedded = torch.cat([module.embed(part, _seeded(seed + k)).detach() for k, part in enumerate(parts)])
     for buffer, content in zip(module.buffers(), before, strict=True):
         buffer.copy_(content)
-    loss = module.contrast(embedded.requires_grad_(), batch).mean
+    loss = module.contrast(embedded.requires_grad_(), batch.patient).mean
     (slope,) = torch.autograd.grad(loss, embedded)
     for k, (part, its) in enumerate(zip(parts, slope.tensor_split(len(parts)), strict=True)):
         with low:

@@ -112,7 +112,7 @@ def pretrain(
         micro_batch=micro_batch,
         compile=compile,
         recompute=recompute,
-        activation_bytes=lambda: _activation_bytes(run, corpus, micro_batch),
+        activation_bytes=lambda: activation_bytes(run, corpus, micro_batch),
     )
     equip(module, how)
     step, seconds = 0, 0.0
@@ -227,7 +227,7 @@ def train_codebook(
         yield CodebookSnapshot(step + 1, reconstruction, module, optimiser)
 
 
-def _activation_bytes(run: Run, corpus: Corpus, micro_batch: int | None) -> float:
+def activation_bytes(run: Run, corpus: Corpus, micro_batch: int | None) -> float:
     """What a step keeps for its backward pass: about three float32 tensors for each that a product puts out."""
     spent = cost(run.architecture, run.objective, len(corpus.label_names(run.slice.label_set)), corpus.signal.shape[-1])
     return 3 * 4 * spent.n_activations * min(run.schedule.batch_size, micro_batch or run.schedule.batch_size)

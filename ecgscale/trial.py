@@ -3,19 +3,17 @@
 import traceback
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
 
 import torch
 
-from ecgscale import checkpoint, codebooks, data, kept, provenance, records, weights
-from ecgscale.home import checkpoint_path
+from ecgscale import codebooks, data, kept, provenance, records, underway, weights
 from ecgscale.leases import Lease, Lost
 from ecgscale.measure import Measurement, Row, id_curve
 from ecgscale.objectives import Collapsed, Masked
 from ecgscale.placeless import placeless, sentence
 from ecgscale.spec import Run
 from ecgscale.sweep import Sweep
-from ecgscale.train import Diverged, Snapshot, pretrain
+from ecgscale.train import Diverged, Snapshot
 
 
 def trial(
@@ -28,6 +26,7 @@ def trial(
     lease: Lease | None = None,
     interruptions: Sequence[str] = (),
     micro_batch: int | None = None,
+    processes: int = 1,
     pause: Callable[[], bool] = lambda: False,
     note: Callable[[str], None] = lambda line: None,
 ) -> str:
@@ -36,24 +35,22 @@ def trial(
     At every evaluation rows are written, then the weights to keep, then the checkpoint: a run that is cut off anywhere
     goes on behind its last evaluation, and one that is asked to ``pause`` stops at its next step. One that cannot go on
     ends as failed, diverged or oom, with the reason in its file. ``interruptions`` say why earlier attempts ended;
-    ``note`` takes lines for a log.
+    ``note`` takes lines for a log. Several ``processes`` do it in step, led by this one (see ``lockstep``), and
+    any number of them may go on with it.
 
     Raises Lost if another holds its lease by now, OSError if the disk is full: then nothing is final.
     """
-    file, saved = records.path_of(results, sweep.name, run.run_id), checkpoint_path(home, sweep.name, run.run_id)
+    file = records.path_of(results, sweep.name, run.run_id)
     if records.state_of(file)[0] == "done":
         return "done"
     guard = lease.check if lease else records.unguarded
     journal = records.Journal(file, run.description, lease.token if lease else 0, guard)
     journal.rows = _measured(file)
-    facts = {"attempt": str(len(interruptions) + 1)}
+    facts = {"attempt": str(len(interruptions) + 1), "processes": str(processes)}
     if interruptions:
         facts["interruptions"] = records.canonical(list(interruptions))
     if micro_batch:
         facts["micro_batch"] = str(micro_batch)
-
-    def save(snapshot: Snapshot, measured: int) -> None:
-        checkpoint.save(saved, snapshot.state() | {"inputs": inputs, "measured": measured}, guard)
 
     def end(status: str, why: str) -> str:
         memory = str(provenance.peak_memory_bytes(device))
@@ -79,16 +76,23 @@ def trial(
         measurement = Measurement(run, sweep, corpus, home, device, mixed)
         lacking = data.missing_parts([*run.slice.corpora, *measurement.corpora], home)
         facts["n_missing_parts"] = str(sum(len(parts) for parts in lacking.values()))
-        resume, rows = _resumable(saved, journal.rows, inputs)
+        resume = underway.resumable(run, sweep.name, home, {row["step"] for row in journal.rows}, inputs)
         if not kept.begin(run, home, sweep.keep, inputs, resume["measured"] if resume else None):
-            resume, rows = None, []
+            resume = None
+        measured = resume["measured"] if resume else 0
+        rows = [row for row in journal.rows if row["step"] <= measured] if resume else []
         journal.begin(rows, facts)
         note(f"attempt {facts['attempt']}" + (f", from step {resume['step']}" if resume else ""))
         if not _stalled(run, journal.rows):
-            measured = resume["measured"] if resume else 0
-            training = pretrain(
+            with underway.training(
                 run,
                 corpus,
+                sweep.name,
+                home,
+                inputs=inputs,
+                token=journal.token,
+                guard=guard,
+                processes=processes,
                 mixed=mixed,
                 codes=codes,
                 initial=initial,
@@ -96,31 +100,31 @@ def trial(
                 resume=resume,
                 micro_batch=micro_batch,
                 pause=pause,
-            )
-            for snapshot in training:
-                facts |= snapshot.execution.facts
-                if len(snapshot.unfinished):
+            ) as (snapshots, save):
+                for snapshot in snapshots:
+                    facts |= snapshot.execution.facts
+                    if len(snapshot.unfinished):
+                        save(snapshot, measured)
+                        note(f"paused at step {snapshot.step}")
+                        return "paused"
+                    journal.add(measurement.rows(snapshot))
+                    measured = snapshot.step
+                    journal.sync()
+                    if sweep.keep != "none":
+                        loss = id_curve(journal.rows)[snapshot.step]
+                        kept.put(run, home, snapshot.step, loss, snapshot.module.probed)
                     save(snapshot, measured)
-                    note(f"paused at step {snapshot.step}")
-                    return "paused"
-                journal.add(measurement.rows(snapshot))
-                measured = snapshot.step
-                journal.sync()
-                if sweep.keep != "none":
-                    loss = id_curve(journal.rows)[snapshot.step]
-                    kept.put(run, home, snapshot.step, loss, snapshot.module.probed)
-                save(snapshot, measured)
-                note(_progress(run, journal.rows, snapshot))
-                if _stalled(run, journal.rows):
-                    break
-                if pause() and snapshot.step < run.schedule.steps:
-                    note(f"paused at step {snapshot.step}")
-                    return "paused"
+                    note(_progress(run, journal.rows, snapshot))
+                    if _stalled(run, journal.rows):
+                        break
+                    if pause() and snapshot.step < run.schedule.steps:
+                        note(f"paused at step {snapshot.step}")
+                        return "paused"
         early = f"no better ID validation loss for {run.schedule.patience_epochs:g} epochs"
         if sweep.keep != "none":
             kept.finish(run, home)
         state = end("done", early if _stalled(run, journal.rows) else "all steps taken")
-        checkpoint.remove(saved)
+        underway.forget(run, sweep.name, home)
         return state
     except Lost:
         raise
@@ -145,15 +149,6 @@ def _measured(file: Path) -> list[Row]:
         return records.as_rows(records.read(file).rows)
     except (FileNotFoundError, records.BadResults):
         return []
-
-
-def _resumable(saved: Path, rows: list[Row], inputs: dict[str, str]) -> tuple[dict[str, Any] | None, list[Row]]:
-    """The state to go on from and the rows measured until there; nothing if either is lost or the inputs changed."""
-    steps = {row["step"] for row in rows}
-    for state in checkpoint.intact(saved):
-        if state["inputs"] == inputs and state["measured"] in steps:
-            return state, [row for row in rows if row["step"] <= state["measured"]]
-    return None, []
 
 
 def _progress(run: Run, rows: list[Row], snapshot: Snapshot) -> str:

@@ -26,7 +26,7 @@ TRIAL = "ecgscale.trial:trial"
 class Setup:
     """What a worker is told once. ``sweep`` is pickled; ``trial`` names the function that does a run.
 
-    ``memory_fraction`` caps what it may take of a GPU.
+    ``memory_fraction`` caps what it may take of a GPU; ``processes`` do each run, which this one leads.
     """
 
     sweep: bytes
@@ -34,6 +34,7 @@ class Setup:
     results: Path
     device: str = "cpu"
     memory_fraction: float = 1.0
+    processes: int = 1
     trial: str = TRIAL
 
 
@@ -98,6 +99,7 @@ def _prepared(setup: Setup) -> Callable[[Task, Callable[[], bool]], str]:
                 lease=task.lease,
                 interruptions=task.interruptions,
                 micro_batch=task.micro_batch,
+                processes=setup.processes,
                 pause=pause,
                 note=lambda line: note(setup.home, sweep.name, task.run_id, line),
             )

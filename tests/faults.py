@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ecgscale import leases, records
+from ecgscale import company, leases, records
 from ecgscale.records import canonical, run_id_of
 from ecgscale.slot import Cell, Duty, serve
 from ecgscale.worker import Setup
@@ -59,6 +59,7 @@ def trial(
     lease: leases.Lease,
     interruptions: tuple[str, ...],
     micro_batch: int | None,
+    processes: int,
     pause: Callable[[], bool],
     note: Callable[[str], None],
 ) -> str:
@@ -102,6 +103,9 @@ def row(run: Cellular, sweep: Many, step: int) -> dict[str, Any]:
 def _misbehave(fault: str, interruptions: tuple[str, ...], pause: Callable[[], bool]) -> None:
     if fault == "killed" or (fault == "killed once" and not interruptions):
         os.kill(os.getpid(), signal.SIGKILL)
+    if fault == "deserted" and not interruptions:
+        with company.following(2, "tests.faults:die", None):
+            time.sleep(60)
     if fault == "exit" and not interruptions:
         os._exit(7)
     if fault == "full":
@@ -120,6 +124,17 @@ def _misbehave(fault: str, interruptions: tuple[str, ...], pause: Callable[[], b
     if fault == "long":
         while not pause():
             time.sleep(0.01)
+
+
+def die(call: company.Call) -> None:
+    """What a following process does that is killed."""
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def wait(call: company.Call) -> None:
+    """What one does that is needed; it says so by a file."""
+    (Path(call.told) / str(call.rank)).touch()
+    time.sleep(60)
 
 
 def duty(sweep: Many, results: Path, launch: str | None = None) -> Duty:

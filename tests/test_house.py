@@ -14,7 +14,8 @@ TRAINING = tuple(
     """
     records placeless home leases data models objectives spec spelling sweep changes compute checkpoint scores step
     sharding train tasks convex tuning heartbeats conditions probe heads external measure kept codebooks weights
-    provenance trial states reprobe observers calibration doctor plan cells preflight worker slot launch terminal cli
+    provenance company parts lockstep underway trial states reprobe observers calibration doctor plan cells preflight
+    worker slot launch terminal cli
     """.split()
 )
 ANALYSIS = tuple(

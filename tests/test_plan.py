@@ -120,3 +120,20 @@ def test_doctor_names_what_to_mend(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     assert facts["open files (ulimit -n)"]["advice"] == "ulimit -n 4096 before a launch"
     assert facts["disk for results"]["advice"].startswith("less than")
     assert facts["calibrated for plans"]["advice"]
+
+
+def test_a_run_too_large_for_one_gpu_is_given_as_many_as_it_needs(
+    tiny_sweep: Sweep, home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    alone = plan(tiny_sweep, home, tmp_path, GPU)
+    assert set(alone["processes"]) == {1}
+    most = max(alone.to_dict("records"), key=lambda line: line["memory_gb"])
+    small = replace(GPU, memory_bytes=0.9e9 * most["memory_gb"])
+    assert "infeasible" in set(plan(tiny_sweep, home, tmp_path, small)["state"])
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 4)
+    (shared,) = (r for r in plan(tiny_sweep, home, tmp_path, small).to_dict("records") if r["run_id"] == most["run_id"])
+    assert shared["state"] == "pending"
+    assert 1 < shared["processes"] == shared["gpu_share"] <= 4
+    assert shared["memory_gb"] < 0.9 * most["memory_gb"]
+    assert set(plan(tiny_sweep, home, tmp_path, processes=3)["processes"]) == {3}
+    assert set(plan(tiny_sweep, home, tmp_path)["processes"]) == {1}  # a CPU's memory is not added up

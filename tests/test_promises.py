@@ -126,6 +126,13 @@ def test_largest_first_and_small_runs_share_a_gpu() -> None:
     assert share_of(float("inf")) == 1.0
 
 
+def test_runs_of_several_processes_come_first_and_take_as_many_devices() -> None:
+    shares = {"four": 4.0, "two": 2.0, "two more": 2.0, "one": 1.0, "small": 0.25}
+    placed = slots(shares, n_gpus=4, n_cpus=16)
+    assert [(share, n) for share, n, _ in placed] == [(4.0, 1), (2.0, 2), (1.0, 1), (0.25, 1)]
+    assert slots({"a": 2.0, "b": 2.0, "c": 2.0}, n_gpus=0, n_cpus=5) == [(2.0, 2, ["a", "b", "c"])]
+
+
 @pytest.fixture
 def without_ray(monkeypatch: pytest.MonkeyPatch) -> None:
     """A launch whose pool is one CPU, and whose only slot is served here; the workers are real."""

@@ -1,6 +1,5 @@
 """A run over two processes has the loss and the gradients of one, and goes on with any number of processes."""
 
-import socket
 from pathlib import Path
 
 import numpy as np
@@ -8,12 +7,15 @@ import pytest
 import torch
 from torch import multiprocessing
 
-from ecgscale import sharding
+from ecgscale import parts, sharding
 from ecgscale.data.batches import Batch
 from ecgscale.models import Architecture, Net1D, ResNet, Transformer, ViT
-from ecgscale.objectives import DINO, Pretraining, Supervised
+from ecgscale.objectives import CMSC, DINO, Optimiser, Pretraining, Supervised
+from ecgscale.objectives.cmsc import VARIANTS
+from ecgscale.objectives.dino import SelfDistillation
+from ecgscale.step import descend, optimiser_of
 
-N, STEPS = 8, 2
+N, STEPS = 7, 2  # so that one process has a recording more
 KINDS: dict[str, Architecture] = {
     "vit": ViT(2, 24, 2, layer_scale=0.3),
     "net1d": Net1D((16, 32), (1, 1)),
@@ -21,13 +23,17 @@ KINDS: dict[str, Architecture] = {
     "resnet": ResNet(3, 12, dropout=0.0),
 }
 VIT = KINDS["vit"]
-WITHOUT_KOLEO = DINO(n_prototypes=16, head_width=16, bottleneck=8, n_local=2, koleo=0.0)  # KoLeo is a process' own
+ADAMW = Optimiser("adamw", eps=1e-4)  # a smaller one makes whole steps of what is but rounding in a gradient
+SMALL_DINO = DINO(n_prototypes=16, head_width=16, bottleneck=8, n_local=2, gram_from=0.1)
+CONTRASTS = tuple(f"cmsc-{variant}" for variant in VARIANTS)
 
 
 def built(kind: str) -> Pretraining:
     torch.manual_seed(0)
     if kind == "dino":
-        return WITHOUT_KOLEO.build(VIT.build(), 0).train()
+        return SMALL_DINO.build(VIT.build(), 0).train()
+    if kind in CONTRASTS:
+        return CMSC(variant=kind.removeprefix("cmsc-")).build(VIT.build(), 0).train()
     module = Supervised().build(KINDS[kind].build(), 6)
     return module.eval() if kind == "resnet" else module.train()  # a norm over the batch sees a process' share
 
@@ -39,7 +45,7 @@ def batches(step: int, positions: np.ndarray) -> Batch:
     labels[0, :4] = torch.nan  # processes have different numbers of terms
     whole = Batch(torch.randn(N, 12, 1000, generator=draw), peaks, labels, torch.arange(N), torch.arange(1, 13))
     signal, peaks, labels, patient = (part[positions] for part in whole[:4])
-    return Batch(signal, peaks, labels, patient, whole.leads)
+    return Batch(signal, peaks, labels, patient // 2, whole.leads)
 
 
 def draw(step: int) -> torch.Generator:
@@ -47,55 +53,54 @@ def draw(step: int) -> torch.Generator:
 
 
 def stepped(
-    module: Pretraining, group: sharding.Group | None, n_steps: int = STEPS
+    module: Pretraining, group: sharding.Group | None, told: list | None = None
 ) -> tuple[torch.optim.Optimizer, list]:
-    optimiser = torch.optim.AdamW([p for p in module.parameters() if p.requires_grad], 1e-3)
+    """``told`` is given all weights before and after each step."""
+    optimiser = optimiser_of(module.groups(), ADAMW)
     losses = []
-    for step in range(n_steps):
+    for step in range(STEPS):
+        before = sharding.whole_state(module) if told is not None else {}
         module.begin(step, 10)
         if group is None:
             loss = module(batches(step, np.arange(N)), draw(step)).mean
         else:
             loss = sharding.mean_over(module(batches(step, group.share(np.arange(N))), draw(step)), group)
         loss.backward()
-        torch.nn.utils.clip_grad_norm_(module.parameters(), 3.0)
-        optimiser.step()
-        optimiser.zero_grad()
+        descend(optimiser, 1e-3, 3.0, 0.1)
+        module.zero_grad()
         module.end()
         losses.append(loss.detach())
+        if told is not None:
+            told.append((before, sharding.whole_state(module)))
     return optimiser, losses
 
 
-def process(rank: int, size: int, address: str, folder: str) -> None:
+def process(rank: int, size: int, folder: str) -> None:
     torch.set_num_threads(1)
-    with sharding.joined(rank, size, address) as group:
-        for kind in (*KINDS, "dino"):
+    with sharding.joined(rank, size, Path(folder) / "meeting") as group:
+        for kind in (*KINDS, *CONTRASTS, "dino"):
             module = built(kind)
             sharding.shard(module)
-            optimiser, losses = stepped(module, group)
+            told: list = []
+            optimiser, losses = stepped(module, group, told if kind == "dino" else None)
             mean = torch.stack(losses)
             torch.distributed.all_reduce(mean)
-            sharding.save(Path(folder) / kind, module, optimiser, STEPS, 1.5)
+            parts.save(Path(folder) / kind, "last", module, optimiser, {"step": STEPS})
             whole = sharding.whole_state(module)
             if group.leads:
                 torch.save({"state": whole, "losses": mean / size}, Path(folder) / f"{kind}.pt")
-
-
-def free_address() -> str:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return f"127.0.0.1:{probe.getsockname()[1]}"
+                torch.save(told, Path(folder) / f"{kind}-steps.pt")
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     made = tmp_path_factory.mktemp("sharded")
-    multiprocessing.spawn(process, (2, free_address(), str(made)), nprocs=2)
+    multiprocessing.spawn(process, (2, str(made)), nprocs=2)
     return made
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", [*KINDS, *CONTRASTS])
 def test_two_processes_take_the_steps_of_one(kind: str, folder: Path) -> None:
     module = built(kind)
     _, losses = stepped(module, None)
@@ -107,15 +112,42 @@ def test_two_processes_take_the_steps_of_one(kind: str, folder: Path) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", ["vit", "dino"])
-def test_a_sharded_checkpoint_goes_on_with_another_number_of_processes(kind: str, folder: Path) -> None:
+def test_a_sharded_checkpoint_goes_on_with_another_number_of_processes(kind: str, folder: Path, tmp_path: Path) -> None:
     whole = torch.load(folder / f"{kind}.pt", weights_only=True)["state"]
-    with sharding.joined(0, 1, free_address()):
+    (entry,) = parts.intact(folder / kind)
+    assert (entry["name"], entry["step"]) == ("last", STEPS)
+    with sharding.joined(0, 1, tmp_path / "meeting"):
         module = built(kind)
         sharding.shard(module)
-        optimiser = torch.optim.AdamW([p for p in module.parameters() if p.requires_grad], 1e-3)
-        assert sharding.load(folder / "nothing", module, optimiser) is None
-        assert sharding.load(folder / kind, module, optimiser) == (STEPS, 1.5)
+        optimiser = optimiser_of(module.groups(), ADAMW)
+        parts.load(folder / kind, "last", module, optimiser)
         for name, value in sharding.whole_state(module).items():
             assert torch.equal(value, whole[name]), name
         moments = [state["exp_avg"] for state in optimiser.state_dict()["state"].values() if state]
         assert any(moment.full_tensor().abs().sum() > 0 for moment in moments)
+    plain = built(kind)
+    optimiser = optimiser_of(plain.groups(), ADAMW)
+    parts.load(folder / kind, "last", plain, optimiser)  # by one process that knows of no other
+    for name, value in plain.state_dict().items():
+        assert torch.equal(value, whole[name]), name
+    step = {float(state["step"]) for state in optimiser.state_dict()["state"].values() if state}
+    assert step == {float(STEPS)}
+    assert {group["clipped_with"] for group in optimiser.param_groups} == {g.clipped_with for g in plain.groups()}
+
+
+@pytest.mark.slow
+def test_a_sharded_teacher_is_the_moving_average(folder: Path) -> None:
+    told = torch.load(folder / "dino-steps.pt", weights_only=True)
+    for step, (before, after) in enumerate(told):
+        module = built("dino")
+        assert isinstance(module, SelfDistillation)
+        module.begin(step, 10)
+        keep = module.momentum
+        for name, theirs in after.items():
+            part, _, rest = name.partition(".")
+            if part == "teacher":
+                torch.testing.assert_close(theirs, keep * before[name] + (1 - keep) * after[rest])
+            elif part == "anchor" and step == 1:  # it is the teacher as it was when the step began
+                assert torch.equal(theirs, before[f"teacher.backbone.{rest}"])
+    moved = [n for n in told[0][0] if n.startswith("teacher.") and not torch.equal(told[0][0][n], told[-1][1][n])]
+    assert len(moved) > 10

@@ -3,10 +3,8 @@
 import errno
 import os
 import random
-import subprocess
 import threading
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pandas as pd
@@ -93,18 +91,6 @@ def test_a_full_disk_stops_the_handing_out(tmp_path: Path) -> None:
     assert served(sweep, tmp_path) == "full"
     states = [records.state_of(records.path_of(tmp_path, "s", run.run_id))[0] for run in sweep.runs]
     assert states == ["done", "running", "pending"]
-
-
-@pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A real file system of 128 KiB."""
-    folder = tmp_path / "disk"
-    folder.mkdir()
-    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=128k", "tmpfs", str(folder)], capture_output=True)
-    if mounted.returncode:
-        pytest.skip("this user may not mount a small disk")
-    yield folder
-    subprocess.run(["umount", "-l", str(folder)], check=True)
 
 
 def fill(ballast: Path) -> None:

@@ -101,7 +101,7 @@ def test_a_contrast_of_micro_batches_compares_the_whole_batch(micro_batch: int, 
         if n_parts > 1:  # a batch that is not cut goes on from the step's own seed
             torch.manual_seed(draw.initial_seed() + k)
         embedded.append(reference.embed(Batch(*(tensor[rows] for tensor in batch)), draw))
-    loss = reference.contrast(torch.cat(embedded), batch)
+    loss = reference.contrast(torch.cat(embedded), batch.patient)
     assert int(loss.n_terms) == 24
     loss.mean.backward()
     expected = {f"slope of {name}": p.grad for name, p in reference.named_parameters() if p.grad is not None}

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 import torch
 
-from ecgscale import checkpoint, records, trial
+from ecgscale import checkpoint, records, trial, underway
 from ecgscale.home import checkpoint_path
 from ecgscale.placeless import sentence
 from ecgscale.spec import Schedule
@@ -148,7 +148,7 @@ def test_want_of_memory_is_recorded_and_not_raised(
         asked.append(options.get("micro_batch"))
         raise error
 
-    monkeypatch.setattr(trial, "pretrain", short)
+    monkeypatch.setattr(underway, "pretrain", short)
     run = tiny_sweep.runs[0]
     assert trial.trial(run, tiny_sweep, home, tmp_path, micro_batch=2) == "oom"
     facts = records.read(records.path_of(tmp_path, "tiny", run.run_id)).facts

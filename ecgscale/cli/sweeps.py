@@ -29,6 +29,10 @@ Only = Annotated[
 Workers = Annotated[int | None, typer.Option(min=1, help="CPU workers on this machine.")]
 Gpus = Annotated[int | None, typer.Option(min=1, help="GPUs of this machine, all if left out; refused if it has less.")]
 Address = Annotated[str | None, typer.Option(help="Join the Ray cluster at this address.")]
+Processes = Annotated[
+    int | None,
+    typer.Option(min=1, help="Processes that do each run together, on a GPU or CPU each; as many as it needs."),
+]
 AllowMissing = Annotated[
     bool, typer.Option("--allow-missing", help="Go on with corpora that were prepared without some of their files.")
 ]
@@ -47,6 +51,7 @@ def launch(
     workers: Workers = None,
     gpus: Gpus = None,
     address: Address = None,
+    processes: Processes = None,
     max_device_hours: Annotated[float, typer.Option(help="Ask for --yes above this.")] = 24.0,
     yes: Annotated[bool, typer.Option("--yes", help="Launch whatever it costs.")] = False,
     allow_missing: AllowMissing = False,
@@ -65,7 +70,8 @@ def launch(
         new = {run.run_id for run in changed.runs} - {run.run_id for run in loaded.runs}
         say(f"{sweep}: {len(new)} runs differ from the sweep's by {', '.join(changes)} and have ids of their own")
         loaded = changed
-    _launch(loaded, results, home_of(home), only, workers, gpus, address, max_device_hours, yes, allow_missing)
+    limits = (max_device_hours, yes, allow_missing)
+    _launch(loaded, results, home_of(home), only, workers, gpus, address, processes, *limits)
 
 
 @app.command(rich_help_panel="Sweeps: run and watch")
@@ -77,15 +83,15 @@ def retry(
     workers: Workers = None,
     gpus: Gpus = None,
     address: Address = None,
+    processes: Processes = None,
     allow_missing: AllowMissing = False,
 ) -> None:
     """Do again what ended as failed, diverged or out of memory; each run from its last checkpoint."""
     from ecgscale.sweep import load
 
     again = ("failed", "diverged", "oom")
-    _launch(
-        load(sweep), results, home_of(home), only, workers, gpus, address, allow_missing=allow_missing, states=again
-    )
+    place = (workers, gpus, address, processes)
+    _launch(load(sweep), results, home_of(home), only, *place, allow_missing=allow_missing, states=again)
 
 
 def _launch(
@@ -96,6 +102,7 @@ def _launch(
     workers: int | None,
     gpus: int | None,
     address: str | None,
+    processes: int | None,
     max_device_hours: float = float("inf"),
     yes: bool = False,
     allow_missing: bool = False,
@@ -111,7 +118,7 @@ def _launch(
 
     for sentence in set_aside_damaged(loaded, results):
         say(f"  {sentence}")
-    chosen = pricing.select(pricing.plan(loaded, home, results), only or [])
+    chosen = pricing.select(pricing.plan(loaded, home, results, processes=processes), only or [])
     to_do = chosen["state"].isin(states) if states else chosen["state"] != "done"
     left = chosen[to_do].sort_values("flops", ascending=False, kind="stable")
     runs = [loaded.run(run_id) for run_id in left["run_id"]]
@@ -135,6 +142,7 @@ def _launch(
         from ecgscale.launch import launch as schedule
 
         watch = Watch(lambda: states_of(loaded, results), counts)
+        several = dict(zip(left["run_id"], map(int, left["processes"]), strict=True))
         reckoned, measured = dict(zip(left["run_id"], 1e9 * left["memory_gb"], strict=True)), measured_memory(results)
         at_once = workers or os.cpu_count() or 1
         disk = 1e9 * float(left["disk_gb"].nlargest(at_once).sum() + left["kept_gb"].sum())
@@ -151,6 +159,7 @@ def _launch(
                         address=address,
                         disk_bytes=disk,
                         memory_bytes=lambda run: 1.25 * (measured(run) or reckoned[run.run_id]),
+                        processes=lambda run: several[run.run_id],
                         watch=watch.look,
                     )
             watch.look()
@@ -183,13 +192,14 @@ def run(
     results: Results = RESULTS,
     home: Home = None,
     device: Annotated[str, typer.Option(help="cpu, cuda, cuda:1, ...")] = "cpu",
+    processes: Annotated[int, typer.Option(min=1, help="This one and others, on a CPU thread or GPU each.")] = 1,
     allow_missing: AllowMissing = False,
 ) -> None:
-    """Do one run in this process, without Ray, on one CPU thread or one GPU."""
+    """Do one run in this process, without Ray, on one CPU thread or one GPU (or with others, on as many)."""
     import torch
 
     from ecgscale import leases, records
-    from ecgscale.home import checkpoint_path, note
+    from ecgscale.home import checkpoint_files, note
     from ecgscale.plan import unlaunchable
     from ecgscale.states import pausing
     from ecgscale.sweep import load
@@ -206,11 +216,14 @@ def run(
         raise Refused("; ".join(obstacles))
     if device.startswith("cuda") and not torch.cuda.is_available():
         raise Refused(f"--device {device}: there is no GPU here that torch {torch.__version__} can use")
+    if processes > 1 and device != "cpu" and (device != "cuda" or processes > torch.cuda.device_count()):
+        there = torch.cuda.device_count()
+        raise Refused(f"--processes {processes}: they take the first GPUs of {there} (--device cuda), one each")
     torch.set_num_threads(1)
     say(f"{one.run_id}  {one.name}")
     claims = leases.Claims(leases.folder_of(results, loaded.name), f"run of {os.getpid()}")
-    kept = checkpoint_path(place, loaded.name, one.run_id)
-    lease = claims.claim_patiently(one.run_id, records.newest_token(path), (path, kept))
+    files = (path, *checkpoint_files(place, loaded.name, one.run_id))
+    lease = claims.claim_patiently(one.run_id, records.newest_token(path), files)
     if lease is None:
         raise Refused(
             f"another launch of {loaded.name} is doing this run; watch it with: ecgscale status {loaded.name}"
@@ -224,6 +237,7 @@ def run(
                 results,
                 device,
                 lease=lease,
+                processes=processes,
                 pause=lambda: pause.number is not None,
                 note=lambda line: note(place, loaded.name, one.run_id, line),
             )

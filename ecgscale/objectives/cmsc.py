@@ -63,10 +63,10 @@ class SegmentContrast(Contrast):
         embedded = self.head(self.backbone(batch._replace(signal=segments, leads=leads)).pooled)
         return torch.stack(embedded.chunk(2), 1)  # [n, 2, EMBEDDING_WIDTH]
 
-    def contrast(self, embedded: torch.Tensor, batch: Batch) -> Loss:
+    def contrast(self, embedded: torch.Tensor, patient: torch.Tensor) -> Loss:
         loss = VARIANTS[self.description.variant]
         with torch.autocast(embedded.device.type, enabled=False):
-            return loss(embedded.float(), batch.patient, self.description.temperature)
+            return loss(embedded.float(), patient, self.description.temperature)
 
 
 def paper(embedded: torch.Tensor, patient: torch.Tensor, temperature: float) -> Loss:

@@ -9,6 +9,7 @@ import copy
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import ClassVar, cast
 
 import torch
@@ -113,7 +114,10 @@ class Teacher(nn.Module):
 
 
 class SelfDistillation(Pretraining):
-    """Student and teacher; the student is trained, the teacher is its moving average and is what probes see."""
+    """Student and teacher; the student is trained, the teacher is its moving average and is what probes see.
+
+    Where processes share a batch its centring is over all of it, but KoLeo looks for neighbours in each one's share.
+    """
 
     fixed_batches = True
 
@@ -213,10 +217,11 @@ class SelfDistillation(Pretraining):
         n_patches = signal.shape[-1] // self.backbone.patch
         hidden = hidden_patches(seen.lead, n_patches, _MASK_RATIOS, _MASKED_CROPS, draw)
 
+        centred = partial(sinkhorn_knopp, shared=self.shared)
         with torch.no_grad():
             told = self.teacher.backbone.encode(*taught)
-            target = sinkhorn_knopp(self.teacher.head(told.pooled), self.teacher_temperature)  # [N_GLOBAL n, k]
-            target_patches = sinkhorn_knopp(self.teacher.patch_head(told.local[hidden]), self.teacher_temperature)
+            target = centred(self.teacher.head(told.pooled), self.teacher_temperature)  # [N_GLOBAL n, k]
+            target_patches = centred(self.teacher.patch_head(told.local[hidden]), self.teacher_temperature)
         student = self.backbone.encode(*seen, masked=hidden)
         says = self.head(student.pooled).unflatten(0, (N_GLOBAL, n))
         target = target.unflatten(0, (N_GLOBAL, n))

@@ -4,23 +4,26 @@ import torch
 from torch import distributed
 from torch.nn import functional as F
 
+from ecgscale.objectives.together import over_processes
+
 SINKHORN_ITERATIONS = 3
 
 
 @torch.no_grad()
-def sinkhorn_knopp(logits: torch.Tensor, temperature: float) -> torch.Tensor:
+def sinkhorn_knopp(logits: torch.Tensor, temperature: float, *, shared: bool = False) -> torch.Tensor:
     """Teacher probabilities [n, k] whose prototypes are used equally often over the batch (Caron et al. 2020).
 
     Columns and rows of exp(logits / temperature) are normalised in turn, SINKHORN_ITERATIONS times; over all processes
-    where several share a batch.
+    if they share the batch.
     """
     scaled = logits.float() / temperature
     highest = scaled.max() if len(scaled) else scaled.new_zeros(())
-    q = (scaled - _over_processes(highest, distributed.ReduceOp.MAX)).exp()  # [n, k]
-    n = _over_processes(torch.tensor(float(len(q)), device=q.device))
-    q = q / _over_processes(q.sum())
+    total = over_processes if shared else _alone
+    q = (scaled - total(highest, distributed.ReduceOp.MAX)).exp()  # [n, k]
+    n = total(torch.tensor(float(len(q)), device=q.device))
+    q = q / total(q.sum())
     for _ in range(SINKHORN_ITERATIONS):
-        q = q / _over_processes(q.sum(0)) / q.shape[1]
+        q = q / total(q.sum(0)) / q.shape[1]
         q = q / q.sum(1, keepdim=True) / n
     return q * n
 
@@ -72,10 +75,5 @@ def rank_of(features: torch.Tensor) -> float:
     return float((-(share * share.log()).sum()).exp())
 
 
-def _over_processes(
-    value: torch.Tensor, how: distributed.ReduceOp.RedOpType = distributed.ReduceOp.SUM
-) -> torch.Tensor:
-    if distributed.is_available() and distributed.is_initialized():
-        value = value.clone()
-        distributed.all_reduce(value, how)
+def _alone(value: torch.Tensor, how: object = None) -> torch.Tensor:
     return value

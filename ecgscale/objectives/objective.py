@@ -10,6 +10,7 @@ from torch import nn
 
 from ecgscale.data.batches import Batch
 from ecgscale.models import Backbone
+from ecgscale.objectives.together import of_all
 
 
 class Loss(NamedTuple):
@@ -54,6 +55,7 @@ class Pretraining(nn.Module, ABC):
 
     ``views`` segments of a recording pass the backbone, each 1 / ``views`` of its length; ``head_rows`` vectors a
     recording pass the head. Both say what a forward pass costs. ``fixed_batches``: the loss depends on the batch size.
+    ``shared``: each batch is this process' share of a larger one (see ``ecgscale.sharding``).
     """
 
     backbone: Backbone
@@ -61,6 +63,7 @@ class Pretraining(nn.Module, ABC):
     views: int = 1
     head_rows: int = 1
     fixed_batches: bool = False
+    shared: bool = False
 
     def passes(self, batch: Batch) -> Sequence[tuple[int, Sequence[torch.Tensor]]]:
         """What goes through the backbone for each recording: how often, and inputs of that form."""
@@ -94,7 +97,8 @@ class Pretraining(nn.Module, ABC):
 class Contrast(Pretraining):
     """A loss that compares all recordings of a batch with each other, in two parts: each by itself, then all together.
 
-    So a batch can pass the network in micro-batches and still be compared whole (see ``ecgscale.step``).
+    So a batch can pass the network in micro-batches (see ``ecgscale.step``), or in the shares of several processes, and
+    still be compared whole.
     """
 
     fixed_batches = True
@@ -104,8 +108,9 @@ class Contrast(Pretraining):
         """What is compared of each recording: [n, ...]."""
 
     @abstractmethod
-    def contrast(self, embedded: torch.Tensor, batch: Batch) -> Loss:
-        """Loss of a whole batch, from what ``embed`` gave of its recordings in their order."""
+    def contrast(self, embedded: torch.Tensor, patient: torch.Tensor) -> Loss:
+        """Loss of a whole batch, from what ``embed`` gave of its recordings in their order and whose they are: [n]."""
 
     def forward(self, batch: Batch, draw: torch.Generator) -> Loss:
-        return self.contrast(self.embed(batch, draw), batch)
+        embedded, patient = self.embed(batch, draw), batch.patient
+        return self.contrast(of_all(embedded), of_all(patient)) if self.shared else self.contrast(embedded, patient)
