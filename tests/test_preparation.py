@@ -1,5 +1,6 @@
 """Preparation under faults: what is broken, permuted, missing, malformed or killed, and what comes out of it."""
 
+import dataclasses
 import json
 import os
 import signal as signals_of_the_system
@@ -16,7 +17,7 @@ import pytest
 from ecgscale import data
 from ecgscale.data import corpus, preparation, pricing, split
 from ecgscale.data.quality import FLAWS
-from ecgscale.data.recording import LEADS
+from ecgscale.data.recording import LEADS, Recording
 from tests import layouts
 
 CANARY = 913_377_000  # a number that is in every identity of a raw folder below
@@ -98,6 +99,21 @@ def test_continues_after_kill_9(tmp_path: Path) -> None:
     assert (
         resumed.manifest.digest == data.prepare("ludb", tmp_path / "raw", tmp_path / "new", workers=1).manifest.digest
     )
+
+
+def killed(raw: Path, where: str) -> Recording:
+    os.kill(os.getpid(), signals_of_the_system.SIGKILL)
+    raise AssertionError
+
+
+@pytest.mark.slow
+def test_a_killed_process_is_one_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    layouts.ludb(tmp_path / "raw")
+    monkeypatch.setattr(preparation, "_CHUNK", 4)
+    dataset = dataclasses.replace(data.DATASETS["ludb"], load=killed)
+    with pytest.raises(OSError, match="was killed, perhaps for want of memory; the same command goes on"):
+        preparation.prepare(dataset, tmp_path / "raw", tmp_path / "home", data.Options("ludb"), workers=2)
+    assert len(prepared("ludb", tmp_path).signal) == 20
 
 
 def test_another_preparation_does_not_take_up_the_half_done_one(

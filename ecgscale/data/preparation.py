@@ -13,6 +13,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import asdict, dataclass
 from multiprocessing import get_context
 from pathlib import Path
@@ -130,7 +131,10 @@ def worked(
     waiting: list[tuple[int, int]],
     workers: int,
 ) -> Iterator[tuple[int, int]]:
-    """Do the waiting chunks, in this process or several; yields each as it is finished."""
+    """Do the waiting chunks, in this process or several; yields each as it is finished.
+
+    Raises OSError if one of several is killed.
+    """
     if workers == 1 or len(waiting) <= 1:
         for first, last in waiting:
             _work(dataset, raw, partial, index.where[first:last], options, first)
@@ -145,6 +149,11 @@ def worked(
             for job in as_completed(jobs):
                 job.result()
                 yield jobs.pop(job)
+        except BrokenProcessPool:
+            raise OSError(
+                "a process of the preparation was killed, perhaps for want of memory; the same command goes on where "
+                "it stopped, and with fewer --workers it needs less memory"
+            ) from None
         except BaseException:
             pool.shutdown(cancel_futures=True)
             raise
