@@ -40,6 +40,7 @@ from ecgscale.worker import TRIAL, Setup
 
 _WATCH_SECONDS = 0.5
 _LOOK_SECONDS = 300.0  # that a node may take for it: storage that hangs does not hold up a launch for ever
+_REACH_SECONDS = 10.0
 _ABORTS = 3  # of Ray's whole loop, after which there is no use in trying again
 _MOST_A_GPU = 8  # runs that share one
 _CONTEXT = 0.05  # of a slot's share of a GPU that the CUDA context takes, outside the cap
@@ -231,6 +232,8 @@ def _wait(
 def _pool(workers: int | None, gpus: int | None, address: str | None) -> Iterator[dict[str, float]]:
     """A Ray cluster, joined by address or started here; yields its resources."""
     options: dict[str, Any] = {"num_cpus": workers, "num_gpus": gpus, "include_dashboard": False}
+    if address:
+        _reach(address)
     hears = signal.getsignal(signal.SIGTERM)
     ray.init(log_to_driver=False, logging_level="ERROR", **({"address": address} if address else options))
     signal.signal(signal.SIGTERM, hears)  # Ray has put its own there, which ends this process with code 15
@@ -243,6 +246,16 @@ def _pool(workers: int | None, gpus: int | None, address: str | None) -> Iterato
         raise
     else:
         ray.shutdown()
+
+
+def _reach(address: str) -> None:
+    """Raise Infeasible if nothing listens at an address of the form HOST:PORT; Ray would go on asking for minutes."""
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    if port.isdigit():
+        try:
+            socket.create_connection((host, int(port)), timeout=_REACH_SECONDS).close()
+        except OSError as error:
+            raise Infeasible(f"no Ray cluster answers at {address}: {error.strerror or error}") from None
 
 
 def _looked(sweep: Sweep, home: Path, results: Path, disk_bytes: float) -> list[str]:

@@ -4,6 +4,7 @@ import ast
 import os
 import random
 import signal
+import socket
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -61,6 +62,7 @@ PROMISES = {
     "13 nobody's": "test_leases::test_a_run_is_running_while_somebody_holds_it_and_pending_after",
     "14 clocks": "test_leases::test_shifted_clocks_change_nothing",
     "15 no such GPUs": "test_launch::test_gpus_that_are_not_there_are_refused_with_what_is",
+    "15 no such cluster": "test_promises::test_an_address_where_nothing_listens_is_refused_at_once",
     "15 no room": "test_promises::test_a_launch_is_refused_when_a_node_lacks_something",
     "15 a run too large": "test_plan::test_a_run_is_infeasible_with_the_reason_until_it_fits",
     "16 typos": "test_sweep::test_all_mistakes_in_a_sweep_file_are_named_at_once",
@@ -177,6 +179,15 @@ def test_a_launch_is_refused_when_a_node_lacks_something(shell: Shell, monkeypat
     found = launch._report("far", None)
     assert "far): it could not look at what it has (RaySystemError: " in preflight.refusals([found])[0]
     assert "No module named 'ecgscale'" in preflight.refusals([found])[0]
+
+
+def test_an_address_where_nothing_listens_is_refused_at_once(shell: Shell) -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        address = f"127.0.0.1:{free.getsockname()[1]}"
+        refused = shell.type("launch", "mine", "--address", address)
+    assert refused.returncode == 3
+    assert f"refused: no Ray cluster answers at {address}: Connection refused" in " ".join(refused.stderr.split())
 
 
 def test_a_signal_while_ray_starts_is_heard_and_nothing_is_handed_out(
