@@ -1,7 +1,8 @@
 """Reading a results folder: every run that can be believed, and the name of every file that cannot."""
 
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ import pandas as pd
 import pyarrow as pa
 
 from ecgscale.records.compacted import read_compacted
-from ecgscale.records.files import BadResults, RunFile, path_of, seal
+from ecgscale.records.files import BadResults, RunFile, path_of, seals
 from ecgscale.records.journal import read, running
 from ecgscale.records.schema import SCHEMA
 
@@ -37,19 +38,22 @@ def load(results: Path, sweeps: Iterable[str] | None = None, columns: Sequence[s
     runs: list[dict[str, Any]] = []
     bad: list[str] = []
     for sweep in names or ():
-        journals, cache = running(folder / sweep), read_compacted(results, sweep, columns)
+        journals, place = running(folder / sweep), str(folder / sweep)
+        files = os.listdir(place) if os.path.isdir(place) else []
+        ids = {name.removesuffix(".parquet") for name in files if name.endswith(".parquet") and name[0] != "."}
+        with ThreadPoolExecutor(1) as beside:  # hashing and decoding each leave the interpreter to the other
+            reading = beside.submit(read_compacted, results, sweep, columns)
+            sealed = dict(zip(sorted(ids), seals(f"{place}/{run_id}.parquet" for run_id in sorted(ids)), strict=True))
+            cache = reading.result()
         pieces, start = [], 0
         spans: dict[str, tuple[int, int]] = {}
         for run_id, cached in cache.runs.items():
             spans[run_id] = (start, cached["end"])
             start = cached["end"]
-        place = str(folder / sweep)
-        files = os.listdir(place) if os.path.isdir(place) else []
-        ids = {name.removesuffix(".parquet") for name in files if name.endswith(".parquet") and name[0] != "."}
         for run_id in sorted(ids | set(journals)):
             try:
                 held = cache.runs.get(run_id)
-                if held is not None and run_id not in journals and _is_sealed(f"{place}/{run_id}.parquet", held):
+                if held is not None and run_id not in journals and sealed.get(run_id) == held["seal"]:
                     pieces.append(spans[run_id])
                     runs.append({"sweep": sweep, "run_id": run_id, **held["facts"], "run": held["run"]})
                     continue
@@ -62,13 +66,6 @@ def load(results: Path, sweeps: Iterable[str] | None = None, columns: Sequence[s
         tables += [cache.table.slice(first, last - first) for first, last in _joined(pieces)]
     rows = _frame(tables, categories=columns is not None)
     return Results(rows, pd.DataFrame(runs, columns=None if runs else ["sweep", "run_id", "status", "run"]), tuple(bad))
-
-
-def _is_sealed(path: str, known: Mapping[str, Any]) -> bool:
-    try:
-        return seal(path) == known["seal"]
-    except (FileNotFoundError, ValueError):
-        return False
 
 
 def _joined(spans: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:
@@ -91,4 +88,16 @@ def _frame(tables: Sequence[pa.Table], categories: bool) -> pd.DataFrame:
         ]
     )
     whole = pa.concat_tables([table.replace_schema_metadata(None).cast(schema) for table in tables])
-    return whole.unify_dictionaries().to_pandas()
+    whole = whole.unify_dictionaries()
+    if not categories:
+        return whole.to_pandas()
+    return pd.DataFrame({name: _column(whole.column(name)) for name in whole.column_names}, copy=False)
+
+
+def _column(column: pa.ChunkedArray) -> pd.Series | pd.Categorical:
+    """Numbers as pandas has them; text as categories, their codes taken over as they are."""
+    if not pa.types.is_dictionary(column.type):
+        return column.to_pandas()
+    coded = column.combine_chunks()
+    codes = coded.indices.fill_null(-1).to_numpy(zero_copy_only=False)
+    return pd.Categorical.from_codes(codes, pd.Index(coded.dictionary.to_pylist(), dtype="str"))
