@@ -17,7 +17,7 @@ from scipy import interpolate, special
 
 from analysis.estimates import Fit, intervals_of
 from analysis.fit import fit
-from analysis.intervals import Quantity
+from analysis.intervals import Quantity, percentile
 from analysis.laws import LAWS
 from analysis.newton import minimise
 from analysis.screening import BadPoints
@@ -28,6 +28,9 @@ KNOTS = 11  # at which a band is profiled; between them it is smooth
 EXACT = 1e-12  # squared error of ln L below which points lie on the law but for rounding
 NEAR = np.linspace(0.2, 2.4, 9)  # distances from the optimum, in ends of the interval
 STIFF = 1e3  # of the spring that holds an exponent, against what ends its interval
+WALKS = (1, -1) * 4  # steps along a profile, up and down, in search of a lower valley
+RESAMPLES = 100  # of a bootstrapped band
+AGREE = 0.02  # relative: a band belongs to the curve of a table if its own curve is this near
 HELD = 0.2  # of the runs, those that took the most compute, are predicted from all others
 
 
@@ -83,6 +86,18 @@ def band(law: str, points: pd.DataFrame, x: Array) -> Band | None:
     return Band(np.asarray(x, float), loss, low, high)
 
 
+def resampled(result: Fit, **x: Array) -> tuple[Array, Array] | None:
+    """Ends of a bootstrapped law's curve at x, point by point: 95 % percentiles over the resamples of its fit.
+
+    ``x``: arrays [n], or [R, n] with a row a resample. None without resamples.
+    """
+    if result.draws is None or result.draws.empty:
+        return None
+    curves = LAWS[result.law]({str(c): v.to_numpy()[:, None] for c, v in result.draws.items()}, **x)
+    low, high = percentile(np.asarray(curves, float), LEVEL)
+    return low, high
+
+
 @dataclass(frozen=True)
 class Likelihood:
     """How much worse a law fits with one coefficient held: ``excess`` is F / F(95 %), 1 at the ends of the interval."""
@@ -133,14 +148,22 @@ def likelihood(law: str, points: pd.DataFrame, exponent: str, n_values: int = 25
         patience=150,
     )
     at = minimise(sprung, np.repeat(found.solution.theta, len(goals), 0))
-    theta, objective = at.theta, at.objective
-    for shift in (
-        () if at.converged.all() else (1, -1)
-    ):  # a valley beside the first is found from a neighbour's place in it
-        again = minimise(sprung, np.roll(theta, shift, 0))
-        better = again.objective < objective
-        theta = np.where(better[:, None], again.theta, theta)
-        objective = np.where(better, again.objective, objective)
+    theta, objective, solved = at.theta, at.objective, at.converged
+    # The profile is the lower envelope of all valleys: one beside the first is entered from a neighbour's place in it,
+    # and followed until nobody finds anything lower.
+    lower = np.ones(len(goals), bool)
+    for shift in WALKS:
+        tried = np.flatnonzero(lower[np.clip(np.arange(len(goals)) - shift, 0, len(goals) - 1)] | ~solved)
+        if not len(tried):
+            continue
+        again = minimise(sprung, theta[np.clip(tried - shift, 0, len(goals) - 1)], tried)
+        better = again.objective < objective[tried] * (1 - 1e-6)
+        lower = np.zeros(len(goals), bool)
+        lower[tried[better]] = True
+        theta[tried[better]], objective[tried[better]] = again.theta[better], again.objective[better]
+        solved[tried[better]] = again.converged[better]
+    if solved.any():  # what did not arrive lies above the profile
+        theta, objective, goals, stiffness = theta[solved], objective[solved], goals[solved], stiffness[solved]
     values = theta[:, place]
     excess = np.maximum(objective - 0.5 * stiffness * (values - goals) ** 2 - least_squares, 0.0) / unit
     order = np.argsort(values, kind="stable")

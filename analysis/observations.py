@@ -7,7 +7,7 @@ biases losses down.
 
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import pandas as pd
 
@@ -89,7 +89,7 @@ def trajectories(results: Path, sweeps: Iterable[str] | None = None) -> pd.DataF
     table = table[kept].sort_values(["sweep", "configuration", "N", "D", "run_id", "target", "step"], ignore_index=True)
     table.attrs["runs"] = {str(k): int(v) for k, v in status.value_counts().items()}
     table.attrs["lost"] = _lost(loaded)
-    table.attrs["bad"] = list(loaded.bad)
+    table.attrs["bad"] = Aside(loaded.bad)
     return table
 
 
@@ -99,15 +99,26 @@ def own(points: pd.DataFrame) -> pd.DataFrame:
     return points[inside & (points["target"] == points["corpus"])] if "corpus" in points else points[inside]
 
 
-def _lost(loaded: records.Results) -> list[dict[str, Any]]:
+class Aside(tuple[Any, ...]):
+    """Things that lie beside a table and never change.
+
+    pandas copies a table's attributes deeply whenever a column is taken out; copying these would take it longer than
+    all else in a figure.
+    """
+
+    def __deepcopy__(self, memo: Any) -> Self:
+        return self
+
+
+def _lost(loaded: records.Results) -> Aside:
     """Where in the grid the runs lie that failed, diverged or ran out of memory after they measured something."""
     if loaded.runs.empty:
-        return []
+        return Aside()
     ended = loaded.runs.loc[~loaded.runs["status"].isin(("done", "running")), ["sweep", "run_id", "status"]]
     keys = ["sweep", "run_id", "configuration", "n_params", "n_samples"]
     found = loaded.rows.drop_duplicates(["sweep", "run_id"])[keys].merge(ended, on=["sweep", "run_id"])
     renamed = found.rename(columns={"n_params": "N", "n_samples": "D"}).drop(columns="run_id")
-    return [{str(k): v for k, v in row.items()} for row in renamed.to_dict("records")]
+    return Aside({str(k): v for k, v in row.items()} for row in renamed.to_dict("records"))
 
 
 def observations(results: Path, sweeps: Iterable[str] | None = None, select: str = "val") -> pd.DataFrame:

@@ -143,3 +143,27 @@ def test_the_verb_writes_and_lists(shell: Shell) -> None:
     assert answer.returncode == 0
     assert len(answer.stdout.split()) == 11
     assert "s7: no transfer law is fitted" in answer.stderr
+
+
+def test_fine_tuned_runs_fill_their_tables(tmp_path: Path) -> None:
+    for i, (task, start) in enumerate((t, s) for t in ("form", "rhythm") for s in ("abc", "")):
+        description = records.canonical({"number": i, "schedule": {"steps": 10, "lr": 0.001}})
+        run_id = records.run_id_of(description)
+        row = dict.fromkeys(records.SCHEMA.names) | {"sweep": "tune", "run_id": run_id}
+        row |= {"configuration": "resnet-sl-tuned" if start else "resnet-sl", "architecture": "resnet"}
+        row |= {"corpus": "ptbxl", "label_set": task, "target": "ptbxl", "domain": "ID", "initial": start, "seed": 0}
+        row |= {"n_params": 1000, "macs_per_sample": 10, "n_samples": 50, "batch_size": 8, "step": 10, "flops": 1.0}
+        scores = (("val", "loss", 0.5), ("test", "loss", 0.5), ("test", "auroc", 0.9 if start else 0.8))
+        rows = [row | {"split": s, "metric": m, "value": v} for s, m, v in (*scores, ("test", "f1", 0.4))]
+        path = records.path_of(tmp_path, "tune", run_id)
+        records.write(path, rows, description, {"status": "done"})
+    loaded = records.load(tmp_path)
+    tuned = Material(claims.in_results(tmp_path), loaded.runs, loaded.rows)
+    for name in ("s8", "s9", "s10"):
+        sheet = make(name, tuned)
+        check(sheet)
+        assert not sheet.missing
+    assert make("s8", tuned).rows[0][3:] == ("0.001", "10", "8")
+    means = make("s9", tuned).data.set_index("configuration")["mean"]
+    assert means.to_dict() == pytest.approx({"resnet-sl-tuned": 0.9, "resnet-sl": 0.8})
+    assert any("**0.9000**" in row for row in make("s10", tuned).rows)

@@ -26,12 +26,12 @@ from analysis.figures import (
     robustness,
     scaling,
     schematic,
-    style,
     trajectories,
     transfer,
     winners,
 )
 from analysis.figures.plate import FORMATS, Plate, mark_of, write
+from analysis.figures.typesetting import paper
 
 FIGURES: dict[str, Callable[[pd.DataFrame, pd.DataFrame], Plate]] = {
     "landscape": landscape.draw,  # Fig. 1
@@ -82,7 +82,7 @@ def draw(name: str, points: pd.DataFrame, table: pd.DataFrame, mark: str | None 
     """
     if name not in FIGURES:
         raise NoSuchFigure(f"no figure is called '{name}'{_nearest(name, [*FIGURES, *ACROSS])}")
-    with style.paper():
+    with paper():
         left_out: list[str] = []
         if name not in SPECIAL:
             points, table, left_out = observed.one_group(robustness.without_conditions(points), table)
@@ -135,7 +135,7 @@ def across(
     if len(sweeps) != 2:
         there = f"there are {', '.join(sweeps)}" if sweeps else "there is none"
         raise NoSuchFigure(f"a {name} takes two sweeps with finished runs, and {there}; name two with --sweep")
-    with style.paper():
+    with paper():
         plate = ACROSS[name](points, table, sweeps)
         plate.sign(mark_of(points) if mark is None else mark)
         plate.settle()
@@ -152,7 +152,7 @@ def save_reference(name: str, folder: Path, formats: Iterable[str] = ("png",)) -
 
 
 def _written(plate: Plate, name: str, folder: Path, formats: list[str]) -> list[Path]:
-    with style.paper():
+    with paper():
         return write(plate, name, folder, formats)
 
 

@@ -4,13 +4,16 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 
-from analysis.allocation import pareto
+from analysis import curves
+from analysis.allocation import frontier, pareto
 from analysis.figures import fitted, isoloss, observed, style
 from analysis.figures.plate import Plate, panel_letter, source_of
+from analysis.screening import BadPoints
 
 CAPTION = (
     "(a) Test loss on {target} against training compute: every checkpoint faint, the Pareto frontier of each "
-    "configuration in full, its law L = E + k (C + C₀)^−γ as a line, dashed on grey ground beyond the measured "
+    "configuration in full, its law L = E + k (C + C₀)^−γ as a line with its 95 % band "
+    "(bootstrap over runs), dashed on grey ground beyond the measured "
     "compute. (b–e) Lines of equal loss under the joint "
     "law (Eq. 1) in the plane of compute and parameters, D following from C = κ N D with κ the median over runs; "
     "the thick line is the optimal size N*(C), and the words say where a marginal FLOP goes. Dots are runs; in the "
@@ -40,6 +43,20 @@ def draw(points: pd.DataFrame, table: pd.DataFrame) -> Plate:
         isoloss.plane(plate, ax, name, runs, table, task)
         panel_letter(ax, "bcde"[k])
     return plate
+
+
+def _band(plate: Plate, ax: Axes, name: str, part: pd.DataFrame, law: fitted.Fitted, x: np.ndarray) -> None:
+    """The frontier's 95 % band: runs drawn anew, the front of each resample found and fitted."""
+    try:
+        found = frontier(part, bootstrap=curves.RESAMPLES)
+    except BadPoints:
+        return
+    ends = curves.resampled(found, C=x)
+    if ends is None or np.abs(np.log(found(C=x) / law(C=x))).max() > curves.AGREE:
+        return  # the table was fitted otherwise
+    ax.fill_between(x, *ends, color=style.configuration(name).colour, alpha=style.BAND, linewidth=0, zorder=1.5)
+    for kind, ys in zip(("band, low", "band, high"), ends, strict=True):
+        plate.record("frontier", kind, name, ("C", x), ("loss", ys), "95 %, bootstrap over runs")
 
 
 def most_known(table: pd.DataFrame, names: list[str], tasks: list[str]) -> str:
@@ -80,6 +97,7 @@ def _frontier(plate: Plate, ax: Axes, cloud: pd.DataFrame, table: pd.DataFrame, 
             plate.record(panel, "law", name, ("C", xs), ("loss", ys), fits[0].numbers["gamma"].text())
             beyond = np.geomspace(xs[-1], right, 30)
             ax.plot(beyond, fits[0](C=beyond), color=look.colour, zorder=3, **style.BEYOND)
+            _band(plate, ax, name, part, fits[0], np.r_[xs, beyond[1:]])
             text = f"{look.label}: {fits[0].numbers['gamma'].text()}, R² {fits[0].r2:.2f}"
         else:
             ax.step(c[front][order], loss[front][order], where="post", color=look.colour, zorder=3, **line)

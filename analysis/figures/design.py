@@ -9,6 +9,7 @@ from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
 from analysis.figures import style
 from analysis.figures.plate import Plate, panel_letter
+from analysis.figures.typesetting import paper
 from analysis.race import DESIGNS, reached
 
 MARK = "Simulated: losses drawn from planted laws"
@@ -23,7 +24,7 @@ LOOKS = dict(zip(DESIGNS, (("#5C6670", "s", (0, (4, 1.5))), ("#004488", "o", "-"
 
 def draw(table: pd.DataFrame, what: str) -> Plate:
     """Three panels of a table of ``analysis.race.race``; ``what`` says in the footer which grid it was run on."""
-    with style.paper():
+    with paper():
         plate = Plate(style.TWO_COLUMNS, 3.0, "Adaptive design against the grid", CAPTION)
         plate.source = f"{table['law'].nunique()} planted laws · {what}"
         axes = plate.subplots(1, 3, width_ratios=(1, 1, 0.8))

@@ -6,7 +6,7 @@ from matplotlib.axes import Axes
 
 from analysis.effective import by_task, curve
 from analysis.figures import observed, style
-from analysis.figures.plate import Plate, panel_letter, source_of
+from analysis.figures.plate import Plate, letter, panel_letter, source_of
 
 CAPTION = (
     "Test loss on each downstream task against the recordings it was trained on: fine-tuned from a pretrained backbone "
@@ -42,7 +42,7 @@ def draw(points: pd.DataFrame, table: pd.DataFrame) -> Plate:
                 style.blank(ax, "no finished runs" if points.empty else "no run was fine-tuned")
                 plate.lacks("fine-tuned runs")
             continue
-        panel_letter(ax, "abcdefghijklmnopqrstuvwxyz"[k % 26])
+        panel_letter(ax, letter(k))
         ax.set_xlabel("downstream recordings")
         if k % across == 0:
             ax.set_ylabel("test loss (nats)")

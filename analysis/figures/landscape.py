@@ -133,7 +133,15 @@ def _name(ax: Axes, models: pd.DataFrame, own: pd.DataFrame) -> None:
         box = _box(x, y, w, h, r, *place)
         taken.append((box, 20.0))
         centre = ((box[0] + box[2]) / 2 / width, (box[1] + box[3]) / 2 / height)
+        if abs(place[1]) > (1 if place[0] else 2):
+            _lead(ax, (x / width, y / height), (box[0] / width, box[1] / height, box[2] / width, box[3] / height))
         ax.text(*centre, name, transform=ax.transAxes, ha="center", va="center", fontsize=style.SMALL, zorder=6)
+
+
+def _lead(ax: Axes, at: tuple[float, float], box: Box) -> None:
+    """A thin line from a bubble to a name that stands off."""
+    end = (min(max(at[0], box[0]), box[2]), min(max(at[1], box[1]), box[3]))
+    ax.plot(*zip(at, end, strict=True), transform=ax.transAxes, color=style.MUTED, linewidth=0.5, zorder=5)
 
 
 def _box(x: float, y: float, w: float, h: float, r: float, side: int, level: int) -> Box:

@@ -8,7 +8,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 
 from analysis.figures import observed, style
-from analysis.figures.plate import Plate, panel_letter, source_of
+from analysis.figures.plate import Plate, letter, panel_letter, source_of
 from analysis.learning import learning
 
 CAPTION = (
@@ -17,6 +17,7 @@ CAPTION = (
     "is always predicting each label's prevalence. Right: macro AUROC, the dashed line is chance. A cross marks a "
     "model that training did not improve by that measure."
 )
+DOWN = 7  # tasks under each other
 MEASURES = (
     ("loss", "loss_untrained", "lower_loss", "test loss (nats)"),
     ("auroc", "auroc_untrained", "higher_auroc", "macro AUROC"),
@@ -24,23 +25,31 @@ MEASURES = (
 
 
 def draw(points: pd.DataFrame, table: pd.DataFrame) -> Plate:
-    """One row of panels a task, loss on the left and AUROC on the right."""
+    """A pair of panels a task, loss on the left and AUROC on the right; many tasks stand in two columns."""
     best = observed.best(points, table)
     tasks, names = observed.targets(best), observed.configurations(best)
-    rows = max(1, len(tasks))
-    plate = Plate(style.TWO_COLUMNS, 0.75 + rows * (0.45 + 0.17 * len(names)), "Trained, untrained, blind", CAPTION)
+    across = 1 if len(tasks) <= DOWN else 2
+    rows = max(1, -(-len(tasks) // across))
+    height = min(style.PAGE, 0.75 + rows * (0.45 + 0.17 * len(names)))
+    plate = Plate(style.TWO_COLUMNS, height, "Trained, untrained, blind", CAPTION)
     plate.source = source_of(best, observed.selection(table))
     frame = learning(best) if len(best) else pd.DataFrame(columns=["target", "configuration"])
-    axes = plate.subplots(rows, 2, squeeze=False)
-    letters = iter("abcdefghijklmnopqrstuvwxyz")
-    for i in range(rows):
+    axes = plate.subplots(rows, 2 * across, squeeze=False)
+    for i in range(rows * across):
+        pair = axes[i % rows, 2 * (i // rows) : 2 * (i // rows) + 2]
+        if i >= max(1, len(tasks)):
+            for ax in pair:
+                ax.set_axis_off()
+            continue
         task = tasks[i] if tasks else ""
         part = {str(r["configuration"]): r for r in frame[frame["target"] == task].to_dict("records")}
         for j, measure in enumerate(MEASURES):
-            _panel(plate, axes[i, j], part, names, task, measure)
-            panel_letter(axes[i, j], next(letters, ""))
-            if i == rows - 1:
-                axes[i, j].set_xlabel(measure[3])
+            _panel(plate, pair[j], part, names, task, measure)
+            panel_letter(pair[j], letter(2 * i + j))
+            if across > 1:
+                style.linear(pair[j].xaxis, 3)
+            if i % rows == rows - 1 or i == len(tasks) - 1:
+                pair[j].set_xlabel(measure[3])
     handles = [
         style.key("untrained twin", marker="o", markerfacecolor="white", linestyle=""),
         style.key("trained", marker="o", linestyle=""),

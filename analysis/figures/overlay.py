@@ -1,9 +1,11 @@
 """All configurations on the same axes, absolute loss task by task: the shape of the paper's Fig. 4 and S.3."""
 
+from itertools import count
+
 import pandas as pd
 
 from analysis.figures import observed, style
-from analysis.figures.plate import Plate, panel_letter, source_of
+from analysis.figures.plate import Plate, letter, panel_letter, source_of
 from analysis.figures.series import AXES, draw_series, frame, law_keys, lost_key, mark_lost, series_of
 
 CAPTION = (
@@ -26,7 +28,7 @@ def draw(points: pd.DataFrame, table: pd.DataFrame) -> Plate:
     plate = Plate(style.TWO_COLUMNS, height, "All configurations, task by task", CAPTION)
     plate.source = source_of(best, observed.selection(table))
     axes = plate.subplots(2 * blocks, across, squeeze=False)
-    letters = iter("abcdefghijklmnopqrstuvwxyz" * blocks)
+    letters = map(letter, count())
     any_lost = False
     for block in range(blocks):
         for row, variable in enumerate("ND"):

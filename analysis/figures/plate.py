@@ -137,6 +137,11 @@ def _metadata(plate: Plate, suffix: str) -> dict[str, Any]:
     return {"Creator": "ecgscale", "Date": None, "Title": plate.title}
 
 
+def letter(k: int) -> str:
+    """Letter of the k-th panel: a to z, then aa, ab, ..."""
+    return ("" if k < 26 else chr(96 + k // 26)) + chr(97 + k % 26)
+
+
 def panel_letter(ax: Axes, letter: str) -> None:
     """(a), (b), ... above the upper left corner."""
     ax.annotate(

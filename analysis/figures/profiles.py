@@ -14,7 +14,8 @@ CAPTION = (
     "Profile likelihoods of both exponents of the joint law (Eq. 1): the increase of the sum of squares of ln L "
     "when the exponent is held and all else is fitted anew, in units of the increase that ends the 95 % interval "
     "(F(1, n − p)). Where a curve crosses the dashed line its interval ends; a curve that stays below it on one "
-    "side leaves the exponent open there. One row an exponent, one column a configuration; the thick line is in "
+    "side leaves the exponent open there; a kink is where another coefficient meets "
+    "its bound. One row an exponent, one column a configuration; the thick line is in "
     "distribution."
 )
 EXPONENTS = (("alpha", "parameter exponent α"), ("beta", "data exponent β"))

@@ -7,14 +7,13 @@ positions along the axes are indicative, and so are exponents fitted to them.
 """
 
 from functools import cache
-from statistics import geometric_mean
 
 import pandas as pd
 
 from analysis.observations import COLUMNS
-from analysis.published import FRACTIONS, N_FULL, SIZES, refit
+from analysis.published import FRACTIONS, N_FULL, by_size, losses_by_data, refit
 from analysis.query import COLUMNS as FITTED
-from analysis.query import REFERENCE
+from analysis.query import printed_transfer
 from analysis.transfer import TRANSFER
 
 NOMINAL = "Published losses (Tables S.5, S.6); N and D are nominal"
@@ -28,42 +27,17 @@ FIGURES = {  # those that the tables can feed, each with the mark on its face
 }
 REFITTED = ("scaling", "overlay", "exponents")  # those that show laws fitted to the printed losses
 SWEEP = "published"
-PRINTED = {  # as Table S.7 names them
-    "PTB-XL(diagnostic)": "ptbxl-diag",
-    "PTB-XL(subclass)": "ptbxl-sub",
-    "PTB-XL(superclass)": "ptbxl-sup",
-    "MIMIC(icu)": "mimic-icu",
-    "MIMIC(mortality)": "mimic-mortality",
-    "MIMIC(sex)": "mimic-sex",
-}
 RECORDINGS = 2_090_262.0  # nine tenths of CODE's 2,322,513; Table S.6 stands at fractions of a round number beside it
 ACROSS_DATA = {"resnet": 16.8e6, "transformer": 19.2e6}  # the model that Table S.6 follows over fractions
-TARGETS = {
-    "CPSC2018": "cpsc2018",
-    "CSN": "csn",
-    "PTB-XL(diag.)": "ptbxl-diag",
-    "PTB-XL(sub.)": "ptbxl-sub",
-    "PTB-XL(sup.)": "ptbxl-sup",
-    "PTB-XL(form)": "ptbxl-form",
-    "PTB-XL(rhythm)": "ptbxl-rhythm",
-    "Echonext": "echonext",
-    "MIMIC-ICU": "mimic-icu",
-    "MIMIC-Mort.": "mimic-mortality",
-    "MIMIC-Sex": "mimic-sex",
-}
 
 
 def published() -> pd.DataFrame:
     """Printed losses as observations (see ``analysis.observations``): one row a cell of Tables S.5 and S.6."""
-    by_size = pd.read_csv(REFERENCE / "table_s5.csv")
-    by_data = pd.read_csv(REFERENCE / "table_s6.csv")
-    sizes = zip(_architecture(by_size), by_size["param_bin"], strict=True)
-    by_size["N"] = [geometric_mean(SIZES[a][b]) for a, b in sizes]
-    by_size["D"] = RECORDINGS
-    by_data["N"] = _architecture(by_data).map(ACROSS_DATA)
-    by_data["D"] = by_data["data_bin"].map(lambda b: FRACTIONS[b] * N_FULL)
-    points = pd.concat([by_size.assign(run_id="Table S.5"), by_data.assign(run_id="Table S.6")], ignore_index=True)
-    points["target"] = points["target"].map(TARGETS)
+    size, data = by_size(), losses_by_data()
+    data = data.assign(N=_architecture(data).map(ACROSS_DATA), D=[FRACTIONS[b] * N_FULL for b in data["data_bin"]])
+    points = pd.concat(
+        [size.assign(run_id="Table S.5", D=RECORDINGS), data.assign(run_id="Table S.6")], ignore_index=True
+    )
     points["architecture"] = _architecture(points)
     points = points.assign(sweep=SWEEP, corpus="code", domain="OOD", selected_by="test", label_set="")
     return points.reindex(columns=list(COLUMNS))
@@ -75,9 +49,8 @@ def table(refitted: bool = True) -> pd.DataFrame:
     fits = refit() if refitted else pd.DataFrame(columns=list(FITTED))
     across = _architecture(fits).map(lambda a: f"N = {ACROSS_DATA[a]:.4g}")
     fits["at"] = fits["at"].mask(fits["law"] == "data", across)
-    printed = pd.read_csv(REFERENCE / "table_s7.csv")
     rows = []
-    for row in printed.to_dict("records"):
+    for row in printed_transfer().to_dict("records"):
         at = "low" if row["kappa"] <= TRANSFER[0] else ""
         facts = {"law": "transfer", "at": "", "configuration": row["configuration"], "target": row["target"]}
         facts |= {"r2": row["R2"], "n_points": 0, "note": "Table S.7", "objective": "log-ls"}
@@ -87,7 +60,6 @@ def table(refitted: bool = True) -> pd.DataFrame:
             status = {"status": "bound" if hit else "ok", "at_bound": hit}
             rows.append(facts | {"coefficient": name, "value": value} | status)
     fits = pd.concat([fits, pd.DataFrame(rows)], ignore_index=True).reindex(columns=list(FITTED))
-    fits["target"] = fits["target"].map(TARGETS | PRINTED)
     fits["at_bound"], fits["note"] = fits["at_bound"].fillna(""), fits["note"].fillna("")
     return fits.assign(sweep=SWEEP, corpus="code", label_set="", domain="OOD", select="test")
 

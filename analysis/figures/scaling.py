@@ -4,7 +4,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 
 from analysis.figures import fitted, observed, style
-from analysis.figures.plate import Plate, panel_letter, source_of
+from analysis.figures.plate import Plate, letter, panel_letter, source_of
 from analysis.figures.series import AXES, LAW, Series, draw_series, frame, law_keys, lost_key, mark_lost, series_of
 
 CAPTION = (
@@ -46,7 +46,7 @@ def draw(points: pd.DataFrame, table: pd.DataFrame) -> Plate:
             _panel(plate, ax, panel, series, label if domain == "OOD" else "ID loss (nats)", nothing)
             if domain == "ID" or len(tasks) <= LISTED:
                 any_lost |= mark_lost(plate, ax, panel, best, name, variable) if series else False
-            panel_letter(ax, "abcdefghijklmnopqrstuvwxyz"[(i * len(columns) + j) % 26])
+            panel_letter(ax, letter(i * len(columns) + j))
             if i == 0:
                 _heading(ax, domain, variable, above)
             if i == len(names) - 1:

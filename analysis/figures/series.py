@@ -16,7 +16,6 @@ AXES = {"N": "parameters N", "D": "recordings D"}
 LAW = {"N": ("size", "alpha"), "D": ("data", "beta")}
 REACH = 0.16  # of the measured decades: how far a law is drawn beyond the largest run
 FEW = 4  # lines: more of them, threefold apart, share a panel only on a log axis
-AGREE = 0.02  # relative: a band belongs to the curve of the table if its own curve is this near
 
 
 @dataclass(frozen=True)
@@ -127,7 +126,7 @@ def _law(
 def _band(plate: Plate, ax: Axes, panel: str, s: Series, law: fitted.Fitted, y_name: str) -> None:
     xs = np.geomspace(s.points[s.variable].min(), ax.get_xlim()[1], 24)
     band = curves.band(LAW[s.variable][0], s.points, xs)
-    if band is None or np.abs(np.log(band.loss / law(**{s.variable: xs}))).max() > AGREE:
+    if band is None or np.abs(np.log(band.loss / law(**{s.variable: xs}))).max() > curves.AGREE:
         return  # the table was fitted otherwise: another objective, other points
     low, high = band.low / s.scale, band.high / s.scale
     ax.fill_between(xs, low, high, color=s.look.colour, alpha=style.BAND, linewidth=0, zorder=1.5)

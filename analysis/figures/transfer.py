@@ -6,14 +6,17 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 
+from analysis import curves
 from analysis.figures import fitted, observed, style
 from analysis.figures.plate import Plate, panel_letter, source_of
-from analysis.transfer import pairs
+from analysis.screening import BadPoints
+from analysis.transfer import loss_to_loss, pairs
 
 CAPTION = (
     "Out-of-distribution loss against the in-distribution loss above its floor, one point a run, one panel a "
     "configuration. Lines are the loss-to-loss law (Eq. 4), L_OOD = K (L_ID − E_ID)^κ + E_OOD, with κ and its 95 "
-    "% interval (both floors refitted in every resample). κ below 1: gains in distribution return less and less "
+    "% interval and a 95 % band (both floors refitted in every resample; panels of more than five "
+    "tasks have no bands). κ below 1: gains in distribution return less and less "
     "elsewhere. Thin dashed lines: κ at its bound or not identified. Crosses on the left are runs at or below the "
     "in-distribution floor, which the fit leaves out."
 )
@@ -45,6 +48,35 @@ def draw(points: pd.DataFrame, table: pd.DataFrame) -> Plate:
         handles = [style.key(look.label, look.colour, look.marker, linewidth=1.2) for look in looks]
         plate.legend(handles=handles, loc="outside upper center", ncols=6, fontsize=7.5, columnspacing=1.2)
     return plate
+
+
+def _band(
+    plate: Plate,
+    ax: Axes,
+    panel: str,
+    task: str,
+    both: pd.DataFrame,
+    law: fitted.Fitted,
+    x: np.ndarray,
+    scale: float,
+    label: str,
+) -> None:
+    """The 95 % band of a line at x, the in-distribution loss above the table's floor."""
+    floor = law.numbers["E_id"].value
+    try:
+        found = loss_to_loss(both, bootstrap=curves.RESAMPLES)
+    except BadPoints:
+        return
+    if found.draws is None or np.abs(np.log(found(loss_id=x + floor) / law(loss_id=x + floor))).max() > curves.AGREE:
+        return  # the table was fitted otherwise
+    # A resample whose floor lies above a loss foretells its own floor there.
+    ends = curves.resampled(found, loss_id=np.maximum(x + floor, found.draws["E_id"].to_numpy()[:, None]))
+    if ends is None:
+        return
+    low, high = (v / scale for v in ends)
+    ax.fill_between(x, low, high, color=style.target(task).colour, alpha=style.BAND, linewidth=0, zorder=1)
+    for kind, ys in (("band, low", low), ("band, high", high)):
+        plate.record(panel, kind, task, ("ID loss above its floor", x), (label, ys), "95 %, bootstrap over runs")
 
 
 def _at_ends(ax: Axes, ends: list[tuple[float, float, str, str]]) -> None:
@@ -120,6 +152,8 @@ def _panel(
             ys = fit(loss_id=xs + floor) / scale
             ax.plot(xs, ys, color=of_task.colour, zorder=2, **line)
             plate.record(look.label, "law", task, ("ID loss above its floor", xs), (label, ys), kappa.text())
+            if kappa.known and len(tasks) <= LISTED:
+                _band(plate, ax, look.label, task, pairs(part, task), fit, xs, scale, label)
             n = f"n {fit.n_points}" + (f" of {measured}" if fit.n_points < measured else "")
             kappas += [kappa.value] if kappa.known else []
             if len(tasks) > LISTED:

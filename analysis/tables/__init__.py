@@ -3,14 +3,14 @@
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from analysis.tables import measured, printed
+from analysis.tables import measured, printed, tuned
 from analysis.tables.material import Material
 from analysis.tables.sheet import FORMATS, Sheet
 from ecgscale.records import write_whole
 
 Maker = Callable[[Material], Sheet]
 
-TABLES: dict[str, tuple[Maker | None, Callable[[], Sheet]]] = {
+TABLES: dict[str, tuple[Maker, Callable[[], Sheet]]] = {
     "s1": (measured.tasks, printed.datasets),
     "s2": (measured.splits, printed.splits),
     "s3": (measured.domains, printed.domains),
@@ -18,9 +18,9 @@ TABLES: dict[str, tuple[Maker | None, Callable[[], Sheet]]] = {
     "s5": (measured.losses_by_size, printed.losses_by_size),
     "s6": (measured.losses_by_data, printed.losses_by_data),
     "s7": (measured.transfer, printed.transfer),
-    "s8": (None, printed.fine_tuning),
-    "s9": (None, printed.benchmark),
-    "s10": (None, printed.ptbxl),
+    "s8": (tuned.fine_tuning, printed.fine_tuning),
+    "s9": (tuned.tasks, printed.benchmark),
+    "s10": (tuned.ptbxl, printed.ptbxl),
     "s11": (measured.replaced, printed.replaced),
 }
 
@@ -40,9 +40,7 @@ def make(name: str, material: Material | None = None) -> Sheet:
     if key not in TABLES:
         raise NoSuchTable(f"no table '{name}'; there are s1 to s{len(TABLES)}")
     own, published = TABLES[key]
-    if material is None:
-        return published()
-    return own(material) if own is not None else printed.instead(published(), "no fine-tuned model is in these results")
+    return published() if material is None else own(material)
 
 
 def save(sheet: Sheet, folder: Path, formats: Iterable[str] = ("md", "latex", "csv")) -> list[Path]:
