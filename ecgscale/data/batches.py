@@ -53,6 +53,7 @@ class Store:
     ) -> None:
         self.rows, self.mapped = rows, corpus.signal
         self.device = torch.device(device)
+        self._scratch: list[torch.Tensor] | None = None
         self.signal: torch.Tensor | None = None  # int16 [n, n_leads, n_samples], if resident
         if fits(len(rows) * corpus.signal[:1].nbytes, self.device, free_bytes):
             self.signal = torch.from_numpy(np.ascontiguousarray(corpus.signal[rows])).to(device)
@@ -89,7 +90,10 @@ class Store:
         """Float32 [n, n_leads, n_samples] on a CPU, some recordings at a time: all between stays in its cache."""
         n, shape = len(positions), self.mapped.shape[1:]
         signal = torch.from_numpy(np.empty((n, len(self.given), shape[1]), np.float32))  # numpy asks for huge pages
-        units, stored = (torch.empty(_CACHED_RECORDINGS, *shape, dtype=kind) for kind in (torch.int16, torch.float32))
+        if self._scratch is None:  # made once: new memory costs more than what is done in it
+            kinds = (torch.int16, torch.float32)
+            self._scratch = [torch.empty(_CACHED_RECORDINGS, *shape, dtype=kind) for kind in kinds]
+        units, stored = self._scratch
         given = self.given.expand(_CACHED_RECORDINGS, -1, -1)
         at = torch.from_numpy(positions)
         for first in range(0, n, _CACHED_RECORDINGS):
