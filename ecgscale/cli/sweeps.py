@@ -118,18 +118,21 @@ def _launch(
 
     for sentence in set_aside_damaged(loaded, results):
         say(f"  {sentence}")
-    chosen = pricing.select(pricing.plan(loaded, home, results, processes=processes), only or [])
+    on = pricing.device_named("here", home)
+    chosen = pricing.select(pricing.plan(loaded, home, results, on, processes=processes), only or [])
     to_do = chosen["state"].isin(states) if states else chosen["state"] != "done"
     left = chosen[to_do].sort_values("flops", ascending=False, kind="stable")
     runs = [loaded.run(run_id) for run_id in left["run_id"]]
     obstacles = pricing.unlaunchable(loaded, home, results, runs, allow_missing=allow_missing) if runs else []
     if obstacles:
         raise Refused("; ".join(obstacles))
-    for reason, those in left[left["infeasible"] != ""].groupby("infeasible", sort=False):
-        say(f"left out, for they cannot be done here: {len(those)} runs: {reason}")
-    left = left[left["infeasible"] == ""]
+    if not address:  # what this machine has no room for, a cluster may have
+        for reason, those in left[left["infeasible"] != ""].groupby("infeasible", sort=False):
+            say(f"left out, for they cannot be done here: {len(those)} runs: {reason}")
+        left = left[left["infeasible"] == ""]
     hours, n_done = float(left["device_hours"].sum()), int((chosen["state"] == "done").sum())
-    say(f"{loaded.name}: {n_done} of {len(chosen)} runs are done, {len(left)} to do in {hours:.2g} core hours")
+    unit = on.name if on.gpu else "core"
+    say(f"{loaded.name}: {n_done} of {len(chosen)} runs are done, {len(left)} to do in {hours:.2g} {unit} hours")
     if hours > max_device_hours and not yes:
         raise Refused(f"that is more than --max-device-hours {max_device_hours:g}; add --yes to launch it")
     again = f"the same command goes on from there: {' '.join(['ecgscale', *sys.argv[1:]])}"
