@@ -50,8 +50,9 @@ def beat_features(backbone: Backbone, store: Store, hz: int, change: Change | No
 
 
 def _batches(backbone: Backbone, store: Store, change: Change | None) -> Iterator[Batch]:
+    """A store in order, batch by batch; one batch of nothing if it is empty, so that there are features of none."""
     backbone.eval()
-    for first in range(0, len(store), _BATCH_SIZE):
+    for first in range(0, max(1, len(store)), _BATCH_SIZE):
         batch = store.batch(np.arange(first, min(first + _BATCH_SIZE, len(store))))
         yield batch if change is None else change(batch, first)
 
