@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
+from matplotlib.patches import Rectangle
 
 from analysis.benchmark import ours, published
 from analysis.figures import observed, style
@@ -135,13 +136,17 @@ def _name(ax: Axes, models: pd.DataFrame, own: pd.DataFrame) -> None:
         centre = ((box[0] + box[2]) / 2 / width, (box[1] + box[3]) / 2 / height)
         if abs(place[1]) > (1 if place[0] else 2):
             _lead(ax, (x / width, y / height), (box[0] / width, box[1] / height, box[2] / width, box[3] / height))
+        left, low = box[0] / width, box[1] / height
+        size = ((box[2] - box[0]) / width, (box[3] - box[1]) / height)
+        # Behind names and bubbles, and in front of a line that leads to another name.
+        ax.add_patch(Rectangle((left, low), *size, transform=ax.transAxes, color="white", linewidth=0, zorder=1.6))
         ax.text(*centre, name, transform=ax.transAxes, ha="center", va="center", fontsize=style.SMALL, zorder=6)
 
 
 def _lead(ax: Axes, at: tuple[float, float], box: Box) -> None:
     """A thin line from a bubble to a name that stands off."""
     end = (min(max(at[0], box[0]), box[2]), min(max(at[1], box[1]), box[3]))
-    ax.plot(*zip(at, end, strict=True), transform=ax.transAxes, color=style.MUTED, linewidth=0.5, zorder=5)
+    ax.plot(*zip(at, end, strict=True), transform=ax.transAxes, color=style.MUTED, linewidth=0.5, zorder=1.5)
 
 
 def _box(x: float, y: float, w: float, h: float, r: float, side: int, level: int) -> Box:
