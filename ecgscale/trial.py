@@ -6,14 +6,15 @@ from pathlib import Path
 
 import torch
 
-from ecgscale import codebooks, data, kept, provenance, records, underway, weights
+from ecgscale import data, provenance, records
 from ecgscale.leases import Lease, Lost
-from ecgscale.measure import Measurement, Row, id_curve
 from ecgscale.objectives import Collapsed, Masked
 from ecgscale.placeless import placeless, sentence
+from ecgscale.probing.measure import Measurement, Row, id_curve
 from ecgscale.spec import Run
 from ecgscale.sweep import Sweep
-from ecgscale.train import Diverged, Snapshot
+from ecgscale.training import codebooks, kept, underway, weights
+from ecgscale.training.train import Diverged, Snapshot
 
 
 def trial(
@@ -35,7 +36,7 @@ def trial(
     At every evaluation rows are written, then the weights to keep, then the checkpoint: a run that is cut off anywhere
     goes on behind its last evaluation, and one that is asked to ``pause`` stops at its next step. One that cannot go on
     ends as failed, diverged or oom, with the reason in its file. ``interruptions`` say why earlier attempts ended;
-    ``note`` takes lines for a log. Several ``processes`` do it in step, led by this one (see ``lockstep``), and
+    ``note`` takes lines for a log. Several ``processes`` do it in step, led by this one (``training.lockstep``), and
     any number of them may go on with it.
 
     Raises Lost if another holds its lease by now, OSError if the disk is full: then nothing is final.

@@ -15,18 +15,19 @@ import numpy as np
 import torch
 from torch import distributed
 
-from ecgscale import codebooks, company, data, parts
-from ecgscale.company import Call
+from ecgscale import data
 from ecgscale.data.batches import Batch, Store
 from ecgscale.data.corpus import Corpus
 from ecgscale.data.mixture import Mixture, stored
 from ecgscale.models import VectorQuantisedBeats
 from ecgscale.objectives import Masked, Pretraining
 from ecgscale.records import FULL, unguarded
-from ecgscale.sharding import Group, joined, mean_over, shard, whole_state
 from ecgscale.spec import Run
-from ecgscale.step import Execution, descend, equip, execution, optimiser_of, randomness
-from ecgscale.train import Diverged, Snapshot, activation_bytes, build, learning_rate, weight_decay
+from ecgscale.training import codebooks, company, parts
+from ecgscale.training.company import Call
+from ecgscale.training.sharding import Group, joined, mean_over, shard, whole_state
+from ecgscale.training.step import Execution, descend, equip, execution, optimiser_of, randomness
+from ecgscale.training.train import Diverged, Snapshot, activation_bytes, build, learning_rate, weight_decay
 
 State = dict[str, Any]
 
@@ -79,7 +80,7 @@ def led(
     """
     told = Following(run, home, folder, device)
     with (
-        company.following(processes, "ecgscale.lockstep:follow", told) as meeting,
+        company.following(processes, "ecgscale.training.lockstep:follow", told) as meeting,
         joined(0, processes, meeting, device) as group,
     ):
         on = _device_of(device, group)

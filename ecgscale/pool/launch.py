@@ -30,13 +30,14 @@ import ray
 from ray import cloudpickle, tune
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-from ecgscale import leases, preflight, records
+from ecgscale import leases, records
 from ecgscale.leases import Claims
-from ecgscale.slot import GRACE_SECONDS, Cell, Duty, is_over, serve
+from ecgscale.pool import preflight
+from ecgscale.pool.slot import GRACE_SECONDS, Cell, Duty, is_over, serve
+from ecgscale.pool.states import Full, Infeasible, Interrupted, Pause, PoolLost, Stopped, pausing
+from ecgscale.pool.worker import TRIAL, Setup
 from ecgscale.spec import Run
-from ecgscale.states import Full, Infeasible, Interrupted, Pause, PoolLost, Stopped, pausing
 from ecgscale.sweep import Sweep
-from ecgscale.worker import TRIAL, Setup
 
 _WATCH_SECONDS = 0.5
 _LOOK_SECONDS = 300.0  # that a node may take for it: storage that hangs does not hold up a launch for ever

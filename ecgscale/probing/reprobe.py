@@ -5,12 +5,13 @@ from pathlib import Path
 
 import torch
 
-from ecgscale import data, kept, records, weights
-from ecgscale.measure import Row, probe_rows
+from ecgscale import data, records
 from ecgscale.models import Backbone
+from ecgscale.probing.measure import Row, probe_rows
 from ecgscale.spec import Run
 from ecgscale.sweep import Sweep
 from ecgscale.tasks import Task, measurable
+from ecgscale.training import kept, weights
 
 
 def lacking(run: Run, sweep: Sweep, results: Path, tasks: Sequence[str]) -> list[str]:

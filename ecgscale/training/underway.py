@@ -8,12 +8,12 @@ from typing import Any
 
 import torch
 
-from ecgscale import checkpoint, lockstep, parts
 from ecgscale.data.corpus import Corpus
 from ecgscale.home import checkpoint_path, parts_path
 from ecgscale.models import VectorQuantisedBeats
 from ecgscale.spec import Run
-from ecgscale.train import Snapshot, pretrain
+from ecgscale.training import checkpoint, lockstep, parts
+from ecgscale.training.train import Snapshot, pretrain
 
 State = dict[str, Any]
 
