@@ -24,7 +24,7 @@ def in_order(plan: str) -> tuple[str, ...]:
 TRAINING = in_order(
     """
     records placeless home leases data models objectives spec spelling sweep changes compute tasks tuning provenance
-    training: checkpoint step sharding train codebooks kept weights company parts lockstep underway
+    training: checkpoint step sharding train codebooks kept weights inputs company parts lockstep underway
     probing: scores convex heartbeats conditions probe heads external measure reprobe
     trial
     pool: states observers preflight worker slot launch
