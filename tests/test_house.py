@@ -27,7 +27,7 @@ TRAINING = in_order(
     training: checkpoint step sharding train codebooks kept weights inputs company parts lockstep underway
     probing: scores convex heartbeats conditions probe heads external measure reprobe
     trial
-    pool: states observers preflight worker slot launch
+    pool: states observers preflight worker slot shares watch launch
     pricing: calibration doctor plan cells
     cli
     """

@@ -17,7 +17,7 @@ import ray
 
 from ecgscale import records
 from ecgscale.pool import launch, preflight
-from ecgscale.pool.launch import share_of, slots
+from ecgscale.pool.shares import share_of, slots
 from ecgscale.pool.slot import Duty, serve
 from ecgscale.pool.states import Interrupted
 from ecgscale.training import checkpoint
@@ -213,7 +213,7 @@ def test_a_signal_while_ray_starts_is_heard_and_nothing_is_handed_out(
 
 
 def test_after_want_of_device_memory_a_run_is_done_once_more_alone_and_in_pieces(tmp_path: Path) -> None:
-    from ecgscale.pool.launch import _smaller
+    from ecgscale.pool.shares import smaller
     from ecgscale.pool.slot import Cell
     from ecgscale.spec import Schedule
     from ecgscale.sweep import Sweep
@@ -224,10 +224,10 @@ def test_after_want_of_device_memory_a_run_is_done_once_more_alone_and_in_pieces
     for cell, memory in zip(cells, ("device", "host"), strict=True):
         path = records.path_of(tmp_path, "s", cell.run_id)
         records.give_up(path, cell.description, "oom", "no memory", {"memory": memory})
-    again, left = _smaller(cells, sweep.runs, sweep, tmp_path)
+    again, left = smaller(cells, sweep.runs, sweep, tmp_path)
     assert (again.micro_batch, again.before) == (Schedule().batch_size // 4, 1)
     assert left == cells[1]
-    assert _smaller([again, left], sweep.runs, sweep, tmp_path) == [again, left]  # once
+    assert smaller([again, left], sweep.runs, sweep, tmp_path) == [again, left]  # once
 
 
 def test_token_authentication_stays_on_and_the_dashboard_off(monkeypatch: pytest.MonkeyPatch) -> None:
