@@ -243,6 +243,25 @@ def test_token_authentication_stays_on_and_the_dashboard_off(monkeypatch: pytest
     assert os.environ.get("RAY_AUTH_MODE", "token") != "disabled"
 
 
+@pytest.mark.parametrize(
+    ("address", "told", "joined"),
+    [(None, None, "local"), (None, "head:6379", "head:6379"), ("auto", "head:6379", "auto")],
+)
+def test_a_launch_joins_no_cluster_that_nobody_named(
+    address: str | None, told: str | None, joined: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: dict[str, Any] = {}
+    monkeypatch.setattr(launch.ray, "init", lambda **options: asked.update(options))
+    monkeypatch.setattr(launch.ray, "cluster_resources", dict)
+    monkeypatch.setattr(launch, "reach", lambda address: None)
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    if told:
+        monkeypatch.setenv("RAY_ADDRESS", told)
+    with launch._pool(2, None, address):
+        assert asked["address"] == joined
+    assert ("num_cpus" in asked) is (joined == "local")
+
+
 def test_a_measured_peak_decides_the_share_of_runs_of_the_same_shape(tmp_path: Path) -> None:
     from dataclasses import replace
 

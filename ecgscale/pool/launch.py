@@ -185,12 +185,17 @@ def _until_free(claims: Claims, cells: Sequence[Cell], folder: Path, name: str) 
 
 @contextmanager
 def _pool(workers: int | None, gpus: int | None, address: str | None) -> Iterator[dict[str, float]]:
-    """A Ray cluster, joined by address or started here; yields its resources."""
-    options: dict[str, Any] = {"num_cpus": workers, "num_gpus": gpus, "include_dashboard": False}
+    """A Ray cluster, joined by address or started here; yields its resources.
+
+    Without an address it is one of its own, whatever else of Ray runs on this machine, unless RAY_ADDRESS names one, as
+    it does inside a Ray job.
+    """
+    address = address or os.environ.get("RAY_ADDRESS")
+    own: dict[str, Any] = {"num_cpus": workers, "num_gpus": gpus, "include_dashboard": False, "address": "local"}
     if address:
         reach(address)
     hears = signal.getsignal(signal.SIGTERM)
-    ray.init(log_to_driver=False, logging_level="ERROR", **({"address": address} if address else options))
+    ray.init(log_to_driver=False, logging_level="ERROR", **({"address": address} if address else own))
     signal.signal(signal.SIGTERM, hears)  # Ray has put its own there, which ends this process with code 15
     try:
         yield ray.cluster_resources()
