@@ -25,7 +25,12 @@ ANALYSIS = tuple(
     design race learning claims tables figures report
     """.split()
 )
-ALONE = {"ray": ["ecgscale/launch.py"], "fvcore": ["ecgscale/compute.py"], "matplotlib": ["analysis/figures/"]}
+ALONE = {
+    "ray": ["ecgscale/launch.py"],
+    "fvcore": ["ecgscale/compute.py"],
+    "matplotlib": ["analysis/figures/"],
+    "numba": ["ecgscale/data/"],
+}
 
 
 def modules(package: str) -> list[Path]:
@@ -91,6 +96,7 @@ def test_heavy_libraries_have_one_room(library: str) -> None:
         ("analysis.query", "torch"),
         ("analysis.query", "scipy"),
         ("ecgscale.cli", "pandas"),
+        ("ecgscale.data", "numba"),
     ],
 )
 def test_light_doors_stay_light(module: str, forbidden: str) -> None:
