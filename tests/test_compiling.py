@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from numba.core import caching
+from numba.core import caching, config
 
 from ecgscale.data.compiling import compiled, fma
 
@@ -28,6 +28,16 @@ def test_a_loop_is_compiled_where_nothing_can_be_kept(monkeypatch: pytest.Monkey
 def test_a_loop_is_compiled_where_the_disk_is_full(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(caching.IndexDataCacheFile, "save", _full)
     assert compiled("float64(float64[::1])")(_added)(np.ones(4)) == 4
+
+
+def test_a_loop_is_compiled_where_what_was_kept_is_damaged(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(config, "CACHE_DIR", str(tmp_path))
+    compiled("float64(float64[::1])")(_added)
+    kept = list(tmp_path.rglob("*.nb?"))
+    assert len(kept) == 2
+    for file in kept:
+        file.write_bytes(file.read_bytes()[:50])
+    assert compiled("float64(float64[::1])")(_added)(np.ones(5)) == 5
 
 
 @pytest.mark.slow

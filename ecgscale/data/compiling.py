@@ -23,7 +23,7 @@ def compiled(signature: str) -> Callable[[Callable], Any]:
     def decorated(function: Callable) -> Any:
         try:
             return numba.njit(signature, cache=True, nogil=True)(function)
-        except (RuntimeError, OSError):  # there is no folder that can be written, or its disk is full
+        except Exception:  # no folder can be written, its disk is full, or what lies in it is damaged
             return numba.njit(signature, nogil=True)(function)
 
     return decorated
