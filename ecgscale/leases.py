@@ -110,7 +110,7 @@ class Claims:
 
     def _has_moved(self, run_id: str) -> bool:
         """Whether a lease was seen to change between two looks."""
-        return any(name.startswith(run_id) and moved for name, (_, _, _, moved) in self._looks.items())
+        return any(name.split(".")[0] == run_id and moved for name, (_, _, _, moved) in self._looks.items())
 
     def _is_stale(self, file: Path, said: dict[str, Any]) -> bool:
         if _is_dead(said):
@@ -211,7 +211,7 @@ def _is_dead(said: dict[str, Any]) -> bool:
 def _leases(folder: Path, run_id: str) -> list[tuple[int, Path]]:
     found = []
     for name in os.listdir(folder):
-        if name.startswith(run_id) and name.endswith(".lease"):
+        if name.split(".")[0] == run_id and name.endswith(".lease"):
             found.append((int(name.split(".")[1]), folder / name))
     return sorted(found)
 

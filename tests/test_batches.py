@@ -30,11 +30,20 @@ def test_a_batch_is_its_recordings_in_standard_deviations(corpus: data.Corpus, n
     assert np.array_equal(batch.labels.numpy(), corpus.targets("rhythm", rows[positions]))
 
 
-def test_recordings_made_float_a_few_at_a_time_have_the_bits_of_all_at_once(corpus: data.Corpus) -> None:
+def test_derived_leads_have_the_bits_of_the_matrix_product(corpus: data.Corpus) -> None:
     store = Store(corpus, corpus.rows("train"))
     at = np.random.default_rng(0).permutation(len(store))[:45]
     units = torch.from_numpy(np.asarray(corpus.signal[corpus.rows("train")[at]]))
-    assert torch.equal(store.batch(at).signal, store.given @ units.float())
+    product = store.given @ units.float()
+    assert torch.equal(store.batch(at).signal.view(torch.int32), product.view(torch.int32))
+
+
+@pytest.mark.parametrize("free_bytes", [None, 0])
+def test_a_position_that_is_not_there_is_an_error_and_no_other_memory(corpus: data.Corpus, free_bytes: int) -> None:
+    store = Store(corpus, corpus.rows("train"), free_bytes=free_bytes)
+    for position in (len(store), -len(store) - 1):
+        with pytest.raises(IndexError):
+            store.batch(np.array([0, position]))
 
 
 @pytest.mark.parametrize(("device", "share"), batches.SHARE.items())

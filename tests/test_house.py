@@ -39,7 +39,12 @@ ANALYSIS = in_order(
     design race learning claims tables figures report
     """
 )
-ALONE = {"ray": ["ecgscale/pool/launch.py"], "fvcore": ["ecgscale/compute.py"], "matplotlib": ["analysis/figures/"]}
+ALONE = {
+    "ray": ["ecgscale/pool/launch.py"],
+    "fvcore": ["ecgscale/compute.py"],
+    "matplotlib": ["analysis/figures/"],
+    "numba": ["ecgscale/data/"],
+}
 
 
 def modules(package: str) -> list[Path]:
@@ -117,6 +122,7 @@ def test_heavy_libraries_have_one_room(library: str) -> None:
         ("analysis.query", "scipy"),
         ("ecgscale.cli", "pandas"),
         ("ecgscale.pool.slot", "torch"),
+        ("ecgscale.data", "numba"),
     ],
 )
 def test_light_doors_stay_light(module: str, forbidden: str) -> None:

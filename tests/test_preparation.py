@@ -12,13 +12,15 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pandas as pd
+import psutil
 import pytest
 
-from ecgscale import data
+from ecgscale import data, leases
 from ecgscale.data import corpus, preparation, pricing, split
 from ecgscale.data.quality import FLAWS
 from ecgscale.data.recording import LEADS, Recording
 from tests import layouts
+from tests.shell import Shell
 
 CANARY = 913_377_000  # a number that is in every identity of a raw folder below
 
@@ -99,6 +101,80 @@ def test_continues_after_kill_9(tmp_path: Path) -> None:
     assert (
         resumed.manifest.digest == data.prepare("ludb", tmp_path / "raw", tmp_path / "new", workers=1).manifest.digest
     )
+
+
+PREPARING = """
+from pathlib import Path
+from ecgscale import data, leases
+from ecgscale.data import preparation
+leases.HEARTBEAT_SECONDS, preparation._CHUNK = 0.05, 4
+raw, home = Path({raw!r}), Path({home!r})
+data.prepare("ludb", raw, home, workers={workers}, progress=lambda step: (print(step.n_done, flush=True), input()))
+"""
+
+
+def preparing(folder: Path, workers: int) -> subprocess.Popen[str]:
+    """A process that has done one chunk of ludb and waits for a word."""
+    layouts.ludb(folder / "raw")
+    program = PREPARING.format(raw=str(folder / "raw"), home=str(folder / "home"), workers=workers)
+    child = subprocess.Popen(
+        [sys.executable, "-c", program],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        env=os.environ | {"PYTHONPATH": str(Path(__file__).parents[1])},
+    )
+    assert child.stdout is not None
+    assert child.stdout.readline() == "4\n"
+    return child
+
+
+def test_a_corpus_is_prepared_by_one_process_and_after_its_death_by_another(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(preparation, "_CHUNK", 4)
+    monkeypatch.setattr(leases, "LOOK_SECONDS", 0.5)
+    child = preparing(tmp_path, workers=1)
+    try:
+        command = ("data", "prepare", "ludb", "--raw", str(tmp_path / "raw"), "--home", str(tmp_path / "home"))
+        shell_folder = tmp_path / "shell"
+        shell_folder.mkdir()
+        refused = Shell(shell_folder, tmp_path / "home").type(*command)
+        assert refused.returncode == 3
+        assert "refused: another process is preparing ludb in this home" in " ".join(refused.stderr.split())
+        assert not corpus.is_prepared(tmp_path / "home", "ludb")
+    finally:
+        child.kill()
+        child.communicate()
+    seen: list[data.Progress] = []
+    resumed = data.prepare("ludb", tmp_path / "raw", tmp_path / "home", workers=1, progress=seen.append)
+    assert [step.n_done for step in seen] == [8, 12, 16, 20]
+    assert resumed.manifest == data.prepare("ludb", tmp_path / "raw", tmp_path / "new", workers=1).manifest
+    assert not list((tmp_path / "home" / "leases").iterdir())
+
+
+def test_who_stood_still_until_another_took_over_writes_no_corpus(tmp_path: Path) -> None:
+    layouts.ludb(tmp_path / "raw")
+
+    def lose(_: data.Progress) -> None:
+        (lease,) = (tmp_path / "home" / "leases").iterdir()
+        lease.rename(lease.with_name("ludb.000002.lease"))
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(preparation, "_CHUNK", 4)
+        with pytest.raises(data.Busy, match="another process is preparing ludb"):
+            data.prepare("ludb", tmp_path / "raw", tmp_path / "home", workers=1, progress=lose)
+    assert not corpus.is_prepared(tmp_path / "home", "ludb")
+
+
+@pytest.mark.slow
+def test_processes_of_a_killed_preparation_end_with_it(tmp_path: Path) -> None:
+    child = preparing(tmp_path, workers=2)
+    workers = psutil.Process(child.pid).children(recursive=True)
+    child.kill()
+    child.communicate()
+    assert len(workers) >= 2
+    assert not psutil.wait_procs(workers, timeout=60)[1]
 
 
 def killed(raw: Path, where: str) -> Recording:

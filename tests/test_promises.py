@@ -59,6 +59,7 @@ PROMISES = {
     "12 paths": "test_preparation::test_no_path_of_a_table_leaves_the_raw_folder",
     "12 any damage": "test_damaged_tables::test_any_damage_is_an_index_or_a_sentence",
     "13 two launches": "test_launch::test_two_launches_share_the_runs_and_a_damaged_file_is_done_again",
+    "13 two preparations": "test_preparation::test_a_corpus_is_prepared_by_one_process_and_after_its_death_by_another",
     "13 a stale lease": "test_leases::test_a_holder_that_stands_still_is_followed_and_a_beating_one_is_not",
     "13 a late write": "test_leases::test_a_late_write_is_refused",
     "13 nobody's": "test_leases::test_a_run_is_running_while_somebody_holds_it_and_pending_after",

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from ecgscale.cli.door import FAILED, Home, Json, app, home_of, print_json
+from ecgscale.cli.door import FAILED, Home, Json, Refused, app, home_of, print_json
 from ecgscale.cli.terminal import say, table
 
 data_app = typer.Typer(help="Datasets: what is known, prepared, licensed.", no_args_is_help=True)
@@ -86,9 +86,12 @@ def prepare(
             rate, left = now.records_per_second, now.seconds_left
             say(f"  {now.n_done:,}/{now.n_records:,} recordings, {rate:.0f} a second, {_duration(left)} left")
 
-    corpus = data.prepare(
-        name, raw, home_of(home), workers=workers, allow_missing=allow_missing, progress=progress, **options
-    )
+    try:
+        corpus = data.prepare(
+            name, raw, home_of(home), workers=workers, allow_missing=allow_missing, progress=progress, **options
+        )
+    except data.Busy as error:
+        raise Refused(str(error)) from None
     counts = {part: len(corpus.rows(part)) for part in ("train", "val", "test")}
     say(f"{corpus.name}: " + ", ".join(f"{n} {part}" for part, n in counts.items()))
     for reason, n in corpus.manifest.refused.items():

@@ -10,6 +10,7 @@ import pandas as pd
 from ecgscale.data import cards, corpus, preparation, pricing, simulate, verification
 from ecgscale.data.corpus import Corpus, Slice
 from ecgscale.data.dataset import Card, Dataset
+from ecgscale.data.exclusive import Busy
 from ecgscale.data.library import missing_parts, open_corpus
 from ecgscale.data.outline import Outline, outline
 from ecgscale.data.preparation import Progress
@@ -19,6 +20,7 @@ from ecgscale.data.rows import Options
 
 __all__ = [
     "DATASETS",
+    "Busy",
     "Card",
     "Corpus",
     "Dataset",

@@ -15,7 +15,6 @@ _TWELVE = torch.arange(1, len(LEADS) + 1)
 # Of the free memory, what a slice may take: on a GPU the rest is for the model; a machine's memory is shared by many
 # workers, and there the system's page cache serves them all with one copy.
 SHARE = {"cuda": 0.6, "cpu": 0.1}
-_CACHED_RECORDINGS = 8  # made float together on a CPU: what its cache likes
 
 
 class Batch(NamedTuple):
@@ -53,7 +52,6 @@ class Store:
     ) -> None:
         self.rows, self.mapped = rows, corpus.signal
         self.device = torch.device(device)
-        self._scratch: list[torch.Tensor] | None = None
         self.signal: torch.Tensor | None = None  # int16 [n, n_leads, n_samples], if resident
         if fits(len(rows) * corpus.signal[:1].nbytes, self.device, free_bytes):
             self.signal = torch.from_numpy(np.ascontiguousarray(corpus.signal[rows])).to(device)
@@ -79,32 +77,19 @@ class Store:
         return np.random.default_rng(0).permutation(len(self))
 
     def batch(self, positions: np.ndarray) -> Batch:
-        """The recordings at these positions of the slice, in this order."""
+        """The recordings at these positions of the slice, in this order. Raises IndexError for one beyond it."""
         at = torch.from_numpy(positions).to(self.device, non_blocking=True)  # no wait for a GPU at work
+        peaks, labels, patient = self.peaks[at].long(), self.labels[at], self.patient[at].long()
         on_cpu = self.device.type == "cpu"
-        signal = self._in_pieces(positions) if on_cpu else self.given @ self._units(positions).float()
-        leads = self.leads.expand(len(at), -1)
-        return Batch(signal, self.peaks[at].long(), self.labels[at], self.patient[at].long(), leads)
+        signal = self._gathered(positions) if on_cpu else self.given @ self._units(positions).float()
+        return Batch(signal, peaks, labels, patient, self.leads.expand(len(at), -1))
 
-    def _in_pieces(self, positions: np.ndarray) -> torch.Tensor:
-        """Float32 [n, n_leads, n_samples] on a CPU, some recordings at a time: all between stays in its cache."""
-        n, shape = len(positions), self.mapped.shape[1:]
-        signal = torch.from_numpy(np.empty((n, len(self.given), shape[1]), np.float32))  # numpy asks for huge pages
-        if self._scratch is None:  # made once: new memory costs more than what is done in it
-            kinds = (torch.int16, torch.float32)
-            self._scratch = [torch.empty(_CACHED_RECORDINGS, *shape, dtype=kind) for kind in kinds]
-        units, stored = self._scratch
-        given = self.given.expand(_CACHED_RECORDINGS, -1, -1)
-        at = torch.from_numpy(positions)
-        for first in range(0, n, _CACHED_RECORDINGS):
-            k = min(_CACHED_RECORDINGS, n - first)
-            if self.signal is not None:
-                torch.index_select(self.signal, 0, at[first : first + k], out=units[:k])
-            else:
-                rows = self.rows[positions[first : first + k]]
-                np.take(self.mapped, rows, axis=0, out=units[:k].numpy(), mode="clip")
-            torch.bmm(given[:k], stored[:k].copy_(units[:k]), out=signal[first : first + k])
-        return signal
+    def _gathered(self, positions: np.ndarray) -> torch.Tensor:
+        """Float32 [n, n_leads, n_samples] on a CPU, of positions that are there."""
+        from ecgscale.data.gather import gathered  # imports a compiler, of which a GPU has no need
+
+        units, rows = (self.mapped, self.rows[positions]) if self.signal is None else (self.signal.numpy(), positions)
+        return torch.from_numpy(gathered(units, rows, self.given.numpy()))
 
     def _units(self, positions: np.ndarray) -> torch.Tensor:
         """Int16 [n, n_stored, n_samples] on a GPU; from the memory map through pinned memory."""

@@ -9,8 +9,6 @@ from collections.abc import Callable
 import numpy as np
 from scipy import ndimage, signal
 
-from ecgscale.data.xqrs import xqrs
-
 MAX_BEATS = 48  # stored peaks a recording: 288 beats a minute for 10 s
 NO_PEAK = -1
 
@@ -67,6 +65,8 @@ def heartlang(recordings: np.ndarray, sampling_hz: float) -> np.ndarray:
 
 
 def _by_xqrs(leads: np.ndarray, sampling_hz: float, hz: float) -> np.ndarray:
+    from ecgscale.data.xqrs import xqrs  # imports a compiler
+
     n_samples = leads.shape[-1]
     at_hz = leads if hz == sampling_hz else signal.resample(leads, round(n_samples * hz / sampling_hz), axis=-1)
     peaks = np.full((len(leads), MAX_BEATS), NO_PEAK, dtype=np.int16)

@@ -1,21 +1,23 @@
 """From a raw folder to a corpus: read, check, name the leads, filter, resample, find the beats; once, and resumable.
 
 Work is cut into chunks of records. Each chunk's rows go straight into the memory maps of a hidden folder beside the
-corpus, then a small marker says that they are there; the same command continues after the last marker. Nothing that
-identifies a record or a patient leaves this module: patients become salted codes, refused records become counts.
+corpus, then a small marker says that they are there; the same command continues after the last marker. Whoever prepares
+a corpus holds a lease on it, so that nobody else does meanwhile. Nothing that identifies a record or a patient leaves
+this module: patients become salted codes, refused records become counts.
 """
 
 import hashlib
 import json
 import os
 import shutil
+import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import asdict, dataclass
-from multiprocessing import get_context
+from multiprocessing import get_context, parent_process
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +25,7 @@ import numpy as np
 from ecgscale.data import corpus, split
 from ecgscale.data.corpus import Corpus
 from ecgscale.data.dataset import Dataset, Index
+from ecgscale.data.exclusive import alone
 from ecgscale.data.peaks import MAX_BEATS
 from ecgscale.data.rows import UNIT, Options, in_words, row_bytes, rows_of, stored_leads
 
@@ -55,34 +58,43 @@ def prepare(
     ``workers`` processes (default: one a core; 1: this process). Raises FileNotFoundError if files that the
     dataset's tables promise are not there and ``allow_missing`` is false, OSError if the disk is too small,
     ValueError if no record is usable, if nearly all break Einthoven's law, or if the corpus is there but was prepared
-    with other options.
+    with other options, Busy while another process of this home prepares it.
     """
     if corpus.is_prepared(home, options.corpus):
-        there, asked = corpus.manifest_of(home, options.corpus).preparation, in_words(dataset, options)
-        if there != asked:
-            raise ValueError(
-                f"{options.corpus} is prepared already, in another way ({_differing(there, asked)}); a corpus never "
-                f"changes: prepare this one in another --home, or remove corpora/{options.corpus} from this one first"
+        return _opened(dataset, home, options)
+    with alone(home, options.corpus) as check:
+        if corpus.is_prepared(home, options.corpus):  # by whoever was at it until now
+            return _opened(dataset, home, options)
+        index = indexed(dataset, raw)
+        if index.missing and not allow_missing:
+            raise FileNotFoundError(
+                f"{options.name}: the raw folder lacks {'; '.join(index.missing[:5])}"
+                f"{' and more' if len(index.missing) > 5 else ''}. "
+                "Complete it, or say --allow-missing: what is missing is then written into the corpus"
             )
-        return corpus.read(home, options.corpus)
-    index = indexed(dataset, raw)
-    if index.missing and not allow_missing:
-        raise FileNotFoundError(
-            f"{options.name}: the raw folder lacks {'; '.join(index.missing[:5])}"
-            f"{' and more' if len(index.missing) > 5 else ''}. "
-            "Complete it, or say --allow-missing: what is missing is then written into the corpus"
+        partial = workplace(dataset, index, home, options)
+        chunks = chunks_of(len(index.where), _CHUNK)
+        waiting = [chunk for chunk in chunks if not _marker(partial, chunk[0]).exists()]
+        began, n_done = time.monotonic(), len(index.where) - sum(last - first for first, last in waiting)
+        n_before = n_done
+        disk_bytes = len(index.where) * row_bytes(dataset, options, index.labels.shape[1])
+        for first, last in worked(dataset, raw, partial, index, options, waiting, workers or os.cpu_count() or 1):
+            check()
+            n_done += last - first
+            rate = (n_done - n_before) / max(time.monotonic() - began, 1e-9)
+            progress(Progress(n_done, len(index.where), rate, (len(index.where) - n_done) / rate, disk_bytes))
+        return _finished(dataset, partial, home, index, options, chunks)
+
+
+def _opened(dataset: Dataset, home: Path, options: Options) -> Corpus:
+    """The corpus that is there. Raises ValueError if it was prepared with other options."""
+    there, asked = corpus.manifest_of(home, options.corpus).preparation, in_words(dataset, options)
+    if there != asked:
+        raise ValueError(
+            f"{options.corpus} is prepared already, in another way ({_differing(there, asked)}); a corpus never "
+            f"changes: prepare this one in another --home, or remove corpora/{options.corpus} from this one first"
         )
-    partial = workplace(dataset, index, home, options)
-    chunks = chunks_of(len(index.where), _CHUNK)
-    waiting = [chunk for chunk in chunks if not _marker(partial, chunk[0]).exists()]
-    began, n_done = time.monotonic(), len(index.where) - sum(last - first for first, last in waiting)
-    n_before = n_done
-    disk_bytes = len(index.where) * row_bytes(dataset, options, index.labels.shape[1])
-    for first, last in worked(dataset, raw, partial, index, options, waiting, workers or os.cpu_count() or 1):
-        n_done += last - first
-        rate = (n_done - n_before) / max(time.monotonic() - began, 1e-9)
-        progress(Progress(n_done, len(index.where), rate, (len(index.where) - n_done) / rate, disk_bytes))
-    return _finished(dataset, partial, home, index, options, chunks)
+    return corpus.read(home, options.corpus)
 
 
 def _differing(there: str, asked: str) -> str:
@@ -140,7 +152,8 @@ def worked(
             _work(dataset, raw, partial, index.where[first:last], options, first)
             yield first, last
         return
-    with ProcessPoolExecutor(min(workers, len(waiting)), mp_context=get_context("spawn")) as pool:
+    n_processes, spawn = min(workers, len(waiting)), get_context("spawn")
+    with ProcessPoolExecutor(n_processes, mp_context=spawn, initializer=_end_with_parent) as pool:
         jobs = {
             pool.submit(_work, dataset, raw, partial, index.where[first:last], options, first): (first, last)
             for first, last in waiting
@@ -157,6 +170,18 @@ def worked(
         except BaseException:
             pool.shutdown(cancel_futures=True)
             raise
+
+
+def _end_with_parent() -> None:
+    """Let this process write nothing more once its parent was killed: another may hold the corpus then."""
+
+    def follow() -> None:
+        parent = parent_process()
+        if parent is not None:
+            parent.join()
+        os._exit(1)
+
+    threading.Thread(target=follow, name="follows its parent", daemon=True).start()
 
 
 def _work(dataset: Dataset, raw: Path, partial: Path, where: np.ndarray, options: Options, first: int) -> None:

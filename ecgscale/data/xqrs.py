@@ -1,25 +1,25 @@
 """XQRS, the detector of the wfdb package, for many leads at once: the same peaks, found many times faster.
 
-Filters, local maxima and the learning phase run over all leads together; only the decision on each maximum, which
-depends on the one before, is a loop. Source of the algorithm and its constants: wfdb.processing.xqrs_detect (MIT
-licence), default configuration.
+All leads are filtered together; what is decided sample by sample and beat by beat is compiled. Source of the algorithm
+and its constants: wfdb.processing.xqrs_detect (MIT licence), default configuration.
 """
 
-import itertools
 from functools import lru_cache
-from math import floor
-from typing import NamedTuple
 
+import numba
 import numpy as np
 from scipy import ndimage, signal
+
+from ecgscale.data.compiling import compiled
 
 _HR_INIT, _HR_MAX, _HR_MIN = 75, 200, 25  # beats a minute
 _QRS_SECONDS, _REFRACTORY_SECONDS = 0.1, 0.2
 _THRESHOLD_MV = 0.13  # if learning fails
 _BAND_HZ = (5.0, 20.0)
 _N_LEARNED = 8  # beats
-_CACHED_SAMPLES = 120_000  # leads worked on together: what a processor's cache likes
 _RESEMBLES = 0.6  # correlation with a Ricker wavelet that makes a learned beat
+_SILENT = 1.66  # R-R intervals without a beat after which a smaller one is searched for
+_CACHED_SAMPLES = 120_000  # leads worked on together: what a processor's cache likes
 
 
 def xqrs(leads: np.ndarray, sampling_hz: float) -> list[np.ndarray]:
@@ -34,146 +34,116 @@ def _xqrs(leads: np.ndarray, sampling_hz: float) -> list[np.ndarray]:
     live = np.flatnonzero(leads.max(axis=-1) != leads.min(axis=-1))
     if not len(live):
         return found
-    width, radius = int(_QRS_SECONDS * sampling_hz), int(_QRS_SECONDS / 2 * sampling_hz)
     b, a, steady, wavelet, gain = _filters(sampling_hz)
     band = _filtfilt(b, a, steady, leads if len(live) == len(leads) else leads[live])
     energy = np.square(_smooth(band, wavelet))
-    starts = _learned(band, energy, sampling_hz, width, radius, gain)
-    maxima = _maxima(energy, radius)
-    peaks, heights = maxima.at.tolist(), energy.ravel()[maxima.place].tolist()
-    for lead, start, first, end in zip(live, starts, maxima.first, maxima.first[1:], strict=False):
-        found[lead] = np.array(_decided(peaks[first:end], heights[first:end], start, sampling_hz), dtype=np.int64)
+    beat = _ricker(2 * int(_QRS_SECONDS / 2 * sampling_hz))
+    for lead, of_band, of_energy in zip(live, band, energy, strict=True):
+        found[lead] = _beats(of_band, of_energy, beat, float(sampling_hz), gain)
     return found
 
 
-_Start = tuple[float, float, float, float]  # QRS amplitude, noise amplitude, R-R interval, last beat
+@numba.njit
+def _maxima(curve: np.ndarray, radius: int) -> np.ndarray:
+    """Samples that are the largest from ``radius`` before to ``radius`` (exclusive) after them.
+
+    After each of them the search goes on a radius later.
+    """
+    n_samples = len(curve)
+    maxima = np.empty(n_samples // radius + 1, dtype=np.int64)
+    n_found = at = 0
+    while at < n_samples:
+        largest = curve[at] == curve[at]
+        for far in range(1, radius + 1):  # from near to far: most samples have a larger neighbour
+            before, after = at - far, at + far
+            if (before >= 0 and not curve[before] <= curve[at]) or (
+                far < radius and after < n_samples and not curve[after] <= curve[at]
+            ):
+                largest = False
+                break
+        if largest:
+            maxima[n_found] = at
+            n_found += 1
+        at += radius if largest else 1
+    return maxima[:n_found]
 
 
-def _decided(peaks: list[int], heights: list[float], start: _Start, sampling_hz: float) -> list[int]:
-    """Beats among the local maxima of a lead: above a running threshold, or half of it after a long silence."""
-    qrs, noise, rr, last = start
+@numba.njit
+def _learned(
+    band: np.ndarray, energy: np.ndarray, beat: np.ndarray, sampling_hz: float, gain: float
+) -> tuple[float, float, float, float]:
+    """Where a lead's QRS amplitude, noise amplitude, R-R interval and last beat start.
+
+    From its first eight beats that look like a Ricker wavelet, if there are so many.
+    """
+    rr_init, rr_max, rr_min = 60 * sampling_hz / _HR_INIT, 60 * sampling_hz / _HR_MIN, 60 * sampling_hz / _HR_MAX
+    width, radius = int(_QRS_SECONDS * sampling_hz), len(beat) // 2
+    maxima = _maxima(band, radius)
+    last, first = -rr_max, 0
+    n_beats = n_noise = n_intervals = 0
+    tall = low = intervals = 0.0
+    # The ends are left out, and the last maximum before the end.
+    for at in maxima[:-1][(maxima[:-1] > width) & (maxima[1:] <= len(band) - width)]:
+        likeness = size = 0.0
+        for sample in range(2 * radius):
+            value = band[at - radius + sample]
+            likeness += value * beat[sample]
+            size += value * value
+        if likeness > _RESEMBLES * np.sqrt(size) and at - last > rr_min:
+            if n_beats == 0:
+                first = at
+            elif at - last < rr_max:
+                intervals += at - last
+                n_intervals += 1
+            last = at
+            n_beats += 1
+            tall += energy[at]
+        else:
+            n_noise += 1
+            low += energy[at]
+        if n_beats == _N_LEARNED:
+            break
+    if n_beats < _N_LEARNED:
+        threshold = _THRESHOLD_MV * gain
+        return 27 / 40 * threshold, 27 / 400 * threshold, rr_init, 0.0
+    qrs = tall / _N_LEARNED
+    noise = low / n_noise if n_noise else qrs / 10
+    rr = intervals / n_intervals if n_intervals else rr_init
+    return qrs, noise, rr, min(0.0, first - rr_min - 1)
+
+
+@compiled("int64[::1](float64[::1], float64[::1], float64[::1], float64, float64)")
+def _beats(band: np.ndarray, energy: np.ndarray, beat: np.ndarray, sampling_hz: float, gain: float) -> np.ndarray:
+    """Beats among the maxima of a lead: above a running threshold, or half of it after a long silence."""
+    qrs, noise, rr, last = _learned(band, energy, beat, sampling_hz, gain)
     rr_max, refractory = 60 * sampling_hz / _HR_MIN, int(_REFRACTORY_SECONDS * sampling_hz)
     threshold = 0.25 * qrs + 0.75 * noise
-    beats: list[int] = []
-    searched = -1  # maxima up to here were weighed against the threshold that holds
-    silent = float("inf")  # the sample after which a silence is long; before the first beat there is none
-    for number, (at, height, following) in enumerate(zip(peaks, heights, [*peaks[1:], -1], strict=True)):
-        if height > threshold and at - last > refractory:
-            if at - last < rr_max:
-                rr = 0.875 * rr + 0.125 * (at - last)
-            beats.append(at)
-            last, searched = at, number
-            silent = last + floor(rr * 1.66)
-            qrs = 0.875 * qrs + 0.125 * height
+    maxima = _maxima(energy, len(beat) // 2)
+    beats = np.empty(len(maxima), dtype=np.int64)
+    n_found = searched = 0  # maxima before ``searched`` were weighed against the threshold that holds
+    for number, newest in enumerate(maxima):
+        if energy[newest] > threshold and newest - last > refractory:
+            if newest - last < rr_max:
+                rr = 0.875 * rr + 0.125 * (newest - last)
+            last, searched = float(newest), number + 1
+            beats[n_found] = newest
+            n_found += 1
+            qrs = 0.875 * qrs + 0.125 * energy[newest]
             threshold = 0.25 * qrs + 0.75 * noise
         else:
-            noise = 0.875 * noise + 0.125 * height
-        if following > silent:
-            for earlier in range(searched + 1, number + 1):
-                at, height = peaks[earlier], heights[earlier]
-                if height > threshold / 2 and at - last > refractory:
-                    if at - last < rr_max:
-                        rr = 0.875 * rr + 0.125 * (at - last)
-                    beats.append(at)
-                    last = at
-                    qrs = 0.75 * qrs + 0.25 * height
+            noise = 0.875 * noise + 0.125 * energy[newest]
+        if n_found and number + 1 < len(maxima) and maxima[number + 1] - last > rr * _SILENT:
+            for earlier in maxima[searched : number + 1]:
+                if energy[earlier] > threshold / 2 and earlier - last > refractory:
+                    if earlier - last < rr_max:
+                        rr = 0.875 * rr + 0.125 * (earlier - last)
+                    last = float(earlier)
+                    beats[n_found] = earlier
+                    n_found += 1
+                    qrs = 0.75 * qrs + 0.25 * energy[earlier]
                     threshold = 0.25 * qrs + 0.75 * noise
-            searched, silent = number, last + floor(rr * 1.66)
-    return beats
-
-
-def _learned(
-    band: np.ndarray, energy: np.ndarray, sampling_hz: float, width: int, radius: int, gain: float
-) -> list[_Start]:
-    """Where each lead's running values start: from its first eight beats that look like a Ricker wavelet, if any."""
-    n_leads, n_samples = band.shape
-    rr_init, rr_max, rr_min = (60 * sampling_hz / rate for rate in (_HR_INIT, _HR_MIN, _HR_MAX))
-    threshold = _THRESHOLD_MV * gain
-    default = (27 / 40 * threshold, 27 / 400 * threshold, rr_init, 0.0)
-    # The maxima of all leads, away from the ends, are compared with the wavelet together.
-    maxima = _maxima(band, radius)
-    place = maxima.place
-    ends = np.arange(n_leads) * n_samples
-    firsts = np.searchsorted(place, ends + width, side="right").tolist()
-    lasts = (np.searchsorted(place, ends + n_samples - width, side="right") - 1).tolist()
-    heights = energy.ravel()[maxima.place].tolist()
-    inner = np.flatnonzero((maxima.at > width) & (maxima.at <= n_samples - width))
-    windows = np.lib.stride_tricks.sliding_window_view(band.ravel(), 2 * radius)
-    segments = windows[place[inner] - radius]
-    likeness = segments @ _ricker(2 * radius) / np.sqrt(np.einsum("ij,ij->i", segments, segments))
-    alike = inner[likeness > _RESEMBLES]
-    samples = maxima.at[alike].tolist()
-    borders = np.searchsorted(alike, [firsts, lasts]).T.tolist()
-    alike = alike.tolist()
-    starts: list[_Start] = []
-    for first, (begin, end) in zip(firsts, borders, strict=True):
-        beats: list[int] = []
-        tall: list[float] = []
-        last = -rr_max
-        for number in range(begin, end):
-            if samples[number] - last > rr_min:
-                last = samples[number]
-                beats.append(samples[number])
-                tall.append(heights[alike[number]])
-                if len(beats) == _N_LEARNED:
-                    break
-        if len(beats) < _N_LEARNED:
-            starts.append(default)
-            continue
-        qrs = sum(tall) / _N_LEARNED
-        intervals = [b - a for a, b in itertools.pairwise(beats) if b - a < rr_max]
-        rr = sum(intervals) / len(intervals) if intervals else rr_init
-        seen = heights[first : alike[number] + 1]
-        n_low = len(seen) - _N_LEARNED
-        noise = (sum(seen) - sum(tall)) / n_low if n_low else qrs / 10
-        starts.append((qrs, noise, rr, min(0, beats[0] - rr_min - 1)))
-    return starts
-
-
-class _Maxima(NamedTuple):
-    """Local maxima of several leads, one after another: ``first[i]`` to ``first[i + 1]`` are those of lead i."""
-
-    place: np.ndarray  # in the curves laid end to end
-    at: np.ndarray  # samples
-    first: list[int]
-
-
-def _maxima(curves: np.ndarray, radius: int) -> _Maxima:
-    """Samples of each curve that are the largest from ``radius`` before to ``radius`` (exclusive) after them."""
-    n_leads, n_samples = curves.shape
-    place = np.flatnonzero(curves == _largest(curves, radius))
-    lead = place // n_samples
-    at = place - lead * n_samples
-    close = np.flatnonzero((at[1:] - at[:-1] < radius) & (lead[1:] == lead[:-1]))
-    if len(close):
-        kept = np.ones(len(place), dtype=bool)
-        for number in np.unique(lead[close]):
-            first, end = np.searchsorted(lead, [number, number + 1])
-            kept[first:end] = np.isin(at[first:end], _apart(at[first:end], radius))
-        place, at = place[kept], at[kept]
-    return _Maxima(place, at, np.searchsorted(place, np.arange(n_leads + 1) * n_samples).tolist())
-
-
-def _largest(curves: np.ndarray, radius: int) -> np.ndarray:
-    """Running maximum over the window of ``_maxima``, by maxima over windows of 1, 2, 4, ... samples."""
-    n_samples, width = curves.shape[1], 2 * radius
-    largest = np.full((len(curves), n_samples + width - 1), -np.inf)
-    largest[:, radius : radius + n_samples] = curves
-    other, size = np.empty_like(largest), 1
-    while size < width:
-        step = min(size, width - size)
-        np.maximum(largest[:, :-step], largest[:, step:], out=other[:, :-step])
-        largest, other, size = other, largest, size + step
-    return largest[:, :n_samples]
-
-
-def _apart(peaks: np.ndarray, radius: int) -> np.ndarray:
-    """Of equal maxima closer than ``radius`` the first; the search goes on a radius after it."""
-    kept: list[int] = []
-    for peak in peaks.tolist():
-        if not kept or peak - kept[-1] >= radius:
-            kept.append(peak)
-    return np.array(kept, dtype=np.int64)
+            searched = number + 1
+    return beats[:n_found]
 
 
 def _filtfilt(b: np.ndarray, a: np.ndarray, steady: np.ndarray, curves: np.ndarray) -> np.ndarray:
