@@ -23,6 +23,7 @@ TABLES = {
     "heedb": "Metadata/ECG_Interpretations.psv",
     "sph": "metadata.csv",
     "chapman": "Diagnostics.csv",
+    "cinc2017": "REFERENCE-v3.csv",
 }
 
 

@@ -8,7 +8,8 @@ from collections.abc import Mapping, Sequence
 
 # Finding -> what each vocabulary calls it. scp: PTB-XL's SCP-ECG statements (scp_statements.csv); challenge: the scored
 # classes of the 2021 challenge; cpsc: CPSC2018, whose NORM is SNOMED's sinus rhythm; chapman: Chapman-Shaoxing's
-# rhythms, where AF is flutter and AFIB fibrillation; ludb: the words of LUDB's headers.
+# rhythms, where AF is flutter and AFIB fibrillation; ludb: the words of LUDB's headers; cinc2017: the four classes of
+# the 2017 challenge, whose N is "normal sinus rhythm".
 CONCEPTS: dict[str, Mapping[str, str]] = {
     "first-degree AV block": {"code": "1dAVb", "scp": "1AVB", "cpsc": "I-AVB", "challenge": "IAVB"},
     "right bundle branch block": {"code": "RBBB", "scp": "CRBBB", "cpsc": "RBBB", "challenge": "RBBB"},
@@ -34,9 +35,17 @@ CONCEPTS: dict[str, Mapping[str, str]] = {
         "challenge": "AF",
         "chapman": "AFIB",
         "ludb": "atrial fibrillation",
+        "cinc2017": "atrial fibrillation",
     },
     "atrial flutter": {"scp": "AFLT", "challenge": "AFL", "chapman": "AF", "ludb": "atrial flutter"},
-    "sinus rhythm": {"scp": "SR", "cpsc": "NORM", "challenge": "NSR", "chapman": "SR", "ludb": "sinus rhythm"},
+    "sinus rhythm": {
+        "scp": "SR",
+        "cpsc": "NORM",
+        "challenge": "NSR",
+        "chapman": "SR",
+        "ludb": "sinus rhythm",
+        "cinc2017": "normal sinus rhythm",
+    },
     "premature ventricular beats": {"scp": "PVC", "cpsc": "PVC", "challenge": "PVC"},
     "premature atrial beats": {"scp": "PAC", "cpsc": "PAC", "challenge": "PAC"},
 }
@@ -50,6 +59,7 @@ VOCABULARIES: dict[str, str] = {
     "scored26": "challenge",
     "chapman:rhythm": "chapman",
     "ludb:rhythm": "ludb",
+    "cinc2017:rhythm": "cinc2017",
     "12sl": "12sl",
 }
 

@@ -35,6 +35,7 @@ PUBLISHED: dict[str, Outline] = {
     "heedb": Outline((8_486_733, 1_060_842, 1_060_842), {"12sl": 150}),
     "icentia11k": Outline((3_467_482, 433_435, 433_435), {}, n_leads=1, twelve_leads=False),  # ten-second windows
     "code-test": Outline((0, 0, 827), {"code6": 6}),
+    "cinc2017": Outline((5_117, 1_279, 2_132), {"rhythm": 4}, n_leads=1, twelve_leads=False),
     "chapman": Outline((8_517, 1_064, 1_065), {"rhythm": 11, "sex": 1}),
     "cpsc2018": Outline((5_501, 688, 688), {"cpsc9": 9}),
     "csn": Outline((36_122, 4_515, 4_515), {"csn38": 38}),
