@@ -84,6 +84,7 @@ HEAD_TASKS = (
     Task("chapman-rhythm-head", "chapman", "rhythm", "A", by="head"),
     Task("heedb-12sl-head", "heedb", "12sl", "A", by="head"),
     Task("cinc2017-rhythm-head", "cinc2017", "rhythm", "A", by="head"),
+    Task("mitbih-rhythm-head", "mitbih", "rhythm", "A", by="head"),
     Task("ludb-rhythm-head", "ludb-sample", "rhythm", "A", by="head"),
 )
 # The same recordings under the filters that ECGFounder was trained with.

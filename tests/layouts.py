@@ -301,7 +301,10 @@ def ludb(raw: Path, n: int = 20, prefix: str = "") -> None:
 
 
 def mitbih(raw: Path, n: int = 4, prefix: str = "") -> None:
-    """Two-lead half-hours (here two minutes) with beats and other marks; 114 has its leads the other way round."""
+    """Two-lead half-hours (here two minutes) with beats and other marks; 114 has its leads the other way round.
+
+    Every second record fibrillates from 60.1 s on; from 85.1 s on all have a mark that names no rhythm.
+    """
     del prefix  # the records' names are the dataset's own
     native = signals(4, 360, 120)
     for i, name in enumerate(("101", "114", "100", "202")[:n]):
@@ -309,7 +312,10 @@ def mitbih(raw: Path, n: int = 4, prefix: str = "") -> None:
         wfdb_record(raw, name, native[i, order], 360, leads)
         at = np.arange(50, native.shape[-1] - 50, 300)
         symbols = ["+", *("NNLRAVF~" * len(at))[: len(at) - 1]]
-        wfdb.wrann(name, "atr", at, symbols, aux_note=["(N"] + [""] * (len(at) - 1), fs=360, write_dir=str(raw))
+        notes = ["(N"] + [""] * (len(at) - 1)
+        for place, note in ((72, "(AFIB\0" if i % 2 else "(N"), (102, "(XYZ")):
+            symbols[place], notes[place] = "+", note
+        wfdb.wrann(name, "atr", at, symbols, aux_note=notes, fs=360, write_dir=str(raw))
 
 
 def cinc2017(raw: Path, n: int = 24, prefix: str = "") -> None:

@@ -153,6 +153,20 @@ def test_mitbih_windows_carry_beats_and_aami_classes(tmp_path: Path) -> None:
     assert set(first_window.tolist()) <= set(expected.tolist())
 
 
+def test_a_window_of_mitbih_has_a_rhythm_if_all_of_it_is_in_one(tmp_path: Path) -> None:
+    layouts.mitbih(tmp_path)
+    index = data.DATASETS["mitbih"].index(tmp_path)
+    said = {name: index.labels[index.patient == name] for name in ("100", "202")}
+    assert [row.tolist() for row in said["100"][:8]] == [[1, *[0] * 13]] * 8  # marked again at 60.1 s, and the same
+    assert (said["100"][8:] == MISSING).all()  # from 85.1 s on a mark that names no rhythm
+    assert said["202"][:, 0].tolist() == [1] * 6 + [MISSING] + [0] + [MISSING] * 4
+    assert said["202"][:, 2].tolist() == [0] * 6 + [MISSING] + [1] + [MISSING] * 4
+    (tmp_path / "202.atr").unlink()
+    without = data.DATASETS["mitbih"].index(tmp_path)
+    assert without.refused == {"annotations are unreadable (FileNotFoundError)": 1}
+    assert len(without.where) == len(index.where) - 12
+
+
 def test_both_editions_of_cpsc2018_are_read(tmp_path: Path) -> None:
     layouts.cpsc2018_original(tmp_path / "raw")
     opened = data.prepare("cpsc2018", tmp_path / "raw", tmp_path / "home", workers=1)

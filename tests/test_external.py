@@ -13,7 +13,7 @@ from ecgscale import data
 from ecgscale.data.batches import Store
 from ecgscale.data.concepts import CONCEPTS, VOCABULARIES, matched, vocabulary
 from ecgscale.data.corpus import Slice
-from ecgscale.data.readers import chapman, cinc2017, code, ludb
+from ecgscale.data.readers import chapman, cinc2017, code, ludb, mitbih
 from ecgscale.data.recording import LEADS
 from ecgscale.external import external_scores
 from ecgscale.measure import Measurement
@@ -36,6 +36,7 @@ def test_every_name_of_the_table_is_one_of_its_dataset() -> None:
         "chapman": set(chapman.RHYTHMS),
         "ludb": set(ludb.RHYTHMS),
         "cinc2017": set(cinc2017.RHYTHMS.values()),
+        "mitbih": set(mitbih.RHYTHMS),
         "cpsc": set(data.readers.challenge.CPSC),
         "challenge": set(data.readers.challenge.SCORED),
     }

@@ -44,7 +44,7 @@ PUBLISHED: dict[str, Outline] = {
         {"diagnostic": 44, "subdiagnostic": 23, "superdiagnostic": 5, "form": 19, "rhythm": 12},
     ),
     "echonext": Outline((72_475, 4_626, 5_442), {"shd11": 11}),
-    "mitbih": Outline((3_060, 720, 3_960), {}, n_leads=2, twelve_leads=False),  # ten-second windows
+    "mitbih": Outline((3_060, 720, 3_960), {"rhythm": 14}, n_leads=2, twelve_leads=False),  # ten-second windows
     "mimic-icd10": Outline((160_000, 40_000, 20_000), {"icd10": 927, **mimic.PUBLISHED_SUBSETS}),
     "mimic": Outline((200_000, 40_000, 80_000), {"icu": 2, "mortality": 6, "sex": 1}),
 }

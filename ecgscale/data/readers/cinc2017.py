@@ -80,7 +80,7 @@ DATASET = Dataset(
         access="open",
         url="https://physionet.org/content/challenge-2017/1.0.0/",
         doi="10.22489/CinC.2017.065-469",
-        download="wget -r -N -c -np https://physionet.org/files/challenge-2017/1.0.0/ and unzip training2017.zip there",
+        download="wget -r -N -c -np https://physionet.org/files/challenge-2017/1.0.0/",
         units="mV by the headers' gains",
         lead_order="one lead, ECG in the headers; by the challenge's paper a lead I equivalent (left hand to right)",
         label_sets={
@@ -97,6 +97,8 @@ DATASET = Dataset(
             "10 s are cut from the middle of longer records; the label is that of the whole",
             "no patient is named: splits are by record, and who recorded twice may be in two of them",
             "labels came in four versions, 412 changed from the first to the final; REFERENCE-v3.csv is read",
+            "the headers have no checksums (0 stands there): a damaged signal file shows in data verify alone, by the "
+            "provider's own list of sums",
             "the 300 records of validation are copies of training records; the hidden test set was never published",
         ),
     ),
