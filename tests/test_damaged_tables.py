@@ -1,4 +1,4 @@
-"""Tables and annotations of the datasets, damaged anywhere: an index that holds, or one sentence; never another error."""
+"""Tables and annotations of the datasets, damaged anywhere: an index that holds, or a sentence; never another error."""
 
 import shutil
 from pathlib import Path
