@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from ecgscale.data.noise import KINDS
+from ecgscale.data.outline import PUBLISHED
 from ecgscale.data.recording import INDEPENDENT_LEADS, LEADS
 from ecgscale.spec import Run
 
@@ -72,7 +73,9 @@ SAMPLE_TASKS = (
     Task("ptbxl-sex", "ptbxl-sample", "sex", "D"),
     Task("ludb-rhythm", "ludb-sample", "rhythm", "A"),
 )
-# What a supervised model says by itself of other corpora: ECGFounder's external evaluations, and rhythm on any lead.
+# Rhythm on the one lead of a hand-held device: ECGFounder's one-lead external evaluation.
+SINGLE_LEAD_TASKS = (Task("cinc2017-rhythm", "cinc2017", "rhythm", "A"),)
+# What a supervised model says by itself of other corpora: ECGFounder's external evaluations, and others' rhythms.
 HEAD_TASKS = (
     Task("code-test-head", "code-test", "code6", "A", by="head"),
     Task("ptbxl-diag-head", "ptbxl", "diagnostic", "A", by="head"),
@@ -80,12 +83,14 @@ HEAD_TASKS = (
     Task("cpsc2018-head", "cpsc2018", "cpsc9", "A", by="head"),
     Task("chapman-rhythm-head", "chapman", "rhythm", "A", by="head"),
     Task("heedb-12sl-head", "heedb", "12sl", "A", by="head"),
+    Task("cinc2017-rhythm-head", "cinc2017", "rhythm", "A", by="head"),
+    Task("mitbih-rhythm-head", "mitbih", "rhythm", "A", by="head"),
     Task("ludb-rhythm-head", "ludb-sample", "rhythm", "A", by="head"),
 )
 # The same recordings under the filters that ECGFounder was trained with.
 ECGFOUNDER_TASKS = tuple(
     replace(task, name=f"{task.name}@ecgfounder", corpus=f"{task.corpus}@ecgfounder")
-    for task in (*HEAD_TASKS[:-1], *(task for task in PAPER_TASKS if task.corpus == "ptbxl"))
+    for task in (*HEAD_TASKS[:-1], *(task for task in PAPER_TASKS if task.corpus == "ptbxl"), *SINGLE_LEAD_TASKS)
 )
 BEAT_TASKS = (Task("mitbih-beats", "mitbih", "aami", "A", unit="beat"),)
 
@@ -119,7 +124,10 @@ def with_fewer_leads(task: Task) -> tuple[Task, ...]:
 
 
 CONDITIONED = ("ptbxl-diag", "ptbxl-sup", "ptbxl-superdiagnostic")  # by noise and by leads; heartbeats by noise
-_PLAIN = {task.name: task for task in (*PAPER_TASKS, *SAMPLE_TASKS, *HEAD_TASKS, *ECGFOUNDER_TASKS, *BEAT_TASKS)}
+_PLAIN = {
+    task.name: task
+    for task in (*PAPER_TASKS, *SAMPLE_TASKS, *SINGLE_LEAD_TASKS, *HEAD_TASKS, *ECGFOUNDER_TASKS, *BEAT_TASKS)
+}
 ROBUSTNESS_TASKS = (
     *(hard for name in CONDITIONED for hard in (*noisy(_PLAIN[name]), *with_fewer_leads(_PLAIN[name]))),
     *(hard for task in BEAT_TASKS for hard in noisy(task)),
@@ -137,6 +145,9 @@ def why_not(task: Task, run: Run) -> str:
     kind = run.architecture.kind
     if task.unit == "beat" and not run.architecture.localised:
         return f"local features of a {kind} are not placed in time"
+    base = task.corpus.partition("@")[0]
+    if not run.architecture.any_leads and base in PUBLISHED and not PUBLISHED[base].twelve_leads:
+        return f"{base} has not the twelve leads that this {kind} reads"
     if task.by == "head" and not run.objective.needs_labels:
         return f"a {run.objective.kind} run has no head that names labels"
     return ""

@@ -3,8 +3,9 @@
 What it costs: about 200 A100 hours (52.6 EFLOP of training, a fifth of the hours evaluation) by
 `ecgscale plan foundation --device a100`, which reckons with 30 % of the printed bf16 peak. The two largest ViTs need
 about 96 and 220 GB of memory: several GPUs.
-What it needs: `code`, `heedb`, `icentia11k`, `ptbxl`, `mitbih`, prepared; for ECGFounder `heedb`, `code`, `ptbxl`,
-`code-test` and `chapman` under its own filters too (`ecgscale data prepare heedb --raw DIR --recipe ecgfounder`).
+What it needs: `code`, `heedb`, `icentia11k`, `ptbxl`, `mitbih`, `cinc2017`, prepared; for ECGFounder `heedb`, `code`,
+`ptbxl`, `code-test`, `chapman` and `cinc2017` under its own filters too (`ecgscale data prepare heedb --raw DIR
+--recipe ecgfounder`).
 How to run it: `ecgscale launch foundation --address auto`.
 
 ViT (after "a DINOv3-based ECG foundation model": its sizes and schedule are not published, these are ours): seven sizes
@@ -13,7 +14,10 @@ ECGFounder (Li et al. 2024): five widths, twelve leads and the released one with
 statements of HEEDB; the released one also on CODE's six labels. Probes: PTB-XL (the source's 0.87 is a multi-label
 AUROC), heartbeats of MIT-BIH by local features (0.80), both under noise and PTB-XL with fewer leads; heads are asked
 about the labels that CODE-test, PTB-XL and Chapman share with theirs. 12SL's numbers have no public key: without a
-column "12sl" in `ecgscale/data/concepts.py` heads of HEEDB are scored on HEEDB alone.
+column "12sl" in `ecgscale/data/concepts.py` heads of HEEDB are scored on HEEDB alone. What reads one lead, the ViTs and
+Net1D with one, is also asked about rhythm in the recordings of a hand-held device (PhysioNet/CinC Challenge 2017; the
+source: AUROC 0.957 for atrial fibrillation, which CODE's labels name too, and 0.975 for normal sinus rhythm, which only
+a key to 12SL's numbers could name).
 """
 
 from dataclasses import replace
@@ -66,11 +70,14 @@ SWEEP = Sweep(
         "ptbxl-diag@ecgfounder",
         "mitbih-beats",
         *robustness("mitbih-beats"),
+        "cinc2017-rhythm",
+        "cinc2017-rhythm@ecgfounder",
         "heedb-12sl-head@ecgfounder",
         "code-test-head@ecgfounder",
         "ptbxl-diag-head@ecgfounder",
         "ptbxl-rhythm-head@ecgfounder",
         "chapman-rhythm-head@ecgfounder",
+        "cinc2017-rhythm-head@ecgfounder",
     ),
     label_sets=("12sl", "code6"),
     keep="best",

@@ -301,7 +301,10 @@ def ludb(raw: Path, n: int = 20, prefix: str = "") -> None:
 
 
 def mitbih(raw: Path, n: int = 4, prefix: str = "") -> None:
-    """Two-lead half-hours (here two minutes) with beats and other marks; 114 has its leads the other way round."""
+    """Two-lead half-hours (here two minutes) with beats and other marks; 114 has its leads the other way round.
+
+    Every second record fibrillates from 60.1 s on; from 85.1 s on all have a mark that names no rhythm.
+    """
     del prefix  # the records' names are the dataset's own
     native = signals(4, 360, 120)
     for i, name in enumerate(("101", "114", "100", "202")[:n]):
@@ -309,7 +312,37 @@ def mitbih(raw: Path, n: int = 4, prefix: str = "") -> None:
         wfdb_record(raw, name, native[i, order], 360, leads)
         at = np.arange(50, native.shape[-1] - 50, 300)
         symbols = ["+", *("NNLRAVF~" * len(at))[: len(at) - 1]]
-        wfdb.wrann(name, "atr", at, symbols, aux_note=["(N"] + [""] * (len(at) - 1), fs=360, write_dir=str(raw))
+        notes = ["(N"] + [""] * (len(at) - 1)
+        for place, note in ((72, "(AFIB\0" if i % 2 else "(N"), (102, "(XYZ")):
+            symbols[place], notes[place] = "+", note
+        wfdb.wrann(name, "atr", at, symbols, aux_note=notes, fs=360, write_dir=str(raw))
+
+
+def cinc2017(raw: Path, n: int = 24, prefix: str = "") -> None:
+    """training2017/A00001.{mat,hea} of one lead, 9.05 to 61 s, checksums of 0; four versions of the labels.
+
+    The final ones lie outside; the folder has earlier ones. Six of the training records are copied to validation/.
+    """
+    training, validation = raw / "training2017", raw / "validation"
+    training.mkdir(parents=True, exist_ok=True)
+    validation.mkdir(exist_ok=True)
+    names = [f"A{prefix}{i + 1:05d}" for i in range(n)]
+    native = np.rint(signals(n, 300, 61)[:, :1] * 1000).astype(np.int16)
+    for i, name in enumerate(names):
+        units = native[i, :, : round((30, 9.05, 12, 61)[i % 4] * 300)]
+        line = f"{name}.mat 16+24 1000/mV 16 0 {units[0, 0]} 0 0 ECG "
+        text = f"{name} 1 300 {units.shape[1]} 05:05:15 1/05/2000 \n{line}\n"
+        for folder in (training, *([validation] if i < 6 else [])):
+            scipy.io.savemat(folder / f"{name}.mat", {"val": units}, format="4")
+            (folder / f"{name}.hea").write_text(text)
+    final = [f"{name},{'NAO~'[i % 4]}" for i, name in enumerate(names)]
+    earlier = [line.replace("~", "N") for line in final]
+    for folder, some in ((training, n), (validation, 6)):
+        (folder / "RECORDS").write_text("\n".join(names[:some]) + "\n")
+        (folder / "REFERENCE.csv").write_text("\n".join(earlier[:some]) + "\n")
+    (training / "REFERENCE-original.csv").write_text("\n".join(earlier) + "\n")
+    for version, lines in enumerate((earlier, earlier, earlier, final)):
+        (raw / f"REFERENCE-v{version}.csv").write_text("\n".join(lines) + "\n")
 
 
 # Every dataset of the registry, by the writer of its layout.
@@ -326,6 +359,7 @@ LAYOUTS: dict[str, Callable[..., None]] = {
     "echonext": echonext_arrays,
     "mimic": mimic_files,
     "mitbih": mitbih,
+    "cinc2017": cinc2017,
     "ludb": ludb,
     "sph": sph,
     "georgia": georgia,

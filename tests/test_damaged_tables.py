@@ -1,4 +1,4 @@
-"""Tables of the datasets, damaged anywhere: an index that holds, or one sentence; never another error or label."""
+"""Tables and annotations of the datasets, damaged anywhere: an index that holds, or a sentence; never another error."""
 
 import shutil
 from pathlib import Path
@@ -23,6 +23,7 @@ TABLES = {
     "heedb": "Metadata/ECG_Interpretations.psv",
     "sph": "metadata.csv",
     "chapman": "Diagnostics.csv",
+    "cinc2017": "REFERENCE-v3.csv",
 }
 
 
@@ -63,6 +64,43 @@ def test_any_damage_is_an_index_or_a_sentence(
     for where in index.where:
         path = raw / where.partition("#")[0]
         assert path.resolve().is_relative_to(raw.resolve())
+
+
+@pytest.fixture(scope="module")
+def annotated(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, bytes]:
+    raw = tmp_path_factory.mktemp("annotated") / "raw"
+    layouts.mitbih(raw, n=1)
+    return raw, (raw / "101.atr").read_bytes()
+
+
+@settings(max_examples=100, deadline=None)
+@given(
+    st.lists(st.tuples(st.floats(0, 1, exclude_max=True), st.integers(0, 255)), max_size=8),
+    st.one_of(st.just(1.0), st.floats(0, 1)),
+)
+def test_damaged_annotations_are_rhythms_or_a_reason(
+    annotated: tuple[Path, bytes], changes: list[tuple[float, int]], kept: float
+) -> None:
+    raw, whole = annotated
+    content = bytearray(whole)
+    for place, value in changes:
+        content[int(place * len(content))] = value
+    (raw / "101.atr").write_bytes(bytes(content[: round(kept * len(content))]))
+    index = data.DATASETS["mitbih"].index(raw)
+    assert set(np.unique(index.labels)) <= {0, 1, MISSING}
+    assert (len(index.where), sum(index.refused.values())) in ((12, 0), (0, 1))
+    assert all(reason.startswith("annotations ") for reason in index.refused)
+
+
+@pytest.mark.parametrize(("whole", "damaged"), [(b"## time r", b"## time x"), (b"\x17\xfc## t", b"\x0a\xfc## t")])
+def test_a_damaged_definition_does_not_keep_a_reader_for_ever(
+    annotated: tuple[Path, bytes], whole: bytes, damaged: bytes
+) -> None:
+    raw, content = annotated
+    assert whole in content
+    (raw / "101.atr").write_bytes(content.replace(whole, damaged))
+    index = data.DATASETS["mitbih"].index(raw)
+    assert index.refused == {"annotations hold a definition that cannot be read": 1}
 
 
 def test_a_table_without_a_column_is_named_with_what_it_lacks(tmp_path: Path) -> None:

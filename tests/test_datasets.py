@@ -9,6 +9,8 @@ import pytest
 from ecgscale import data
 from ecgscale.data import corpus, split
 from ecgscale.data.corpus import MISSING
+from ecgscale.data.filters import RECIPES, conditioned
+from ecgscale.data.quality import FLAWS
 from ecgscale.data.recording import INDEPENDENT_LEADS, LEADS, TWELVE_FROM_EIGHT
 from tests import layouts
 
@@ -49,7 +51,7 @@ def test_becomes_a_corpus(prepared: tuple[str, Path, Path]) -> None:
     assert opened.manifest.scale_mv > 0
     assert np.all((opened.peaks >= 0).sum(axis=1) >= 4)
     leads = opened.manifest.leads
-    assert tuple(leads) in (INDEPENDENT_LEADS, LEADS) or opened.beat_classes is not None
+    assert tuple(leads) in (INDEPENDENT_LEADS, LEADS, ("I",)) or opened.beat_classes is not None
 
 
 # Stored in mV without a change of size, and not cut from a longer record.
@@ -151,6 +153,20 @@ def test_mitbih_windows_carry_beats_and_aami_classes(tmp_path: Path) -> None:
     assert set(first_window.tolist()) <= set(expected.tolist())
 
 
+def test_a_window_of_mitbih_has_a_rhythm_if_all_of_it_is_in_one(tmp_path: Path) -> None:
+    layouts.mitbih(tmp_path)
+    index = data.DATASETS["mitbih"].index(tmp_path)
+    said = {name: index.labels[index.patient == name] for name in ("100", "202")}
+    assert [row.tolist() for row in said["100"][:8]] == [[1, *[0] * 13]] * 8  # marked again at 60.1 s, and the same
+    assert (said["100"][8:] == MISSING).all()  # from 85.1 s on a mark that names no rhythm
+    assert said["202"][:, 0].tolist() == [1] * 6 + [MISSING] + [0] + [MISSING] * 4
+    assert said["202"][:, 2].tolist() == [0] * 6 + [MISSING] + [1] + [MISSING] * 4
+    (tmp_path / "202.atr").unlink()
+    without = data.DATASETS["mitbih"].index(tmp_path)
+    assert without.refused == {"annotations are unreadable (FileNotFoundError)": 1}
+    assert len(without.where) == len(index.where) - 12
+
+
 def test_both_editions_of_cpsc2018_are_read(tmp_path: Path) -> None:
     layouts.cpsc2018_original(tmp_path / "raw")
     opened = data.prepare("cpsc2018", tmp_path / "raw", tmp_path / "home", workers=1)
@@ -158,6 +174,66 @@ def test_both_editions_of_cpsc2018_are_read(tmp_path: Path) -> None:
     labels = opened.targets("cpsc9", np.arange(8))
     assert labels[:, 0].tolist() == [1, 0, 0, 0, 0, 0, 0, 0]
     assert labels[:, 1].tolist() == [1, 1, 0, 1, 0, 0, 1, 0]  # the second label of every third record
+
+
+def test_the_final_labels_of_the_2017_challenge_win_and_copies_are_left_out(tmp_path: Path) -> None:
+    layouts.cinc2017(tmp_path)
+    index = data.DATASETS["cinc2017"].index(tmp_path)
+    assert len(index.where) == 24  # six of them lie in validation too
+    assert all(where.startswith("training2017/") for where in index.where)
+    assert index.labels.argmax(axis=1).tolist() == [0, 1, 2, 3] * 6
+    assert index.labels.sum(axis=1).tolist() == [1] * 24
+    assert not index.missing
+    (tmp_path / "training2017" / "A00003.hea").unlink()
+    assert data.DATASETS["cinc2017"].index(tmp_path).missing == []  # its copy is there
+    (tmp_path / "REFERENCE-v3.csv").unlink()
+    earlier = data.DATASETS["cinc2017"].index(tmp_path)
+    assert earlier.labels.argmax(axis=1).tolist() == [0, 1, 2, 0] * 6
+    assert earlier.missing == ["REFERENCE-v3.csv, the final labels (REFERENCE.csv may hold earlier ones)"]
+
+
+def test_a_table_of_the_2017_challenge_that_is_not_there_or_says_too_much_is_refused(tmp_path: Path) -> None:
+    layouts.cinc2017(tmp_path, n=8)
+    table = tmp_path / "REFERENCE-v3.csv"
+    table.write_text("A00001,N\nA00002,?\nA00001,A\n")
+    with pytest.raises(ValueError, match="names 1 records more than once"):
+        data.DATASETS["cinc2017"].index(tmp_path)
+    table.write_text("A00001,N\nA00002,?\nA00009,A\n\n")
+    index = data.DATASETS["cinc2017"].index(tmp_path)
+    assert index.labels.tolist() == [[1, 0, 0, 0], [MISSING] * 4]
+    assert index.missing == ["1 of 3 records of REFERENCE-v3.csv"]
+    for path in tmp_path.rglob("REFERENCE*.csv"):
+        path.unlink()
+    with pytest.raises(FileNotFoundError, match="the labels of the challenge of 2017"):
+        data.DATASETS["cinc2017"].index(tmp_path)
+
+
+@pytest.mark.parametrize("recipe", ["", "ecgfounder"])
+def test_the_middle_of_a_lead_is_kept_and_what_is_shorter_is_padded(recipe: str, tmp_path: Path) -> None:
+    layouts.cinc2017(tmp_path / "raw", n=4)  # 30, 9.05, 12 and 61 s
+    opened = data.prepare("cinc2017", tmp_path / "raw", tmp_path / "home", workers=1, recipe=recipe)
+    assert opened.name == ("cinc2017@ecgfounder" if recipe else "cinc2017")
+    assert tuple(opened.manifest.leads) == ("I",)
+    assert opened.manifest.flaws["checksum"] == 0  # the headers' zeros are none
+    assert [bool(q & FLAWS["cut"]) for q in opened.quality] == [True, False, True, True]
+    assert [bool(q & FLAWS["padded"]) for q in opened.quality] == [False, True, False, False]
+    filters = RECIPES[recipe] if recipe else data.DATASETS["cinc2017"].recipe
+    native = layouts.signals(4, 300, 61)[:, :1]
+    for row, (seconds, first) in enumerate(((30, 1000), (9.05, -48), (12, 100), (61, 2550))):
+        clean = conditioned(native[row : row + 1, :, : round(seconds * 300)], 300, 100, filters)[0, 0]
+        around = np.pad(clean, 48)
+        expected = around[48 + first : 48 + first + 1000]
+        found = np.asarray(opened.signal[row, 0]) * opened.manifest.mv_per_unit
+        assert np.abs(found[: len(expected)] - expected).max() < 0.003
+        assert expected.std() > 0.03
+
+
+def test_a_checksum_of_the_2017_challenge_counts_where_there_is_one(tmp_path: Path) -> None:
+    layouts.cinc2017(tmp_path / "raw", n=4)
+    header = tmp_path / "raw" / "training2017" / "A00001.hea"
+    header.write_text(header.read_text().replace(" 0 0 ECG", " 77 0 ECG"))
+    assert not data.DATASETS["cinc2017"].load(tmp_path / "raw", "training2017/A00001.hea").checksum
+    assert data.DATASETS["cinc2017"].load(tmp_path / "raw", "training2017/A00002.hea").checksum
 
 
 def test_verify_finds_nothing_wrong(prepared: tuple[str, Path, Path]) -> None:

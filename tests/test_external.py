@@ -1,24 +1,31 @@
 """A head is asked about the labels that it shares with another corpus, each under its own name."""
 
+from dataclasses import replace
 from pathlib import Path
+from typing import cast
 
+import numpy as np
 import pytest
 import torch
+from torch import nn
 
 from ecgscale import data
+from ecgscale.data.batches import Store
 from ecgscale.data.concepts import CONCEPTS, VOCABULARIES, matched, vocabulary
 from ecgscale.data.corpus import Slice
-from ecgscale.data.readers import chapman, code, ludb
-from ecgscale.models import Net1D, ResNet
+from ecgscale.data.readers import chapman, cinc2017, code, ludb, mitbih
+from ecgscale.data.recording import LEADS
+from ecgscale.models import Net1D, ResNet, ViT
 from ecgscale.objectives import Supervised
 from ecgscale.pricing.plan import checked
 from ecgscale.probing.external import external_scores
 from ecgscale.probing.measure import Measurement
 from ecgscale.probing.scores import label_aurocs
-from ecgscale.spec import Run, Schedule
+from ecgscale.spec import Evaluation, Run, Schedule
 from ecgscale.sweep import Sweep
 from ecgscale.tasks import TASKS
 from ecgscale.training.train import build, pretrain
+from tests import layouts
 
 LUDB = TASKS["ludb-rhythm-head"]
 
@@ -28,6 +35,8 @@ def test_every_name_of_the_table_is_one_of_its_dataset() -> None:
         "code": set(code.LABELS),
         "chapman": set(chapman.RHYTHMS),
         "ludb": set(ludb.RHYTHMS),
+        "cinc2017": set(cinc2017.RHYTHMS.values()),
+        "mitbih": set(mitbih.RHYTHMS),
         "cpsc": set(data.readers.challenge.CPSC),
         "challenge": set(data.readers.challenge.SCORED),
     }
@@ -81,3 +90,59 @@ def test_a_sweep_measures_heads(home: Path) -> None:
     assert {row["metric"] for row in found} == {"auroc", "auroc_low", "auroc_high"}
     assert {(row["domain"], row["split"]) for row in found} == {("OOD", "test")}
     assert label_aurocs(torch.zeros(0, 2), torch.zeros(0, 2)).value.shape == (2,)
+
+
+def test_one_lead_trained_on_codes_labels_is_asked_about_a_hand_held_device(tmp_path: Path) -> None:
+    """From raw folders to rows: Net1D on lead I of CODE, its head and a probe on the challenge of 2017."""
+    layouts.code(tmp_path / "code", n=24)
+    layouts.cinc2017(tmp_path / "cinc2017", n=48)
+    for name in ("code", "cinc2017"):
+        data.prepare(name, tmp_path / name, tmp_path / "home", workers=1, recipe="ecgfounder")
+    part = Slice("code@ecgfounder", label_set="code6")
+    schedule = Schedule(steps=4, batch_size=8, lr=3e-3)
+    evaluation = Evaluation(every=4, probe_epochs=3)
+    run = Run(Net1D((16, 32), (1, 1), leads=1, stem=16), Supervised(), part, schedule, evaluation)
+    twelve = replace(run, architecture=Net1D((16, 32), (1, 1), stem=16))
+    tasks = ("cinc2017-rhythm-head@ecgfounder", "cinc2017-rhythm@ecgfounder")
+    sweep = Sweep("hand-held", (run, twelve), tasks)
+    assert set(checked(sweep, tmp_path / "home")) == {"code@ecgfounder", "cinc2017@ecgfounder"}
+    corpus, asked = (data.open_corpus(name, tmp_path / "home") for name in ("code@ecgfounder", "cinc2017@ecgfounder"))
+
+    *_, last = pretrain(run, corpus)
+    assert last.step == 4
+    rows = Measurement(run, sweep, corpus, tmp_path / "home", "cpu").rows(last)
+    found = {(row["target"], row["metric"]): row for row in rows if row["target"].startswith("cinc2017")}
+    head, label = "cinc2017-rhythm-head@ecgfounder", "cinc2017-rhythm-head@ecgfounder/atrial fibrillation"
+    assert {target for target, _ in found} == {head, label, "cinc2017-rhythm@ecgfounder"}
+    assert found["cinc2017-rhythm@ecgfounder", "auroc"]["n_classes_scored"] == 4
+    low, value, high = (found[label, metric]["value"] for metric in ("auroc_low", "auroc", "auroc_high"))
+    assert 0 <= low <= value <= high <= 1
+    assert low < high
+    assert found[head, "auroc"]["value"] == value  # the only label that both know
+
+    # The same by hand: the head's logit for AF on the first lead of the test recordings, ranked.
+    tested = asked.rows("test")
+    module = last.module.eval()
+    batch = Store(asked, tested, any_leads=True).batch(np.arange(len(tested)))
+    assert batch.signal.shape[1] == 1
+    with torch.no_grad():
+        logits = cast(nn.Linear, module.head)(module.backbone(batch).pooled)
+    af, truth = logits[:, code.LABELS.index("AF")], asked.targets("rhythm", tested)[:, 1] == 1
+    assert found[label, "auroc"]["n_evaluated"] == len(tested)
+    assert 0 < truth.sum() < len(tested)
+    ahead = (af[truth][:, None] > af[~truth]).float() + 0.5 * (af[truth][:, None] == af[~truth])
+    assert value == pytest.approx(float(ahead.mean()))
+
+    # A ViT reads the lead as lead I. One that reads twelve leads is measured on CODE and not asked.
+    assert batch.leads.tolist() == [[LEADS.index("I") + 1]] * len(tested)
+    vit = replace(run, architecture=ViT(1, 16, 2, patch=100))
+    for other, targets in ((vit, {head, label, "cinc2017-rhythm@ecgfounder"}), (twelve, set())):
+        rows = Measurement(other, sweep, corpus, tmp_path / "home", "cpu").rows(next(pretrain(other, corpus)))
+        assert {row["target"] for row in rows if row["target"].startswith("cinc2017")} == targets
+
+
+def test_a_recording_of_one_lead_trains_who_reads_one(tmp_path: Path) -> None:
+    part = Slice("cinc2017", label_set="rhythm")
+    assert checked(Sweep("one", (Run(Net1D(leads=1), Supervised(), part),), ()), tmp_path)["cinc2017"].n_leads == 1
+    with pytest.raises(ValueError, match="cinc2017 has not twelve leads, and a net1d reads no others"):
+        checked(Sweep("twelve", (Run(Net1D(), Supervised(), part),), ()), tmp_path)

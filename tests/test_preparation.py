@@ -536,7 +536,9 @@ def test_splits_depend_on_the_patients_and_the_salt_alone(tmp_path: Path) -> Non
 # ---- promise 25: privacy ---------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", ["code", "code15", "ptbxl", "mimic", "heedb", "echonext", "georgia", "sph", "ludb"])
+@pytest.mark.parametrize(
+    "name", ["code", "code15", "ptbxl", "mimic", "heedb", "echonext", "georgia", "sph", "ludb", "cinc2017"]
+)
 def test_planted_identities_are_in_no_output(name: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     numeric = name in ("code15", "ptbxl")
     layouts.LAYOUTS[name](tmp_path / "raw", prefix=CANARY if numeric else str(CANARY))

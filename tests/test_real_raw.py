@@ -1,6 +1,7 @@
 """Readers on the authors' own files, where a folder of them lies beside the repository (../shared/ecg)."""
 
 import ast
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -8,7 +9,8 @@ import pandas as pd
 import pytest
 
 from ecgscale import data
-from ecgscale.data import waveform
+from ecgscale.data import split, waveform
+from ecgscale.data.corpus import MISSING
 from ecgscale.data.readers import challenge
 from ecgscale.data.recording import MalformedRecordError
 
@@ -118,6 +120,43 @@ def test_mitbih_counts_are_those_of_the_annotations() -> None:
     index = data.DATASETS["mitbih"].index(RAW / "mitdb")
     assert len(index.where) == 44 * 180
     assert len(np.unique(index.patient)) == 43
+
+
+def test_mitbih_rhythms_are_those_of_every_sample() -> None:
+    """Beside a slow reading: the rhythm of each sample, and of a window where all of its samples have one."""
+    wfdb = pytest.importorskip("wfdb")
+    index = data.DATASETS["mitbih"].index(RAW / "mitdb")
+    names = index.label_sets["rhythm"]
+    found = {}
+    for where, labels in zip(index.where, index.labels, strict=True):
+        assert labels.sum() == 1 or set(labels) == {MISSING}
+        found[where] = names[labels.argmax()] if labels.max() == 1 else ""
+    for record in dict.fromkeys(where.partition(".")[0] for where in index.where):
+        marks = wfdb.rdann(str(RAW / "mitdb" / record), "atr")
+        notes = [
+            (at, note) for at, kind, note in zip(marks.sample, marks.symbol, marks.aux_note, strict=True) if kind == "+"
+        ]
+        rhythm = np.zeros(650_000, dtype=np.uint8)  # place of the mark; what comes before the first is of the first
+        for place, (at, _) in enumerate(notes):
+            rhythm[at:] = place
+        for first in range(0, 648_000, 3600):
+            inside = {notes[place][1].strip("(\0") for place in np.unique(rhythm[first : first + 3600])}
+            assert found[f"{record}.hea#{first}"] == (inside.pop() if len(inside) == 1 else ""), (record, first)
+    assert index.split is not None
+    tested = [found[where] for where in index.where[index.split == split.TEST]]
+    assert Counter(found.values())[""] == 737
+    assert Counter(tested) == {
+        "N": 2749,
+        "AFIB": 523,
+        "": 353,
+        "SBR": 180,
+        "BII": 65,
+        "B": 61,
+        "AFL": 20,
+        "AB": 6,
+        "SVTA": 2,
+        "NOD": 1,
+    }
 
 
 def test_headers_of_every_wfdb_format_are_read_or_refused_with_a_reason() -> None:

@@ -8,7 +8,8 @@ from collections.abc import Mapping, Sequence
 
 # Finding -> what each vocabulary calls it. scp: PTB-XL's SCP-ECG statements (scp_statements.csv); challenge: the scored
 # classes of the 2021 challenge; cpsc: CPSC2018, whose NORM is SNOMED's sinus rhythm; chapman: Chapman-Shaoxing's
-# rhythms, where AF is flutter and AFIB fibrillation; ludb: the words of LUDB's headers.
+# rhythms, where AF is flutter and AFIB fibrillation; ludb: the words of LUDB's headers; cinc2017: the four classes of
+# the 2017 challenge, whose N is "normal sinus rhythm"; mitbih: the marks of MIT-BIH, whose N is that too.
 CONCEPTS: dict[str, Mapping[str, str]] = {
     "first-degree AV block": {"code": "1dAVb", "scp": "1AVB", "cpsc": "I-AVB", "challenge": "IAVB"},
     "right bundle branch block": {"code": "RBBB", "scp": "CRBBB", "cpsc": "RBBB", "challenge": "RBBB"},
@@ -19,6 +20,7 @@ CONCEPTS: dict[str, Mapping[str, str]] = {
         "challenge": "SB",
         "chapman": "SB",
         "ludb": "sinus bradycardia",
+        "mitbih": "SBR",
     },
     "sinus tachycardia": {
         "code": "ST",
@@ -34,9 +36,25 @@ CONCEPTS: dict[str, Mapping[str, str]] = {
         "challenge": "AF",
         "chapman": "AFIB",
         "ludb": "atrial fibrillation",
+        "cinc2017": "atrial fibrillation",
+        "mitbih": "AFIB",
     },
-    "atrial flutter": {"scp": "AFLT", "challenge": "AFL", "chapman": "AF", "ludb": "atrial flutter"},
-    "sinus rhythm": {"scp": "SR", "cpsc": "NORM", "challenge": "NSR", "chapman": "SR", "ludb": "sinus rhythm"},
+    "atrial flutter": {
+        "scp": "AFLT",
+        "challenge": "AFL",
+        "chapman": "AF",
+        "ludb": "atrial flutter",
+        "mitbih": "AFL",
+    },
+    "sinus rhythm": {
+        "scp": "SR",
+        "cpsc": "NORM",
+        "challenge": "NSR",
+        "chapman": "SR",
+        "ludb": "sinus rhythm",
+        "cinc2017": "normal sinus rhythm",
+        "mitbih": "N",
+    },
     "premature ventricular beats": {"scp": "PVC", "cpsc": "PVC", "challenge": "PVC"},
     "premature atrial beats": {"scp": "PAC", "cpsc": "PAC", "challenge": "PAC"},
 }
@@ -50,6 +68,8 @@ VOCABULARIES: dict[str, str] = {
     "scored26": "challenge",
     "chapman:rhythm": "chapman",
     "ludb:rhythm": "ludb",
+    "cinc2017:rhythm": "cinc2017",
+    "mitbih:rhythm": "mitbih",
     "12sl": "12sl",
 }
 

@@ -35,6 +35,7 @@ PUBLISHED: dict[str, Outline] = {
     "heedb": Outline((8_486_733, 1_060_842, 1_060_842), {"12sl": 150}),
     "icentia11k": Outline((3_467_482, 433_435, 433_435), {}, n_leads=1, twelve_leads=False),  # ten-second windows
     "code-test": Outline((0, 0, 827), {"code6": 6}),
+    "cinc2017": Outline((5_117, 1_279, 2_132), {"rhythm": 4}, n_leads=1, twelve_leads=False),
     "chapman": Outline((8_517, 1_064, 1_065), {"rhythm": 11, "sex": 1}),
     "cpsc2018": Outline((5_501, 688, 688), {"cpsc9": 9}),
     "csn": Outline((36_122, 4_515, 4_515), {"csn38": 38}),
@@ -43,7 +44,7 @@ PUBLISHED: dict[str, Outline] = {
         {"diagnostic": 44, "subdiagnostic": 23, "superdiagnostic": 5, "form": 19, "rhythm": 12},
     ),
     "echonext": Outline((72_475, 4_626, 5_442), {"shd11": 11}),
-    "mitbih": Outline((3_060, 720, 3_960), {}, n_leads=2, twelve_leads=False),  # ten-second windows
+    "mitbih": Outline((3_060, 720, 3_960), {"rhythm": 14}, n_leads=2, twelve_leads=False),  # ten-second windows
     "mimic-icd10": Outline((160_000, 40_000, 20_000), {"icd10": 927, **mimic.PUBLISHED_SUBSETS}),
     "mimic": Outline((200_000, 40_000, 80_000), {"icu": 2, "mortality": 6, "sex": 1}),
 }

@@ -23,8 +23,8 @@ _NATIVE_HZ = 500
 class Net1D:
     """Channels and blocks of each stage; the defaults are the released model's.
 
-    ``leads`` 12 or 1 (lead I, or the only one there is). Corpora are stored at ``reads_hz``; one at 100 Hz is
-    interpolated to the 500 Hz that the network expects: above 40 Hz its own preparation leaves nothing anyway.
+    ``leads`` 12 or 1: lead I, or the first of a corpus that has not twelve. Corpora are stored at ``reads_hz``; one at
+    100 Hz is interpolated to the 500 Hz that the network expects: above 40 Hz its preparation leaves nothing anyway.
     Every recording is standardised over all its leads together, as in the released code.
     """
 
@@ -36,7 +36,6 @@ class Net1D:
     reads_hz: int = 100
 
     kind: ClassVar[str] = "net1d"
-    any_leads: ClassVar[bool] = False
     localised: ClassVar[bool] = False
     view: ClassVar[str] = "signal"
 
@@ -53,6 +52,10 @@ class Net1D:
         return self.reads_hz
 
     @property
+    def any_leads(self) -> bool:
+        return self.leads == 1
+
+    @property
     def size(self) -> str:
         return f"{sum(self.blocks)}x{self.channels[-1]}"
 
@@ -66,6 +69,7 @@ class Stages(Backbone):
     def __init__(self, description: Net1D) -> None:
         super().__init__()
         self.width, self.n_leads = description.channels[-1], description.leads
+        self.any_leads = description.any_leads
         self.factor = _NATIVE_HZ // description.reads_hz
         self.stem = SamePadded(description.leads, description.stem, description.kernel, 2)
         stages: list[nn.Module] = []

@@ -4,6 +4,7 @@ from ecgscale.data.dataset import Dataset
 from ecgscale.data.readers import (
     challenge,
     chapman,
+    cinc2017,
     code,
     code15,
     codetest,
@@ -31,6 +32,7 @@ DATASETS: dict[str, Dataset] = {
     "echonext": echonext.DATASET,
     "mimic": mimic.PROBE,
     "mitbih": mitbih.DATASET,
+    "cinc2017": cinc2017.DATASET,
     "ludb": ludb.DATASET,
     "sph": sph.DATASET,
     "georgia": challenge.GEORGIA,
