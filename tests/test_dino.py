@@ -2,6 +2,7 @@
 
 import copy
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ from ecgscale import data
 from ecgscale.data.batches import Batch, Store
 from ecgscale.data.recording import ABSENT_LEAD
 from ecgscale.models import ViT
+from ecgscale.models.vit import LeadPatchEncoder
 from ecgscale.objectives import DINO, Collapsed
 from ecgscale.objectives.crops import crop, disturbed, hidden_patches
 from ecgscale.objectives.dino import SelfDistillation
@@ -167,6 +169,33 @@ def test_crops_are_stretches_of_leads_that_are_there(batch: Batch) -> None:
     every, numbers = crop(batch.signal, batch.leads, 600, 2, 0.5, draw(3))
     assert every.shape == (6, 12, 600)
     assert set((numbers > 0).sum(1).tolist()) == {2, 12}
+
+
+def test_global_crops_may_all_have_every_lead(batch: Batch) -> None:
+    seen: list[torch.Tensor] = []
+    module = built(replace(SMALL, all_leads=1.0, n_local=0))
+    encode = module.backbone.encode
+
+    def watched(*inputs: torch.Tensor, masked: torch.Tensor | None = None):  # type: ignore[no-untyped-def]
+        seen.append(inputs[1])
+        return encode(*inputs, masked=masked)
+
+    module.backbone.encode = watched  # type: ignore[method-assign]
+    for i in range(5):
+        module.terms(batch, draw(i))
+    assert not any((leads == ABSENT_LEAD).any() for leads in seen)
+    assert len(seen) == 5
+
+
+def test_narrow_heads_and_backbones_may_start_wider() -> None:
+    """Deviation one over the root of the inputs keeps the size of what goes through; 0.02 loses it in narrow layers."""
+    torch.manual_seed(0)
+    wide = ViT(2, 64, 2, patch=50, init_std=None).build()
+    heads = replace(SMALL, head_width=256, bottleneck=64, init_std=None).build(wide, 0)
+    for module in heads.modules():
+        if isinstance(module, torch.nn.Linear):
+            assert float(module.weight.std()) == pytest.approx(module.in_features**-0.5, rel=0.12)
+    assert float(LeadPatchEncoder(ViT(2, 64, 2)).embed.weight.std()) == pytest.approx(0.02, rel=0.1)
 
 
 def test_hidden_patches_are_blocks_at_the_drawn_ratio() -> None:

@@ -37,7 +37,8 @@ class ViT:
     """Layers, width and heads; a token is ``patch`` samples of one lead (at 100 Hz: 0.25 s by default).
 
     ``layer_scale`` is where the gain of every residual branch starts (DINOv3: 1e-5); ``drop_path`` the share of
-    recordings that a branch skips in training.
+    recordings that a branch skips in training. Weights of linear layers start normal with deviation ``init_std``, None
+    for one over the root of a layer's inputs: below some hundreds of features 0.02 tells recordings hardly apart.
     """
 
     layers: int
@@ -49,6 +50,7 @@ class ViT:
     rope_base: float = 100.0
     layer_scale: float = 1e-5
     drop_path: float = 0.0
+    init_std: float | None = 0.02
 
     kind: ClassVar[str] = "vit"
     any_leads: ClassVar[bool] = True
@@ -63,6 +65,8 @@ class ViT:
             raise ValueError(f"{self}: width is a multiple of twice the heads, for features are rotated in pairs")
         if not 0 <= self.drop_path < 1 or self.rope_base <= 1 or self.layer_scale <= 0:
             raise ValueError(f"{self}: drop_path is in [0, 1), rope_base above 1, layer_scale above 0")
+        if self.init_std is not None and self.init_std <= 0:
+            raise ValueError(f"{self}: init_std is above 0, or None")
 
     @property
     def size(self) -> str:
@@ -96,10 +100,7 @@ class LeadPatchEncoder(Backbone):
         exponent = torch.arange(n_pairs, dtype=torch.float32) / n_pairs
         self.register_buffer("periods", _SHORTEST_PERIOD * description.rope_base**exponent, persistent=False)
         nn.init.trunc_normal_(self.prefix, std=0.02)
-        for module in self.modules():
-            if isinstance(module, nn.Linear):
-                nn.init.trunc_normal_(module.weight, std=0.02)
-                nn.init.zeros_(module.bias)
+        start(self, description.init_std)
         nn.init.trunc_normal_(self.lead.weight, std=0.02)
         with torch.no_grad():
             self.lead.weight[ABSENT_LEAD] = 0
@@ -134,6 +135,15 @@ class LeadPatchEncoder(Backbone):
         angles = 2 * math.pi * seconds.float()[..., None] / self.get_buffer("periods")
         angles = F.pad(angles, (0, 0, self.n_prefix, 0))
         return torch.stack([angles.cos(), angles.sin()])[:, :, None]
+
+
+def start(module: nn.Module, std: float | None) -> None:
+    """Draw all weights of linear layers from a truncated normal of this deviation (None: inputs ** -0.5); no biases."""
+    for layer in module.modules():
+        if isinstance(layer, nn.Linear):
+            nn.init.trunc_normal_(layer.weight, std=layer.in_features**-0.5 if std is None else std)
+            if layer.bias is not None:
+                nn.init.zeros_(layer.bias)
 
 
 def patches(signal: torch.Tensor, leads: torch.Tensor, patch: int, hz: int) -> Patches:

@@ -20,7 +20,7 @@ from ecgscale.data.batches import Batch
 from ecgscale.data.noise import KINDS, Noise
 from ecgscale.data.recording import ABSENT_LEAD, LEADS
 from ecgscale.models import Backbone
-from ecgscale.models.vit import LeadPatchEncoder, ViT, patches
+from ecgscale.models.vit import LeadPatchEncoder, ViT, patches, start
 from ecgscale.objectives.crops import Window, crop, disturbed, hidden_patches, shape_of
 from ecgscale.objectives.distillation import cross_entropy, gram, koleo, masked_patches, rank_of, sinkhorn_knopp
 from ecgscale.objectives.objective import Collapsed, Group, Loss, Optimiser, Pretraining
@@ -39,11 +39,12 @@ _COLLAPSED = 0.001  # of the log number of prototypes
 class DINO:
     """Self-distillation with DINOv3's weights and schedules.
 
-    Two global crops of ``global_seconds`` (half of the time with all leads) and ``n_local`` local ones of
-    ``local_seconds`` and at most six leads. The teacher's momentum runs on a cosine from ``momentum`` to 1, its
-    temperature linearly from 0.04 to 0.07 over the first 30 % of the steps. ``gram_from`` is the share of the steps
-    after which Gram anchoring starts, against the teacher as it was then; 1 is never. ``noise``: kinds of recorded
-    noise on three views in four of five, at ``snr_db``; empty for none.
+    Two global crops of ``global_seconds`` (with probability ``all_leads`` of all leads, else of any number of them) and
+    ``n_local`` local ones of ``local_seconds`` and ``local_leads``. The teacher's momentum runs on a cosine from
+    ``momentum`` to 1, its temperature over ``teacher_temperature`` in the first 30 % of the steps. ``gram_from`` is the
+    share of the steps after which Gram anchoring starts, against the teacher as it was then; 1 is never. ``noise``:
+    kinds of recorded noise on three views in four of five, at ``snr_db``; empty for none. ``init_std`` as in a ViT, for
+    the heads.
     """
 
     n_prototypes: int = 8192
@@ -62,6 +63,8 @@ class DINO:
     noise: tuple[str, ...] = tuple(KINDS)
     noise_probability: float = 0.8
     snr_db: tuple[float, float] = (0.0, 24.0)
+    all_leads: float = 0.5
+    init_std: float | None = 0.02
 
     kind: ClassVar[str] = "dino"
     paradigm: ClassVar[str] = "ssl"
@@ -77,6 +80,8 @@ class DINO:
             raise ValueError(f"no noise {sorted(unknown)[0]!r}; there is {', '.join(KINDS)}")
         if not (0 < self.momentum <= 1 and 0 <= self.gram_from <= 1 and self.n_local >= 0):
             raise ValueError(f"{self}: momentum is in (0, 1], gram_from in [0, 1] and n_local not below 0")
+        if not 0 <= self.all_leads <= 1 or (self.init_std is not None and self.init_std <= 0):
+            raise ValueError(f"{self}: all_leads is in [0, 1], init_std above 0 or None")
 
     def build(self, backbone: Backbone, n_labels: int) -> Pretraining:
         return SelfDistillation(cast(LeadPatchEncoder, backbone), self)
@@ -93,11 +98,7 @@ class ProjectionHead(nn.Module):
             nn.Linear(hidden, description.bottleneck),
         )
         self.prototypes = nn.Linear(description.bottleneck, description.n_prototypes, bias=False)
-        for module in self.modules():
-            if isinstance(module, nn.Linear):
-                nn.init.trunc_normal_(module.weight, std=0.02)
-                if module.bias is not None:
-                    nn.init.zeros_(module.bias)
+        start(self, description.init_std)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         return self.prototypes(F.normalize(self.project(x), dim=-1, eps=1e-6))
@@ -211,7 +212,8 @@ class SelfDistillation(Pretraining):
     def terms(self, batch: Batch, draw: torch.Generator) -> dict[str, torch.Tensor]:
         """The weighted terms of the loss by name."""
         what, n = self.description, len(batch.signal)
-        signal, leads = self._crops(batch, Window(what.global_seconds, (1, batch.signal.shape[1])), N_GLOBAL, 0.5, draw)
+        window = Window(what.global_seconds, (1, batch.signal.shape[1]))
+        signal, leads = self._crops(batch, window, N_GLOBAL, what.all_leads, draw)
         seen = patches(self._noisy(signal, 0.0, draw), leads, self.backbone.patch, ViT.sampling_hz)
         taught = patches(self._noisy(signal, _TEACHER_QUIETER_DB, draw), leads, self.backbone.patch, ViT.sampling_hz)
         n_patches = signal.shape[-1] // self.backbone.patch
