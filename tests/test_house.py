@@ -97,6 +97,7 @@ def test_heavy_libraries_have_one_room(library: str) -> None:
         ("analysis.query", "scipy"),
         ("ecgscale.cli", "pandas"),
         ("ecgscale.data", "numba"),
+        ("ecgscale.models", "numba"),
     ],
 )
 def test_light_doors_stay_light(module: str, forbidden: str) -> None:
