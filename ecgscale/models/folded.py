@@ -1,8 +1,8 @@
 """Few channels of many samples, computed as many channels of few: what a CPU's kernels are made for.
 
 In channels-last memory the samples of a recording lie one behind the other, each with all its channels, so that 5
-channels of 1024 samples are, without a copy, 10 of 512 or 80 of 64. The layers here take that view in training on a CPU,
-and are PyTorch's own anywhere else, under autocast and in a compiler; parameters, statistics and results are the same.
+channels of 1024 samples are, without a copy, 10 of 512 or 40 of 128. Training on a CPU, the layers here take that view;
+anywhere else, under autocast and in a compiler they are PyTorch's own. Parameters, statistics and results are the same.
 """
 
 import math
