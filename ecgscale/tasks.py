@@ -26,7 +26,7 @@ class Task:
     ``noise`` (a kind of ``noise.KINDS``, of the stretch that nothing is trained on) is added to them at ``snr_db``, a
     ratio of powers as the model sees them; of their leads only ``leads`` are kept. The probe is the one of the task
     without it. ``by`` "head" asks the run's own supervised head, with nothing fitted, about the labels that it shares
-    with the task (see ``external``).
+    with the task (see ``probing.external``).
     """
 
     name: str

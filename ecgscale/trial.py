@@ -6,14 +6,16 @@ from pathlib import Path
 
 import torch
 
-from ecgscale import codebooks, data, kept, provenance, records, underway, weights
+from ecgscale import data, provenance, records
 from ecgscale.leases import Lease, Lost
-from ecgscale.measure import Measurement, Row, id_curve
-from ecgscale.objectives import Collapsed, Masked
+from ecgscale.objectives import Collapsed
 from ecgscale.placeless import placeless, sentence
+from ecgscale.probing.measure import Measurement, Row, id_curve
 from ecgscale.spec import Run
 from ecgscale.sweep import Sweep
-from ecgscale.train import Diverged, Snapshot
+from ecgscale.training import kept, underway
+from ecgscale.training.inputs import opened
+from ecgscale.training.train import Diverged, Snapshot
 
 
 def trial(
@@ -35,7 +37,7 @@ def trial(
     At every evaluation rows are written, then the weights to keep, then the checkpoint: a run that is cut off anywhere
     goes on behind its last evaluation, and one that is asked to ``pause`` stops at its next step. One that cannot go on
     ends as failed, diverged or oom, with the reason in its file. ``interruptions`` say why earlier attempts ended;
-    ``note`` takes lines for a log. Several ``processes`` do it in step, led by this one (see ``lockstep``), and
+    ``note`` takes lines for a log. Several ``processes`` do it in step, led by this one (``training.lockstep``), and
     any number of them may go on with it.
 
     Raises Lost if another holds its lease by now, OSError if the disk is full: then nothing is final.
@@ -61,23 +63,13 @@ def trial(
     try:
         provenance.forget_peak_memory(device)
         facts |= provenance.facts(device)
-        corpus, codes = data.open_corpus(run.slice.corpus, home), None
-        inputs = {"corpus_digest": corpus.manifest.digest}
-        mixed = [data.open_corpus(name, home) for name, _ in run.slice.mix]
-        inputs |= {f"corpus_digest_{other.name}": other.manifest.digest for other in mixed}
-        if isinstance(run.objective, Masked):
-            codes, inputs["codebook_digest"] = codebooks.read(run.objective.codebook, home)
-        initial = None
-        if run.initial is not None:
-            initial, inputs["initial_digest"] = kept.load(run.initial, home)
-        elif run.weights:
-            initial, inputs["initial_digest"] = weights.load(run.weights, home), run.weights
-        facts |= inputs
-        measurement = Measurement(run, sweep, corpus, home, device, mixed)
+        inputs = opened(run, home)
+        facts |= inputs.digests
+        measurement = Measurement(run, sweep, inputs.corpus, home, device, inputs.mixed)
         lacking = data.missing_parts([*run.slice.corpora, *measurement.corpora], home)
         facts["n_missing_parts"] = str(sum(len(parts) for parts in lacking.values()))
-        resume = underway.resumable(run, sweep.name, home, {row["step"] for row in journal.rows}, inputs)
-        if not kept.begin(run, home, sweep.keep, inputs, resume["measured"] if resume else None):
+        resume = underway.resumable(run, sweep.name, home, {row["step"] for row in journal.rows}, inputs.digests)
+        if not kept.begin(run, home, sweep.keep, inputs.digests, resume["measured"] if resume else None):
             resume = None
         measured = resume["measured"] if resume else 0
         rows = [row for row in journal.rows if row["step"] <= measured] if resume else []
@@ -86,16 +78,12 @@ def trial(
         if not _stalled(run, journal.rows):
             with underway.training(
                 run,
-                corpus,
+                inputs,
                 sweep.name,
                 home,
-                inputs=inputs,
                 token=journal.token,
                 guard=guard,
                 processes=processes,
-                mixed=mixed,
-                codes=codes,
-                initial=initial,
                 device=device,
                 resume=resume,
                 micro_batch=micro_batch,

@@ -9,10 +9,10 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import pytest
 
-from ecgscale import calibration
 from ecgscale.data.corpus import Slice
 from ecgscale.models import Codebook, ResNet, Transformer
 from ecgscale.objectives import CMSC, Masked, Supervised
+from ecgscale.pricing import calibration
 from ecgscale.spec import Evaluation, Run, Schedule
 from ecgscale.sweep import Sweep
 from tests.shell import Shell

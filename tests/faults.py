@@ -9,10 +9,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ecgscale import company, leases, records
+from ecgscale import leases, records
+from ecgscale.pool.slot import Cell, Duty, serve
+from ecgscale.pool.worker import Setup
 from ecgscale.records import canonical, run_id_of
-from ecgscale.slot import Cell, Duty, serve
-from ecgscale.worker import Setup
+from ecgscale.training import company
 
 STEPS = 3
 

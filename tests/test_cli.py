@@ -8,7 +8,7 @@ import time
 import pytest
 
 from ecgscale import leases, records
-from ecgscale.states import pausing
+from ecgscale.pool.states import pausing
 from tests import layouts
 from tests.shell import SWEEP, Shell
 

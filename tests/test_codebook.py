@@ -11,14 +11,14 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from ecgscale import codebooks
 from ecgscale.data.beats import BEAT_SAMPLES, Sentence
 from ecgscale.data.corpus import Slice
 from ecgscale.models import Codebook, Transformer, VectorQuantisedBeats, published
 from ecgscale.objectives import Masked
-from ecgscale.plan import unlaunchable
+from ecgscale.pricing.plan import unlaunchable
 from ecgscale.spec import Run, from_json
 from ecgscale.sweep import Sweep
+from ecgscale.training import codebooks
 from tests.shell import Shell
 
 Tensors = dict[str, torch.Tensor]

@@ -7,7 +7,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from ecgscale import company, records
+from ecgscale import records
+from ecgscale.training import company
 from tests.faults import STEPS, Cellular, Many, served
 
 
@@ -44,7 +45,7 @@ def test_the_others_end_when_the_leading_one_is_through_or_fails(
         until_there(tmp_path, 1)
     with pytest.raises(FileNotFoundError), company.following(3, "tests.faults:wait", tmp_path):
         until_there(tmp_path / "nowhere", 2)
-    assert not [child for child in psutil.Process().children() if "ecgscale.company" in child.cmdline()]
+    assert not [child for child in psutil.Process().children() if "ecgscale.training.company" in child.cmdline()]
 
 
 def test_what_one_of_them_could_not_do_is_said_by_the_leading_one(capfd: pytest.CaptureFixture[str]) -> None:

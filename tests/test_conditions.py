@@ -7,14 +7,14 @@ import pytest
 import torch
 
 from ecgscale import data
-from ecgscale.conditions import change_of, fewer_leads
 from ecgscale.data.batches import Batch, Store
 from ecgscale.data.corpus import Slice
 from ecgscale.data.noise import KINDS
 from ecgscale.data.recording import ABSENT_LEAD, lead_ids
 from ecgscale.models import ResNet, ViT
 from ecgscale.objectives import DINO, Supervised
-from ecgscale.probe import Score, probe
+from ecgscale.probing.conditions import change_of, fewer_leads
+from ecgscale.probing.probe import Score, probe
 from ecgscale.spec import Evaluation, Run
 from ecgscale.tasks import LEAD_SUBSETS, ROBUSTNESS_TASKS, SNR_DB, TASKS, measurable, robustness, why_not
 

@@ -15,8 +15,8 @@ from ecgscale.models import ARCHITECTURES, Architecture, Backbone, Codebook, Net
 from ecgscale.objectives import CMSC, DINO, OBJECTIVES, Masked, Objective, Supervised
 from ecgscale.objectives.cmsc import VARIANTS
 from ecgscale.spec import Run, from_json
-from ecgscale.step import Execution, gradients
-from ecgscale.train import Pretraining
+from ecgscale.training.step import Execution, gradients
+from ecgscale.training.train import Pretraining
 
 CODEBOOK = Codebook("ptbxl-sample", 64, 8, 1, 1, 16, 1, 32, n_tokens=96, leads="independent")
 SMALL: dict[str, Architecture] = {

@@ -9,8 +9,8 @@ from scipy.optimize import minimize
 from scipy.special import expit, logit
 from torch.nn import functional as F
 
-from ecgscale.convex import RIDGES, fit_convex
-from ecgscale.probe import fit_linear
+from ecgscale.probing.convex import RIDGES, fit_convex
+from ecgscale.probing.probe import fit_linear
 from ecgscale.spec import Evaluation
 
 TRAIN, VAL = torch.arange(300) < 160, (torch.arange(300) >= 160) & (torch.arange(300) < 230)

@@ -9,16 +9,16 @@ from ecgscale import data
 from ecgscale.data.concepts import CONCEPTS, VOCABULARIES, matched, vocabulary
 from ecgscale.data.corpus import Slice
 from ecgscale.data.readers import chapman, code, ludb
-from ecgscale.external import external_scores
-from ecgscale.measure import Measurement
 from ecgscale.models import Net1D, ResNet
 from ecgscale.objectives import Supervised
-from ecgscale.plan import checked
-from ecgscale.scores import label_aurocs
+from ecgscale.pricing.plan import checked
+from ecgscale.probing.external import external_scores
+from ecgscale.probing.measure import Measurement
+from ecgscale.probing.scores import label_aurocs
 from ecgscale.spec import Run, Schedule
 from ecgscale.sweep import Sweep
 from ecgscale.tasks import TASKS
-from ecgscale.train import build, pretrain
+from ecgscale.training.train import build, pretrain
 
 LUDB = TASKS["ludb-rhythm-head"]
 

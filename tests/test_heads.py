@@ -9,15 +9,16 @@ import torch
 from torch.nn import functional as F
 from torchmetrics.functional.classification import binary_auroc
 
-from ecgscale import data, kept, records, trial
+from ecgscale import data, records, trial
 from ecgscale.data.batches import Store
 from ecgscale.data.corpus import Slice
-from ecgscale.heads import columns, head_scores
 from ecgscale.models import ResNet
 from ecgscale.objectives import Supervised
+from ecgscale.probing.heads import columns, head_scores
 from ecgscale.spec import Evaluation, Run, Schedule
 from ecgscale.sweep import Sweep, load
 from ecgscale.tasks import TASKS
+from ecgscale.training import kept
 from ecgscale.tuning import TUNINGS, from_scratch, tuned
 from tests import layouts
 
@@ -52,7 +53,7 @@ def test_a_head_is_scored_on_the_columns_of_the_chosen_labels(gamma: float, home
 
 
 def test_the_loss_on_all_labels_is_the_runs_own(home: Path) -> None:
-    from ecgscale.train import id_loss
+    from ecgscale.training.train import id_loss
 
     corpus = data.open_corpus("ptbxl-sample", home)
     store = Store(corpus, corpus.rows("test"), "code6")

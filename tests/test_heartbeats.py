@@ -12,9 +12,9 @@ from ecgscale.data.batches import Batch, Store
 from ecgscale.data.corpus import MISSING, Corpus
 from ecgscale.data.peaks import MAX_BEATS, NO_PEAK
 from ecgscale.data.recording import ABSENT_LEAD
-from ecgscale.heartbeats import CLASSES, around_beats, beats_of
 from ecgscale.models import ViT
-from ecgscale.probe import probe
+from ecgscale.probing.heartbeats import CLASSES, around_beats, beats_of
+from ecgscale.probing.probe import probe
 from ecgscale.spec import Evaluation
 from ecgscale.tasks import Task
 

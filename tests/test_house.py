@@ -9,24 +9,38 @@ from pathlib import Path
 import pytest
 
 HOUSE = Path(__file__).parent.parent
-# A room imports only from rooms to its left.
-TRAINING = tuple(
+
+
+def in_order(plan: str) -> tuple[str, ...]:
+    """Places from left to right: files and rooms by their names, and after "ROOM:" a room's files as ROOM.FILE."""
+    found: list[str] = []
+    for line in plan.strip().splitlines():
+        room, colon, files = line.rpartition(":")
+        found += [f"{room.strip()}{colon and '.'}{file}" for file in files.split()]
+    return tuple(found)
+
+
+# A file imports only from files and rooms before it: those of its own room too.
+TRAINING = in_order(
     """
-    records placeless home leases data models objectives spec spelling sweep changes compute checkpoint scores step
-    sharding train tasks convex tuning heartbeats conditions probe heads external measure kept codebooks weights
-    provenance company parts lockstep underway trial states reprobe observers calibration doctor plan cells preflight
-    worker slot launch terminal cli
-    """.split()
+    records placeless home leases data models objectives spec spelling sweep changes compute tasks tuning provenance
+    training: checkpoint step sharding train codebooks kept weights inputs company parts lockstep underway
+    probing: scores convex heartbeats conditions probe heads external measure reprobe
+    trial
+    pool: states observers preflight worker slot shares watch launch
+    pricing: calibration doctor plan cells
+    cli
+    """
 )
-ANALYSIS = tuple(
+ANALYSIS = in_order(
     """
     records observations laws sums newton starts intervals screening estimates curved fit curves comparison transfer
     effective finetuned allocation forecast overfitting conditions query benchmark exponents published points simulate
     design race learning claims tables figures report
-    """.split()
+    """
 )
 ALONE = {
-    "ray": ["ecgscale/launch.py"],
+    "ray": ["ecgscale/pool/launch.py"],
     "fvcore": ["ecgscale/compute.py"],
     "matplotlib": ["analysis/figures/"],
     "numba": ["ecgscale/data/"],
@@ -47,24 +61,35 @@ def imported(path: Path) -> set[str]:
     return names
 
 
-def room(name: str, package: str, order: tuple[str, ...]) -> str | None:
+def place(name: str, package: str, order: tuple[str, ...]) -> str | None:
+    """Where a module stands: its file in a room whose files have an order, else its file or room on the top floor."""
     parts = name.split(".")
-    return parts[1] if parts[0] == package and len(parts) > 1 and parts[1] in order else None
+    if parts[0] != package:
+        return None
+    return next((found for found in (".".join(parts[1:3]), ".".join(parts[1:2])) if found in order), None)
 
 
 @pytest.mark.parametrize(("package", "order"), [("ecgscale", TRAINING), ("analysis", ANALYSIS)])
 def test_imports_point_one_way(package: str, order: tuple[str, ...]) -> None:
     wrong = []
     for path in modules(package):
-        here = path.relative_to(HOUSE / package).parts[0].removesuffix(".py")
-        if here in ("__init__", "__main__"):
+        module = ".".join(path.relative_to(HOUSE).with_suffix("").parts)
+        here = place(module, package, order)
+        if here is None:
+            assert path.stem in ("__init__", "__main__"), f"{module} has no place in the order of the house"
             continue
-        assert here in order, f"{package}/{here} has no place in the order of the house"
         for name in imported(path):
-            there = room(name, package, order)
-            if there is not None and there != here and order.index(there) > order.index(here):
+            there = place(name, package, order)
+            if there is not None and order.index(there) > order.index(here):
                 wrong.append(f"{path.relative_to(HOUSE)} imports {name}")
     assert not wrong
+
+
+@pytest.mark.parametrize("room", sorted({place.split(".")[0] for place in TRAINING if "." in place}))
+def test_a_room_opens_with_its_idea_alone(room: str) -> None:
+    body = ast.parse((HOUSE / "ecgscale" / room / "__init__.py").read_text())
+    assert ast.get_docstring(body)
+    assert len(body.body) == 1
 
 
 def test_analysis_knows_only_records() -> None:
@@ -96,6 +121,7 @@ def test_heavy_libraries_have_one_room(library: str) -> None:
         ("analysis.query", "torch"),
         ("analysis.query", "scipy"),
         ("ecgscale.cli", "pandas"),
+        ("ecgscale.pool.slot", "torch"),
         ("ecgscale.data", "numba"),
         ("ecgscale.models", "numba"),
     ],

@@ -7,12 +7,15 @@ import pandas as pd
 import pytest
 import torch
 
-from ecgscale import checkpoint, data, kept, plan, records, reprobe, train, trial
+from ecgscale import data, records, trial
 from ecgscale.data.corpus import Slice
 from ecgscale.models import ResNet
 from ecgscale.objectives import Supervised
+from ecgscale.pricing import plan
+from ecgscale.probing import reprobe
 from ecgscale.spec import Evaluation, Run, Schedule, from_json
 from ecgscale.sweep import Sweep, stages
+from ecgscale.training import checkpoint, kept, train
 from tests.shell import Shell
 
 EVALUATION = Evaluation(every=2, probe_epochs=3, standardise=True)

@@ -14,7 +14,7 @@ import pytest
 import torch
 
 from ecgscale import records
-from ecgscale.states import Infeasible
+from ecgscale.pool.states import Infeasible
 from ecgscale.sweep import load
 from ecgscale.trial import trial
 from tests.faults import STEPS, Cellular, Many
@@ -71,7 +71,7 @@ def counted(shell: Shell) -> dict[str, int]:
 def workers(launch: subprocess.Popen[str]) -> list[psutil.Process]:
     """The processes that train."""
     children = psutil.Process(launch.pid).children(recursive=True)
-    return [p for p in children if "ecgscale.worker" in p.cmdline()]
+    return [p for p in children if "ecgscale.pool.worker" in p.cmdline()]
 
 
 def slower(shell: Shell) -> Shell:
@@ -189,7 +189,7 @@ def cluster() -> Iterator["Cluster"]:
 
 def test_a_node_is_killed_and_the_sweep_ends_complete(cluster: "Cluster", tmp_path: Path) -> None:
     """Three runs a GPU on two nodes; one node dies in the middle of it."""
-    from ecgscale.launch import launch as schedule
+    from ecgscale.pool.launch import launch as schedule
 
     nodes = [cluster.add_node(num_cpus=4, num_gpus=1) for _ in range(2)]
     cluster.wait_for_nodes()
@@ -223,7 +223,7 @@ def test_a_node_is_killed_and_the_sweep_ends_complete(cluster: "Cluster", tmp_pa
 
 
 def test_gpus_that_are_not_there_are_refused_with_what_is(cluster: "Cluster", tmp_path: Path) -> None:
-    from ecgscale.launch import launch as schedule
+    from ecgscale.pool.launch import launch as schedule
 
     sweep = Many("s", (Cellular(0),))
     with pytest.raises(Infeasible, match="1 GPUs are asked for, the pool has 0"):

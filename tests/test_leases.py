@@ -9,7 +9,7 @@ import pytest
 
 from ecgscale import leases, records
 from ecgscale.leases import Claims, Heartbeat, Lease, Lost
-from ecgscale.states import states
+from ecgscale.pool.states import states
 from ecgscale.sweep import Sweep
 from tests.test_sweep import RESNET_SL
 

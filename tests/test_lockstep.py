@@ -116,8 +116,8 @@ def test_a_cell_of_a_sweep_is_done_by_two_processes_killed_and_finished_by_one(s
     (shell.folder / "sweeps" / "mine.py").write_text(FILE)
     launch = shell.start("launch", "mine", "--workers", "2", "--processes", "2")
     wait_until(shell, launch, 3)  # then the second is behind a checkpoint
-    (follower,) = processes_of(launch, "ecgscale.company")
-    (leader,) = processes_of(launch, "ecgscale.worker")
+    (follower,) = processes_of(launch, "ecgscale.training.company")
+    (leader,) = processes_of(launch, "ecgscale.pool.worker")
     follower.kill()
     launch.kill()
     launch.communicate()

@@ -7,18 +7,19 @@ import numpy as np
 import pytest
 import torch
 
-from ecgscale import data, train
+from ecgscale import data
 from ecgscale.data.batches import order, shuffled
 from ecgscale.data.corpus import Corpus, Slice
 from ecgscale.data.mixture import Mixture, interleaved, n_evaluated, stored
 from ecgscale.data.recording import ABSENT_LEAD
 from ecgscale.data.split import SPLITS
-from ecgscale.measure import Measurement
 from ecgscale.models import Codebook, ResNet, Transformer, ViT
 from ecgscale.objectives import DINO, Masked, Supervised
-from ecgscale.plan import checked, plan
+from ecgscale.pricing.plan import checked, plan
+from ecgscale.probing.measure import Measurement
 from ecgscale.spec import Evaluation, Run, Schedule, from_json
 from ecgscale.sweep import Sweep
+from ecgscale.training import train
 
 MIX = Slice("ptbxl-sample", mix=(("one-lead", 0.5), ("ludb-sample", 0.25)))
 SMALL = DINO(n_prototypes=16, head_width=16, bottleneck=8, n_local=1)

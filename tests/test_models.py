@@ -14,7 +14,7 @@ from ecgscale.models.transformer import HEAD_WIDTH
 from ecgscale.objectives import CMSC, Masked, Objective, Supervised
 from ecgscale.objectives.cmsc import EMBEDDING_WIDTH
 from ecgscale.spec import Evaluation, Run, Schedule
-from ecgscale.train import pretrain
+from ecgscale.training.train import pretrain
 
 LADDER: tuple[ResNet | Transformer, ...] = (*RESNETS, RESNET_200M, *TRANSFORMERS, TRANSFORMER_200M)
 CODEBOOK = Codebook("ptbxl-sample")

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from ecgscale import records
-from ecgscale.observers import OBSERVERS, observe
+from ecgscale.pool.observers import OBSERVERS, observe
 from tests.shell import Shell
 
 DESCRIPTION = '{"architecture":{"depth":3,"kind":"resnet","width":24}}'

@@ -7,9 +7,9 @@ import pytest
 import torch
 from torch import nn
 
-from ecgscale import parts
 from ecgscale.objectives import Group, Optimiser
-from ecgscale.step import descend, optimiser_of
+from ecgscale.training import parts
+from ecgscale.training.step import descend, optimiser_of
 
 
 def stepped(n_steps: int) -> tuple[nn.Module, torch.optim.Optimizer]:

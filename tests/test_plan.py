@@ -6,10 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from ecgscale import calibration, records
-from ecgscale.calibration import PRINTED, Device
+from ecgscale import records
 from ecgscale.models import ResNet
-from ecgscale.plan import gpu_share, plan
+from ecgscale.pricing import calibration
+from ecgscale.pricing.calibration import PRINTED, Device
+from ecgscale.pricing.plan import gpu_share, plan
 from ecgscale.sweep import Sweep
 from tests.shell import Shell
 
@@ -74,7 +75,7 @@ def test_a_run_is_infeasible_with_the_reason_until_it_fits(tiny_sweep: Sweep, ho
 def test_a_full_disk_is_seen_before_it_is_full(
     tiny_sweep: Sweep, home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("ecgscale.plan._free_bytes", lambda folder: 1e3)
+    monkeypatch.setattr("ecgscale.pricing.plan._free_bytes", lambda folder: 1e3)
     priced = plan(tiny_sweep, home, tmp_path, PRINTED["h100"])
     assert set(priced["state"]) == {"infeasible"}
     assert "GB of disk" in priced["infeasible"].iloc[0]
@@ -114,7 +115,7 @@ def test_doctor_says_what_is_here_without_starting_anything(shell: Shell) -> Non
 
 
 def test_doctor_names_what_to_mend(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from ecgscale import doctor
+    from ecgscale.pricing import doctor
 
     monkeypatch.setattr(doctor.resource, "getrlimit", lambda kind: (256, 1024))
     monkeypatch.setattr(doctor, "FREE_DISK", 1e18)

@@ -9,9 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from ecgscale import codebooks, data
-from ecgscale.preflight import Expected, expecting, look, refusals
+from ecgscale import data
+from ecgscale.pool.preflight import Expected, expecting, look, refusals
 from ecgscale.sweep import Sweep
+from ecgscale.training import codebooks
 from ecgscale.trial import trial
 
 
@@ -61,7 +62,7 @@ def test_storage_that_cannot_be_written(
     def refuse(path: Path, content: bytes) -> None:
         raise OSError(30, "Read-only file system")
 
-    monkeypatch.setattr("ecgscale.preflight.write_whole", refuse)
+    monkeypatch.setattr("ecgscale.pool.preflight.write_whole", refuse)
     assert "the home folder cannot be written: Read-only file system" in said(own, tmp_path / "results", expected)
 
 

@@ -11,7 +11,7 @@ from torch.nn import functional as F
 from ecgscale import data
 from ecgscale.data.batches import Store
 from ecgscale.models import ResNet
-from ecgscale.probe import features, fit_linear, probe
+from ecgscale.probing.probe import features, fit_linear, probe
 from ecgscale.spec import Evaluation
 from ecgscale.tasks import TASKS
 

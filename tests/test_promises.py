@@ -15,10 +15,12 @@ from typing import Any
 import pytest
 import ray
 
-from ecgscale import checkpoint, launch, preflight, records
-from ecgscale.launch import share_of, slots
-from ecgscale.slot import Duty, serve
-from ecgscale.states import Interrupted
+from ecgscale import records
+from ecgscale.pool import launch, preflight
+from ecgscale.pool.shares import share_of, slots
+from ecgscale.pool.slot import Duty, serve
+from ecgscale.pool.states import Interrupted
+from ecgscale.training import checkpoint
 from tests.faults import Cellular, Many
 from tests.shell import Shell
 
@@ -211,8 +213,8 @@ def test_a_signal_while_ray_starts_is_heard_and_nothing_is_handed_out(
 
 
 def test_after_want_of_device_memory_a_run_is_done_once_more_alone_and_in_pieces(tmp_path: Path) -> None:
-    from ecgscale.launch import _smaller
-    from ecgscale.slot import Cell
+    from ecgscale.pool.shares import smaller
+    from ecgscale.pool.slot import Cell
     from ecgscale.spec import Schedule
     from ecgscale.sweep import Sweep
     from tests.test_sweep import RESNET_SL, RESNET_SSL
@@ -222,10 +224,10 @@ def test_after_want_of_device_memory_a_run_is_done_once_more_alone_and_in_pieces
     for cell, memory in zip(cells, ("device", "host"), strict=True):
         path = records.path_of(tmp_path, "s", cell.run_id)
         records.give_up(path, cell.description, "oom", "no memory", {"memory": memory})
-    again, left = _smaller(cells, sweep.runs, sweep, tmp_path)
+    again, left = smaller(cells, sweep.runs, sweep, tmp_path)
     assert (again.micro_batch, again.before) == (Schedule().batch_size // 4, 1)
     assert left == cells[1]
-    assert _smaller([again, left], sweep.runs, sweep, tmp_path) == [again, left]  # once
+    assert smaller([again, left], sweep.runs, sweep, tmp_path) == [again, left]  # once
 
 
 def test_token_authentication_stays_on_and_the_dashboard_off(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -244,7 +246,7 @@ def test_token_authentication_stays_on_and_the_dashboard_off(monkeypatch: pytest
 def test_a_measured_peak_decides_the_share_of_runs_of_the_same_shape(tmp_path: Path) -> None:
     from dataclasses import replace
 
-    from ecgscale.states import measured_memory
+    from ecgscale.pool.states import measured_memory
     from tests.test_sweep import RESNET_SL, RESNET_SSL
 
     facts = {"device": "NVIDIA H100", "peak_memory_bytes": "5000000000"}

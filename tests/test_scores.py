@@ -7,7 +7,7 @@ import pytest
 import torch
 from torchmetrics.functional.classification import binary_auroc, binary_f1_score
 
-from ecgscale.scores import best_thresholds, label_aurocs, scores
+from ecgscale.probing.scores import best_thresholds, label_aurocs, scores
 
 
 def predictions(n: int = 60, n_labels: int = 5) -> tuple[torch.Tensor, torch.Tensor]:

@@ -7,13 +7,13 @@ import pytest
 import torch
 from torch import multiprocessing
 
-from ecgscale import parts, sharding
 from ecgscale.data.batches import Batch
 from ecgscale.models import Architecture, Net1D, ResNet, Transformer, ViT
 from ecgscale.objectives import CMSC, DINO, Optimiser, Pretraining, Supervised
 from ecgscale.objectives.cmsc import VARIANTS
 from ecgscale.objectives.dino import SelfDistillation
-from ecgscale.step import descend, optimiser_of
+from ecgscale.training import parts, sharding
+from ecgscale.training.step import descend, optimiser_of
 
 N, STEPS = 7, 2  # so that one process has a recording more
 KINDS: dict[str, Architecture] = {

@@ -11,8 +11,9 @@ import pandas as pd
 import psutil
 import pytest
 
-from ecgscale import leases, records, slot
+from ecgscale import leases, records
 from ecgscale.home import log_path
+from ecgscale.pool import slot
 from tests.faults import STEPS, Cellular, Many, duty, row, served
 
 
@@ -161,7 +162,7 @@ def soak(folder: Path, n_runs: int, n_slots: int, seconds_between: float, seed: 
         thread.start()
     while any(thread.is_alive() for thread in slots):
         time.sleep(seconds_between * draw.uniform(0.5, 1.5))
-        workers = [p for p in psutil.Process().children() if "ecgscale.worker" in p.cmdline()]
+        workers = [p for p in psutil.Process().children() if "ecgscale.pool.worker" in p.cmdline()]
         if workers:
             draw.choice(workers).kill()
             n_killed += 1

@@ -16,9 +16,9 @@ from ecgscale.data.batches import Batch, Store
 from ecgscale.models import Architecture, ResNet, Transformer
 from ecgscale.objectives import CMSC, Contrast, Loss, Pretraining, Supervised
 from ecgscale.spec import Run, Schedule
-from ecgscale.step import Execution, descend, equip, execution, gradients, optimiser_of, randomness
 from ecgscale.sweep import Sweep
-from ecgscale.train import pretrain
+from ecgscale.training.step import Execution, descend, equip, execution, gradients, optimiser_of, randomness
+from ecgscale.training.train import pretrain
 from ecgscale.trial import trial
 
 NETWORKS: dict[str, Architecture] = {

@@ -9,12 +9,13 @@ import numpy as np
 import pytest
 import torch
 
-from ecgscale import checkpoint, codebooks, data
+from ecgscale import data
 from ecgscale.data.batches import order
 from ecgscale.objectives import Masked
 from ecgscale.spec import Run, Schedule
 from ecgscale.sweep import Sweep
-from ecgscale.train import Diverged, id_loss, learning_rate, pretrain, train_codebook
+from ecgscale.training import checkpoint, codebooks
+from ecgscale.training.train import Diverged, id_loss, learning_rate, pretrain, train_codebook
 from tests.conftest import TINY_CODEBOOK
 
 

@@ -9,11 +9,12 @@ import pandas as pd
 import pytest
 import torch
 
-from ecgscale import checkpoint, records, trial, underway
+from ecgscale import records, trial
 from ecgscale.home import checkpoint_path
 from ecgscale.placeless import sentence
 from ecgscale.spec import Schedule
 from ecgscale.sweep import Sweep
+from ecgscale.training import checkpoint, underway
 
 
 def rows(results: Path, run_id: str) -> pd.DataFrame:

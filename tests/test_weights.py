@@ -6,15 +6,15 @@ from pathlib import Path
 import pytest
 import torch
 
-from ecgscale import weights
 from ecgscale.data.corpus import Slice
 from ecgscale.models import Net1D
 from ecgscale.objectives import Supervised
-from ecgscale.plan import unlaunchable
+from ecgscale.pricing.plan import unlaunchable
+from ecgscale.probing.reprobe import backbone_at
 from ecgscale.records import load
-from ecgscale.reprobe import backbone_at
 from ecgscale.spec import Evaluation, Run, Schedule, from_json
 from ecgscale.sweep import Sweep
+from ecgscale.training import weights
 from ecgscale.trial import trial
 from tests.shell import Shell
 from tests.test_net1d import published

@@ -7,7 +7,7 @@ import pandas as pd
 
 from analysis.allocation import pareto
 from analysis.claims.evidence import LABELS, Evidence
-from analysis.claims.verdict import Number, Verdict, above, all_of, over_targets, untestable
+from analysis.claims.verdict import Number, Verdict, above, all_of, over_targets, together, untestable
 from analysis.estimates import Fit
 from analysis.fit import fit
 from analysis.intervals import Quantity
@@ -15,6 +15,7 @@ from analysis.overfitting import collapse
 from analysis.screening import BadPoints
 
 IN_PRINT = "the paper shows this in a figure only; no number of it is printed"
+SUPERVISED = ("transformer-sl", "resnet-sl")
 NEAR_FLOOR = 0.05  # of the floor: closer is saturated
 GOOD = 0.8  # R2 from which a collapse counts as one curve
 N_BUDGETS = 20
@@ -47,26 +48,25 @@ def supervised_data_bottleneck(evidence: Evidence) -> Verdict:
     """Claim 1: in distribution, supervised models are within 5 % of their floor over N, not yet over D."""
     if evidence.printed:
         return untestable(IN_PRINT)
-    numbers: list[Number] = []
-    answers: list[bool | None] = []
-    words: list[str] = []
-    for c in ("transformer-sl", "resnet-sl"):
-        part = _inside(evidence, c)
-        size, data = (None, None) if part.empty else map(_attempt, ("size", "data"), _slices(part))
-        if size is None or data is None:
-            missing = [v for v, found in (("N", size), ("D", data)) if found is None]
-            answers.append(None)
-            words.append(f"{LABELS[c]}: no law over {' and '.join(missing)} is identified")
-            continue
-        above_floor, slope = size.quantity(_above_floor(size)), data.quantity(_slope(data))
-        numbers.append(
-            Number(f"{LABELS[c]}: loss above its floor over N", above_floor.value, above_floor.low, above_floor.high)
-        )
-        numbers.append(Number(f"{LABELS[c]}: -dlnL/dlnD at the most data", slope.value, slope.low, slope.high))
-        saturated = above(above_floor.low, above_floor.high, NEAR_FLOOR)
-        answers += [None if saturated is None else not saturated, above(slope.low, slope.high, 0.0)]
-        words.append(f"{LABELS[c]} is {above_floor.value:.0%} above its floor over N")
-    return Verdict(all_of(answers), "; ".join(words), tuple(numbers))
+    return together(_saturation(evidence, c) for c in SUPERVISED)
+
+
+def _saturation(evidence: Evidence, configuration: str) -> Verdict:
+    """Whether a configuration's loss is near its floor over N and still falls over D."""
+    part, label = _inside(evidence, configuration), LABELS[configuration]
+    size, data = (None, None) if part.empty else map(_attempt, ("size", "data"), _slices(part))
+    if size is None or data is None:
+        missing = [v for v, found in (("N", size), ("D", data)) if found is None]
+        return untestable(f"{label}: no law over {' and '.join(missing)} is identified")
+    above_floor, slope = size.quantity(_above_floor(size)), data.quantity(_slope(data))
+    numbers = (
+        Number(f"{label}: loss above its floor over N", above_floor.value, above_floor.low, above_floor.high),
+        Number(f"{label}: -dlnL/dlnD at the most data", slope.value, slope.low, slope.high),
+    )
+    saturated = above(above_floor.low, above_floor.high, NEAR_FLOOR)
+    near = None if saturated is None else not saturated
+    why = f"{label} is {above_floor.value:.0%} above its floor over N"
+    return Verdict(all_of([near, above(slope.low, slope.high, 0.0)]), why, numbers)
 
 
 def _above_floor(size: Fit) -> Quantity:
@@ -87,25 +87,20 @@ def self_supervised_without_floor(evidence: Evidence) -> Verdict:
         return untestable(IN_PRINT)
     t = evidence.table
     t = t[(t["domain"] == "ID") & (t["target"] == t["corpus"])]
-    inside = t[t["coefficient"] == "E"]
-    numbers: list[Number] = []
-    answers: list[bool | None] = []
-    words: list[str] = []
-    for c in ("transformer-ssl", "resnet-ssl"):
-        for law in ("size", "data"):
-            rows = inside[(inside["configuration"] == c) & (inside["law"] == law)]
-            pure = t[(t["law"] == f"pure_{law}") & (t["configuration"] == c)]
-            name = f"{LABELS[c]} over {'N' if law == 'size' else 'D'}"
-            if rows.empty or pure.empty or not math.isfinite(rows.iloc[-1]["low"]):
-                answers.append(None)
-                words.append(f"{name}: E is not known")
-                continue
-            row, gap = rows.iloc[-1], float(pure.iloc[-1]["aic"] - rows.iloc[-1]["aic"])
-            none_seen = bool(row["low"] <= 0 or gap <= 0)
-            numbers.append(Number(f"E of {name}", row["value"], row["low"], row["high"], note=f"ΔAIC {gap:+.1f}"))
-            answers.append(none_seen)
-            words.append(f"{name}: {'no floor seen' if none_seen else 'a floor'}")
-    return Verdict(all_of(answers), "; ".join(words), tuple(numbers))
+    return together(_floor(t, c, law) for c in ("transformer-ssl", "resnet-ssl") for law in ("size", "data"))
+
+
+def _floor(table: pd.DataFrame, configuration: str, law: str) -> Verdict:
+    """Whether a law of a configuration does without a floor."""
+    mine = table[table["configuration"] == configuration]
+    rows, pure = mine[(mine["law"] == law) & (mine["coefficient"] == "E")], mine[mine["law"] == f"pure_{law}"]
+    name = f"{LABELS[configuration]} over {'N' if law == 'size' else 'D'}"
+    if rows.empty or pure.empty or not math.isfinite(rows.iloc[-1]["low"]):
+        return untestable(f"{name}: E is not known")
+    row, gap = rows.iloc[-1], float(pure.iloc[-1]["aic"] - rows.iloc[-1]["aic"])
+    none_seen = bool(row["low"] <= 0 or gap <= 0)
+    number = Number(f"E of {name}", row["value"], row["low"], row["high"], note=f"ΔAIC {gap:+.1f}")
+    return Verdict(none_seen, f"{name}: {'no floor seen' if none_seen else 'a floor'}", (number,))
 
 
 def compute_order(evidence: Evidence) -> Verdict:
@@ -182,18 +177,15 @@ def overfitting_collapses(evidence: Evidence) -> Verdict:
     """Claim 18: the extent of overfitting lies on one curve over D^beta L(N, inf)/B for each supervised family."""
     if evidence.printed:
         return untestable(IN_PRINT)
-    numbers: list[Number] = []
-    answers: list[bool | None] = []
-    words: list[str] = []
-    for c in ("transformer-sl", "resnet-sl"):
-        part = _inside(evidence, c)
-        joint = None if part.empty else _attempt("joint", part)
-        r2 = collapse(joint, part).attrs["r2"] if joint is not None else math.nan
-        if not math.isfinite(r2):
-            answers.append(None)
-            words.append(f"{LABELS[c]}: the joint law in distribution is not identified")
-            continue
-        numbers.append(Number(f"R² of the collapse, {LABELS[c]}", r2, note=f"{len(part)} runs"))
-        answers.append(r2 >= GOOD)
-        words.append(f"{LABELS[c]} R² {r2:.2f}")
-    return Verdict(all_of(answers), "; ".join(words), tuple(numbers))
+    return together(_collapse(evidence, c) for c in SUPERVISED)
+
+
+def _collapse(evidence: Evidence, configuration: str) -> Verdict:
+    """Whether a configuration's overfitting lies on one curve."""
+    part, label = _inside(evidence, configuration), LABELS[configuration]
+    joint = None if part.empty else _attempt("joint", part)
+    r2 = collapse(joint, part).attrs["r2"] if joint is not None else math.nan
+    if not math.isfinite(r2):
+        return untestable(f"{label}: the joint law in distribution is not identified")
+    number = Number(f"R² of the collapse, {label}", r2, note=f"{len(part)} runs")
+    return Verdict(r2 >= GOOD, f"{label} R² {r2:.2f}", (number,))

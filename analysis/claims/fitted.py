@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from analysis.claims.evidence import CONFIGURATIONS, LABELS, Evidence
-from analysis.claims.verdict import Number, Verdict, above, all_of, listed, over_targets, untestable
+from analysis.claims.verdict import Number, Verdict, above, all_of, listed, over_targets, together, untestable
 from analysis.laws import EXPONENT
 
 MARGINAL = {"alpha": "size", "beta": "data"}
@@ -248,18 +248,15 @@ def allocation(evidence: Evidence) -> Verdict:
     t = evidence.table
     rows = t[(t["law"] == "allocation") & (t["coefficient"] == "b") & (t["domain"] == "OOD")]
     rows = rows[(rows["status"] == "ok") & rows["value"].notna() & rows["low"].notna()]
-    numbers: list[Number] = []
-    answers: list[bool | None] = []
-    words: list[str] = []
-    for c, paper in said.items():
-        part = rows[rows["configuration"] == c]
-        if part.empty:
-            answers.append(None)
-            words.append(f"{LABELS[c]}: no joint fit identifies both exponents")
-            continue
-        median, low, high = (float(part[k].median()) for k in ("value", "low", "high"))
-        numbers.append(Number(f"share to data, {LABELS[c]}", median, low, high, paper, f"median of {len(part)} tasks"))
-        more = above(low, high, 0.5)
-        answers.append(more if paper > 0.5 or more is None else not more)
-        words.append(f"{LABELS[c]} {median:.0%} to data [{low:.0%}, {high:.0%}]")
-    return Verdict(all_of(answers), "; ".join(words), tuple(numbers))
+    return together(_to_data(rows[rows["configuration"] == c], LABELS[c], paper) for c, paper in said.items())
+
+
+def _to_data(shares: pd.DataFrame, label: str, paper: float) -> Verdict:
+    """Whether marginal compute goes where the paper says: more to data where its share to data is over a half."""
+    if shares.empty:
+        return untestable(f"{label}: no joint fit identifies both exponents")
+    median, low, high = (float(shares[k].median()) for k in ("value", "low", "high"))
+    number = Number(f"share to data, {label}", median, low, high, paper, f"median of {len(shares)} tasks")
+    more = above(low, high, 0.5)
+    holds = more if paper > 0.5 or more is None else not more
+    return Verdict(holds, f"{label} {median:.0%} to data [{low:.0%}, {high:.0%}]", (number,))

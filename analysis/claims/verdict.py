@@ -68,6 +68,13 @@ def all_of(answers: Iterable[bool | None]) -> bool | None:
     return None if not answers or any(a is None for a in answers) else True
 
 
+def together(parts: Iterable[Verdict]) -> Verdict:
+    """A claim that holds where all of its parts do; their words and numbers in turn."""
+    parts = list(parts)
+    numbers = tuple(number for part in parts for number in part.numbers)
+    return Verdict(all_of(part.holds for part in parts), "; ".join(part.why for part in parts), numbers)
+
+
 def over_targets(values: Any, statistic: Callable[[Array], Array], seed: int = 0) -> tuple[float, float]:
     """95 % interval of ``statistic`` (over axis 0 of [targets, S, ...]) under a bootstrap over targets.
 

@@ -1,5 +1,9 @@
 """IsoFLOP parabolas beside the joint law: two ways to the size that a budget calls for (Hoffmann et al. 2022)."""
 
+from collections.abc import Hashable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
@@ -19,6 +23,17 @@ CAPTION = (
     "fit, not for it."
 )
 BINS = 6
+STAR: dict[str, Any] = {"markersize": 6, "markeredgewidth": 0.7, "zorder": 5}
+
+
+@dataclass(frozen=True)
+class Subject:
+    """What a column is about: a configuration's runs on a task, whose compute C is ``kappa`` N D."""
+
+    configuration: str
+    target: str
+    kappa: float
+    runs: pd.DataFrame
 
 
 def draw(points: pd.DataFrame, table: pd.DataFrame) -> Plate:
@@ -37,7 +52,15 @@ def draw(points: pd.DataFrame, table: pd.DataFrame) -> Plate:
             panel_letter(axes[i, j], "abcdefgh"[i * len(names) + j])
         runs = best[(best["configuration"] == name) & (best["target"] == task) & (best["C"] > 0)]
         kappa = compute_law(runs).kappa if len(runs) else 1.0
-        _column(plate, axes[0, j], axes[1, j], runs.assign(C=kappa * runs["N"] * runs["D"]), kappa, table, name, task)
+        about = Subject(name, task, kappa, runs.assign(C=kappa * runs["N"] * runs["D"]))
+        found = _parabolas(about.runs)
+        if found is None:
+            for ax in axes[:, j]:
+                style.blank(ax, "no finished runs" if runs.empty else "no slice of compute\nholds four sizes")
+            plate.lacks(f"isoFLOP slices of {look.label}")
+            continue
+        _slices(plate, axes[0, j], about, found.minima)
+        _sizes(plate, axes[1, j], about, found, table)
     axes[0, 0].set_ylabel(f"loss, {title} (nats)")
     axes[1, 0].set_ylabel("optimal parameters N*")
     handles = [
@@ -51,69 +74,44 @@ def draw(points: pd.DataFrame, table: pd.DataFrame) -> Plate:
     return plate
 
 
-def _column(
-    plate: Plate,
-    slices: Axes,
-    sizes: Axes,
-    mine: pd.DataFrame,
-    kappa: float,
-    table: pd.DataFrame,
-    name: str,
-    task: str,
-) -> None:
-    look = style.configuration(name)
-    found = _parabolas(mine)
-    if found is None:
-        why = "no finished runs" if mine.empty else "no slice of compute\nholds four sizes"
-        for ax in (slices, sizes):
-            style.blank(ax, why)
-        plate.lacks(f"isoFLOP slices of {look.label}")
-        return
-    edges = np.linspace(np.log(mine["C"]).min(), np.log(mine["C"]).max() + 1e-9, BINS + 1)
-    minima = found.minima
-    for k, row in enumerate(minima.to_dict("records")):
-        place = np.digitize(np.log(row["C"]), edges)
-        part = mine[np.digitize(np.log(mine["C"]), edges) == place].sort_values("N")
-        shade = style.shade(look.colour, 0.2 + 0.8 * k / max(1, len(minima) - 1))
-        slices.plot(part["N"], part["loss"], "o", color=shade, markersize=2.2, markeredgewidth=0, zorder=3)
-        n = np.geomspace(part["N"].min(), part["N"].max(), 40)
-        curve = row["loss"] * np.exp(row["curvature"] * np.log(n / row["N"]) ** 2)
-        slices.plot(n, curve, color=shade, linewidth=0.9, zorder=2)
-        plate.record(f"{look.label}, slices", "run", f"C = {row['C']:.3g}", ("N", part["N"]), ("loss", part["loss"]))
-        for ax, x, y in ((slices, row["N"], row["loss"]), (sizes, row["C"], row["N"])):
-            if ax is sizes or row["inside"]:
-                face = shade if row["inside"] else "white"
-                ax.plot(x, y, "*", color=shade, markerfacecolor=face, markersize=6, markeredgewidth=0.7, zorder=5)
-    plate.record(f"{look.label}, minima", "minimum", look.label, ("C", minima["C"]), ("N", minima["N"]))
-    style.logarithmic(slices.xaxis, mine["N"].min(), mine["N"].max())
-    slices.set_xlabel("parameters N")
-    low, high, above = style.without_outliers(mine["loss"].tolist())
-    slices.set_ylim(low - 0.06 * (high - low), high + 0.06 * (high - low))
-    style.say_above(slices, above, "run")
-    style.linear(slices.yaxis)
-    _sizes(plate, sizes, found, mine, kappa, table, name, task)
-
-
-def _parabolas(mine: pd.DataFrame) -> IsoFlop | None:
+def _parabolas(runs: pd.DataFrame) -> IsoFlop | None:
     try:
-        found = isoflop(mine, BINS) if len(mine) else None
+        found = isoflop(runs, BINS) if len(runs) else None
     except BadPoints:
         return None
     return found if found is not None and len(found.minima) else None
 
 
-def _sizes(
-    plate: Plate,
-    ax: Axes,
-    found: IsoFlop,
-    mine: pd.DataFrame,
-    kappa: float,
-    table: pd.DataFrame,
-    name: str,
-    task: str,
-) -> None:
-    look = style.configuration(name)
-    c = np.geomspace(mine["C"].min(), mine["C"].max(), 60)
+def _slices(plate: Plate, ax: Axes, about: Subject, minima: pd.DataFrame) -> None:
+    """Loss against size within each slice of like compute, its parabola, and the minimum that lies inside."""
+    runs, label = about.runs, style.configuration(about.configuration).label
+    edges = np.linspace(np.log(runs["C"]).min(), np.log(runs["C"]).max() + 1e-9, BINS + 1)
+    for row, shade in _shaded(about, minima):
+        place = np.digitize(np.log(row["C"]), edges)
+        part = runs[np.digitize(np.log(runs["C"]), edges) == place].sort_values("N")
+        ax.plot(part["N"], part["loss"], "o", color=shade, markersize=2.2, markeredgewidth=0, zorder=3)
+        n = np.geomspace(part["N"].min(), part["N"].max(), 40)
+        curve = row["loss"] * np.exp(row["curvature"] * np.log(n / row["N"]) ** 2)
+        ax.plot(n, curve, color=shade, linewidth=0.9, zorder=2)
+        plate.record(f"{label}, slices", "run", f"C = {row['C']:.3g}", ("N", part["N"]), ("loss", part["loss"]))
+        if row["inside"]:
+            ax.plot(row["N"], row["loss"], "*", color=shade, markerfacecolor=shade, **STAR)
+    style.logarithmic(ax.xaxis, runs["N"].min(), runs["N"].max())
+    ax.set_xlabel("parameters N")
+    low, high, above = style.without_outliers(runs["loss"].tolist())
+    ax.set_ylim(low - 0.06 * (high - low), high + 0.06 * (high - low))
+    style.say_above(ax, above, "run")
+    style.linear(ax.yaxis)
+
+
+def _sizes(plate: Plate, ax: Axes, about: Subject, found: IsoFlop, table: pd.DataFrame) -> None:
+    """The minima against compute with their power law, and the optimal size of the joint law."""
+    look, runs = style.configuration(about.configuration), about.runs
+    for row, shade in _shaded(about, found.minima):
+        face = shade if row["inside"] else "white"
+        ax.plot(row["C"], row["N"], "*", color=shade, markerfacecolor=face, **STAR)
+    plate.record(f"{look.label}, minima", "minimum", look.label, ("C", found.minima["C"]), ("N", found.minima["N"]))
+    c = np.geomspace(runs["C"].min(), runs["C"].max(), 60)
     words = []
     minima = found.minima[found.minima["inside"].astype(bool)]
     if np.isfinite(found.a.value):
@@ -124,13 +122,13 @@ def _sizes(
         words.append(f"isoFLOP a = {style.number(found.a.value)} [{low}, {high}]")
     else:
         words.append(f"isoFLOP: {len(minima)} minima, a takes 3")
-    law, why = isoloss.joint(table, name, task)
+    law, why = isoloss.joint(table, about.configuration, about.target)
     if law is not None:
-        best, a = isoloss.optimum(law, kappa, c)
-        inside = (best >= mine["N"].min()) & (best <= mine["N"].max())
+        best, a = isoloss.optimum(law, about.kappa, c)
+        inside = (best >= runs["N"].min()) & (best <= runs["N"].max())
         ax.plot(c, best, color=look.colour, linewidth=1, linestyle=(0, (2, 1.5)), zorder=4)
         ax.plot(c[inside], best[inside], color=look.colour, linewidth=1.8, zorder=4)
-        shares = fitted.find(table, "allocation", name, task)
+        shares = fitted.find(table, "allocation", about.configuration, about.target)
         data = shares[0].numbers.get("a") if shares else None
         words.append(f"joint a = {style.number(a)}{data.interval() if data else ''}")
         plate.record(f"{look.label}, minima", "joint law", look.label, ("C", c), ("N", best))
@@ -138,6 +136,13 @@ def _sizes(
         words.append(f"joint: {why}".replace("\n", " "))
         plate.lacks(f"N*(C) of {look.label}: {why}".replace("\n", " "))
     style.logarithmic(ax.xaxis, c[0], c[-1])
-    style.logarithmic(ax.yaxis, mine["N"].min() / 3, mine["N"].max() * 3)
+    style.logarithmic(ax.yaxis, runs["N"].min() / 3, runs["N"].max() * 3)
     ax.set_xlabel("compute C (FLOP)")
     ax.set_title("\n".join(words), fontsize=style.SMALL, linespacing=1.15)
+
+
+def _shaded(about: Subject, minima: pd.DataFrame) -> Iterator[tuple[dict[Hashable, Any], tuple[float, ...]]]:
+    """Each minimum and the shade of its slice: the more compute, the darker."""
+    colour = style.configuration(about.configuration).colour
+    for k, row in enumerate(minima.to_dict("records")):
+        yield row, style.shade(colour, 0.2 + 0.8 * k / max(1, len(minima) - 1))

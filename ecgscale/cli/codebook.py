@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from ecgscale.cli.door import Home, app, home_of
-from ecgscale.terminal import say
+from ecgscale.cli.terminal import say
 
 codebook_app = typer.Typer(help="The frozen heartbeat codebook that masked models share.", no_args_is_help=True)
 app.add_typer(codebook_app, name="codebook", rich_help_panel="Before: price and prepare")
@@ -22,10 +22,10 @@ def train(
     """Train a heartbeat codebook, once for all runs that share it."""
     import torch
 
-    from ecgscale import codebooks
     from ecgscale.models import Codebook
     from ecgscale.objectives import Masked
     from ecgscale.sweep import load
+    from ecgscale.training import codebooks
 
     if bool(sweep) == bool(corpus):
         raise ValueError("name either --sweep or --corpus")
@@ -54,7 +54,7 @@ def adopt(
     home: Home = None,
 ) -> None:
     """Import a published heartbeat codebook; says what a sweep calls it."""
-    from ecgscale import codebooks
+    from ecgscale.training import codebooks
 
     recipe = codebooks.adopt_file(file, home_of(home), corpus)
     say(f"codebook of {recipe.n_codes} codes x {recipe.code_width} on {recipe.corpus}: imported")

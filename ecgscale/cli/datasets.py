@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from ecgscale.cli.door import FAILED, Home, Json, app, home_of, print_json
-from ecgscale.terminal import say, table
+from ecgscale.cli.terminal import say, table
 
 data_app = typer.Typer(help="Datasets: what is known, prepared, licensed.", no_args_is_help=True)
 app.add_typer(data_app, name="data", rich_help_panel="Before: price and prepare")

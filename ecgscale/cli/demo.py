@@ -2,7 +2,7 @@
 
 from ecgscale.cli import codebook, laws, pictures, planning, sweeps
 from ecgscale.cli.door import RESULTS, Home, Results, app
-from ecgscale.terminal import err, say, si, table, where
+from ecgscale.cli.terminal import err, say, si, table, where
 
 SWEEP = "demo"
 

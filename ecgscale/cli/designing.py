@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ecgscale.cli.door import RESULTS, Home, Json, Results, SweepName, app, home_of, name_bad, print_json
-from ecgscale.terminal import say, si, table, where
+from ecgscale.cli.terminal import say, si, table, where
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from ecgscale.cells import Cell
+    from ecgscale.pricing.cells import Cell
     from ecgscale.spec import Run
     from ecgscale.sweep import Sweep
 
@@ -51,8 +51,8 @@ def suggest(
     from analysis.design import suggest as designed
     from analysis.observations import observations
     from analysis.query import as_json as rendered
-    from ecgscale.cells import as_code, cells
-    from ecgscale.plan import checked
+    from ecgscale.pricing.cells import as_code, cells
+    from ecgscale.pricing.plan import checked
     from ecgscale.spec import did_you_mean
     from ecgscale.sweep import load
 
@@ -128,7 +128,7 @@ def simulate(
     from analysis.query import as_json as rendered
     from analysis.query import as_text
     from analysis.simulate import simulate as simulated
-    from ecgscale.plan import plan
+    from ecgscale.pricing.plan import plan
     from ecgscale.sweep import load
 
     loaded = load(sweep)
@@ -164,8 +164,8 @@ def _race(
     from analysis.query import as_json as rendered
     from analysis.query import as_text
     from analysis.race import race, reached
-    from ecgscale.cells import cells
-    from ecgscale.plan import checked
+    from ecgscale.pricing.cells import cells
+    from ecgscale.pricing.plan import checked
 
     groups = _groups(cells(loaded, checked(loaded, home)), configuration)
     looks = []
@@ -229,7 +229,7 @@ def _priced(pool: "Sequence[Cell]", done: set[str]) -> "pd.DataFrame":
     import pandas as pd
 
     from analysis.design import SEEDS
-    from ecgscale.cells import seeds
+    from ecgscale.pricing.cells import seeds
 
     return pd.DataFrame(
         {
@@ -245,7 +245,7 @@ def _priced(pool: "Sequence[Cell]", done: set[str]) -> "pd.DataFrame":
 def _runs(pool: "Sequence[Cell]", bought: list[int], done: set[str]) -> "list[Run]":
     """A run for each cell bought, in order: its lowest seed that is neither done nor bought before."""
     from analysis.design import SEEDS
-    from ecgscale.cells import seeds
+    from ecgscale.pricing.cells import seeds
 
     free = {i: [run for run in seeds(pool[i].run, SEEDS) if run.run_id not in done] for i in set(bought)}
     return [free[i].pop(0) for i in bought]

@@ -8,7 +8,7 @@ from typing import Annotated, Any, NoReturn
 
 import typer
 
-from ecgscale.terminal import say, where
+from ecgscale.cli.terminal import say, where
 
 app = typer.Typer(
     name="ecgscale",

@@ -18,7 +18,7 @@ from ecgscale.cli.door import (
     name_bad,
     print_json,
 )
-from ecgscale.terminal import say, table, where
+from ecgscale.cli.terminal import say, table, where
 
 Configuration = Annotated[str, typer.Option(help="R-SL, R-SSL, T-SL, T-SSL (or resnet-sl, ...), or another by name.")]
 Target = Annotated[str, typer.Option(help="A pretraining corpus (ID) or a probe task (OOD).")]

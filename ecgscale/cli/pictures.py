@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from ecgscale.cli.door import RESULTS, Home, Results, app, existing, home_of, name_bad
-from ecgscale.terminal import say, where
+from ecgscale.cli.terminal import say, where
 
 _LOOK_SECONDS, _RELOAD_SECONDS = 5, 30
 
@@ -129,7 +129,7 @@ def report(
 
 def _progress(results: Path) -> tuple[dict[str, int], int, bool]:
     """When each file of the runs was last written, how many planned runs have none, and whether any run is open."""
-    from ecgscale.states import states
+    from ecgscale.pool.states import states
     from ecgscale.sweep import load, sweep_folder
 
     folder = results / "runs"

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from ecgscale.cli.door import RESULTS, Home, Json, Results, SweepName, app, home_of, print_json
-from ecgscale.terminal import say, si, table
+from ecgscale.cli.terminal import say, si, table
 
 CLUSTERS = {"slurm": "slurm.sh", "kuberay": "kuberay.yaml", "ray-up": "ray-up.yaml", "readme": "README.md"}
 _SAID = 3  # runs named for each reason why runs cannot be done
@@ -23,7 +23,7 @@ def plan(
     as_json: Json = False,
 ) -> None:
     """Price a sweep before it is paid: size, data, compute, time, memory, disk and state of every run."""
-    from ecgscale import plan as pricing
+    from ecgscale.pricing import plan as pricing
     from ecgscale.sweep import load
 
     loaded = load(sweep)
@@ -77,10 +77,10 @@ def doctor(
     as_json: Json = False,
 ) -> None:
     """What this machine can do: GPUs, Ray, disk, memory, limits, datasets found."""
-    from ecgscale import doctor as examining
+    from ecgscale.pricing import doctor as examining
 
     if calibrate:
-        from ecgscale.calibration import calibrate as measure
+        from ecgscale.pricing.calibration import calibrate as measure
 
         found = measure(home_of(home))
         for kind, points in found.speeds.items():

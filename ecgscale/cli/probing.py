@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from ecgscale.cli.door import FAILED, RESULTS, Home, Refused, Results, SweepName, app, home_of
-from ecgscale.terminal import say
+from ecgscale.cli.terminal import say
 
 
 @app.command(rich_help_panel="Sweeps: run and watch")
@@ -24,12 +24,13 @@ def reprobe(
 
     import torch
 
-    from ecgscale import kept, leases, records
-    from ecgscale.plan import checked
-    from ecgscale.reprobe import lacking
-    from ecgscale.reprobe import reprobe as measure
-    from ecgscale.states import states
+    from ecgscale import leases, records
+    from ecgscale.pool.states import states
+    from ecgscale.pricing.plan import checked
+    from ecgscale.probing.reprobe import lacking
+    from ecgscale.probing.reprobe import reprobe as measure
     from ecgscale.sweep import load
+    from ecgscale.training import kept
 
     loaded = load(sweep)
     tasks = list(dict.fromkeys(task or loaded.tasks))

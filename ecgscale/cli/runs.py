@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from ecgscale.cli.door import RESULTS, Home, Json, Results, RunId, SweepName, app, existing, home_of, print_json
-from ecgscale.terminal import in_place, say, table
+from ecgscale.cli.terminal import in_place, say, table
 
 OPEN = ("pending", "running")
 
@@ -22,7 +22,7 @@ def status(
     """How many runs are done, running, pending, failed, diverged or out of memory."""
     import time
 
-    from ecgscale.states import counts, states
+    from ecgscale.pool.states import counts, states
     from ecgscale.sweep import load, sweep_folder
 
     if sweep is None:
@@ -61,7 +61,7 @@ def status(
 @app.command(rich_help_panel="Sweeps: run and watch")
 def failures(sweep: SweepName, results: Results = RESULTS) -> None:
     """Runs that did not end well, grouped by cause, with where to read more and how to do them again."""
-    from ecgscale.states import states
+    from ecgscale.pool.states import states
     from ecgscale.sweep import load
 
     all_runs = states(load(sweep), results)

@@ -18,7 +18,7 @@ from ecgscale.cli.door import (
     app,
     home_of,
 )
-from ecgscale.terminal import say, table, where
+from ecgscale.cli.terminal import say, table, where
 
 if TYPE_CHECKING:
     from ecgscale.sweep import Sweep
@@ -109,12 +109,12 @@ def _launch(
     states: tuple[str, ...] = (),
 ) -> None:
     """Launch the runs of a sweep that are not done, or those in the named states, and say how it ended."""
-    from ecgscale import plan as pricing
     from ecgscale import records
-    from ecgscale.states import Full, Infeasible, PoolLost, Stopped, counts, measured_memory, set_aside_damaged
-    from ecgscale.states import states as states_of
+    from ecgscale.cli.terminal import Watch
+    from ecgscale.pool.states import Full, Infeasible, PoolLost, Stopped, counts, measured_memory, set_aside_damaged
+    from ecgscale.pool.states import states as states_of
+    from ecgscale.pricing import plan as pricing
     from ecgscale.sweep import stages
-    from ecgscale.terminal import Watch
 
     for sentence in set_aside_damaged(loaded, results):
         say(f"  {sentence}")
@@ -142,7 +142,7 @@ def _launch(
 
             if gpus > torch.cuda.device_count():
                 raise Refused(f"--gpus {gpus}: this machine has {torch.cuda.device_count()} that torch can use")
-        from ecgscale.launch import launch as schedule
+        from ecgscale.pool.launch import launch as schedule
 
         watch = Watch(lambda: states_of(loaded, results), counts)
         several = dict(zip(left["run_id"], map(int, left["processes"]), strict=True))
@@ -203,8 +203,8 @@ def run(
 
     from ecgscale import leases, records
     from ecgscale.home import checkpoint_files, note
-    from ecgscale.plan import unlaunchable
-    from ecgscale.states import pausing
+    from ecgscale.pool.states import pausing
+    from ecgscale.pricing.plan import unlaunchable
     from ecgscale.sweep import load
     from ecgscale.trial import trial
 

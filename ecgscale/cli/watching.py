@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from ecgscale.cli.door import RESULTS, Results, app, existing
-from ecgscale.terminal import say, where
+from ecgscale.cli.terminal import say, where
 
 _AGAIN_SECONDS = 10
 
@@ -22,7 +22,7 @@ def observe(
     watch: Annotated[bool, typer.Option("--watch", help="Go on showing what is measured, until interrupted.")] = False,
 ) -> None:
     """Show measured rows in TensorBoard, MLflow or Weights & Biases; runs know nothing of it."""
-    from ecgscale.observers import OBSERVERS, observe
+    from ecgscale.pool.observers import OBSERVERS, observe
     from ecgscale.spec import did_you_mean
 
     if kind not in OBSERVERS:

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from ecgscale.cli.door import Home, app, home_of
-from ecgscale.terminal import say, si
+from ecgscale.cli.terminal import say, si
 
 weights_app = typer.Typer(help="Published weights that runs start from.", no_args_is_help=True)
 app.add_typer(weights_app, name="weights", rich_help_panel="Before: price and prepare")
@@ -23,7 +23,7 @@ def adopt(
     home: Home = None,
 ) -> None:
     """Import a published ECGFounder; says what a sweep calls it."""
-    from ecgscale import weights
+    from ecgscale.training import weights
 
     architecture, digest = weights.adopt_file(file, home_of(home))
     n_params = sum(tensor.numel() for tensor in weights.load(digest, home_of(home)).values())

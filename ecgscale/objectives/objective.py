@@ -55,7 +55,7 @@ class Pretraining(nn.Module, ABC):
 
     ``views`` segments of a recording pass the backbone, each 1 / ``views`` of its length; ``head_rows`` vectors a
     recording pass the head. Both say what a forward pass costs. ``fixed_batches``: the loss depends on the batch size.
-    ``shared``: each batch is this process' share of a larger one (see ``ecgscale.sharding``).
+    ``shared``: each batch is this process' share of a larger one (see ``training.sharding``).
     """
 
     backbone: Backbone
@@ -97,7 +97,7 @@ class Pretraining(nn.Module, ABC):
 class Contrast(Pretraining):
     """A loss that compares all recordings of a batch with each other, in two parts: each by itself, then all together.
 
-    So a batch can pass the network in micro-batches (see ``ecgscale.step``), or in the shares of several processes, and
+    So a batch can pass the network in micro-batches (see ``training.step``), or in the shares of several processes, and
     still be compared whole.
     """
 

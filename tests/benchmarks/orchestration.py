@@ -15,7 +15,7 @@ import ray
 from ray import tune
 
 from ecgscale import records
-from ecgscale.launch import launch
+from ecgscale.pool.launch import launch
 from tests.benchmarks import Measurement
 from tests.faults import Cellular, Many
 

@@ -13,8 +13,8 @@ from torch import nn
 from torch.nn import functional as F
 from torch.utils.data import DataLoader, TensorDataset
 
-from ecgscale.convex import RIDGES, fit_convex
-from ecgscale.probe import fit_linear
+from ecgscale.probing.convex import RIDGES, fit_convex
+from ecgscale.probing.probe import fit_linear
 from ecgscale.spec import Evaluation
 from tests.benchmarks import Measurement
 

@@ -19,7 +19,7 @@ from ecgscale.models import RESNETS, ResNet
 from ecgscale.models.resnet import DOWNSAMPLING
 from ecgscale.objectives import Supervised
 from ecgscale.spec import Evaluation, Run, Schedule
-from ecgscale.train import pretrain
+from ecgscale.training.train import pretrain
 from tests.benchmarks import Measurement
 
 ROUNDS, SIZE, LABELS = 7, 32, "code6"

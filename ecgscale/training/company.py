@@ -1,7 +1,7 @@
 """The processes of a run: the leading one starts the others, and they end together.
 
 The others hear by their stdin that the leading one is gone. When one of them dies, the leading one ends as if it had
-been killed itself, so that whoever watches over it (``slot``) starts them all anew on the run's checkpoint.
+been killed itself, so that whoever watches over it (``pool.slot``) starts them all anew on the run's checkpoint.
 """
 
 import os
@@ -73,7 +73,7 @@ class _Other:
         environment = {**os.environ, "PYTHONPATH": os.pathsep.join(p for p in sys.path if p)}
         environment.setdefault("OMP_NUM_THREADS", "1")
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "ecgscale.company"],
+            [sys.executable, "-m", "ecgscale.training.company"],
             stdin=subprocess.PIPE,
             stdout=self.errors,
             stderr=self.errors,

@@ -14,8 +14,8 @@ from ecgscale.data.batches import Batch, Store
 from ecgscale.data.corpus import Corpus
 from ecgscale.models import Backbone, Features
 from ecgscale.objectives import Objective, Pretraining
-from ecgscale.probe import features
-from ecgscale.scores import best_thresholds, scores
+from ecgscale.probing.probe import features
+from ecgscale.probing.scores import best_thresholds, scores
 
 
 class HeadScore(NamedTuple):

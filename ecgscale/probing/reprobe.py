@@ -5,12 +5,14 @@ from pathlib import Path
 
 import torch
 
-from ecgscale import data, kept, records, weights
-from ecgscale.measure import Row, probe_rows
+from ecgscale import data, records
 from ecgscale.models import Backbone
+from ecgscale.probing.measure import Row, probe_rows
 from ecgscale.spec import Run
 from ecgscale.sweep import Sweep
 from ecgscale.tasks import Task, measurable
+from ecgscale.training import kept
+from ecgscale.training.inputs import initial_weights
 
 
 def lacking(run: Run, sweep: Sweep, results: Path, tasks: Sequence[str]) -> list[str]:
@@ -64,8 +66,6 @@ def backbone_at(run: Run, step: int, home: Path) -> Backbone:
     backbone = run.architecture.build()
     if step:
         backbone.load_state_dict(kept.load(run, home, step)[0])
-    elif run.initial is not None:
-        backbone.load_state_dict(kept.load(run.initial, home)[0])
-    elif run.weights:
-        backbone.load_state_dict(weights.load(run.weights, home))
+    elif found := initial_weights(run, home):
+        backbone.load_state_dict(found[0])
     return backbone

@@ -1,31 +1,28 @@
 """A run under way, by one process or by several: what it goes on from, its snapshots, and what saves them."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from itertools import chain
 from pathlib import Path
 from typing import Any
 
-import torch
-
-from ecgscale import checkpoint, lockstep, parts
-from ecgscale.data.corpus import Corpus
 from ecgscale.home import checkpoint_path, parts_path
-from ecgscale.models import VectorQuantisedBeats
 from ecgscale.spec import Run
-from ecgscale.train import Snapshot, pretrain
+from ecgscale.training import checkpoint, lockstep, parts
+from ecgscale.training.inputs import Inputs
+from ecgscale.training.train import Snapshot, pretrain
 
 State = dict[str, Any]
 
 
-def resumable(run: Run, sweep: str, home: Path, steps: set[int], inputs: Mapping[str, str]) -> State | None:
-    """The state to go on from, of a run that was measured at these steps; None if it is lost or the inputs changed.
+def resumable(run: Run, sweep: str, home: Path, steps: set[int], digests: Mapping[str, str]) -> State | None:
+    """The state to go on from, of a run that was measured at these steps; None if it is lost or an input changed.
 
     It is whole, or an entry of ``parts``: of whichever kind the last one was.
     """
     whole, divided = checkpoint_path(home, sweep, run.run_id), parts_path(home, sweep, run.run_id)
     for state in chain(checkpoint.intact(whole), parts.intact(divided)):
-        if state["inputs"] == inputs and state["measured"] in steps:
+        if state["inputs"] == digests and state["measured"] in steps:
             return state
     return None
 
@@ -39,17 +36,13 @@ def forget(run: Run, sweep: str, home: Path) -> None:
 @contextmanager
 def training(
     run: Run,
-    corpus: Corpus,
+    inputs: Inputs,
     sweep: str,
     home: Path,
     *,
-    inputs: Mapping[str, str],
     token: int,
     guard: Callable[[], None],
     processes: int = 1,
-    mixed: Sequence[Corpus] = (),
-    codes: VectorQuantisedBeats | None = None,
-    initial: Mapping[str, torch.Tensor] | None = None,
     device: str = "cpu",
     resume: State | None = None,
     micro_batch: int | None = None,
@@ -60,21 +53,22 @@ def training(
     ``token`` and ``guard`` are those of the run's lease. See ``train.pretrain`` for one process, ``lockstep`` for more.
     """
     whole, divided = checkpoint_path(home, sweep, run.run_id), parts_path(home, sweep, run.run_id)
+    read = {"inputs": inputs.digests}
     if processes == 1:
         if resume and "files" in resume:
-            resume = lockstep.whole(run, corpus, divided, resume, codes)
+            resume = lockstep.whole(run, inputs, divided, resume)
 
         def save(snapshot: Snapshot, measured: int) -> None:
-            checkpoint.save(whole, snapshot.state() | {"inputs": inputs, "measured": measured}, guard)
+            checkpoint.save(whole, snapshot.state() | read | {"measured": measured}, guard)
             parts.remove(divided)
 
         yield (
             pretrain(
                 run,
-                corpus,
-                mixed=mixed,
-                codes=codes,
-                initial=initial,
+                inputs.corpus,
+                mixed=inputs.mixed,
+                codes=inputs.codes,
+                initial=inputs.initial,
                 device=device,
                 resume=resume,
                 micro_batch=micro_batch,
@@ -84,19 +78,12 @@ def training(
         )
         return
     if resume and "files" not in resume:
-        resume = lockstep.in_parts(run, corpus, divided, resume, codes)
-    settings: Any = {
-        "mixed": mixed,
-        "codes": codes,
-        "initial": initial,
-        "device": device,
-        "resume": resume,
-        "pause": pause,
-    }
-    with lockstep.led(run, corpus, home, divided, processes, **settings) as (snapshots, put):
+        resume = lockstep.in_parts(run, inputs, divided, resume)
+    led = lockstep.led(run, inputs, home, divided, processes, device=device, resume=resume, pause=pause)
+    with led as (snapshots, put):
 
         def save_parts(snapshot: Snapshot, measured: int) -> None:
-            put({"inputs": inputs, "measured": measured}, f"step-{snapshot.step}.{token}", guard)
+            put(read | {"measured": measured}, f"step-{snapshot.step}.{token}", guard)
             checkpoint.remove(whole)
 
         yield snapshots, save_parts

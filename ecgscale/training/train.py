@@ -16,7 +16,7 @@ from ecgscale.data.mixture import Mixture, stored
 from ecgscale.models import Codebook, VectorQuantisedBeats
 from ecgscale.objectives import Group, Masked, Optimiser, Pretraining
 from ecgscale.spec import Run
-from ecgscale.step import Execution, descend, equip, execution, gradients, optimiser_of, randomness
+from ecgscale.training.step import Execution, descend, equip, execution, gradients, optimiser_of, randomness
 
 ID_BATCH_SIZE = 128  # contrastive losses depend on it, so it is one for all evaluations
 

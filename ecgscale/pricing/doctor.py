@@ -95,8 +95,8 @@ def _software() -> Iterator[Fact]:
 
 
 def _stored(home: Path) -> Iterator[Fact]:
-    from ecgscale import calibration
     from ecgscale.data import corpus, embedded
+    from ecgscale.pricing import calibration
 
     kept = corpus.folder_of(home, "any").parent
     prepared = sorted(p.name for p in kept.iterdir() if corpus.is_prepared(home, p.name)) if kept.is_dir() else []

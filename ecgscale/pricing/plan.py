@@ -10,16 +10,18 @@ from typing import Any
 import pandas as pd
 import torch
 
-from ecgscale import calibration, codebooks, data, kept, records, weights
-from ecgscale.calibration import Device
+from ecgscale import data, records
 from ecgscale.compute import Cost, cost
 from ecgscale.data.batches import SHARE
 from ecgscale.data.mixture import n_evaluated
 from ecgscale.objectives import Masked
+from ecgscale.pool.states import states
+from ecgscale.pricing import calibration
+from ecgscale.pricing.calibration import Device
 from ecgscale.spec import Run, did_you_mean
-from ecgscale.states import states
 from ecgscale.sweep import Sweep, shipped
 from ecgscale.tasks import TASKS, Task, measurable, why_not
+from ecgscale.training import codebooks, kept, weights
 
 _BYTES_A_PARAMETER = 16  # weight, gradient and two moments of Adam, float32
 _EVALUATED = 1 / 3  # a forward pass costs a third of a training step on the same recording
@@ -35,7 +37,7 @@ def plan(
 
     ``device``: "here" (measured once, then kept in home), one of ``calibration.PRINTED``, the name of a device that was
     calibrated into this home, or a Device. ``n_samples`` of a corpus that is not prepared is reckoned from its
-    published size. ``state`` is the run's (see ``states``), or "infeasible" if it is to be done and cannot be, for the
+    published size. ``state`` is the run's (``pool.states``), or "infeasible" if it is to be done and cannot be, for the
     reason that ``infeasible`` says in words; ``not_measured`` says why its backbone is measured on all tasks but some.
     ``evaluation_share`` is the part of the compute spent on measuring; ``gpu_share`` the part of a GPU that the run
     gets, or how many, 0 on CPUs. ``processes`` do each run, with a device each; if left out one does, or as many as a

@@ -10,14 +10,14 @@ from ecgscale.compute import cost
 from ecgscale.data.batches import Store
 from ecgscale.data.corpus import Corpus
 from ecgscale.data.mixture import stored
-from ecgscale.external import external_scores
-from ecgscale.heads import columns, head_scores
 from ecgscale.models import Backbone
-from ecgscale.probe import probe
+from ecgscale.probing.external import external_scores
+from ecgscale.probing.heads import columns, head_scores
+from ecgscale.probing.probe import probe
 from ecgscale.spec import Run
 from ecgscale.sweep import Sweep
 from ecgscale.tasks import Task, measurable
-from ecgscale.train import Snapshot, id_loss
+from ecgscale.training.train import Snapshot, id_loss
 
 Row = dict[str, Any]
 _EXAMINED = 256  # validation recordings that tell of a model's health

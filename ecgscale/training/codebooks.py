@@ -9,12 +9,13 @@ from pathlib import Path
 
 import torch
 
-from ecgscale import checkpoint, data
+from ecgscale import data
 from ecgscale.models import Codebook, VectorQuantisedBeats
 from ecgscale.models.published import adopt
 from ecgscale.records import canonical, run_id_of
 from ecgscale.spec import to_json
-from ecgscale.train import train_codebook
+from ecgscale.training import checkpoint
+from ecgscale.training.train import train_codebook
 
 _SAVED_EVERY = 1_000  # steps
 

@@ -1,4 +1,4 @@
-"""Ray at the door: spreads slots over a pool of GPUs or CPUs, and watches over them.
+"""Ray at the door: a pool of GPUs or CPUs, and slots placed on it until every run has ended.
 
 The only file that imports ray. What Tune places is not a run but a slot (see ``slot``), a long-lived place with its
 share of a GPU that claims one run after another; so a run costs no scheduling, two launches share a results folder, and
@@ -11,12 +11,10 @@ off here; the dashboard is not started.
 import os
 import shutil
 import signal
-import socket
-import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -30,21 +28,20 @@ import ray
 from ray import cloudpickle, tune
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-from ecgscale import leases, preflight, records
+from ecgscale import leases, records
 from ecgscale.leases import Claims
-from ecgscale.slot import GRACE_SECONDS, Cell, Duty, is_over, serve
+from ecgscale.pool import preflight
+from ecgscale.pool.shares import share_of, slots, smaller
+from ecgscale.pool.slot import Cell, Duty, is_over, serve
+from ecgscale.pool.states import Full, Infeasible, Interrupted, PoolLost, Stopped, pausing
+from ecgscale.pool.watch import WATCH_SECONDS, reach, watched
+from ecgscale.pool.worker import TRIAL, Setup
 from ecgscale.spec import Run
-from ecgscale.states import Full, Infeasible, Interrupted, Pause, PoolLost, Stopped, pausing
 from ecgscale.sweep import Sweep
-from ecgscale.worker import TRIAL, Setup
 
-_WATCH_SECONDS = 0.5
 _LOOK_SECONDS = 300.0  # that a node may take for it: storage that hangs does not hold up a launch for ever
-_REACH_SECONDS = 10.0
 _ABORTS = 3  # of Ray's whole loop, after which there is no use in trying again
-_MOST_A_GPU = 8  # runs that share one
 _CONTEXT = 0.05  # of a slot's share of a GPU that the CUDA context takes, outside the cap
-_PIECES = 4  # that a batch is cut into after the device ran out of memory
 
 
 def launch(
@@ -104,11 +101,16 @@ def launch(
                 setup = Setup(sent, home.resolve(), results.resolve(), device, cap, max(1, int(share)), trial)
                 return Duty(sweep.name, name, tuple(some), setup)
 
+            def waited(work: Callable[[], Any]) -> Any:
+                return watched(work, lambda: leases.close_launch(folder, name), watch, heard, _services())
+
             rounds, aborts, claims = 0, 0, Claims(folder, name, "driver")
             while left := _left(cells, sweep, results):
                 free = [c for c in left if not claims.held(c.run_id)]
                 if not free:
-                    _wait(claims, [c.run_id for c in left], folder, name, watch, heard)
+                    waited(partial(_until_free, claims, left, folder, name))
+                    if not leases.is_open(folder, name):
+                        raise Stopped("ecgscale stop")
                     continue
                 places = slots({c.run_id: shares[c.run_id] if not c.micro_batch else 1.0 for c in free}, n_gpus, n_cpus)
                 by_id = {c.run_id: c for c in free}
@@ -116,7 +118,7 @@ def launch(
                 rounds += 1
                 storage = home / "ray" / name / str(rounds)
                 try:
-                    full = _fit(places, duties, storage, bool(n_gpus), folder, name, watch, heard)
+                    full = _fit(places, duties, storage, bool(n_gpus), waited)
                 except RuntimeError as error:
                     aborts += 1
                     if isinstance(error, PoolLost) or aborts == _ABORTS:
@@ -126,29 +128,10 @@ def launch(
                     raise Full("the disk is full")
                 if not leases.is_open(folder, name):
                     raise Stopped("ecgscale stop")
-                cells = _smaller(cells, runs, sweep, results)
+                cells = smaller(cells, runs, sweep, results)
         finally:
             leases.close_launch(folder, name)
             shutil.rmtree(home / "ray" / name, ignore_errors=True)
-
-
-def share_of(need: float) -> float:
-    """The part of a GPU that a run gets which needs this part of its memory: 1, 1/2, 1/3, ... 1/8."""
-    return 1.0 if need > 0.5 else 1 / min(_MOST_A_GPU, int(1 / max(need, 1e-9)))
-
-
-def slots(shares: Mapping[str, float], n_gpus: int, n_cpus: int) -> list[tuple[float, int, list[str]]]:
-    """How many slots of which share the pool has for these runs, and the runs each may do: the largest share first.
-
-    A share is that of a GPU, or how many of them; of CPUs, where there are no GPUs. As many slots as fit if no other
-    share were there; Tune starts them one after another as GPUs become free.
-    """
-    places = []
-    for share in sorted(set(shares.values()), reverse=True):
-        ids = [run_id for run_id, s in shares.items() if s == share]
-        room = int(1 / share + 1e-9) * n_gpus if share < 1 else int((n_gpus or n_cpus) / share)
-        places.append((share, min(max(1, room), len(ids)), ids))
-    return places
 
 
 def _fit(
@@ -156,10 +139,7 @@ def _fit(
     duties: Mapping[float, Duty],
     storage: Path,
     on_gpus: bool,
-    folder: Path,
-    name: str,
-    watch: Callable[[], None],
-    heard: Pause,
+    waited: Callable[[Callable[[], Any]], Any],
 ) -> bool:
     """Let Tune place the slots and wait until all are empty; whether the disk was full."""
 
@@ -181,7 +161,7 @@ def _fit(
             failure_config=tune.FailureConfig(max_failures=10),
         ),
     )
-    ended = _run_watched(tuner.fit, lambda: leases.close_launch(folder, name), watch, heard)
+    ended = waited(tuner.fit)
     errors = [result.error for result in ended if result.error is not None]
     if errors:
         raise RuntimeError(f"a slot failed again and again: {str(errors[0]).strip().splitlines()[-1]}")
@@ -197,35 +177,10 @@ def _left(cells: Sequence[Cell], sweep: Sweep, results: Path) -> list[Cell]:
     return [c for c in cells if not is_over(records.path_of(results, sweep.name, c.run_id), c.before)]
 
 
-def _smaller(cells: Sequence[Cell], runs: Sequence[Run], sweep: Sweep, results: Path) -> list[Cell]:
-    """The same cells; those whose device ran out of memory are to be done once more, alone and in smaller pieces.
-
-    Not those of several processes, whose batches are in pieces already: they need more of them.
-    """
-    changed = []
-    for cell, run in zip(cells, runs, strict=True):
-        path = records.path_of(results, sweep.name, run.run_id)
-        short = not cell.micro_batch and records.state_of(path)[0] == "oom"
-        facts = records.read(path).facts if short else {}
-        if facts.get("memory") == "device" and facts.get("processes", "1") == "1":
-            pieces = max(1, run.schedule.batch_size // _PIECES)
-            cell = replace(cell, before=records.newest_token(path), micro_batch=pieces)
-        changed.append(cell)
-    return changed
-
-
-def _wait(
-    claims: Claims, run_ids: Sequence[str], folder: Path, name: str, watch: Callable[[], None], heard: Pause
-) -> None:
-    """Until one of these runs, all held by other launches, is free again."""
-
-    def target() -> None:
-        while leases.is_open(folder, name) and all(claims.held(run_id) for run_id in run_ids):
-            time.sleep(_WATCH_SECONDS)
-
-    _run_watched(target, lambda: leases.close_launch(folder, name), watch, heard)
-    if not leases.is_open(folder, name):
-        raise Stopped("ecgscale stop")
+def _until_free(claims: Claims, cells: Sequence[Cell], folder: Path, name: str) -> None:
+    """Wait until one of these runs, all held by other launches, is free again, or this launch is closed."""
+    while leases.is_open(folder, name) and all(claims.held(cell.run_id) for cell in cells):
+        time.sleep(WATCH_SECONDS)
 
 
 @contextmanager
@@ -233,7 +188,7 @@ def _pool(workers: int | None, gpus: int | None, address: str | None) -> Iterato
     """A Ray cluster, joined by address or started here; yields its resources."""
     options: dict[str, Any] = {"num_cpus": workers, "num_gpus": gpus, "include_dashboard": False}
     if address:
-        _reach(address)
+        reach(address)
     hears = signal.getsignal(signal.SIGTERM)
     ray.init(log_to_driver=False, logging_level="ERROR", **({"address": address} if address else options))
     signal.signal(signal.SIGTERM, hears)  # Ray has put its own there, which ends this process with code 15
@@ -246,16 +201,6 @@ def _pool(workers: int | None, gpus: int | None, address: str | None) -> Iterato
         raise
     else:
         ray.shutdown()
-
-
-def _reach(address: str) -> None:
-    """Raise Infeasible if nothing listens at an address of the form HOST:PORT; Ray would go on asking for minutes."""
-    host, _, port = address.removeprefix("ray://").rpartition(":")
-    if port.isdigit():
-        try:
-            socket.create_connection((host, int(port)), timeout=_REACH_SECONDS).close()
-        except OSError as error:
-            raise Infeasible(f"no Ray cluster answers at {address}: {error.strerror or error}") from None
 
 
 def _looked(sweep: Sweep, home: Path, results: Path, disk_bytes: float) -> list[str]:
@@ -301,56 +246,8 @@ def _gpu_bytes() -> float:
     return float(ray.get(asked.remote()))
 
 
-class _Watchdog:
-    """Knows whether Ray's head and this machine's raylet can still be reached; Ray itself would wait for ever."""
-
-    def __init__(self) -> None:
-        context = ray.get_runtime_context()
-        here = next(node for node in ray.nodes() if node["NodeID"] == context.get_node_id())
-        self.services = {
-            "head": context.gcs_address,
-            "raylet": f"{here['NodeManagerAddress']}:{here['NodeManagerPort']}",
-        }
-        self.missed = dict.fromkeys(self.services, 0)
-
-    def look(self) -> None:
-        """Raise PoolLost if one of them did not answer three times in a row."""
-        for service, address in self.services.items():
-            host, _, port = address.rpartition(":")
-            try:
-                socket.create_connection((host, int(port)), timeout=2).close()
-                self.missed[service] = 0
-            except OSError:
-                self.missed[service] += 1
-                if self.missed[service] == 3:
-                    raise PoolLost(f"Ray's {service} does not answer any more") from None
-
-
-def _run_watched(work: Callable[[], Any], drain: Callable[[], None], watch: Callable[[], None], heard: Pause) -> Any:
-    """Do ``work`` in a thread of its own, so that this one hears signals at once; the first calls ``drain``."""
-    failure: list[BaseException] = []
-    done: list[Any] = []
-
-    def target() -> None:
-        try:
-            done.append(work())
-        except BaseException as error:
-            failure.append(error)
-
-    dog, drained_since = _Watchdog(), 0.0
-    thread = threading.Thread(target=target, name="ray-tune", daemon=True)
-    thread.start()
-    while thread.is_alive():
-        thread.join(_WATCH_SECONDS)
-        watch()
-        if heard.number and not drained_since:
-            drained_since = time.monotonic()
-            drain()
-        if drained_since and time.monotonic() - drained_since > GRACE_SECONDS + 5:
-            break
-        dog.look()
-    if heard.number:
-        raise Interrupted(heard.number)
-    if failure:
-        raise RuntimeError(f"Ray stopped: {type(failure[0]).__name__}: {failure[0]}") from failure[0]
-    return done[0]
+def _services() -> dict[str, str]:
+    """Addresses of what a launch cannot do without: Ray's head and this machine's raylet."""
+    context = ray.get_runtime_context()
+    here = next(node for node in ray.nodes() if node["NodeID"] == context.get_node_id())
+    return {"head": context.gcs_address, "raylet": f"{here['NodeManagerAddress']}:{here['NodeManagerPort']}"}

@@ -13,8 +13,8 @@ from ecgscale.data.batches import Store
 from ecgscale.data.concepts import matched, vocabulary
 from ecgscale.data.corpus import Corpus
 from ecgscale.objectives import Pretraining
-from ecgscale.probe import features
-from ecgscale.scores import label_aurocs
+from ecgscale.probing.probe import features
+from ecgscale.probing.scores import label_aurocs
 from ecgscale.tasks import Task
 
 _MOST = 20_000  # test recordings, whole patients: what intervals need no more than

@@ -22,7 +22,7 @@ from ecgscale import leases, records
 from ecgscale.home import checkpoint_files, note
 from ecgscale.leases import Claims, Heartbeat, Lease, Lost
 from ecgscale.placeless import placeless
-from ecgscale.worker import Setup, Task
+from ecgscale.pool.worker import Setup, Task
 
 RETRIES = 2  # of a run whose worker died
 GRACE_SECONDS = 25.0  # from the order to stop until workers are killed
@@ -212,7 +212,7 @@ class Worker:
         environment = {**os.environ, "PYTHONPATH": os.pathsep.join(p for p in sys.path if p)}
         environment.setdefault("OMP_NUM_THREADS", "1")
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "ecgscale.worker"],
+            [sys.executable, "-m", "ecgscale.pool.worker"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self.errors,
@@ -256,4 +256,4 @@ def memory_used() -> float:
 
 
 def _is_worker(process: psutil.Process) -> bool:
-    return "ecgscale.worker" in (process.info["cmdline"] or ())
+    return "ecgscale.pool.worker" in (process.info["cmdline"] or ())

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch.nn import functional as F
 
-from ecgscale.scores import both_outcomes
+from ecgscale.probing.scores import both_outcomes
 
 # Ridges in units of the features' mean variance, strong to weak, each started at the optimum of the one before.
 RIDGES = tuple(10 ** (2 - half / 2) for half in range(17))

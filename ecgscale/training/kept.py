@@ -13,10 +13,10 @@ from typing import Any
 
 import torch
 
-from ecgscale import checkpoint
 from ecgscale.models import Backbone
 from ecgscale.records import canonical, write_whole
 from ecgscale.spec import Run
+from ecgscale.training import checkpoint
 
 _INDEX = "index.json"
 

@@ -5,7 +5,7 @@ The leading process measures, on a whole copy of the module, and decides; the ot
 
 import math
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,18 +15,17 @@ import numpy as np
 import torch
 from torch import distributed
 
-from ecgscale import codebooks, company, data, parts
-from ecgscale.company import Call
 from ecgscale.data.batches import Batch, Store
-from ecgscale.data.corpus import Corpus
 from ecgscale.data.mixture import Mixture, stored
-from ecgscale.models import VectorQuantisedBeats
-from ecgscale.objectives import Masked, Pretraining
+from ecgscale.objectives import Pretraining
 from ecgscale.records import FULL, unguarded
-from ecgscale.sharding import Group, joined, mean_over, shard, whole_state
 from ecgscale.spec import Run
-from ecgscale.step import Execution, descend, equip, execution, optimiser_of, randomness
-from ecgscale.train import Diverged, Snapshot, activation_bytes, build, learning_rate, weight_decay
+from ecgscale.training import company, parts
+from ecgscale.training.company import Call
+from ecgscale.training.inputs import Inputs, opened
+from ecgscale.training.sharding import Group, joined, mean_over, shard, whole_state
+from ecgscale.training.step import Execution, descend, equip, execution, optimiser_of, randomness
+from ecgscale.training.train import Diverged, Snapshot, activation_bytes, build, learning_rate, weight_decay
 
 State = dict[str, Any]
 
@@ -58,14 +57,11 @@ class Part:
 @contextmanager
 def led(
     run: Run,
-    corpus: Corpus,
+    inputs: Inputs,
     home: Path,
     folder: Path,
     processes: int,
     *,
-    mixed: Sequence[Corpus] = (),
-    codes: VectorQuantisedBeats | None = None,
-    initial: Mapping[str, torch.Tensor] | None = None,
     device: str = "cpu",
     resume: State | None = None,
     pause: Callable[[], bool] = lambda: False,
@@ -79,16 +75,16 @@ def led(
     """
     told = Following(run, home, folder, device)
     with (
-        company.following(processes, "ecgscale.lockstep:follow", told) as meeting,
+        company.following(processes, "ecgscale.training.lockstep:follow", told) as meeting,
         joined(0, processes, meeting, device) as group,
     ):
         on = _device_of(device, group)
-        part = divided(run, corpus, group, folder, mixed=mixed, codes=codes, initial=initial, device=on)
+        part = divided(run, inputs, group, folder, on)
         _tell(resume)
         last: list[State] = []
 
         def snapshots() -> Iterator[Snapshot]:
-            whole = build(run, corpus, codes).to(on)
+            whole = build(run, inputs.corpus, inputs.codes).to(on)
             for state in steps(part, resume, pause):
                 last[:] = [state]
                 whole.begin(max(0, state["step"] - 1), run.schedule.steps)
@@ -112,13 +108,10 @@ def follow(call: Call) -> None:
     told: Following = call.told
     if told.device == "cpu":
         torch.set_num_threads(1)
-    corpus, codes = data.open_corpus(told.run.slice.corpus, told.home), None
-    mixed = [data.open_corpus(name, told.home) for name, _ in told.run.slice.mix]
-    if isinstance(told.run.objective, Masked):
-        codes, _ = codebooks.read(told.run.objective.codebook, told.home)
+    inputs = opened(told.run, told.home, following=True)
     with joined(call.rank, call.size, call.meeting, told.device) as group, suppress(Diverged):
         on = _device_of(told.device, group)
-        part = divided(told.run, corpus, group, told.folder, mixed=mixed, codes=codes, device=on)
+        part = divided(told.run, inputs, group, told.folder, on)
         try:
             for state in steps(part, _heard()):
                 whole_state(part.module)
@@ -129,30 +122,20 @@ def follow(call: Call) -> None:
                 raise
 
 
-def divided(
-    run: Run,
-    corpus: Corpus,
-    group: Group,
-    folder: Path,
-    *,
-    mixed: Sequence[Corpus] = (),
-    codes: VectorQuantisedBeats | None = None,
-    initial: Mapping[str, torch.Tensor] | None = None,
-    device: str = "cpu",
-) -> Part:
+def divided(run: Run, inputs: Inputs, group: Group, folder: Path, device: str) -> Part:
     """The untrained run, divided over the processes of a group; all call it, and the weights are the leading one's."""
-    module = build(run, corpus, codes.to(device) if codes else None).to(device)
-    if initial is not None:
-        module.backbone.load_state_dict(initial)
+    module = build(run, inputs.corpus, inputs.codes.to(device) if inputs.codes else None).to(device)
+    if inputs.initial is not None:
+        module.backbone.load_state_dict(inputs.initial)
     for tensor in module.state_dict().values():
         distributed.broadcast(tensor, 0)
     n_params = sum(p.numel() for p in module.backbone.parameters())
     share = -(-run.schedule.batch_size // group.size)
-    needs = lambda: activation_bytes(run, corpus, share)  # noqa: E731
+    needs = lambda: activation_bytes(run, inputs.corpus, share)  # noqa: E731
     how = execution(device, run.schedule.precision, compile=False, activation_bytes=needs)
     equip(module, how)
     shard(module, device, bf16=how.precision == "bf16")
-    store = stored(run.slice, (corpus, *mixed), "train", device, module.backbone.any_leads)
+    store = stored(run.slice, (inputs.corpus, *inputs.mixed), "train", device, module.backbone.any_leads)
     optimiser = optimiser_of(module.groups(), run.objective.optimiser)
     return Part(run, group, module, optimiser, store, run.schedule.peak_lr(n_params), how, folder)
 
@@ -199,20 +182,18 @@ def steps(part: Part, resume: State | None, pause: Callable[[], bool] = lambda: 
             curve = []
 
 
-def whole(run: Run, corpus: Corpus, folder: Path, entry: State, codes: VectorQuantisedBeats | None = None) -> State:
+def whole(run: Run, inputs: Inputs, folder: Path, entry: State) -> State:
     """A checkpoint in parts as one process goes on from it (``train.pretrain``)."""
-    module = build(run, corpus, codes)
+    module = build(run, inputs.corpus, inputs.codes)
     optimiser = optimiser_of(module.groups(), run.objective.optimiser)
     parts.load(folder, entry["name"], module, optimiser)
     position = {"unfinished": torch.tensor(entry["unfinished"])}
     return {**entry, **position, "module": module.state_dict(), "optimiser": optimiser.state_dict()}
 
 
-def in_parts(
-    run: Run, corpus: Corpus, folder: Path, state: State, codes: VectorQuantisedBeats | None = None
-) -> parts.Entry:
+def in_parts(run: Run, inputs: Inputs, folder: Path, state: State) -> parts.Entry:
     """The checkpoint of a run that one process did, put where several processes go on from it; its entry."""
-    module = build(run, corpus, codes)
+    module = build(run, inputs.corpus, inputs.codes)
     optimiser = optimiser_of(module.groups(), run.objective.optimiser)
     module.load_state_dict(state["module"])
     optimiser.load_state_dict(state["optimiser"])

@@ -10,14 +10,14 @@ import numpy as np
 import torch
 from torch.nn import functional as F
 
-from ecgscale.conditions import Change, change_of
-from ecgscale.convex import fit_convex, prevalence, with_bias
 from ecgscale.data.batches import Batch, Store
 from ecgscale.data.corpus import Corpus
 from ecgscale.data.split import NONE, TEST, TRAIN, VAL
-from ecgscale.heartbeats import around_beats, beats_of
 from ecgscale.models import Backbone
-from ecgscale.scores import best_thresholds, scores
+from ecgscale.probing.conditions import Change, change_of
+from ecgscale.probing.convex import fit_convex, prevalence, with_bias
+from ecgscale.probing.heartbeats import around_beats, beats_of
+from ecgscale.probing.scores import best_thresholds, scores
 from ecgscale.spec import Evaluation
 from ecgscale.tasks import CLEAN, Task
 

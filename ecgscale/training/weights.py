@@ -11,9 +11,9 @@ from pathlib import Path
 
 import torch
 
-from ecgscale import checkpoint
 from ecgscale.models import Net1D
 from ecgscale.models.net1d import from_published
+from ecgscale.training import checkpoint
 
 _STEM = "first_conv.conv.weight"
 _CONV = re.compile(r"stage_list\.(\d+)\.block_list\.(\d+)\.conv1\.conv\.weight$")

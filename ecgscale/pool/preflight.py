@@ -16,12 +16,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ecgscale import codebooks, data, provenance
+from ecgscale import data, provenance
 from ecgscale.data import corpus as corpora
 from ecgscale.objectives import Masked
 from ecgscale.records import write_whole
 from ecgscale.sweep import Sweep
 from ecgscale.tasks import TASKS
+from ecgscale.training import codebooks
 
 _FOLDER = ".preflight"
 
@@ -40,9 +41,9 @@ class Expected:
 
 @contextmanager
 def expecting(sweep: Sweep, home: Path, results: Path, free_bytes: float = 0.0) -> Iterator[Expected]:
-    """What nodes are to find while this lasts. ``free_bytes``: what the sweep will write (see ``plan``).
+    """What nodes are to find while this lasts. ``free_bytes``: what the sweep will write (see ``pricing.plan``).
 
-    The corpora have to be prepared and the codebooks trained (see ``plan.unlaunchable``).
+    The corpora have to be prepared and the codebooks trained (see ``pricing.plan.unlaunchable``).
     """
     secret = secrets.token_hex(16)
     for folder in (home, results):
@@ -93,7 +94,7 @@ def refusals(reports: Sequence[Mapping[str, Any]]) -> list[str]:
 
 def code_digest() -> str:
     """SHA-256 over the package's Python files: the same code, whether committed or not."""
-    house = Path(__file__).parent
+    house = Path(__file__).parent.parent
     digest = hashlib.sha256()
     for path in sorted(house.rglob("*.py")):
         digest.update(f"{path.relative_to(house).as_posix()}\n".encode() + path.read_bytes())

@@ -1,0 +1,1 @@
+"""What a frozen backbone is asked, and the rows that its answers become."""

@@ -1,0 +1,1 @@
+"""What makes a backbone learn, on one process or many, and what is kept of it."""
