@@ -98,6 +98,29 @@ def test_normalisation_and_its_gradients_are_those_of_float64(
         assert differ(a, b) < 1e-5
 
 
+@pytest.mark.parametrize("rate", [0.1, 0.2, 0.5])
+def test_dropout_drops_its_share_anew_and_passes_the_gradient_of_what_it_keeps(rate: float) -> None:
+    layer, x = BatchNorm(8, dropout=rate), signal(16, 8, 1, 512)
+    whole = BatchNorm(8)(x)
+    slope = torch.rand_like(whole) + 0.5
+    one, another = layer(x), layer(x)
+    live = whole > 0
+    dropped, again = (~(made > 0)[live] for made in (one, another))
+    for mask in (dropped, again, dropped[1:] & dropped[:-1], dropped & again):
+        share = rate if mask is dropped or mask is again else rate**2  # neighbours and calls are independent
+        assert float(mask.float().mean()) == pytest.approx(share, abs=5 * math.sqrt(share / len(mask)))
+    kept = (one > 0).float() / (1 - rate)
+    assert differ(one, whole * kept) < 1e-6
+    ours = torch.autograd.grad(one, (x, layer.weight, layer.bias), slope)
+    theirs = torch.autograd.grad(BatchNorm(8)(x), x, slope * kept)
+    assert differ(ours[0], theirs[0]) < 1e-6
+    torch.manual_seed(3)
+    first = layer(x)
+    torch.manual_seed(3)
+    assert torch.equal(first, layer(x))
+    assert torch.equal(layer.eval()(x), F.relu(F.batch_norm(x, layer.running_mean, layer.running_var, eps=layer.eps)))
+
+
 def test_what_is_no_number_stays_none() -> None:
     x = signal(2, 3, 1, 16).detach()
     x[0, 1, 0, 4] = math.nan

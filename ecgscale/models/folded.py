@@ -9,6 +9,7 @@ import math
 from functools import cache
 from typing import Any
 
+import numpy as np
 import torch
 from torch import nn
 from torch.autograd.function import once_differentiable
@@ -35,24 +36,27 @@ class Convolution(nn.Conv2d):
 
 
 class BatchNorm(nn.BatchNorm2d):
-    """Batch normalisation of [n, n_channels, 1, n_samples], and a ReLU behind it if ``rectified``.
+    """Batch normalisation of [n, n_channels, 1, n_samples], a ReLU behind it if ``rectified``, and dropout.
 
-    A CPU trains with it in two passes over memory each way, where one thread does the work: they have no more.
+    A CPU trains with it in two passes over memory each way, where one thread does the work: they have no more. It then
+    drops by a hash of the place, not by a number drawn for each, from a seed that torch's generator draws.
     """
 
-    def __init__(self, n_channels: int, *, rectified: bool = True) -> None:
+    def __init__(self, n_channels: int, *, rectified: bool = True, dropout: float = 0.0) -> None:
         super().__init__(n_channels)
-        self.rectified = rectified
+        self.rectified, self.dropout = rectified, dropout
 
     def forward(self, input: torch.Tensor) -> torch.Tensor:
         alone = torch.get_num_threads() == 1 and input.dtype == torch.float32 and input.numel() > self.num_features
         if self.training and alone and _foldable(input):
             self.num_batches_tracked.add_(1)  # type: ignore[union-attr]
             floor = 0.0 if self.rectified else -math.inf
+            seed = int(torch.randint(2**32, ())) if self.dropout else 0
             counted = (self.running_mean, self.running_var, self.momentum)
-            return _Normalised.apply(input, self.weight, self.bias, self.eps, floor, counted)
+            behind = (floor, self.dropout, np.uint32(seed))
+            return _Normalised.apply(input, self.weight, self.bias, self.eps, behind, counted)
         normal = super().forward(input)
-        return F.relu(normal) if self.rectified else normal
+        return F.dropout(F.relu(normal) if self.rectified else normal, self.dropout, self.training)
 
 
 def _together(widest: int, kernel: int, stride: int) -> int:
@@ -122,11 +126,11 @@ class _Convolved(torch.autograd.Function):
 
 
 class _Normalised(torch.autograd.Function):
-    """max(floor, weight (x - mean) / deviation + bias), and x's statistics added to the running ones."""
+    """Dropout of max(floor, weight (x - mean) / deviation + bias); x's statistics are added to the running ones."""
 
     @staticmethod
     def forward(
-        ctx: Any, x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor, eps: float, floor: float, counted: Any
+        ctx: Any, x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor, eps: float, behind: Any, counted: Any
     ) -> torch.Tensor:
         n, n_channels, _, n_samples = ctx.shape = x.shape
         rows = x.permute(0, 2, 3, 1).reshape(-1, math.gcd(n * n_samples, _TOGETHER) * n_channels)
@@ -135,10 +139,10 @@ class _Normalised(torch.autograd.Function):
         found = torch.empty(2, n_channels, dtype=torch.float64)  # mean, 1 / deviation
         running_mean, running_var, momentum = counted
         _kernels().normalise(
-            *(t.numpy() for t in (rows, weight, bias)), eps, floor, running_mean.numpy(), running_var.numpy(), momentum,
-            *(t.numpy() for t in (found, scaled, out)),
+            *(t.numpy() for t in (rows, weight, bias)), eps, *behind,
+            running_mean.numpy(), running_var.numpy(), momentum, *(t.numpy() for t in (found, scaled, out)),
         )  # fmt: skip
-        ctx.floor = floor
+        ctx.behind = behind
         ctx.save_for_backward(rows, weight, found, scaled)
         return out.view(n, 1, n_samples, n_channels).permute(0, 3, 1, 2)
 
@@ -150,7 +154,7 @@ class _Normalised(torch.autograd.Function):
         slope = slope.permute(0, 2, 3, 1).reshape(rows.shape)
         by_input, by_parameters = torch.empty_like(rows), torch.empty(2, n_channels)
         _kernels().differentiate(
-            *(t.numpy() for t in (slope, rows, weight, found, scaled)), ctx.floor,
+            *(t.numpy() for t in (slope, rows, weight, found, scaled)), *ctx.behind,
             *(t.numpy() for t in (by_input, by_parameters)),
         )  # fmt: skip
         return by_input.view(n, 1, n_samples, n_channels).permute(0, 3, 1, 2), *by_parameters, None, None, None

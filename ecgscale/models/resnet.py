@@ -111,16 +111,14 @@ class ResidualBlock(nn.Module):
         self.pool = nn.MaxPool2d((1, stride), (1, stride)) if stride > 1 else nn.Identity()
         self.project = nn.Conv2d(n_in, n_out, 1, bias=False) if n_in != n_out else nn.Identity()
         self.conv1 = Convolution(n_in, n_out, kernel)
-        self.norm1 = BatchNorm(n_out)
+        self.norm1 = BatchNorm(n_out, dropout=dropout)
         self.conv2 = Convolution(n_out, n_out, kernel, stride)
-        self.norm2 = BatchNorm(n_out)
-        self.dropout = nn.Dropout(dropout)
+        self.norm2 = BatchNorm(n_out, dropout=dropout)
 
     def forward(self, x: torch.Tensor, y: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         y = self.project(self.pool(y))
-        x = self.dropout(self.norm1(self.conv1(x)))  # its ReLU is part of a norm
-        y = self.conv2(x) + y
-        return self.dropout(self.norm2(y)), y
+        y = self.conv2(self.norm1(self.conv1(x))) + y  # ReLU and dropout are part of a norm
+        return self.norm2(y), y
 
 
 # Table S.4 of the scaling study, with a rung added that reaches the 200M parameters its abstract names.
