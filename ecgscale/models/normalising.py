@@ -14,7 +14,7 @@ _BLOCK = 64
 
 @compiled("boolean(int64, uint32, uint32)")
 def kept(place: int, seed: int, threshold: int) -> bool:
-    """Whether a place is not dropped: it is with a probability of threshold / 2^32 (Wellons' lowbias32 hash)."""
+    """Whether a place is not dropped: it is with a probability of threshold / 2^32 (a hash of C. Wellons')."""
     mixed = np.uint32(np.uint32(place) + seed)
     mixed = np.uint32((mixed ^ (mixed >> np.uint32(16))) * np.uint32(0x21F0AAAD))
     mixed = np.uint32((mixed ^ (mixed >> np.uint32(15))) * np.uint32(0x735A2D97))
