@@ -123,6 +123,7 @@ def test_heavy_libraries_have_one_room(library: str) -> None:
         ("ecgscale.cli", "pandas"),
         ("ecgscale.pool.slot", "torch"),
         ("ecgscale.data", "numba"),
+        ("ecgscale.models", "numba"),
     ],
 )
 def test_light_doors_stay_light(module: str, forbidden: str) -> None:

@@ -99,6 +99,7 @@ def gradients(module: Pretraining, batch: Batch, draw: torch.Generator, how: Exe
     if n_parts == 1:
         with low:
             loss = module(batch, draw).mean
+        del batch  # its memory is in the cache, and the backward pass can use it
         loss.backward()
         return loss.detach()
     parts = [Batch(*tensors) for tensors in zip(*(tensor.tensor_split(n_parts) for tensor in batch), strict=True)]

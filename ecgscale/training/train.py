@@ -128,9 +128,9 @@ def pretrain(
         started = time.perf_counter()
         module.train()
         while True:
-            batch = store.batch(store.positions(run.schedule.batch_size, run.seed, step))
+            positions = store.positions(run.schedule.batch_size, run.seed, step)
             module.begin(step, steps)
-            losses.append(gradients(module, batch, randomness(run.seed, step), how))
+            losses.append(gradients(module, store.batch(positions), randomness(run.seed, step), how))
             lr = learning_rate(step, steps, peak, run.schedule.warmup, settings.min_lr)
             descend(optimiser, lr, clip, weight_decay(step, steps, settings))
             module.end()

@@ -30,7 +30,7 @@ LOOP_ROUNDS, LOOP_STEPS = 15, 8
 class _Block(nn.Module):
     """The peer's block: one-dimensional layers under the same names as ours, so that weights can be handed over."""
 
-    def __init__(self, n_in: int, n_out: int, stride: int, kernel: int) -> None:
+    def __init__(self, n_in: int, n_out: int, stride: int, kernel: int, dropout: float) -> None:
         super().__init__()
         self.pool = nn.MaxPool1d(stride, stride) if stride > 1 else nn.Identity()
         self.project = nn.Conv1d(n_in, n_out, 1, bias=False) if n_in != n_out else nn.Identity()
@@ -38,10 +38,11 @@ class _Block(nn.Module):
         self.norm1 = nn.BatchNorm1d(n_out)
         self.conv2 = nn.Conv1d(n_out, n_out, kernel, stride, padding=(kernel - stride + 1) // 2, bias=False)
         self.norm2 = nn.BatchNorm1d(n_out)
+        self.dropout = nn.Dropout(dropout)
 
     def forward(self, x: torch.Tensor, y: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        y = self.conv2(F.relu(self.norm1(self.conv1(x)))) + self.project(self.pool(y))
-        return F.relu(self.norm2(y)), y
+        y = self.conv2(self.dropout(F.relu(self.norm1(self.conv1(x))))) + self.project(self.pool(y))
+        return self.dropout(F.relu(self.norm2(y))), y
 
 
 class _Peer(nn.Module):
@@ -50,7 +51,7 @@ class _Peer(nn.Module):
         self.stem = nn.Conv1d(12, rung.channels[0], rung.kernel, padding=rung.kernel // 2, bias=False)
         self.stem_norm = nn.BatchNorm1d(rung.channels[0])
         sizes = zip(rung.channels, rung.channels[1:], rung.strides, strict=False)
-        self.blocks = nn.ModuleList(_Block(*size, rung.kernel) for size in sizes)
+        self.blocks = nn.ModuleList(_Block(*size, rung.kernel, rung.dropout) for size in sizes)
         self.head = nn.Linear(rung.width, n_labels)
 
     def forward(self, batch: Batch) -> torch.Tensor:
@@ -68,17 +69,19 @@ def measure() -> list[Measurement]:
     try:
         with tempfile.TemporaryDirectory() as folder:
             corpus = library.open_corpus("ptbxl-sample", Path(folder))
-            return [*(_convolutions(corpus, *rung) for rung in RUNGS), *(_loop(corpus, r) for r in RESNETS[:2])]
+            steps = [_convolutions(corpus, *rung, dropout) for dropout in (0.0, 0.2) for rung in RUNGS]
+            return [*steps, *(_loop(corpus, r) for r in RESNETS[:2])]
     finally:
         torch.set_num_threads(threads)
 
 
-def _convolutions(corpus: Corpus, rung: ResNet, n_steps: int, goal: float) -> Measurement:
+def _convolutions(corpus: Corpus, rung: ResNet, n_steps: int, goal: float, dropout: float) -> Measurement:
+    """Without dropout losses have to agree; with it, as a ResNet is trained, the two drop different activations."""
     store = Store(corpus, corpus.rows("train")[:256], LABELS)
     n_labels = len(corpus.label_names(LABELS))
     torch.manual_seed(0)
-    still = ResNet(rung.depth, rung.width, dropout=0)  # the two would drop different activations
-    ours, peer = Supervised().build(still.build(), n_labels).train(), _Peer(still, n_labels).train()
+    rung = ResNet(rung.depth, rung.width, dropout=dropout)
+    ours, peer = Supervised().build(rung.build(), n_labels).train(), _Peer(rung, n_labels).train()
     weights = {name.removeprefix("backbone."): value for name, value in ours.state_dict().items()}
     peer.load_state_dict({name: value.squeeze(2) if value.ndim == 4 else value for name, value in weights.items()})
     sides: dict[str, Callable[[Batch], torch.Tensor]] = {
@@ -101,9 +104,10 @@ def _convolutions(corpus: Corpus, rung: ResNet, n_steps: int, goal: float) -> Me
     first = abs(losses["peer"][0] - losses["ours"][0])  # Adam magnifies rounding errors: later ones drift apart
     ratio = median(a / b for a, b in zip(times["peer"], times["ours"], strict=True))
     took = {name: f"{1e3 * median(values):.3g} ms" for name, values in times.items()}
-    name = f"step of ResNet {rung.size} (P2)"
-    note = f"losses of the same weights differ by {first:.1e}; torch uses {torch.backends.cpu.get_cpu_capability()}"
-    return Measurement(name, took["peer"], took["ours"], ratio if first <= 1e-5 else 0.0, goal, note)
+    name = f"step of ResNet {rung.size}{f', dropout {dropout}' if dropout else ''} (P2)"
+    agreed = "" if dropout else f"losses of the same weights differ by {first:.1e}; "
+    note = f"{agreed}torch uses {torch.backends.cpu.get_cpu_capability()}"
+    return Measurement(name, took["peer"], took["ours"], ratio if dropout or first <= 1e-5 else 0.0, goal, note)
 
 
 def _step(optimiser: torch.optim.Optimizer, loss_of: Callable[[Batch], torch.Tensor], batch: Batch) -> float:
