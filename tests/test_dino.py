@@ -2,7 +2,9 @@
 
 import copy
 import math
+from dataclasses import replace
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pytest
@@ -11,7 +13,8 @@ import torch
 from ecgscale import data
 from ecgscale.data.batches import Batch, Store
 from ecgscale.data.recording import ABSENT_LEAD
-from ecgscale.models import ViT
+from ecgscale.models import Features, ViT
+from ecgscale.models.vit import LeadPatchEncoder
 from ecgscale.objectives import DINO, Collapsed
 from ecgscale.objectives.crops import crop, disturbed, hidden_patches
 from ecgscale.objectives.dino import SelfDistillation
@@ -70,7 +73,17 @@ def test_koleo_is_the_distance_to_the_nearest() -> None:
     unit = [f / f.norm() for f in features]
     for i, a in enumerate(unit):
         slow -= math.log(min(float((a - b).norm()) for j, b in enumerate(unit) if j != i) + 1e-8) / 7
-    assert float(koleo(features.float())) == pytest.approx(slow, abs=1e-5)
+    assert float(koleo(features.float())) == pytest.approx(slow, abs=1e-6)
+
+
+def test_terms_that_compare_directions_are_float32_under_autocast() -> None:
+    near = torch.randn(1, 16, generator=draw()) + 1e-3 * torch.randn(40, 16, generator=draw(1))
+    local, anchor = near.view(2, 20, 16), near.view(2, 20, 16) + 1e-2 * torch.randn(2, 20, 16, generator=draw(2))
+    there = torch.ones(2, 20, dtype=torch.bool)
+    plain = koleo(near), gram(local, anchor, there)
+    with torch.autocast("cpu", torch.bfloat16):
+        low = koleo(near), gram(local, anchor, there)
+    assert plain == low
 
 
 def test_hidden_patches_weigh_the_same_within_a_crop() -> None:
@@ -100,20 +113,23 @@ def test_rank_counts_directions() -> None:
 
 
 def test_the_loss_adds_up_from_references(batch: Batch) -> None:
-    """All terms again from the tensors that the parts put out, pair by pair."""
+    """All terms again from the tensors that the parts put out, pair by pair, with DINOv3's weights."""
     module = built(SMALL)
-    module.begin(3, 10)
+    module.begin(5, 10)
     seen: dict[str, list[torch.Tensor]] = {}
 
     def note(name: str):  # type: ignore[no-untyped-def]
-        return lambda _, __, out: seen.setdefault(name, []).append(out)
+        return lambda _, given, out: seen.setdefault(name, []).extend((given[0], out))
 
-    module.head.register_forward_hook(note("student"))
+    module.head.register_forward_hook(note("head"))
+    module.patch_head.register_forward_hook(note("patch head"))
     module.teacher.head.register_forward_hook(note("teacher"))
+    module.teacher.patch_head.register_forward_hook(note("patch teacher"))
+    encodings = watched(module)
     terms = module.terms(batch, draw())
     n = len(batch.signal)
-    says, locally = seen["student"]
-    target = sinkhorn_knopp(seen["teacher"][0], module.teacher_temperature)
+    pooled, says, _, locally = seen["head"]
+    target = sinkhorn_knopp(seen["teacher"][1], module.teacher_temperature)
     values = []
     for i in range(2):
         for j in range(2):
@@ -123,9 +139,71 @@ def test_the_loss_adds_up_from_references(batch: Batch) -> None:
             values.append(cross_entropy(target[i * n : i * n + n], locally[j * n : j * n + n], 0.1).mean())
     assert len(values) == 2 + 6
     close(terms["dino"], sum(values) / len(values))  # type: ignore[arg-type]
-    assert set(terms) == {"dino", "ibot", "koleo"}
+    assert set(terms) == {"dino", "ibot", "koleo", "gram"}
+    close(terms["koleo"], 0.1 * 2 * (koleo(pooled[:n]) + koleo(pooled[n:])) / 2)
+
+    masked, student = encodings["student"][0]
+    assert masked.masked is not None
+    target_patches = sinkhorn_knopp(seen["patch teacher"][1], module.teacher_temperature)
+    close(terms["ibot"], masked_patches(target_patches, seen["patch head"][1], masked.masked, 0.1))
+    (_, anchor), (taught, _) = encodings["anchor"][0], encodings["teacher"][0]
+    close(terms["gram"], 2.0 * gram(student.local, anchor.local, masked.lead != ABSENT_LEAD))
+    assert taught.masked is None  # the teacher sees all there is
+    module.begin(4, 10)
+    assert set(module.terms(batch, draw())) == {"dino", "ibot", "koleo"}
+
+
+class Seen(NamedTuple):
+    """What a backbone was given."""
+
+    samples: torch.Tensor
+    lead: torch.Tensor
+    seconds: torch.Tensor
+    masked: torch.Tensor | None
+
+
+def watched(module: SelfDistillation) -> dict[str, list[tuple[Seen, Features]]]:
+    """What student, teacher and anchor are given from now on, and what they make of it."""
+    calls: dict[str, list[tuple[Seen, Features]]] = {}
+    assert module.anchor is not None
+
+    def watch(name: str, backbone: LeadPatchEncoder) -> None:
+        encode = backbone.encode
+
+        def told(*inputs: torch.Tensor, masked: torch.Tensor | None = None) -> Features:
+            made = encode(*inputs, masked=masked)
+            calls.setdefault(name, []).append((Seen(inputs[0], inputs[1], inputs[2], masked), made))
+            return made
+
+        backbone.encode = told  # type: ignore[method-assign]
+
+    for name, backbone in (
+        ("student", module.backbone),
+        ("teacher", module.teacher.backbone),
+        ("anchor", module.anchor),
+    ):
+        watch(name, backbone)
+    return calls
+
+
+def test_views_are_disturbed_each_by_itself_and_the_teachers_less(batch: Batch) -> None:
+    """Of a view that is a x + noise, what does not go with x tells the ratio; the anchor sees x."""
+    module = built(replace(SMALL, noise=("em",), noise_probability=1.0, snr_db=(6.0, 6.0)))
     module.begin(5, 10)
-    assert "gram" in module.terms(batch, draw())
+    calls = watched(module)
+    ratios: dict[str, list[torch.Tensor]] = {"student": [], "teacher": []}
+    for i in range(8):
+        calls.clear()
+        module.terms(batch, draw(i))
+        (clean, _), there = calls["anchor"][0], calls["anchor"][0][0].lead != ABSENT_LEAD
+        assert not torch.equal(calls["student"][0][0].samples, calls["teacher"][0][0].samples)
+        x = clean.samples[there] - clean.samples[there].mean()
+        for name, found in ratios.items():
+            view = calls[name][0][0].samples[there]
+            rest = view - view.mean() - (view * x).sum() / x.square().sum() * x
+            found.append(10 * (x.square().mean() / rest.square().mean()).log10())
+    student, teacher = (float(torch.stack(ratios[name]).mean()) for name in ("student", "teacher"))
+    assert teacher - student == pytest.approx(6.0, abs=1.0)
 
 
 def test_the_teacher_is_the_moving_average(batch: Batch) -> None:
@@ -176,6 +254,10 @@ def test_hidden_patches_are_blocks_at_the_drawn_ratio() -> None:
     assert masked.float().mean() == pytest.approx(0.5, abs=0.07)
     expected = 0.3 * 0.9 + 0.1  # blocks, and now and then a whole lead; blocks at the edge are cut off
     assert hidden[masked].float().mean() == pytest.approx(expected, abs=0.03)
+    crops = hidden[masked].view(-1, 12, 40)
+    alone = crops[..., 1:-1] & ~crops[..., :-2] & ~crops[..., 2:]
+    assert not alone.any()  # blocks are of two patches at least
+    assert crops.all(-1).float().mean() == pytest.approx(0.1, abs=0.02)
     absent = hidden_patches(lead.where(lead < 3, ABSENT_LEAD), 40, (0.3, 0.3), 1.0, draw())
     assert not absent[:, 80:].any()
 

@@ -263,7 +263,7 @@ class SelfDistillation(Pretraining):
         if self._step >= 0.5 * self._steps and found["information"] < _COLLAPSED * math.log(likely.shape[1]):
             raise Collapsed(
                 f"features collapsed: at step {self._step} they tell {found['information']:.2g} nats of a recording "
-                f"(rank {found['feature_rank']:.3g})"
+                f"(rank {found['feature_rank']:.3g}, teacher's entropy {found['teacher_entropy']:.3g} nats)"
             )
         return found
 
