@@ -34,12 +34,13 @@ CODE_ALONE = Slice("code")
 MIX = Slice("code", mix=(("heedb", 1.0), ("icentia11k", 0.5)))
 LABELLED = Slice("heedb@ecgfounder", label_set="12sl")
 SIX_LABELS = Slice("code@ecgfounder", label_set="code6")
-SELF_SUPERVISED = DINO(gram_from=0.8)
+SELF_SUPERVISED = DINO(gram_from=0.8, time_jitter=1.25, hard_noise=0.05)
 MIDDLE = VITS[4]  # 12 layers of 384
 STEPS, EVERY = 200_000, 20_000
 
 
 def pretrained(architecture: ViT, part: Slice = MIX, objective: Objective = SELF_SUPERVISED) -> Run:
+    # DINOv3's rule, 4e-3 (batch / 1024) ** 0.5, gives 1e-3 for 64.
     schedule = Schedule(steps=STEPS, batch_size=64, lr=1e-3 if architecture.width < 700 else 4e-4, warmup=0.1)
     return Run(architecture, objective, part, schedule, Evaluation(every=EVERY))
 

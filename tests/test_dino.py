@@ -271,8 +271,59 @@ def test_noise_is_added_at_the_drawn_ratio(batch: Batch) -> None:
     torch.testing.assert_close(ratio, torch.full_like(ratio, 6.0), rtol=1e-3, atol=1e-3)
     assert torch.equal(disturbed(clean, noise, ("em",), 0.0, (6.0, 6.0), (1.0, 1.0), draw()), clean)
     assert torch.equal(disturbed(clean, noise, (), 1.0, (6.0, 6.0), (1.0, 1.0), draw()), clean)
+    many = clean.repeat(50, 1, 1)
+    added = disturbed(many, noise, ("em",), 1.0, (6.0, 6.0), (1.0, 1.0), draw(), (0.25, -6.0)) - many
+    ratio = (10 * torch.log10(many.var(-1) / added.var(-1))).mean(-1).round()
+    assert set(ratio.tolist()) == {6.0, -6.0}
+    assert (ratio < 0).float().mean() == pytest.approx(0.25, abs=0.08)
     with pytest.raises(ValueError, match="no noise 'hum'"):
         DINO(noise=("hum",))
+    with pytest.raises(ValueError, match=r"hard_noise in \[0, 1\]"):
+        DINO(hard_noise=5.0)
+
+
+def test_hard_noise_is_in_the_views(batch: Batch) -> None:
+    signal, views = batch.signal, []
+    for share in (0.0, 1.0):
+        module = built(replace(SMALL, noise=("em",), noise_probability=1.0, snr_db=(60.0, 60.0), hard_noise=share))
+        views.append([module._noisy(signal, quieter, draw(1)).var() / signal.var() for quieter in (0.0, 6.0)])
+    assert max(views[0]) < 1.7  # amplitude alone
+    assert views[1][0] > views[1][1] > 1.7
+
+
+def test_a_students_seconds_are_stretched_and_nobody_elses(batch: Batch) -> None:
+    module = built(replace(SMALL, time_jitter=1.5))
+    module.begin(5, 10)
+    calls = watched(module)
+    for i in range(4):
+        module.terms(batch, draw(i))
+    told = {name: [given.seconds for given, _ in made] for name, made in calls.items()}
+    factors = torch.cat([s[:, 0] / 0.125 for s in told["student"]])  # of the first patch's middle
+    assert 1 / 1.5 <= float(factors.min()) < 0.8
+    assert 1.25 < float(factors.max()) <= 1.5
+    assert float(factors.log().mean()) == pytest.approx(0.0, abs=0.08)
+    assert all((s[:, 0] == 0.125).all() for name in ("teacher", "anchor") for s in told[name])
+    for seconds in told["student"]:
+        middles = seconds / seconds[:, :1]
+        torch.testing.assert_close(middles[:1].expand(len(middles), -1), middles)  # in themselves crops stay even
+    calls.clear()
+    module.eval().terms(batch, draw())
+    assert all((given.seconds[:, 0] == 0.125).all() for given, _ in calls["student"])
+    with pytest.raises(ValueError, match="time_jitter is at least 1"):
+        DINO(time_jitter=0.5)
+
+
+def test_the_anchor_is_the_teacher_of_when_it_began_and_of_three_times_after() -> None:
+    module = built(replace(SMALL, gram_from=0.8))
+    assert module.anchor is not None
+    taken, weight = [], module.teacher.backbone.embed.weight
+    for step in range(100, 1000):
+        with torch.no_grad():
+            weight.fill_(step)
+        module.begin(step, 1000)
+        if module.anchor.embed.weight[0, 0] == step:
+            taken.append(step)
+    assert taken == [800, 810, 820, 830]
 
 
 def test_a_collapsed_student_is_detected(batch: Batch) -> None:

@@ -31,6 +31,8 @@ _AMPLITUDE = (0.8, 1.25)
 _MASK_RATIOS, _MASKED_CROPS = (0.1, 0.5), 0.5
 _WARM_TEACHER = 0.3  # share of the steps in which the teacher's temperature rises
 _TEACHER_QUIETER_DB = 6.0  # its views have less noise than the student's
+_HARD_DB = -6.0  # noise that drowns what it is added to
+_GRAM_EVERY, _GRAM_TEACHERS = 0.01, 4  # share of the steps that an anchor serves, and how many come one after another
 _LAYER_DECAY, _PATCH_RATE = 0.9, 0.2
 _COLLAPSED = 0.001  # of the log number of prototypes
 
@@ -53,12 +55,14 @@ class DINO:
     global_seconds: tuple[float, float] = (6.0, 10.0)
     local_seconds: tuple[float, float] = (1.5, 3.0)
     local_leads: tuple[int, int] = (1, 6)
+    time_jitter: float = 1.0  # a student's crop has its seconds times a factor, log-uniform from 1 / this to this
     koleo: float = 0.1
     ibot: float = 1.0
     gram: float = 2.0
-    gram_from: float = 1.0
+    gram_from: float = 1.0  # the anchor is the teacher of then, and anew 1, 2 and 3 % of the steps later
     momentum: float = 0.992
     teacher_temperature: tuple[float, float] = (0.04, 0.07)
+    hard_noise: float = 0.0  # probability that a kind of noise is added at -6 dB instead of at ``snr_db``
     noise: tuple[str, ...] = tuple(KINDS)
     noise_probability: float = 0.8
     snr_db: tuple[float, float] = (0.0, 24.0)
@@ -72,6 +76,8 @@ class DINO:
     )
 
     def __post_init__(self) -> None:
+        if self.time_jitter < 1 or not 0 <= self.hard_noise <= 1:
+            raise ValueError(f"{self}: time_jitter is at least 1, hard_noise in [0, 1]")
         unknown = set(self.noise) - set(KINDS)
         if unknown:
             raise ValueError(f"no noise {sorted(unknown)[0]!r}; there is {', '.join(KINDS)}")
@@ -179,7 +185,8 @@ class SelfDistillation(Pretraining):
 
     def begin(self, step: int, steps: int) -> None:
         self._step, self._steps = step, steps
-        if self.anchor is not None and step == round(self.description.gram_from * steps):
+        first, every = round(self.description.gram_from * steps), max(1, round(_GRAM_EVERY * steps))
+        if self.anchor is not None and step in range(first, first + _GRAM_TEACHERS * every, every):
             self.anchor.load_state_dict(self.teacher.backbone.state_dict())
 
     @torch.no_grad()
@@ -222,7 +229,7 @@ class SelfDistillation(Pretraining):
             told = self.teacher.backbone.encode(*taught)
             target = centred(self.teacher.head(told.pooled), self.teacher_temperature)  # [N_GLOBAL n, k]
             target_patches = centred(self.teacher.patch_head(told.local[hidden]), self.teacher_temperature)
-        student = self.backbone.encode(*seen, masked=hidden)
+        student = self.backbone.encode(*seen._replace(seconds=self._jittered(seen.seconds, draw)), masked=hidden)
         says = self.head(student.pooled).unflatten(0, (N_GLOBAL, n))
         target = target.unflatten(0, (N_GLOBAL, n))
 
@@ -233,6 +240,7 @@ class SelfDistillation(Pretraining):
                 batch, Window(what.local_seconds, what.local_leads), what.n_local, 0.0, draw
             )
             local = patches(self._noisy(small, 0.0, draw), small_leads, self.backbone.patch, ViT.sampling_hz)
+            local = local._replace(seconds=self._jittered(local.seconds, draw))
             says_locally = self.head(self.backbone.encode(*local).pooled).unflatten(0, (what.n_local, n))
             pairs += [(target[i], says_locally[j]) for i in range(N_GLOBAL) for j in range(what.n_local)]
         # Global and local terms weigh as many times as there are pairs of them, so all pairs weigh the same.
@@ -282,5 +290,12 @@ class SelfDistillation(Pretraining):
         if not what.noise:
             return signal
         snr_db = (what.snr_db[0] + quieter_db, what.snr_db[1] + quieter_db)
-        noise = self._noise[self.training]
-        return disturbed(signal, noise, what.noise, what.noise_probability, snr_db, _AMPLITUDE, draw)
+        noise, hard = self._noise[self.training], (what.hard_noise, _HARD_DB + quieter_db)
+        return disturbed(signal, noise, what.noise, what.noise_probability, snr_db, _AMPLITUDE, draw, hard)
+
+    def _jittered(self, seconds: torch.Tensor, draw: torch.Generator) -> torch.Tensor:
+        """Seconds [n, n_tokens] times each crop's factor: the positions' augmentation in training, as in DINOv3."""
+        if self.description.time_jitter == 1 or not self.training:
+            return seconds
+        power = 2 * torch.rand(len(seconds), 1, generator=draw) - 1
+        return seconds * (self.description.time_jitter**power).to(seconds.device)
