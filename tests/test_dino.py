@@ -221,6 +221,24 @@ def test_the_teacher_is_the_moving_average(batch: Batch) -> None:
         close(theirs.detach(), keep * before[name] + (1 - keep) * students[name].detach())
 
 
+def test_prototypes_stay_as_drawn_for_one_step_in_a_hundred(batch: Batch) -> None:
+    """The student's and with them the teacher's; all else moves, and afterwards they do too."""
+    module = built()
+    optimiser = torch.optim.AdamW([p for p in module.parameters() if p.requires_grad], 1e-2)
+    for step, still in ((0, True), (1, True), (2, False)):
+        before = copy.deepcopy(module.state_dict())
+        module.begin(step, 200)
+        optimiser.zero_grad()
+        module(batch, draw()).mean.backward()
+        optimiser.step()
+        module.end()
+        for name in ("head", "patch_head"):
+            after = module.state_dict()
+            assert torch.equal(after[f"{name}.prototypes.weight"], before[f"{name}.prototypes.weight"]) == still
+            assert not torch.equal(after[f"{name}.project.0.weight"], before[f"{name}.project.0.weight"])
+            close(after[f"teacher.{name}.prototypes.weight"], after[f"{name}.prototypes.weight"]) if still else None
+
+
 def test_schedules_run_as_described() -> None:
     module = built()
     module.begin(0, 100)

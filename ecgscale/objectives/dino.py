@@ -33,6 +33,7 @@ _WARM_TEACHER = 0.3  # share of the steps in which the teacher's temperature ris
 _TEACHER_QUIETER_DB = 6.0  # its views have less noise than the student's
 _HARD_DB = -6.0  # noise that drowns what it is added to
 _GRAM_EVERY, _GRAM_TEACHERS = 0.01, 4  # share of the steps that an anchor serves, and how many come one after another
+_STILL = 0.01  # share of the steps in which the prototypes stay as they were drawn: one of DINOv3's hundred epochs
 _LAYER_DECAY, _PATCH_RATE = 0.9, 0.2
 _COLLAPSED = 0.001  # of the log number of prototypes
 
@@ -142,6 +143,7 @@ class SelfDistillation(Pretraining):
         hidden = _MASKED_CROPS * sum(_MASK_RATIOS) / 2 * n_tokens
         self.head_rows = round(N_GLOBAL * (1 + hidden)) + description.n_local
         self._step, self._steps = 0, 1
+        self._drawn: list[torch.Tensor] = []  # prototypes to put back
         self._noise = (
             {mode: Noise(part) for mode, part in ((True, "train"), (False, "eval"))} if description.noise else {}
         )
@@ -161,6 +163,10 @@ class SelfDistillation(Pretraining):
     @property
     def probed(self) -> Backbone:
         return self.teacher.backbone
+
+    @property
+    def _prototypes(self) -> list[torch.Tensor]:
+        return [cast(ProjectionHead, part).prototypes.weight for part in (self.head, self.patch_head)]
 
     @property
     def momentum(self) -> float:
@@ -185,12 +191,15 @@ class SelfDistillation(Pretraining):
 
     def begin(self, step: int, steps: int) -> None:
         self._step, self._steps = step, steps
+        self._drawn = [weight.detach().clone() for weight in self._prototypes if step < round(_STILL * steps)]
         first, every = round(self.description.gram_from * steps), max(1, round(_GRAM_EVERY * steps))
         if self.anchor is not None and step in range(first, first + _GRAM_TEACHERS * every, every):
             self.anchor.load_state_dict(self.teacher.backbone.state_dict())
 
     @torch.no_grad()
     def end(self) -> None:
+        for weight, drawn in zip(self._prototypes, self._drawn, strict=False):
+            weight.copy_(drawn)
         for name, part in self.teacher.named_children():
             for theirs, mine in zip(part.parameters(), self.get_submodule(name).parameters(), strict=True):
                 theirs.mul_(self.momentum).add_(mine.detach(), alpha=1 - self.momentum)
