@@ -360,9 +360,15 @@ def test_a_collapsed_student_is_detected(batch: Batch) -> None:
 
 
 def test_parameters_are_grouped_by_depth_and_kind() -> None:
-    groups = built().groups()
+    module = built()
+    groups = module.groups()
     counted = sum(p.numel() for g in groups for p in g.parameters)
     assert counted == sum(p.numel() for p in built().parameters() if p.requires_grad)
     rates = {round(g.lr, 6) for g in groups if g.clipped_with == "backbone"}
-    assert rates == {1.0, 0.9, round(0.81, 6), round(0.81 * 0.2, 6)}
+    assert rates == {1.0, 0.9, 0.81, 0.729, round(0.729 * 0.2, 6)}
+    rate = {id(p): g.lr for g in groups for p in g.parameters}
+    names = {"norm.weight": 1.0, "layers.1.gain1": 0.9, "layers.0.qkv.weight": 0.81, "prefix": 0.729}
+    for name, expected in names.items():
+        assert rate[id(module.backbone.get_parameter(name))] == pytest.approx(expected)
+    assert {g.lr for g in groups if g.clipped_with != "backbone"} == {1.0}
     assert {g.weight_decay for g in groups} == {0.0, 1.0}

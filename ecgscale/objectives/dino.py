@@ -205,7 +205,7 @@ class SelfDistillation(Pretraining):
                 theirs.mul_(self.momentum).add_(mine.detach(), alpha=1 - self.momentum)
 
     def groups(self) -> list[Group]:
-        """Layer by layer from the last (1) to the first (0.9 each), patches slower still; no decay of vectors."""
+        """From norm and heads (1) each layer down is slower by 0.9, patches slower still; no decay of vectors."""
         depth = len(self.backbone.layers)
         rates: dict[tuple[float, float, str], list[nn.Parameter]] = {}
         for name, parameter in self.named_parameters():
@@ -215,7 +215,7 @@ class SelfDistillation(Pretraining):
             rate = 1.0
             if part == "backbone" and not rest.startswith("norm."):
                 layer = int(rest.split(".")[1]) if rest.startswith("layers.") else -1
-                rate = _LAYER_DECAY ** (depth - 1 - layer) * (_PATCH_RATE if rest.startswith("embed.") else 1.0)
+                rate = _LAYER_DECAY ** (depth - layer) * (_PATCH_RATE if rest.startswith("embed.") else 1.0)
             rates.setdefault((rate, float(parameter.ndim > 1), part), []).append(parameter)
         return [Group(parameters, *key) for key, parameters in rates.items()]
 
