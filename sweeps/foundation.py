@@ -10,6 +10,7 @@ How to run it: `ecgscale launch foundation --address auto`.
 
 ViT (after "a DINOv3-based ECG foundation model": its sizes and schedule are not published, these are ours): seven sizes
 on a mix of CODE, HEEDB and single leads of Icentia11k; one of them on CODE alone, and without each kind of noise.
+A student's crops have their seconds stretched, and one in twenty has noise at -6 dB.
 ECGFounder (Li et al. 2024): five widths, twelve leads and the released one with one, on the 150 most frequent 12SL
 statements of HEEDB; the released one also on CODE's six labels. Probes: PTB-XL (the source's 0.87 is a multi-label
 AUROC), heartbeats of MIT-BIH by local features (0.80), both under noise and PTB-XL with fewer leads; heads are asked
