@@ -22,7 +22,7 @@ _CONV = re.compile(r"stage_list\.(\d+)\.block_list\.(\d+)\.conv1\.conv\.weight$"
 
 # numpy's scalars, which training loops leave beside the weights (a score, an epoch): data, no code.
 _SCALAR: Any = np.float64(0).__reduce__()[0]
-_NUMBERS = [
+_NUMBERS: list[Any] = [
     *((_SCALAR, f"numpy.{core}.multiarray.scalar") for core in ("core", "_core")),
     *(np.dtype, *{type(np.dtype(kind)) for kind in ("f8", "f4", "i8", "i4", "?")}),
 ]
@@ -45,7 +45,9 @@ def adopt_file(file: Path, home: Path) -> tuple[Net1D, str]:
         with torch.serialization.safe_globals(_NUMBERS):
             content = torch.load(file, map_location="cpu", weights_only=True)
     except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError) as error:
-        what = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        code = re.search(r"GLOBAL (\S+)", str(error))
+        first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        what = f"it calls for {code[1]}" if code else first
         raise ValueError(f"{file.name} is no checkpoint of tensors alone: {what}") from None
     inner = content.get("state_dict") if isinstance(content, dict) else None
     tensors = inner if isinstance(inner, dict) else content
