@@ -4,7 +4,7 @@ import copy
 import math
 from dataclasses import replace
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
@@ -13,7 +13,7 @@ import torch
 from ecgscale import data
 from ecgscale.data.batches import Batch, Store
 from ecgscale.data.recording import ABSENT_LEAD
-from ecgscale.models import Features, ViT
+from ecgscale.models import ViT
 from ecgscale.models.vit import LeadPatchEncoder
 from ecgscale.objectives import DINO, Collapsed
 from ecgscale.objectives.crops import crop, disturbed, hidden_patches
@@ -162,15 +162,15 @@ class Seen(NamedTuple):
     masked: torch.Tensor | None
 
 
-def watched(module: SelfDistillation) -> dict[str, list[tuple[Seen, Features]]]:
+def watched(module: SelfDistillation) -> dict[str, list[tuple[Seen, Any]]]:
     """What student, teacher and anchor are given from now on, and what they make of it."""
-    calls: dict[str, list[tuple[Seen, Features]]] = {}
+    calls: dict[str, list[tuple[Seen, Any]]] = {}
     assert module.anchor is not None
 
     def watch(name: str, backbone: LeadPatchEncoder) -> None:
         encode = backbone.encode
 
-        def told(*inputs: torch.Tensor, masked: torch.Tensor | None = None) -> Features:
+        def told(*inputs: torch.Tensor, masked: torch.Tensor | None = None) -> Any:
             made = encode(*inputs, masked=masked)
             calls.setdefault(name, []).append((Seen(inputs[0], inputs[1], inputs[2], masked), made))
             return made
