@@ -149,7 +149,8 @@ def test_the_loss_adds_up_from_references(batch: Batch) -> None:
     (_, anchor), (taught, _) = encodings["anchor"][0], encodings["teacher"][0]
     close(terms["gram"], 2.0 * gram(student.local, anchor.local, masked.lead != ABSENT_LEAD))
     assert taught.masked is None  # the teacher sees all there is
-    module.begin(4, 10)
+    assert set(module.eval().terms(batch, draw())) == {"dino", "ibot", "koleo"}
+    module.train().begin(4, 10)
     assert set(module.terms(batch, draw())) == {"dino", "ibot", "koleo"}
 
 

@@ -225,7 +225,11 @@ class SelfDistillation(Pretraining):
         return Loss(torch.stack(list(self.terms(batch, draw).values())).sum() * n, torch.tensor(n))
 
     def terms(self, batch: Batch, draw: torch.Generator) -> dict[str, torch.Tensor]:
-        """The weighted terms of the loss by name."""
+        """The weighted terms of the loss by name.
+
+        Gram anchoring is one in training alone: measured losses compare across its beginning, and the best step may be
+        behind it.
+        """
         what, n = self.description, len(batch.signal)
         signal, leads = self._crops(batch, Window(what.global_seconds, (1, batch.signal.shape[1])), N_GLOBAL, 0.5, draw)
         seen = patches(self._noisy(signal, 0.0, draw), leads, self.backbone.patch, ViT.sampling_hz)
@@ -260,7 +264,7 @@ class SelfDistillation(Pretraining):
         )
         spread = torch.stack([koleo(crops) for crops in student.pooled.unflatten(0, (N_GLOBAL, n))])
         found["koleo"] = what.koleo * N_GLOBAL * spread.mean()
-        if self.anchor is not None and self._anchoring:
+        if self.anchor is not None and self._anchoring and self.training:
             with torch.no_grad():
                 anchor = self.anchor.encode(*patches(signal, leads, self.backbone.patch, ViT.sampling_hz)).local
             found["gram"] = what.gram * gram(student.local, anchor, seen.lead != ABSENT_LEAD)
