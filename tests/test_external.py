@@ -141,6 +141,37 @@ def test_one_lead_trained_on_codes_labels_is_asked_about_a_hand_held_device(tmp_
         assert {row["target"] for row in rows if row["target"].startswith("cinc2017")} == targets
 
 
+@pytest.mark.slow
+def test_the_150_most_frequent_statements_train_a_head_with_a_long_tail(tmp_path: Path) -> None:
+    """170 statements, the k-th in about n / k recordings: most have no positive where they are scored."""
+    raw, n = tmp_path / "heedb", 60
+    layouts.heedb(raw, n)
+    said = [f"de_{i:05d}|" + ",".join(f"{k}" for k in range(1, 171) if (i + 7 * k) % min(k, n) == 0) for i in range(n)]
+    (raw / "Metadata" / "ECG_Interpretations.psv").write_text("file_source|diagnostic_codes\n" + "\n".join(said) + "\n")
+    data.prepare("heedb", raw, tmp_path / "home", workers=1, recipe="ecgfounder")
+    corpus = data.open_corpus("heedb@ecgfounder", tmp_path / "home")
+    names = corpus.label_names("12sl")
+    assert len(names) == 150
+    assert names[:3] == ("1", "2", "3")
+
+    schedule = Schedule(steps=3, batch_size=8, lr=1e-3)
+    part = Slice("heedb@ecgfounder", label_set="12sl")
+    run = Run(Net1D((16, 32), (1, 1), stem=16), Supervised(), part, schedule, Evaluation(every=3, probe_epochs=2))
+    sweep = Sweep("tail", (run,), ("heedb-12sl-head@ecgfounder",), label_sets=("12sl",))
+    *_, last = pretrain(run, corpus)
+    rows = Measurement(run, sweep, corpus, tmp_path / "home", "cpu").rows(last)
+    assert all(np.isfinite(row["value"]) for row in rows)
+    truth = corpus.targets("12sl", corpus.rows("test"))
+    both = [name for name, y in zip(names, truth.T, strict=True) if 0 < y.sum() < len(y)]
+    assert 3 < len(both) < 100
+    head = "heedb-12sl-head@ecgfounder"
+    each = {row["target"].partition("/")[2]: row for row in rows if "/" in row["target"] and row["metric"] == "auroc"}
+    assert set(each) == set(both)
+    (mean,) = [row for row in rows if (row["target"], row["metric"]) == (head, "auroc")]
+    assert mean["n_classes_scored"] == len(both)
+    assert mean["value"] == pytest.approx(np.mean([row["value"] for row in each.values()]))
+
+
 def test_a_recording_of_one_lead_trains_who_reads_one(tmp_path: Path) -> None:
     part = Slice("cinc2017", label_set="rhythm")
     assert checked(Sweep("one", (Run(Net1D(leads=1), Supervised(), part),), ()), tmp_path)["cinc2017"].n_leads == 1

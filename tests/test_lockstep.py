@@ -3,6 +3,7 @@
 import subprocess
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +16,7 @@ from ecgscale import records
 from ecgscale.data.corpus import Slice
 from ecgscale.home import checkpoint_path, log_path, parts_path
 from ecgscale.models import ViT
-from ecgscale.objectives import Supervised
+from ecgscale.objectives import DINO, Supervised, dino
 from ecgscale.spec import Evaluation, Run, Schedule
 from ecgscale.sweep import Sweep, load
 from ecgscale.trial import trial
@@ -84,6 +85,29 @@ def test_two_processes_have_the_losses_of_one_and_go_on_where_one_or_two_were_pa
     assert trial(RUN, SWEEP, home, tmp_path / "alone") == "done"
     same(rows(tmp_path), rows(tmp_path / "alone"))
     assert records.read(records.path_of(tmp_path, "mine", RUN.run_id)).facts["processes"] == "2"
+
+
+@pytest.mark.slow
+def test_self_distillation_by_two_processes_is_paused_and_finished_by_one(
+    home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Student, teacher and the anchor of its patches: what was measured before stays, and what comes is a number."""
+    torch.set_num_threads(1)
+    said: list[str] = []
+    monkeypatch.setattr(dino, "_COLLAPSED", 0.0)  # so few features tell next to nothing of a recording
+    objective = DINO(n_prototypes=16, head_width=16, bottleneck=8, n_local=1, gram_from=0.2)
+    run = replace(RUN, objective=objective, slice=Slice("ludb-sample"), schedule=replace(RUN.schedule, batch_size=8))
+    for processes, at, expected in ((2, 5, "paused"), (1, 100, "done")):
+        state = trial(run, SWEEP, home, tmp_path, processes=processes, pause=asked(at), note=said.append)
+        assert state == expected
+        found = rows(tmp_path, run)
+        if expected == "paused":
+            before = found["value"]
+    assert set(before.index.get_level_values("step")) == {0, 3}
+    assert found["value"].reindex(before.index).equals(before)
+    assert set(found.index.get_level_values("step")) == {0, 3, 6}
+    assert np.isfinite(found["value"]).all()
+    assert [line.partition(", ")[2] for line in said if "attempt" in line] == ["", "from step 4"]
 
 
 def evaluations(shell: Shell) -> int:

@@ -91,5 +91,7 @@ def test_published_tensors_load_and_every_mismatch_is_named() -> None:
         from_published({k: v for k, v in state.items() if k != "stage_list.1.block_list.0.se_fc1.bias"}, SMALL)
     with pytest.raises(ValueError, match=r"first_conv.conv.weight is of shape .*expected"):
         from_published(state | {"first_conv.conv.weight": torch.zeros(16, 1, 16)}, SMALL)
+    with pytest.raises(ValueError, match=r"first_conv.conv.bias holds what is no number"):
+        from_published(state | {"first_conv.conv.bias": torch.full((16,), torch.nan)}, SMALL)
     with pytest.raises(ValueError, match=r"has a tensor attention\.weight"):
         from_published(state | {"attention.weight": torch.zeros(1)}, SMALL)

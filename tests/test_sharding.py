@@ -12,6 +12,7 @@ from ecgscale.models import Architecture, Net1D, ResNet, Transformer, ViT
 from ecgscale.objectives import CMSC, DINO, Optimiser, Pretraining, Supervised
 from ecgscale.objectives.cmsc import VARIANTS
 from ecgscale.objectives.dino import SelfDistillation
+from ecgscale.objectives.distillation import sinkhorn_knopp
 from ecgscale.training import parts, sharding
 from ecgscale.training.step import descend, optimiser_of
 
@@ -24,8 +25,14 @@ KINDS: dict[str, Architecture] = {
 }
 VIT = KINDS["vit"]
 ADAMW = Optimiser("adamw", eps=1e-4)  # a smaller one makes whole steps of what is but rounding in a gradient
-SMALL_DINO = DINO(n_prototypes=16, head_width=16, bottleneck=8, n_local=2, gram_from=0.1)
+SMALL_DINO = DINO(n_prototypes=16, head_width=16, bottleneck=8, n_local=2, gram_from=0.01)
 CONTRASTS = tuple(f"cmsc-{variant}" for variant in VARIANTS)
+
+# The lower ones far from 0, as they are where one process has hidden no patch.
+LOGITS = {
+    "several": torch.randn(7, 5, generator=torch.Generator().manual_seed(0)),
+    "one": torch.randn(1, 5, generator=torch.Generator().manual_seed(1)) - 9,
+}
 
 
 def built(kind: str) -> Pretraining:
@@ -60,7 +67,7 @@ def stepped(
     losses = []
     for step in range(STEPS):
         before = sharding.whole_state(module) if told is not None else {}
-        module.begin(step, 10)
+        module.begin(step, 100)
         if group is None:
             loss = module(batches(step, np.arange(N)), draw(step)).mean
         else:
@@ -78,6 +85,9 @@ def stepped(
 def process(rank: int, size: int, folder: str) -> None:
     torch.set_num_threads(1)
     with sharding.joined(rank, size, Path(folder) / "meeting") as group:
+        for name, logits in LOGITS.items():
+            share = sinkhorn_knopp(logits[group.share(np.arange(len(logits)))], 0.07, shared=True)
+            torch.save(share, Path(folder) / f"{name}-{rank}.pt")
         for kind in (*KINDS, *CONTRASTS, "dino"):
             module = built(kind)
             sharding.shard(module)
@@ -136,15 +146,27 @@ def test_a_sharded_checkpoint_goes_on_with_another_number_of_processes(kind: str
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("name", LOGITS)
+def test_processes_centre_over_all_of_their_batch(name: str, folder: Path) -> None:
+    whole = sinkhorn_knopp(LOGITS[name], 0.07)
+    assert whole.isfinite().all()
+    for rank in range(2):
+        share = torch.load(folder / f"{name}-{rank}.pt", weights_only=True)
+        torch.testing.assert_close(share, whole[rank::2], rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.slow
 def test_a_sharded_teacher_is_the_moving_average(folder: Path) -> None:
     told = torch.load(folder / "dino-steps.pt", weights_only=True)
     for step, (before, after) in enumerate(told):
         module = built("dino")
         assert isinstance(module, SelfDistillation)
-        module.begin(step, 10)
+        module.begin(step, 100)
         keep = module.momentum
         for name, theirs in after.items():
             part, _, rest = name.partition(".")
+            if name.endswith("head.prototypes.weight") and part != "teacher":
+                assert torch.equal(theirs, before[name]) == (step == 0)  # they stay for the first step of a hundred
             if part == "teacher":
                 torch.testing.assert_close(theirs, keep * before[name] + (1 - keep) * after[rest])
             elif part == "anchor" and step == 1:  # it is the teacher as it was when the step began

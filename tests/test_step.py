@@ -14,7 +14,7 @@ import torch
 from ecgscale import data, records
 from ecgscale.data.batches import Batch, Store
 from ecgscale.models import Architecture, ResNet, Transformer
-from ecgscale.objectives import CMSC, Contrast, Loss, Pretraining, Supervised
+from ecgscale.objectives import CMSC, Contrast, Group, Loss, Optimiser, Pretraining, Supervised
 from ecgscale.spec import Run, Schedule
 from ecgscale.sweep import Sweep
 from ecgscale.training.step import Execution, descend, equip, execution, gradients, optimiser_of, randomness
@@ -169,6 +169,20 @@ def test_gradients_are_cut_to_a_norm(store: Store) -> None:
         descend(optimiser, 1e-3, clip)
         norm = float(torch.stack([p.grad.norm() for p in module.parameters() if p.grad is not None]).norm())
         assert norm == pytest.approx(before if clip is None else clip, rel=1e-3)
+
+
+def test_groups_are_cut_each_to_its_own_norm_and_move_at_their_own_rate() -> None:
+    small, large, pair = (torch.nn.Parameter(torch.ones(4)) for _ in range(3))
+    groups = [Group([small], clipped_with="a"), Group([large], 0.5, 0.0, "b"), Group([pair], 1.0, 1.0, "b")]
+    optimiser = optimiser_of(groups, Optimiser("adamw"))
+    small.grad, large.grad, pair.grad = torch.full((4,), 0.1), torch.full((4,), 30.0), torch.full((4,), 40.0)
+    descend(optimiser, 0.1, 3.0, 0.2)
+    assert float(small.grad.norm()) == pytest.approx(0.2)  # below the limit, whatever the others are
+    assert float(torch.cat([large.grad, pair.grad]).norm()) == pytest.approx(3.0)
+    assert float(pair.grad.norm() / large.grad.norm()) == pytest.approx(4 / 3)
+    # Adam's first step is as long as the rate; decay takes rate times decay off before.
+    assert small[0].item() == pytest.approx(1 - 0.1 * 0.2 - 0.1, abs=1e-5)
+    assert large[0].item() == pytest.approx(1 - 0.1 * 0.5, abs=1e-5)
 
 
 def test_a_run_can_be_clipped(tiny_sweep: Sweep, home: Path) -> None:

@@ -7,14 +7,18 @@ import pytest
 from ecgscale import records, spec
 from ecgscale.changes import set_fields
 from ecgscale.data.corpus import Slice
+from ecgscale.data.noise import KINDS
 from ecgscale.models import Codebook, ResNet, Transformer
 from ecgscale.objectives import CMSC, Masked, Supervised
 from ecgscale.spec import Evaluation, Run, Schedule
 from ecgscale.sweep import Sweep, load
+from ecgscale.tasks import measurable, robustness
 
 RESNET_SL = Run(ResNet(3, 24), Supervised(), Slice("code", 1.0, "code6"))
 RESNET_SSL = Run(ResNet(5, 320), CMSC(), Slice("code", 0.1), seed=1)
 TRANSFORMER_SSL = Run(Transformer(1, 24, 1, 96), Masked(Codebook("mimic")), Slice("code"))
+
+SHIPPED = sorted(path.stem for path in (Path(__file__).parents[1] / "sweeps").glob("[!_]*.py"))
 
 
 # Identities that results may already be filed under: a change here orphans them.
@@ -74,11 +78,14 @@ def test_runs_are_found_by_the_beginning_of_their_id() -> None:
         sweep.run("zzz")
 
 
-@pytest.mark.parametrize("name", ["demo", "code_grid"])
-def test_shipped_sweeps_load(name: str) -> None:
+@pytest.mark.parametrize("name", SHIPPED)
+def test_shipped_sweeps_load_and_each_of_their_tasks_is_for_some_run(name: str) -> None:
     sweep = load(name)
     assert sweep.name == name
     assert len({run.run_id for run in sweep.runs}) == len(sweep.runs)
+    assert all(spec.from_json(run.description) == run for run in sweep.runs)
+    for task in sweep.tasks:
+        assert any(measurable([task], run) for run in sweep.runs), f"no run can be measured on {task}"
 
 
 def test_the_demo_is_as_large_as_it_claims() -> None:
@@ -167,3 +174,25 @@ def test_every_wrong_change_is_named_at_once() -> None:
         assert sentence in str(raised.value)
     with pytest.raises(ValueError, match="steps is at least 1"):
         set_fields(sweep, ["schedule.steps=0"])
+
+
+def test_the_foundation_models_are_asked_what_their_sources_asked() -> None:
+    """Seven ViTs on three corpora, without each kind of noise; five Net1Ds and single leads; both sources' tasks."""
+    sweep = load("foundation")
+    vits, nets = ([run for run in sweep.runs if run.architecture.kind == kind] for kind in ("vit", "net1d"))
+    mixed = [run for run in vits if set(dict(run.slice.mix)) == {"heedb", "icentia11k"}]
+    assert len({run.architecture.size for run in mixed}) == 7
+    assert {getattr(run.objective, "noise", None) for run in mixed} == {
+        tuple(KINDS),
+        *(tuple(kind for kind in KINDS if kind != absent) for absent in KINDS),
+        (),
+    }
+    assert len({run.architecture.size for run in nets if run.slice.label_set == "12sl"}) == 5
+    assert {(getattr(run.architecture, "leads", 0), run.slice.label_set) for run in nets} == {
+        (leads, labels) for leads in (12, 1) for labels in ("12sl", "code6")
+    }
+    assert {"ptbxl-diag", "mitbih-beats", "code-test-head@ecgfounder", "cinc2017-rhythm-head@ecgfounder"} < set(
+        sweep.tasks
+    )
+    for name in ("ptbxl-diag", "mitbih-beats"):
+        assert set(robustness(name)) <= set(sweep.tasks)

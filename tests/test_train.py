@@ -11,11 +11,11 @@ import torch
 
 from ecgscale import data
 from ecgscale.data.batches import order
-from ecgscale.objectives import Masked
+from ecgscale.objectives import DINO, Masked, Optimiser
 from ecgscale.spec import Run, Schedule
 from ecgscale.sweep import Sweep
 from ecgscale.training import checkpoint, codebooks
-from ecgscale.training.train import Diverged, id_loss, learning_rate, pretrain, train_codebook
+from ecgscale.training.train import Diverged, id_loss, learning_rate, pretrain, train_codebook, weight_decay
 from tests.conftest import TINY_CODEBOOK
 
 
@@ -86,6 +86,12 @@ def test_learning_rate_warms_up_and_ends_low() -> None:
     assert rates[-1] == pytest.approx(1e-5, rel=0.1)
     assert Schedule().peak_lr(9_999_999) == 1e-3
     assert Schedule().peak_lr(10_000_000) == 1e-4
+
+
+def test_weight_decay_goes_on_a_cosine_to_its_end() -> None:
+    decays = [weight_decay(step, 100, DINO.optimiser) for step in (0, 50, 100)]
+    assert decays == pytest.approx([0.04, 0.22, 0.4])
+    assert weight_decay(99, 100, Optimiser(weight_decay=0.1)) == 0.1
 
 
 def test_a_damaged_checkpoint_falls_back_one(tmp_path: Path) -> None:

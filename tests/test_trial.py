@@ -10,9 +10,12 @@ import pytest
 import torch
 
 from ecgscale import records, trial
+from ecgscale.data.corpus import Slice
 from ecgscale.home import checkpoint_path
+from ecgscale.models import ViT
+from ecgscale.objectives import DINO, dino
 from ecgscale.placeless import sentence
-from ecgscale.spec import Schedule
+from ecgscale.spec import Evaluation, Run, Schedule
 from ecgscale.sweep import Sweep
 from ecgscale.training import checkpoint, underway
 
@@ -90,6 +93,24 @@ def test_a_diverged_run_says_where(tiny_sweep: Sweep, home: Path, tmp_path: Path
     assert state == "diverged"
     assert "step" in why
     assert "learning rate" in why
+
+
+def test_a_collapsed_run_is_recorded_with_what_was_seen_of_it(
+    home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(dino, "_COLLAPSED", 2.0)  # no features could tell so much
+    objective = DINO(n_prototypes=16, head_width=16, bottleneck=8, n_local=1)
+    schedule, settings = Schedule(steps=2, batch_size=8, lr=1e-3), Evaluation(every=1, probe_epochs=1)
+    run = Run(ViT(1, 12, 1, patch=100), objective, Slice("ludb-sample"), schedule, settings)
+    assert trial.trial(run, Sweep("tiny", (run,), ("ludb-rhythm",)), home, tmp_path) == "diverged"
+    state, why = records.state_of(records.path_of(tmp_path, "tiny", run.run_id))
+    assert (state, why.partition(" they")[0]) == ("diverged", "features collapsed: at step 1")
+    assert "rank" in why
+    assert "teacher's entropy" in why
+    seen = rows(tmp_path, run.run_id).query("metric in ('feature_rank', 'teacher_entropy', 'information')")
+    assert sorted(zip(seen["step"], seen["metric"], strict=True)) == [
+        (step, name) for step in (0, 1) for name in ("feature_rank", "information", "teacher_entropy")
+    ]
 
 
 def test_a_run_whose_worker_died_is_failed_and_keeps_its_rows(tiny_sweep: Sweep, home: Path, tmp_path: Path) -> None:

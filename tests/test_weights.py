@@ -3,6 +3,7 @@
 import hashlib
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
@@ -25,7 +26,8 @@ SMALL = Net1D((16, 32), (2, 1), stem=16)
 @pytest.fixture
 def file(tmp_path: Path) -> Path:
     torch.manual_seed(0)
-    torch.save({"epoch": 3, "state_dict": published(SMALL)}, tmp_path / "founder.pth")
+    scores = {"epoch": np.int64(3), "auroc": np.float64(0.9), "optimizer": {"step": torch.tensor(7.0)}}
+    torch.save({**scores, "state_dict": published(SMALL)}, tmp_path / "founder.pth")
     return tmp_path / "founder.pth"
 
 
@@ -68,6 +70,11 @@ def test_what_is_no_ecgfounder_is_refused(file: Path, home: Path, tmp_path: Path
         torch.save(content, tmp_path / "other.pth")
         with pytest.raises(ValueError, match=reason):
             weights.adopt_file(tmp_path / "other.pth", home)
+    torch.save({"state_dict": published(SMALL), "run": Path("rm")}, tmp_path / "other.pth")
+    with pytest.raises(
+        ValueError, match=r"^other\.pth is no checkpoint of tensors alone: it calls for pathlib\.PosixPath$"
+    ):
+        weights.adopt_file(tmp_path / "other.pth", home)
     (tmp_path / "other.pth").write_bytes(b"no zip")
     with pytest.raises(ValueError, match=r"other\.pth is no checkpoint"):
         weights.adopt_file(tmp_path / "other.pth", home)

@@ -134,7 +134,7 @@ class SamePadded(nn.Conv1d):
 def from_published(state: Mapping[str, torch.Tensor], description: Net1D) -> dict[str, torch.Tensor]:
     """Tensors of a published ECGFounder checkpoint under the names of ``Stages``; its head and idle norms left out.
 
-    Raises ValueError naming the first tensor that is missing, superfluous or of another shape.
+    Raises ValueError naming the first tensor that is missing, superfluous, of another shape or holds what is no number.
     """
     with torch.device("meta"):
         expected = Stages(description).state_dict()
@@ -151,6 +151,8 @@ def from_published(state: Mapping[str, torch.Tensor], description: Net1D) -> dic
         if tensor.shape != expected[own].shape:
             shapes = f"{tuple(tensor.shape)}, expected {tuple(expected[own].shape)}"
             raise ValueError(f"checkpoint's {name} is of shape {shapes}")
+        if not tensor.isfinite().all():
+            raise ValueError(f"checkpoint's {name} holds what is no number")
         renamed[own] = tensor
     missing = sorted(set(expected) - set(renamed))
     if missing:

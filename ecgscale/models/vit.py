@@ -24,7 +24,7 @@ class Patches(NamedTuple):
     """A batch as patches of single leads: the input of a ViT.
 
     ``samples`` float [n, n_tokens, patch]; ``lead`` int64 [n, n_tokens], ABSENT_LEAD where a token is not there;
-    ``seconds`` float [n, n_tokens], the middle of each patch since the beginning of the recording.
+    ``seconds`` float [n, n_tokens], the middle of each patch since the beginning of what was cut, be it a crop.
     """
 
     samples: torch.Tensor

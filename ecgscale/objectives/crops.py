@@ -60,10 +60,12 @@ def disturbed(
     snr_db: tuple[float, float],
     gain: tuple[float, float],
     draw: torch.Generator,
+    hard: tuple[float, float] = (0.0, 0.0),
 ) -> torch.Tensor:
     """Crops [n, k, n_crop] with an amplitude drawn from ``gain`` and, with ``probability`` a recording, real noise.
 
-    Each kind of noise has its own signal-to-noise ratio, uniform in ``snr_db`` (powers, means removed).
+    Each kind of noise has its own signal-to-noise ratio, uniform in ``snr_db`` (powers, means removed); with a
+    probability it is another: ``hard``, the probability and that ratio.
     """
     n = len(signal)
     amplitude = gain[0] + (gain[1] - gain[0]) * torch.rand(n, 1, 1, generator=draw)
@@ -71,6 +73,8 @@ def disturbed(
     clean = signal
     for kind in kinds:
         ratio = snr_db[0] + (snr_db[1] - snr_db[0]) * torch.rand(n, generator=draw)
+        if hard[0]:
+            ratio = torch.where(torch.rand(n, generator=draw) < hard[0], hard[1], ratio)
         noisy = torch.rand(n, generator=draw) < probability
         ratio = torch.where(noisy, ratio, torch.inf)
         signal = signal + noise.like(clean, kind, ratio.to(signal.device), draw)

@@ -31,6 +31,9 @@ _AMPLITUDE = (0.8, 1.25)
 _MASK_RATIOS, _MASKED_CROPS = (0.1, 0.5), 0.5
 _WARM_TEACHER = 0.3  # share of the steps in which the teacher's temperature rises
 _TEACHER_QUIETER_DB = 6.0  # its views have less noise than the student's
+_HARD_DB = -6.0  # noise that drowns what it is added to
+_GRAM_EVERY, _GRAM_TEACHERS = 0.01, 4  # share of the steps that an anchor serves, and how many come one after another
+_STILL = 0.01  # share of the steps in which the prototypes stay as they were drawn: one of DINOv3's hundred epochs
 _LAYER_DECAY, _PATCH_RATE = 0.9, 0.2
 _COLLAPSED = 0.001  # of the log number of prototypes
 
@@ -54,12 +57,14 @@ class DINO:
     global_seconds: tuple[float, float] = (6.0, 10.0)
     local_seconds: tuple[float, float] = (1.5, 3.0)
     local_leads: tuple[int, int] = (1, 6)
+    time_jitter: float = 1.0  # a student's crop has its seconds times a factor, log-uniform from 1 / this to this
     koleo: float = 0.1
     ibot: float = 1.0
     gram: float = 2.0
-    gram_from: float = 1.0
+    gram_from: float = 1.0  # the anchor is the teacher of then, and anew 1, 2 and 3 % of the steps later
     momentum: float = 0.992
     teacher_temperature: tuple[float, float] = (0.04, 0.07)
+    hard_noise: float = 0.0  # probability that a kind of noise is added at -6 dB instead of at ``snr_db``
     noise: tuple[str, ...] = tuple(KINDS)
     noise_probability: float = 0.8
     snr_db: tuple[float, float] = (0.0, 24.0)
@@ -75,6 +80,8 @@ class DINO:
     )
 
     def __post_init__(self) -> None:
+        if self.time_jitter < 1 or not 0 <= self.hard_noise <= 1:
+            raise ValueError(f"{self}: time_jitter is at least 1, hard_noise in [0, 1]")
         unknown = set(self.noise) - set(KINDS)
         if unknown:
             raise ValueError(f"no noise {sorted(unknown)[0]!r}; there is {', '.join(KINDS)}")
@@ -137,6 +144,7 @@ class SelfDistillation(Pretraining):
         hidden = _MASKED_CROPS * sum(_MASK_RATIOS) / 2 * n_tokens
         self.head_rows = round(N_GLOBAL * (1 + hidden)) + description.n_local
         self._step, self._steps = 0, 1
+        self._drawn: list[torch.Tensor] = []  # prototypes to put back
         self._noise = (
             {mode: Noise(part) for mode, part in ((True, "train"), (False, "eval"))} if description.noise else {}
         )
@@ -156,6 +164,10 @@ class SelfDistillation(Pretraining):
     @property
     def probed(self) -> Backbone:
         return self.teacher.backbone
+
+    @property
+    def _prototypes(self) -> list[torch.Tensor]:
+        return [cast(ProjectionHead, part).prototypes.weight for part in (self.head, self.patch_head)]
 
     @property
     def momentum(self) -> float:
@@ -180,17 +192,21 @@ class SelfDistillation(Pretraining):
 
     def begin(self, step: int, steps: int) -> None:
         self._step, self._steps = step, steps
-        if self.anchor is not None and step == round(self.description.gram_from * steps):
+        self._drawn = [weight.detach().clone() for weight in self._prototypes if step < round(_STILL * steps)]
+        first, every = round(self.description.gram_from * steps), max(1, round(_GRAM_EVERY * steps))
+        if self.anchor is not None and step in range(first, first + _GRAM_TEACHERS * every, every):
             self.anchor.load_state_dict(self.teacher.backbone.state_dict())
 
     @torch.no_grad()
     def end(self) -> None:
+        for weight, drawn in zip(self._prototypes, self._drawn, strict=False):
+            weight.copy_(drawn)
         for name, part in self.teacher.named_children():
             for theirs, mine in zip(part.parameters(), self.get_submodule(name).parameters(), strict=True):
                 theirs.mul_(self.momentum).add_(mine.detach(), alpha=1 - self.momentum)
 
     def groups(self) -> list[Group]:
-        """Layer by layer from the last (1) to the first (0.9 each), patches slower still; no decay of vectors."""
+        """From norm and heads (1) each layer down is slower by 0.9, patches slower still; no decay of vectors."""
         depth = len(self.backbone.layers)
         rates: dict[tuple[float, float, str], list[nn.Parameter]] = {}
         for name, parameter in self.named_parameters():
@@ -200,7 +216,7 @@ class SelfDistillation(Pretraining):
             rate = 1.0
             if part == "backbone" and not rest.startswith("norm."):
                 layer = int(rest.split(".")[1]) if rest.startswith("layers.") else -1
-                rate = _LAYER_DECAY ** (depth - 1 - layer) * (_PATCH_RATE if rest.startswith("embed.") else 1.0)
+                rate = _LAYER_DECAY ** (depth - layer) * (_PATCH_RATE if rest.startswith("embed.") else 1.0)
             rates.setdefault((rate, float(parameter.ndim > 1), part), []).append(parameter)
         return [Group(parameters, *key) for key, parameters in rates.items()]
 
@@ -210,7 +226,11 @@ class SelfDistillation(Pretraining):
         return Loss(torch.stack(list(self.terms(batch, draw).values())).sum() * n, torch.tensor(n))
 
     def terms(self, batch: Batch, draw: torch.Generator) -> dict[str, torch.Tensor]:
-        """The weighted terms of the loss by name."""
+        """The weighted terms of the loss by name.
+
+        Gram anchoring is one in training alone: measured losses compare across its beginning, and the best step may be
+        behind it.
+        """
         what, n = self.description, len(batch.signal)
         window = Window(what.global_seconds, (1, batch.signal.shape[1]))
         signal, leads = self._crops(batch, window, N_GLOBAL, what.all_leads, draw)
@@ -224,7 +244,7 @@ class SelfDistillation(Pretraining):
             told = self.teacher.backbone.encode(*taught)
             target = centred(self.teacher.head(told.pooled), self.teacher_temperature)  # [N_GLOBAL n, k]
             target_patches = centred(self.teacher.patch_head(told.local[hidden]), self.teacher_temperature)
-        student = self.backbone.encode(*seen, masked=hidden)
+        student = self.backbone.encode(*seen._replace(seconds=self._jittered(seen.seconds, draw)), masked=hidden)
         says = self.head(student.pooled).unflatten(0, (N_GLOBAL, n))
         target = target.unflatten(0, (N_GLOBAL, n))
 
@@ -235,6 +255,7 @@ class SelfDistillation(Pretraining):
                 batch, Window(what.local_seconds, what.local_leads), what.n_local, 0.0, draw
             )
             local = patches(self._noisy(small, 0.0, draw), small_leads, self.backbone.patch, ViT.sampling_hz)
+            local = local._replace(seconds=self._jittered(local.seconds, draw))
             says_locally = self.head(self.backbone.encode(*local).pooled).unflatten(0, (what.n_local, n))
             pairs += [(target[i], says_locally[j]) for i in range(N_GLOBAL) for j in range(what.n_local)]
         # Global and local terms weigh as many times as there are pairs of them, so all pairs weigh the same.
@@ -245,7 +266,7 @@ class SelfDistillation(Pretraining):
         )
         spread = torch.stack([koleo(crops) for crops in student.pooled.unflatten(0, (N_GLOBAL, n))])
         found["koleo"] = what.koleo * N_GLOBAL * spread.mean()
-        if self.anchor is not None and self._anchoring:
+        if self.anchor is not None and self._anchoring and self.training:
             with torch.no_grad():
                 anchor = self.anchor.encode(*patches(signal, leads, self.backbone.patch, ViT.sampling_hz)).local
             found["gram"] = what.gram * gram(student.local, anchor, seen.lead != ABSENT_LEAD)
@@ -265,7 +286,7 @@ class SelfDistillation(Pretraining):
         if self._step >= 0.5 * self._steps and found["information"] < _COLLAPSED * math.log(likely.shape[1]):
             raise Collapsed(
                 f"features collapsed: at step {self._step} they tell {found['information']:.2g} nats of a recording "
-                f"(rank {found['feature_rank']:.3g})"
+                f"(rank {found['feature_rank']:.3g}, teacher's entropy {found['teacher_entropy']:.3g} nats)"
             )
         return found
 
@@ -284,5 +305,12 @@ class SelfDistillation(Pretraining):
         if not what.noise:
             return signal
         snr_db = (what.snr_db[0] + quieter_db, what.snr_db[1] + quieter_db)
-        noise = self._noise[self.training]
-        return disturbed(signal, noise, what.noise, what.noise_probability, snr_db, _AMPLITUDE, draw)
+        noise, hard = self._noise[self.training], (what.hard_noise, _HARD_DB + quieter_db)
+        return disturbed(signal, noise, what.noise, what.noise_probability, snr_db, _AMPLITUDE, draw, hard)
+
+    def _jittered(self, seconds: torch.Tensor, draw: torch.Generator) -> torch.Tensor:
+        """Seconds [n, n_tokens] times each crop's factor: the positions' augmentation in training, as in DINOv3."""
+        if self.description.time_jitter == 1 or not self.training:
+            return seconds
+        power = 2 * torch.rand(len(seconds), 1, generator=draw) - 1
+        return seconds * (self.description.time_jitter**power).to(seconds.device)

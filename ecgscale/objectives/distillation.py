@@ -17,7 +17,7 @@ def sinkhorn_knopp(logits: torch.Tensor, temperature: float, *, shared: bool = F
     if they share the batch.
     """
     scaled = logits.float() / temperature
-    highest = scaled.max() if len(scaled) else scaled.new_zeros(())
+    highest = scaled.max() if len(scaled) else scaled.new_full((), -torch.inf)
     total = over_processes if shared else _alone
     q = (scaled - total(highest, distributed.ReduceOp.MAX)).exp()  # [n, k]
     n = total(torch.tensor(float(len(q)), device=q.device))
@@ -34,9 +34,12 @@ def cross_entropy(teacher: torch.Tensor, student: torch.Tensor, temperature: flo
 
 
 def koleo(features: torch.Tensor) -> torch.Tensor:
-    """Kozachenko-Leonenko term of features [n, width]: minus the mean log distance to the nearest other direction."""
+    """Kozachenko-Leonenko term of features [n, width]: minus the mean log distance to the nearest other direction.
+
+    In float32 also under autocast, as in DINOv3: of near neighbours bfloat16 does not know the nearest.
+    """
     unit = F.normalize(features.float(), dim=-1, eps=1e-8)
-    with torch.no_grad():
+    with torch.no_grad(), torch.autocast(unit.device.type, enabled=False):
         similarity = unit @ unit.T
         similarity.fill_diagonal_(-2)
         nearest = similarity.argmax(1)
@@ -59,11 +62,13 @@ def masked_patches(
 def gram(student: torch.Tensor, anchor: torch.Tensor, present: torch.Tensor) -> torch.Tensor:
     """Gram anchoring: mean squared difference of the similarities among patches [n, n_tokens, width] of a recording.
 
-    Only pairs of patches that are ``present`` bool [n, n_tokens] count.
+    Only pairs of patches that are ``present`` bool [n, n_tokens] count. In float32 also under autocast, for what is
+    squared is a small difference of numbers near 1.
     """
     mine, theirs = (F.normalize(x.float(), dim=-1) for x in (student, anchor))
     pairs = present[:, :, None] & present[:, None, :]
-    difference = mine @ mine.transpose(1, 2) - theirs @ theirs.transpose(1, 2)
+    with torch.autocast(mine.device.type, enabled=False):
+        difference = mine @ mine.transpose(1, 2) - theirs @ theirs.transpose(1, 2)
     return (difference.square() * pairs).sum() / pairs.sum().clamp(min=1)
 
 

@@ -8,7 +8,9 @@ import pickle
 import re
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import torch
 
 from ecgscale.models import Net1D
@@ -18,6 +20,13 @@ from ecgscale.training import checkpoint
 _STEM = "first_conv.conv.weight"
 _CONV = re.compile(r"stage_list\.(\d+)\.block_list\.(\d+)\.conv1\.conv\.weight$")
 
+# numpy's scalars, which training loops leave beside the weights (a score, an epoch): data, no code.
+_SCALAR: Any = np.float64(0).__reduce__()[0]
+_NUMBERS: list[Any] = [
+    *((_SCALAR, f"numpy.{core}.multiarray.scalar") for core in ("core", "_core")),
+    *(np.dtype, *{type(np.dtype(kind)) for kind in ("f8", "f4", "i8", "i4", "?")}),
+]
+
 
 class NotImported(FileNotFoundError):
     """Published weights that are not there."""
@@ -26,16 +35,19 @@ class NotImported(FileNotFoundError):
 def adopt_file(file: Path, home: Path) -> tuple[Net1D, str]:
     """Keep a published ECGFounder from its checkpoint; returns its architecture and the name that runs call it by.
 
-    Nothing but tensors and plain values is read from the file; every tensor is checked by name and shape, so their
+    Nothing but tensors, numbers and text is read from the file; every tensor is checked by name and shape, so their
     count is the architecture's. Raises FileNotFoundError, or ValueError in one sentence that names the file.
     """
     if not file.is_file():
         raise FileNotFoundError(f"there is no file {file.name}")
     digest = hashlib.sha256(file.read_bytes()).hexdigest()
     try:
-        content = torch.load(file, map_location="cpu", weights_only=True)
+        with torch.serialization.safe_globals(_NUMBERS):
+            content = torch.load(file, map_location="cpu", weights_only=True)
     except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError) as error:
-        what = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        code = re.search(r"GLOBAL (\S+)", str(error))
+        first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        what = f"it calls for {code[1]}" if code else first
         raise ValueError(f"{file.name} is no checkpoint of tensors alone: {what}") from None
     inner = content.get("state_dict") if isinstance(content, dict) else None
     tensors = inner if isinstance(inner, dict) else content
