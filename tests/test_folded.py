@@ -121,6 +121,17 @@ def test_dropout_drops_its_share_anew_and_passes_the_gradient_of_what_it_keeps(r
     assert torch.equal(layer.eval()(x), F.relu(F.batch_norm(x, layer.running_mean, layer.running_var, eps=layer.eps)))
 
 
+def test_places_are_dropped_independently() -> None:
+    layer = BatchNorm(24, rectified=False, dropout=0.2).train()
+    x = signal(64, 24, 1, 512)
+    for _ in range(3):
+        dropped = (layer(x).detach() == 0).double() - 0.2
+        assert abs(float(dropped.mean())) < 0.003
+        for shift, dim in itertools.product((1, 2, 8, 32), (0, 1, 3)):
+            apart = dropped * dropped.roll(shift, dim)
+            assert abs(float(apart.mean())) / 0.16 < 0.006, (shift, dim)  # five standard errors of 786,432 places
+
+
 def test_what_is_no_number_stays_none() -> None:
     x = signal(2, 3, 1, 16).detach()
     x[0, 1, 0, 4] = math.nan
