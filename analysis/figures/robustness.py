@@ -88,7 +88,8 @@ def _panel(plate: Plate, ax: Axes, part: pd.DataFrame, task: str, kind: str, nam
             if mean.empty:
                 continue
             shown = True
-            ax.plot(mean.index, mean, color=look.colour, zorder=3, **line)
+            lone = {"marker": "_"} if len(mean) == 1 else {}  # a line needs two
+            ax.plot(mean.index, mean, color=look.colour, zorder=3, **(lone | line))
             plate.record(f"{task}, {kind}", measure, name, (kind, mean.index), (measure, mean), f"clean {level:.4f}")
             if kind != "leads" and measure == "auroc" and np.isfinite(level):
                 ax.axhline(level, color=look.colour, linewidth=0.7, linestyle=(0, (1, 1.6)), zorder=1)
