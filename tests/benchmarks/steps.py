@@ -25,7 +25,7 @@ from tests.benchmarks import Measurement
 
 ROUNDS, SIZE, LABELS = 7, 32, "code6"
 RUNGS = ((RESNETS[0], 8, 1.7), (RESNETS[1], 4, 1.7), (RESNETS[4], 1, 1.3))  # rung, steps a round, goal
-LOOP_ROUNDS, LOOP_STEPS = 20, 8
+LOOP_ROUNDS, LOOP_STEPS = 12, 32
 
 
 class _Block(nn.Module):
