@@ -1,6 +1,6 @@
 """The ViT under DINO on what a CPU can do: the PTB-XL sample and MIT-BIH, probed on superclasses and on heartbeats.
 
-What it costs: about ten minutes a seed on one CPU core, and one or two a measurement.
+What it costs: about a quarter of an hour a seed on one core of a shared CPU, and one or two minutes a measurement.
 What it needs: `mitbih`, prepared (`ecgscale data prepare mitbih --raw DIR`). What to expect: each run measures its own
 untrained twin at step 0; the question is what pretraining adds. How to run it: `ecgscale launch foundation_sample`.
 
