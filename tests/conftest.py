@@ -13,8 +13,8 @@ from ecgscale.data.corpus import Slice
 from ecgscale.models import Codebook, ResNet, Transformer
 from ecgscale.objectives import CMSC, Masked, Supervised
 from ecgscale.pricing import calibration
-from ecgscale.spec import Evaluation, Run, Schedule
-from ecgscale.sweep import Sweep
+from ecgscale.spec.run import Evaluation, Run, Schedule
+from ecgscale.spec.sweep import Sweep
 from tests.shell import Shell
 
 TINY_CODEBOOK = Codebook(

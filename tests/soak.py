@@ -5,7 +5,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from tests.test_slot import soak
+from tests.pool.test_slot import soak
 
 if __name__ == "__main__":
     n_runs, began = int((sys.argv[1:] or ["200"])[0]), time.perf_counter()

@@ -216,9 +216,9 @@ def test_a_signal_while_ray_starts_is_heard_and_nothing_is_handed_out(
 def test_after_want_of_device_memory_a_run_is_done_once_more_alone_and_in_pieces(tmp_path: Path) -> None:
     from ecgscale.pool.shares import smaller
     from ecgscale.pool.slot import Cell
-    from ecgscale.spec import Schedule
-    from ecgscale.sweep import Sweep
-    from tests.test_sweep import RESNET_SL, RESNET_SSL
+    from ecgscale.spec.run import Schedule
+    from ecgscale.spec.sweep import Sweep
+    from tests.spec.test_sweep import RESNET_SL, RESNET_SSL
 
     sweep = Sweep("s", (RESNET_SL, RESNET_SSL), ())
     cells = [Cell(run.run_id, run.description, 0) for run in sweep.runs]
@@ -267,7 +267,7 @@ def test_a_measured_peak_decides_the_share_of_runs_of_the_same_shape(tmp_path: P
     from dataclasses import replace
 
     from ecgscale.pool.states import measured_memory
-    from tests.test_sweep import RESNET_SL, RESNET_SSL
+    from tests.spec.test_sweep import RESNET_SL, RESNET_SSL
 
     facts = {"device": "NVIDIA H100", "peak_memory_bytes": "5000000000"}
     for run, told in ((RESNET_SL, facts), (RESNET_SSL, {**facts, "device": "x86_64 CPU"})):

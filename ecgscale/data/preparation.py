@@ -25,9 +25,9 @@ import numpy as np
 from ecgscale.data import corpus, split
 from ecgscale.data.corpus import Corpus
 from ecgscale.data.dataset import Dataset, Index
-from ecgscale.data.exclusive import alone
+from ecgscale.data.lock import alone
 from ecgscale.data.peaks import MAX_BEATS
-from ecgscale.data.rows import UNIT, Options, in_words, row_bytes, rows_of, stored_leads
+from ecgscale.data.prepare_rows import UNIT, Options, in_words, row_bytes, rows_of, stored_leads
 
 _CHUNK = 256  # records a marker
 

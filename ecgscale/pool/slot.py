@@ -21,8 +21,8 @@ import psutil
 from ecgscale import leases, records
 from ecgscale.home import checkpoint_files, note
 from ecgscale.leases import Claims, Heartbeat, Lease, Lost
-from ecgscale.placeless import placeless
 from ecgscale.pool.worker import Setup, Task
+from ecgscale.redact import placeless
 
 RETRIES = 2  # of a run whose worker died
 GRACE_SECONDS = 25.0  # from the order to stop until workers are killed
