@@ -3,7 +3,8 @@
 import json
 import os
 import signal
-import time
+import subprocess
+import sys
 
 import pytest
 
@@ -129,11 +130,10 @@ def test_a_launch_above_the_limit_asks(shell: Shell) -> None:
     assert "--yes" in refused.stderr
 
 
-def test_help_answers_at_once(shell: Shell) -> None:
-    shell.run("--help")  # compiles
-    started = time.perf_counter()
-    assert shell.run("--help").returncode == 0
-    assert time.perf_counter() - started < 2  # the promise is half a second; machines are shared
+def test_help_loads_nothing_heavy() -> None:
+    heavy = "torch ray pandas numpy scipy matplotlib pyarrow wfdb numba".split()
+    code = f"import sys, ecgscale.cli; print([name for name in {heavy} if name in sys.modules])"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout.strip() == "[]"
 
 
 def test_a_corpus_with_missing_parts_is_refused_unless_told_and_then_counted(shell: Shell) -> None:
