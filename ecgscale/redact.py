@@ -4,17 +4,17 @@ import re
 from pathlib import Path
 
 
-def sentence(error: BaseException, *roots: Path) -> str:
+def describe_error(error: BaseException, *roots: Path) -> str:
     """An error in one line; what lies below ``roots`` is named from there."""
     if isinstance(error, OSError) and error.strerror:
         name = f": {Path(str(error.filename)).name}" if error.filename else ""
         return f"{type(error).__name__}: {error.strerror}{name}"
     lines = str(error).strip().splitlines()
     text = f"{type(error).__name__}: {lines[0][:300]}" if lines else type(error).__name__
-    return placeless(text, *roots)
+    return without_paths(text, *roots)
 
 
-def placeless(text: str, *roots: Path) -> str:
+def without_paths(text: str, *roots: Path) -> str:
     """A text in which no absolute path is left."""
     for root in (*roots, Path.cwd(), Path.home()):
         text = text.replace(f"{root.resolve()}/", "")

@@ -2,16 +2,17 @@
 
 import errno
 import os
+import pickle
 import signal
 import time
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from ecgscale import leases, records
-from ecgscale.pool.slot import Cell, Duty, serve
-from ecgscale.pool.worker import Setup
+from ecgscale.attempt import Attempt, Place, Resources
+from ecgscale.pool.slot import QueuedRun, SlotJob, serve
+from ecgscale.pool.worker import WorkerSetup
 from ecgscale.records import canonical, run_id_of
 from ecgscale.training import followers
 
@@ -50,35 +51,24 @@ class Many:
     runs: tuple[Cellular, ...] = field(default_factory=tuple)
 
 
-def trial(
-    run: Cellular,
-    sweep: Many,
-    home: Path,
-    results: Path,
-    device: str,
-    *,
-    lease: leases.Lease,
-    interruptions: tuple[str, ...],
-    micro_batch: int | None,
-    processes: int,
-    pause: Callable[[], bool],
-    note: Callable[[str], None],
-) -> str:
+def trial(run: Cellular, sweep: Many, place: Place, resources: Resources, attempt: Attempt) -> str:
     """Three evaluations in a journal, one number each; then, or meanwhile, the fault."""
-    path = records.path_of(results, sweep.name, run.run_id)
-    journal = records.Journal(path, run.description, lease.token, lease.check)
+    assert attempt.lease is not None
+    path = records.path_of(place.results, sweep.name, run.run_id)
+    journal = records.Journal(path, run.description, attempt.lease.token, attempt.lease.check)
     try:
         rows = records.as_rows(records.read(path).rows)
     except FileNotFoundError:
         rows = []
-    journal.begin(rows, {"attempt": str(len(interruptions) + 1)})
+    journal.begin(rows, {"attempt": str(len(attempt.interruptions) + 1)})
     for step in range(len(rows), STEPS):
         if step == 1:
-            _misbehave(run.fault, interruptions, pause)
+            _misbehave(run.fault, attempt)
         journal.add([row(run, sweep, step)])
-        if pause():
+        if attempt.pause():
             return "paused"
-    told = {"causes": ";".join(interruptions), "worker": str(os.getpid()), "micro_batch": str(micro_batch)}
+    micro_batch = resources.micro_batch
+    told = {"causes": ";".join(attempt.interruptions), "worker": str(os.getpid()), "micro_batch": str(micro_batch)}
     if run.fault == "too large" or (run.fault == "too large at once" and not micro_batch):
         journal.end({"status": "oom", "why": "the device is full", "memory": "device", **told})
         return "oom"
@@ -86,12 +76,12 @@ def trial(
     return "done"
 
 
-def empty(run: Cellular, sweep: Many, home: Path, results: Path, device: str, **given: Any) -> str:
+def empty(run: Cellular, sweep: Many, place: Place, resources: Resources, attempt: Attempt) -> str:
     """Nothing but the fault and the run's file."""
-    lease: leases.Lease = given["lease"]
-    _misbehave(run.fault, (), lambda: False)
-    path = records.path_of(results, sweep.name, run.run_id)
-    journal = records.Journal(path, run.description, lease.token, lease.check)
+    assert attempt.lease is not None
+    _misbehave(run.fault, Attempt())
+    path = records.path_of(place.results, sweep.name, run.run_id)
+    journal = records.Journal(path, run.description, attempt.lease.token, attempt.lease.check)
     journal.end({"status": "done", "worker": str(os.getpid())})
     return "done"
 
@@ -101,13 +91,13 @@ def row(run: Cellular, sweep: Many, step: int) -> dict[str, Any]:
     return empty | {"sweep": sweep.name, "run_id": run.run_id, "step": step, "value": run.number / (step + 1)}
 
 
-def _misbehave(fault: str, interruptions: tuple[str, ...], pause: Callable[[], bool]) -> None:
-    if fault == "killed" or (fault == "killed once" and not interruptions):
+def _misbehave(fault: str, attempt: Attempt) -> None:
+    if fault == "killed" or (fault == "killed once" and not attempt.interruptions):
         os.kill(os.getpid(), signal.SIGKILL)
-    if fault == "deserted" and not interruptions:
-        with followers.following(2, "tests.faults:die", None):
+    if fault == "deserted" and not attempt.interruptions:
+        with followers.start_followers(2, "tests.faults:die", None):
             time.sleep(60)
-    if fault == "exit" and not interruptions:
+    if fault == "exit" and not attempt.interruptions:
         os._exit(7)
     if fault == "full":
         raise OSError(errno.ENOSPC, "No space left on device")
@@ -123,35 +113,32 @@ def _misbehave(fault: str, interruptions: tuple[str, ...], pause: Callable[[], b
     if fault == "slow":
         time.sleep(0.3)
     if fault == "long":
-        while not pause():
+        while not attempt.pause():
             time.sleep(0.01)
 
 
-def die(call: followers.Call) -> None:
-    """What a following process does that is killed."""
+def die(job: followers.Job) -> None:
+    """What a follower does that is killed."""
     os.kill(os.getpid(), signal.SIGKILL)
 
 
-def wait(call: followers.Call) -> None:
+def wait(job: followers.Job) -> None:
     """What one does that is needed; it says so by a file."""
-    (Path(call.told) / str(call.rank)).touch()
+    (Path(job.told) / str(job.rank)).touch()
     time.sleep(60)
 
 
-def duty(sweep: Many, results: Path, launch: str | None = None) -> Duty:
-    """All cells of a sweep, for slots of a launch that is announced if none is named."""
-    import pickle
-
+def slot_job(sweep: Many, results: Path, launch: str | None = None) -> SlotJob:
+    """All runs of a sweep, for slots of a launch that is announced if none is named."""
     launch = launch or leases.open_launch(leases.folder_of(results, sweep.name))
-    cells = tuple(
-        Cell(r.run_id, r.description, records.newest_token(records.path_of(results, sweep.name, r.run_id)))
+    queue = tuple(
+        QueuedRun(r.run_id, r.description, records.newest_token(records.path_of(results, sweep.name, r.run_id)))
         for r in sweep.runs
     )
-    return Duty(
-        sweep.name, launch, cells, Setup(pickle.dumps(sweep), results / "home", results, trial="tests.faults:trial")
-    )
+    setup = WorkerSetup(pickle.dumps(sweep), Place(results / "home", results), trial="tests.faults:trial")
+    return SlotJob(sweep.name, launch, queue, setup)
 
 
 def served(sweep: Many, results: Path, slot: str = "0") -> str:
     """What one slot says after serving a sweep."""
-    return serve(duty(sweep, results), slot)
+    return serve(slot_job(sweep, results), slot)

@@ -13,10 +13,10 @@ from ecgscale.data.batches import Batch, Store
 from ecgscale.data.corpus import Slice
 from ecgscale.models import ARCHITECTURES, Architecture, Backbone, Codebook, Net1D, ResNet, Transformer, ViT
 from ecgscale.models.cpu_conv import BatchNorm
-from ecgscale.objectives import CMSC, DINO, OBJECTIVES, Masked, Objective, Supervised
+from ecgscale.objectives import CMSC, DINO, OBJECTIVES, Masked, Objective, ObjectiveInputs, Supervised
 from ecgscale.objectives.cmsc import VARIANTS
 from ecgscale.spec.run import Run, from_json
-from ecgscale.training.step import Execution, gradients
+from ecgscale.training.step import Execution, compute_gradients
 from ecgscale.training.train import Pretraining
 
 CODEBOOK = Codebook("ptbxl-sample", 64, 8, 1, 1, 16, 1, 32, n_tokens=96, leads="independent")
@@ -36,7 +36,7 @@ MADE: dict[str, Objective] = {
     **{f"cmsc-{variant}": CMSC(variant=variant) for variant in VARIANTS if variant != CMSC().variant},
     "masked-heartlang": Masked(CODEBOOK, mask_padding=True, leak=True, ids_at_label_time=False),
 }
-PAIRS = [(a, o) for a in ARCHITECTURES for o in MADE if SMALL[a].view in MADE[o].views]
+PAIRS = [(a, o) for a in ARCHITECTURES for o in MADE if SMALL[a].input in MADE[o].inputs]
 
 
 def test_registries_are_covered() -> None:
@@ -55,9 +55,7 @@ def store(home: Path) -> Store:
 def built(architecture: str, objective: str) -> Pretraining:
     torch.manual_seed(0)
     backbone, made = SMALL[architecture].build(), MADE[objective]
-    if isinstance(made, Masked):
-        return made.build(backbone, 6, made.codebook.build())
-    return made.build(backbone, 6)
+    return made.build(backbone, 6, ObjectiveInputs(made.codebook.build() if made.codebook else None))
 
 
 def draw(seed: int = 0) -> torch.Generator:
@@ -151,11 +149,11 @@ def test_micro_batches_give_the_gradient_of_the_batch(architecture: str, objecti
             part.eval()
     if objective == "dino":  # its centring is over a whole batch
         with pytest.raises(ValueError, match="micro-batches"):
-            gradients(module, batch, draw(5), Execution(micro_batch=7))
+            compute_gradients(module, batch, draw(5), Execution(micro_batch=7))
         return
     found = {}
     for micro_batch in (None, 7):
-        loss = gradients(module, batch, draw(5), Execution(micro_batch=micro_batch))
+        loss = compute_gradients(module, batch, draw(5), Execution(micro_batch=micro_batch))
         found[micro_batch] = (loss, [p.grad.clone() for p in module.parameters() if p.grad is not None])
     torch.testing.assert_close(found[7][0], found[None][0], rtol=1e-5, atol=1e-6)
     largest = max(float(gradient.abs().max()) for gradient in found[None][1])
@@ -172,7 +170,7 @@ def test_low_precision_computes_about_the_same(architecture: str, objective: str
     losses = []
     for precision in ("fp32", "bf16"):
         torch.manual_seed(1)
-        losses.append(gradients(module, batch, draw(5), Execution(precision)))
+        losses.append(compute_gradients(module, batch, draw(5), Execution(precision)))
         assert all(p.grad.dtype == torch.float32 for p in module.parameters() if p.grad is not None)
     assert losses[1].dtype == torch.float32
     assert losses[1] != losses[0]

@@ -23,10 +23,10 @@ def in_order(plan: str) -> tuple[str, ...]:
 # A file imports only from files and rooms before it: those of its own room too.
 TRAINING = in_order(
     """
-    records redact home leases data models objectives
+    records redact processes home leases attempt data models objectives
     spec: run check sweep override tasks finetune
     compute provenance
-    training: checkpoint step sharding train codebooks kept_weights weights inputs
+    training: checkpoint sharding step train codebooks kept_weights weights inputs
     training: followers sharded_checkpoint distributed session
     probing: scores convex heartbeats conditions probe heads external measure reprobe
     trial

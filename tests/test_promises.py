@@ -8,6 +8,7 @@ import socket
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -16,9 +17,10 @@ import pytest
 import ray
 
 from ecgscale import records
+from ecgscale.attempt import Place
 from ecgscale.pool import launch, preflight
-from ecgscale.pool.shares import share_of, slots
-from ecgscale.pool.slot import Duty, serve
+from ecgscale.pool.shares import Pool, gpu_share, in_micro_batches, slots
+from ecgscale.pool.slot import QueuedRun, SlotJob, serve
 from ecgscale.pool.states import Interrupted
 from ecgscale.training import checkpoint
 from tests.faults import Cellular, Many
@@ -121,14 +123,15 @@ def test_no_flipped_bit_in_a_checkpoint_goes_unnoticed(tmp_path: Path) -> None:
 
 
 def test_largest_first_and_small_runs_share_a_gpu() -> None:
-    shares = {"huge": share_of(0.9), "large": share_of(0.55), "half": share_of(0.5), "tiny": share_of(0.001)}
+    needs = {"huge": 0.9, "large": 0.45, "half": 0.4, "tiny": 0.001}  # a quarter more is kept free
+    shares = {name: gpu_share(need, None, 1.0) for name, need in needs.items()}
     assert shares == {"huge": 1.0, "large": 1.0, "half": 0.5, "tiny": 0.125}
     shares |= {f"tiny {n}": 0.125 for n in range(40)}
     placed = slots(shares, n_gpus=2, n_cpus=16)
     assert [(share, n) for share, n, _ in placed] == [(1.0, 2), (0.5, 1), (0.125, 16)]
     assert placed[0][2] == ["huge", "large"]  # in the order given, which is the largest first
     assert slots({"a": 1.0, "b": 1.0, "c": 1.0}, n_gpus=0, n_cpus=2) == [(1.0, 2, ["a", "b", "c"])]
-    assert share_of(float("inf")) == 1.0
+    assert gpu_share(float("inf"), None, 1.0) == 1.0
 
 
 def test_runs_of_several_processes_come_first_and_take_as_many_devices() -> None:
@@ -146,11 +149,11 @@ def without_ray(monkeypatch: pytest.MonkeyPatch) -> None:
     def pool(*_: object) -> Iterator[dict[str, float]]:
         yield {"CPU": 1.0}
 
-    def fit(places: Sequence[tuple[float, int, list[str]]], duties: Mapping[float, Duty], *_: object) -> bool:
-        return any(serve(duties[share], "0") == "full" for share, _, _ in places)
+    def fit(places: Sequence[tuple[float, int, list[str]]], jobs: Mapping[float, SlotJob], *_: object) -> bool:
+        return any(serve(jobs[share], "0") == "full" for share, _, _ in places)
 
     context = SimpleNamespace(get_node_id=lambda: "here")
-    monkeypatch.setattr(launch, "_pool", pool)
+    monkeypatch.setattr(launch, "_joined", pool)
     monkeypatch.setattr(launch, "_fit", fit)
     monkeypatch.setattr(launch.ray, "get_runtime_context", lambda: context)
     monkeypatch.setattr(launch.ray, "nodes", lambda: [{"NodeID": "here", "Alive": True, "Resources": {}}])
@@ -159,7 +162,8 @@ def without_ray(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.usefixtures("without_ray")
 def test_a_launch_does_once_more_and_in_pieces_what_the_device_had_no_room_for(tmp_path: Path) -> None:
     sweep = Many("s", (Cellular(0), Cellular(1, "too large at once"), Cellular(2, "too large")))
-    launch.launch(sweep, sweep.runs, tmp_path / "home", tmp_path, trial="tests.faults:trial")  # type: ignore[arg-type]
+    place = Place(tmp_path / "home", tmp_path)
+    launch.launch(sweep, sweep.runs, place, trial="tests.faults:trial")  # type: ignore[arg-type]
     ended = records.load(tmp_path, ["s"]).runs.set_index("run_id").loc[[run.run_id for run in sweep.runs]]
     assert list(ended["status"]) == ["done", "done", "oom"]
     assert list(ended["micro_batch"]) == ["None", "2", "2"]
@@ -206,29 +210,31 @@ def test_a_signal_while_ray_starts_is_heard_and_nothing_is_handed_out(
     monkeypatch.setattr(launch.ray, "shutdown", lambda: None)
     monkeypatch.setattr(launch.ray, "cluster_resources", lambda: {"CPU": 1.0})
     monkeypatch.setattr(launch, "_fit", None)
-    sweep = Many("s", (Cellular(0),))
+    sweep, place = Many("s", (Cellular(0),)), Place(tmp_path, tmp_path)
     with pytest.raises(Interrupted) as ended:
-        launch.launch(sweep, sweep.runs, tmp_path, tmp_path, trial="tests.faults:trial")  # type: ignore[arg-type]
+        launch.launch(sweep, sweep.runs, place, trial="tests.faults:trial")  # type: ignore[arg-type]
     assert ended.value.exit_code == 143
     assert not list(tmp_path.iterdir())
 
 
 def test_after_want_of_device_memory_a_run_is_done_once_more_alone_and_in_pieces(tmp_path: Path) -> None:
-    from ecgscale.pool.shares import smaller
-    from ecgscale.pool.slot import Cell
     from ecgscale.spec.run import Schedule
     from ecgscale.spec.sweep import Sweep
     from tests.spec.test_sweep import RESNET_SL, RESNET_SSL
 
-    sweep = Sweep("s", (RESNET_SL, RESNET_SSL), ())
-    cells = [Cell(run.run_id, run.description, 0) for run in sweep.runs]
-    for cell, memory in zip(cells, ("device", "host"), strict=True):
-        path = records.path_of(tmp_path, "s", cell.run_id)
-        records.give_up(path, cell.description, "oom", "no memory", {"memory": memory})
-    again, left = smaller(cells, sweep.runs, sweep, tmp_path)
+    several = replace(RESNET_SL, seed=7)
+    sweep = Sweep("s", (RESNET_SL, several, RESNET_SSL), ())
+    queue = [QueuedRun(run.run_id, run.description, 0) for run in sweep.runs]
+    facts = ({"memory": "device"}, {"memory": "device", "processes": "4"}, {"memory": "host"})
+    for queued, told in zip(queue, facts, strict=True):
+        path = records.path_of(tmp_path, "s", queued.run_id)
+        records.give_up(path, queued.description, "oom", "no memory", told)
+    again, shared, left = in_micro_batches(queue, sweep.runs, sweep, tmp_path)
     assert (again.micro_batch, again.before) == (Schedule().batch_size // 4, 1)
-    assert left == cells[1]
-    assert smaller([again, left], sweep.runs, sweep, tmp_path) == [again, left]  # once
+    assert (shared.micro_batch, shared.before) == (Schedule().batch_size // 16, 1)  # of each process' share
+    assert left == queue[2]
+    once = [again, shared, left]
+    assert in_micro_batches(once, sweep.runs, sweep, tmp_path) == once
 
 
 def test_token_authentication_stays_on_and_the_dashboard_off(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -236,7 +242,7 @@ def test_token_authentication_stays_on_and_the_dashboard_off(monkeypatch: pytest
     asked: dict[str, Any] = {}
     monkeypatch.setattr(launch.ray, "init", lambda **options: asked.update(options))
     monkeypatch.setattr(launch.ray, "cluster_resources", dict)
-    with launch._pool(2, None, None):
+    with launch._joined(Pool(2)):
         assert asked["include_dashboard"] is False
         assert "_system_config" not in asked
     for path in (TESTS.parent / "ecgscale").rglob("*.py"):
@@ -258,14 +264,12 @@ def test_a_launch_joins_no_cluster_that_nobody_named(
     monkeypatch.delenv("RAY_ADDRESS", raising=False)
     if told:
         monkeypatch.setenv("RAY_ADDRESS", told)
-    with launch._pool(2, None, address):
+    with launch._joined(Pool(2, None, address)):
         assert asked["address"] == joined
     assert ("num_cpus" in asked) is (joined == "local")
 
 
 def test_a_measured_peak_decides_the_share_of_runs_of_the_same_shape(tmp_path: Path) -> None:
-    from dataclasses import replace
-
     from ecgscale.pool.states import measured_memory
     from tests.spec.test_sweep import RESNET_SL, RESNET_SSL
 

@@ -10,11 +10,12 @@ import pytest
 import torch
 
 from ecgscale import records, trial
+from ecgscale.attempt import Attempt, Place, Resources
 from ecgscale.data.corpus import Slice
 from ecgscale.home import checkpoint_path
 from ecgscale.models import ViT
 from ecgscale.objectives import DINO, dino
-from ecgscale.redact import sentence
+from ecgscale.redact import describe_error
 from ecgscale.spec.run import Evaluation, Run, Schedule
 from ecgscale.spec.sweep import Sweep
 from ecgscale.training import checkpoint, session
@@ -32,7 +33,7 @@ def test_a_run_that_is_cut_off_goes_on_as_if_it_had_not_been(
     """Cut behind the n-th evaluation, between writing its rows and its checkpoint or behind both."""
     torch.set_num_threads(1)
     run = tiny_sweep.runs[0]
-    assert trial.trial(run, tiny_sweep, home, tmp_path / "whole") == "done"
+    assert trial.trial(run, tiny_sweep, Place(home, tmp_path / "whole")) == "done"
     n_saved, save = 0, checkpoint.save
 
     class Cut(BaseException):
@@ -48,10 +49,10 @@ def test_a_run_that_is_cut_off_goes_on_as_if_it_had_not_been(
 
     monkeypatch.setattr(checkpoint, "save", cutting)
     with pytest.raises(Cut):
-        trial.trial(run, tiny_sweep, home, tmp_path / "cut")
+        trial.trial(run, tiny_sweep, Place(home, tmp_path / "cut"))
     monkeypatch.setattr(checkpoint, "save", save)
     assert records.state_of(records.path_of(tmp_path / "cut", "tiny", run.run_id))[0] == "running"
-    assert trial.trial(run, tiny_sweep, home, tmp_path / "cut") == "done"
+    assert trial.trial(run, tiny_sweep, Place(home, tmp_path / "cut")) == "done"
     pd.testing.assert_frame_equal(rows(tmp_path / "cut", run.run_id), rows(tmp_path / "whole", run.run_id))
     assert not checkpoint_path(home, "tiny", run.run_id).exists()
 
@@ -62,7 +63,7 @@ def test_a_full_disk_loses_nothing_that_was_measured(
     """The disk fills while the second evaluation is written; when there is room again the same call goes on."""
     torch.set_num_threads(1)
     run = tiny_sweep.runs[1]
-    assert trial.trial(run, tiny_sweep, home, tmp_path / "whole") == "done"
+    assert trial.trial(run, tiny_sweep, Place(home, tmp_path / "whole")) == "done"
     n_saved, save, fsync = 0, checkpoint.save, os.fsync
 
     def full(descriptor: int) -> None:
@@ -77,18 +78,18 @@ def test_a_full_disk_loses_nothing_that_was_measured(
 
     monkeypatch.setattr(checkpoint, "save", filling)
     with pytest.raises(OSError, match="No space left"):
-        trial.trial(run, tiny_sweep, home, tmp_path / "full")
+        trial.trial(run, tiny_sweep, Place(home, tmp_path / "full"))
     kept = rows(tmp_path / "full", run.run_id)
     assert set(kept["step"]) == {0, 3}  # its rows were written, their checkpoint was not
     monkeypatch.setattr(os, "fsync", fsync)
-    assert trial.trial(run, tiny_sweep, home, tmp_path / "full") == "done"
+    assert trial.trial(run, tiny_sweep, Place(home, tmp_path / "full")) == "done"
     pd.testing.assert_frame_equal(rows(tmp_path / "full", run.run_id), rows(tmp_path / "whole", run.run_id))
     assert not list(tmp_path.rglob("*.partial"))
 
 
 def test_a_diverged_run_says_where(tiny_sweep: Sweep, home: Path, tmp_path: Path) -> None:
     run = replace(tiny_sweep.runs[0], schedule=Schedule(steps=6, batch_size=8, lr=1e30))
-    assert trial.trial(run, Sweep("tiny", (run,), ("ludb-rhythm",)), home, tmp_path) == "diverged"
+    assert trial.trial(run, Sweep("tiny", (run,), ("ludb-rhythm",)), Place(home, tmp_path)) == "diverged"
     state, why = records.state_of(records.path_of(tmp_path, "tiny", run.run_id))
     assert state == "diverged"
     assert "step" in why
@@ -102,7 +103,7 @@ def test_a_collapsed_run_is_recorded_with_what_was_seen_of_it(
     objective = DINO(n_prototypes=16, head_width=16, bottleneck=8, n_local=1)
     schedule, settings = Schedule(steps=2, batch_size=8, lr=1e-3), Evaluation(every=1, probe_epochs=1)
     run = Run(ViT(1, 12, 1, patch=100), objective, Slice("ludb-sample"), schedule, settings)
-    assert trial.trial(run, Sweep("tiny", (run,), ("ludb-rhythm",)), home, tmp_path) == "diverged"
+    assert trial.trial(run, Sweep("tiny", (run,), ("ludb-rhythm",)), Place(home, tmp_path)) == "diverged"
     state, why = records.state_of(records.path_of(tmp_path, "tiny", run.run_id))
     assert (state, why.partition(" they")[0]) == ("diverged", "features collapsed: at step 1")
     assert "rank" in why
@@ -118,7 +119,7 @@ def test_a_run_whose_worker_died_is_failed_and_keeps_its_rows(tiny_sweep: Sweep,
     file = records.path_of(tmp_path, "tiny", run.run_id)
     records.give_up(file, run.description, "failed", "its worker died 3 times", {})
     assert records.state_of(records.path_of(tmp_path, "tiny", run.run_id)) == ("failed", "its worker died 3 times")
-    assert trial.trial(run, tiny_sweep, home, tmp_path) == "done"
+    assert trial.trial(run, tiny_sweep, Place(home, tmp_path)) == "done"
     n_rows = len(rows(tmp_path, run.run_id))
     records.give_up(file, run.description, "failed", "again", {})
     assert len(rows(tmp_path, run.run_id)) == n_rows > 0
@@ -134,7 +135,7 @@ def test_a_run_whose_worker_died_is_failed_and_keeps_its_rows(tiny_sweep: Sweep,
     ],
 )
 def test_a_saved_error_names_no_place(error: Exception, saved: str) -> None:
-    text = sentence(error)
+    text = describe_error(error)
     assert saved in text
     for place in ("/home", "/data", "Jane", "study"):
         assert place not in text
@@ -146,14 +147,17 @@ def test_a_paused_run_goes_on_bit_for_bit(tiny_sweep: Sweep, home: Path, tmp_pat
     torch.set_num_threads(1)
     run, asked = tiny_sweep.runs[0], iter(range(1, 100))
     said: list[str] = []
-    assert trial.trial(run, tiny_sweep, home, tmp_path / "whole") == "done"
+    assert trial.trial(run, tiny_sweep, Place(home, tmp_path / "whole")) == "done"
     paused = trial.trial(
-        run, tiny_sweep, home, tmp_path / "cut", pause=lambda: next(asked) >= at, note=lambda line: said.append(line)
+        run,
+        tiny_sweep,
+        Place(home, tmp_path / "cut"),
+        attempt=Attempt(pause=lambda: next(asked) >= at, note=lambda line: said.append(line)),
     )
     assert paused == "paused"
     assert "paused at step" in said[-1]
     assert records.state_of(records.path_of(tmp_path / "cut", "tiny", run.run_id))[0] == "running"
-    assert trial.trial(run, tiny_sweep, home, tmp_path / "cut", note=lambda line: said.append(line)) == "done"
+    assert trial.trial(run, tiny_sweep, Place(home, tmp_path / "cut"), attempt=Attempt(note=said.append)) == "done"
     assert any("from step" in line for line in said)
     pd.testing.assert_frame_equal(rows(tmp_path / "cut", run.run_id), rows(tmp_path / "whole", run.run_id))
 
@@ -172,7 +176,7 @@ def test_want_of_memory_is_recorded_and_not_raised(
 
     monkeypatch.setattr(session, "pretrain", short)
     run = tiny_sweep.runs[0]
-    assert trial.trial(run, tiny_sweep, home, tmp_path, micro_batch=2) == "oom"
+    assert trial.trial(run, tiny_sweep, Place(home, tmp_path), Resources(micro_batch=2)) == "oom"
     facts = records.read(records.path_of(tmp_path, "tiny", run.run_id)).facts
     assert (facts["status"], facts["memory"], facts["micro_batch"]) == ("oom", memory, "2")
     assert int(facts["peak_memory_bytes"]) > 0
@@ -188,7 +192,7 @@ def test_a_run_that_fails_before_its_first_evaluation_has_one_final_state(
     monkeypatch.setattr(trial.data, "open_corpus", broken)
     run, said = tiny_sweep.runs[0], list[str]()
     with pytest.raises(RuntimeError):
-        trial.trial(run, tiny_sweep, home, tmp_path, note=lambda line: said.append(line))
+        trial.trial(run, tiny_sweep, Place(home, tmp_path), attempt=Attempt(note=said.append))
     file = records.path_of(tmp_path, "tiny", run.run_id)
     assert records.state_of(file) == ("failed", "RuntimeError: cannot read rec.npy")
     assert len(list(file.parent.iterdir())) == 1

@@ -23,14 +23,12 @@ def train(
     import torch
 
     from ecgscale.models import Codebook
-    from ecgscale.objectives import Masked
     from ecgscale.spec.sweep import load
     from ecgscale.training import codebooks
 
     if bool(sweep) == bool(corpus):
         raise ValueError("name either --sweep or --corpus")
-    found = [r.objective.codebook for r in load(sweep).runs if isinstance(r.objective, Masked)] if sweep else []
-    recipes = dict.fromkeys(found) if sweep else {Codebook(corpus): None}
+    recipes = load(sweep).codebooks if sweep else (Codebook(corpus),)
     if not recipes:
         raise ValueError(f"sweep {sweep} has no masked runs and needs no codebook")
     torch.set_num_threads(1)  # so that the same recipe gives the same codes

@@ -2,7 +2,9 @@
 
 import os
 import sys
-from pathlib import Path
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -11,6 +13,8 @@ from ecgscale.cli.door import FAILED, RESULTS, Home, Refused, Results, RunId, Sw
 from ecgscale.cli.terminal import say, table, where
 
 if TYPE_CHECKING:
+    from ecgscale.attempt import Place
+    from ecgscale.pool.shares import Pool
     from ecgscale.spec.sweep import Sweep
 
 Only = Annotated[
@@ -51,6 +55,8 @@ def launch(
     Several launches of one sweep into one results folder share its runs. SIGINT, SIGTERM or SIGUSR1 stop at the next
     step; a second one at once.
     """
+    from ecgscale.attempt import Place
+    from ecgscale.pool.shares import Pool
     from ecgscale.spec.override import set_fields
     from ecgscale.spec.sweep import load
 
@@ -60,8 +66,8 @@ def launch(
         new = {run.run_id for run in changed.runs} - {run.run_id for run in loaded.runs}
         say(f"{sweep}: {len(new)} runs differ from the sweep's by {', '.join(changes)} and have ids of their own")
         loaded = changed
-    limits = (max_device_hours, yes, allow_missing)
-    _launch(loaded, results, home_of(home), only, workers, gpus, address, processes, *limits)
+    pool, guards = Pool(workers, gpus, address), Guards(max_device_hours, yes, allow_missing)
+    _launch(loaded, Place(home_of(home), results), Chosen(only or ()), pool, processes, guards)
 
 
 @app.command(rich_help_panel="Sweeps: run and watch")
@@ -77,84 +83,81 @@ def retry(
     allow_missing: AllowMissing = False,
 ) -> None:
     """Do again what ended as failed, diverged or out of memory; each run from its last checkpoint."""
+    from ecgscale.attempt import Place
+    from ecgscale.pool.shares import Pool
     from ecgscale.spec.sweep import load
 
-    again = ("failed", "diverged", "oom")
-    place = (workers, gpus, address, processes)
-    _launch(load(sweep), results, home_of(home), only, *place, allow_missing=allow_missing, states=again)
+    chosen, guards = Chosen(only or (), ("failed", "diverged", "oom")), Guards(allow_missing=allow_missing)
+    _launch(load(sweep), Place(home_of(home), results), chosen, Pool(workers, gpus, address), processes, guards)
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """Which runs of a sweep: those whose plan meets every FIELD=VALUE, in these states (none named: all not done)."""
+
+    only: Sequence[str] = ()
+    states: Sequence[str] = ()
+
+
+@dataclass(frozen=True)
+class Guards:
+    """What a launch is refused for: more device hours than this without a yes, corpora that lack files."""
+
+    max_device_hours: float = float("inf")
+    yes: bool = False
+    allow_missing: bool = False
 
 
 def _launch(
-    loaded: "Sweep",
-    results: Path,
-    home: Path,
-    only: list[str] | None,
-    workers: int | None,
-    gpus: int | None,
-    address: str | None,
-    processes: int | None,
-    max_device_hours: float = float("inf"),
-    yes: bool = False,
-    allow_missing: bool = False,
-    states: tuple[str, ...] = (),
+    loaded: "Sweep", place: "Place", chosen: Chosen, pool: "Pool", processes: int | None, guards: Guards
 ) -> None:
-    """Launch the runs of a sweep that are not done, or those in the named states, and say how it ended."""
+    """Launch the chosen runs of a sweep and say how it ended."""
     from ecgscale import records
     from ecgscale.cli.terminal import Watch
-    from ecgscale.pool.states import Full, Infeasible, PoolLost, Stopped, counts, measured_memory, set_aside_damaged
+    from ecgscale.pool.states import Full, Infeasible, PoolLost, Stopped, counts, set_aside_damaged
     from ecgscale.pool.states import states as states_of
     from ecgscale.pricing import plan as pricing
     from ecgscale.spec.sweep import stages
 
+    home, results = place.home, place.results
     for sentence in set_aside_damaged(loaded, results):
         say(f"  {sentence}")
     on = pricing.device_named("here", home)
-    chosen = pricing.select(pricing.plan(loaded, home, results, on, processes=processes), only or [])
-    to_do = chosen["state"].isin(states) if states else chosen["state"] != "done"
-    left = chosen[to_do].sort_values("flops", ascending=False, kind="stable")
+    lines = pricing.select(pricing.plan(loaded, home, results, on, processes=processes), chosen.only)
+    to_do = lines["state"].isin(chosen.states) if chosen.states else lines["state"] != "done"
+    left = lines[to_do].sort_values("flops", ascending=False, kind="stable")
     runs = [loaded.run(run_id) for run_id in left["run_id"]]
-    obstacles = pricing.unlaunchable(loaded, home, results, runs, allow_missing=allow_missing) if runs else []
+    obstacles = pricing.unlaunchable(loaded, home, results, runs, allow_missing=guards.allow_missing) if runs else []
     if obstacles:
         raise Refused("; ".join(obstacles))
-    if not address:  # what this machine has no room for, a cluster may have
+    if not pool.address:  # what this machine has no room for, a cluster may have
         for reason, those in left[left["infeasible"] != ""].groupby("infeasible", sort=False):
             say(f"left out, for they cannot be done here: {len(those)} runs: {reason}")
         left = left[left["infeasible"] == ""]
-    hours, n_done = float(left["device_hours"].sum()), int((chosen["state"] == "done").sum())
+    hours, n_done = float(left["device_hours"].sum()), int((lines["state"] == "done").sum())
     unit = on.name if on.gpu else "core"
-    say(f"{loaded.name}: {n_done} of {len(chosen)} runs are done, {len(left)} to do in {hours:.2g} {unit} hours")
-    if hours > max_device_hours and not yes:
-        raise Refused(f"that is more than --max-device-hours {max_device_hours:g}; add --yes to launch it")
+    say(f"{loaded.name}: {n_done} of {len(lines)} runs are done, {len(left)} to do in {hours:.2g} {unit} hours")
+    if hours > guards.max_device_hours and not guards.yes:
+        raise Refused(f"that is more than --max-device-hours {guards.max_device_hours:g}; add --yes to launch it")
     again = f"the same command goes on from there: {' '.join(['ecgscale', *sys.argv[1:]])}"
     if len(left):
-        if gpus and not address:
+        if pool.gpus and not pool.address:
             import torch
 
-            if gpus > torch.cuda.device_count():
-                raise Refused(f"--gpus {gpus}: this machine has {torch.cuda.device_count()} that torch can use")
+            if pool.gpus > torch.cuda.device_count():
+                raise Refused(f"--gpus {pool.gpus}: this machine has {torch.cuda.device_count()} that torch can use")
         from ecgscale.pool.launch import launch as schedule
+        from ecgscale.pool.shares import Needs
 
         watch = Watch(lambda: states_of(loaded, results), counts)
         several = dict(zip(left["run_id"], map(int, left["processes"]), strict=True))
-        reckoned, measured = dict(zip(left["run_id"], 1e9 * left["memory_gb"], strict=True)), measured_memory(results)
-        at_once = workers or os.cpu_count() or 1
+        at_once = pool.workers or os.cpu_count() or 1
         disk = 1e9 * float(left["disk_gb"].nlargest(at_once).sum() + left["kept_gb"].sum())
+        needs = Needs(pricing.shares(left, results), lambda run: several[run.run_id], disk)
         try:
             with watch.context():
                 for stage in stages([loaded.run(run_id) for run_id in left["run_id"]]):
-                    schedule(
-                        loaded,
-                        stage,
-                        home,
-                        results.resolve(),
-                        workers=workers,
-                        gpus=gpus,
-                        address=address,
-                        disk_bytes=disk,
-                        memory_bytes=lambda run: 1.25 * (measured(run) or reckoned[run.run_id]),
-                        processes=lambda run: several[run.run_id],
-                        watch=watch.look,
-                    )
+                    schedule(loaded, stage, place, pool, needs, watch=watch.look)
             watch.look()
         except Infeasible as error:
             raise Refused(str(error)) from None
@@ -171,7 +174,7 @@ def _launch(
             os._exit(FAILED)  # Ray would wait for what is gone
         records.compact(results, loaded.name)
     after = states_of(loaded, results)
-    after = after[after["run_id"].isin(chosen["run_id"])]
+    after = after[after["run_id"].isin(lines["run_id"])]
     say("  ".join(f"{n} {state}" for state, n in counts(after).items() if n))
     complete = bool((after["state"] == "done").all())
     say(f"next: ecgscale fit {loaded.name}" if complete else f"next: ecgscale failures {loaded.name}")
@@ -192,19 +195,20 @@ def run(
     import torch
 
     from ecgscale import leases, records
+    from ecgscale.attempt import Attempt, Place, Resources
     from ecgscale.home import checkpoint_files, note
     from ecgscale.pool.states import pausing
     from ecgscale.pricing.plan import unlaunchable
     from ecgscale.spec.sweep import load
     from ecgscale.trial import trial
 
-    loaded, place = load(sweep), home_of(home)
+    loaded, place = load(sweep), Place(home_of(home), results)
     one = loaded.run(run_id)
     path = records.path_of(results, loaded.name, one.run_id)
     if records.state_of(path)[0] == "done":
         say(f"{one.run_id} ({one.name}) is done already: {where(path)}")
         return
-    obstacles = unlaunchable(loaded, place, results, [one], allow_missing=allow_missing)
+    obstacles = unlaunchable(loaded, place.home, results, [one], allow_missing=allow_missing)
     if obstacles:
         raise Refused("; ".join(obstacles))
     if device.startswith("cuda") and not torch.cuda.is_available():
@@ -215,7 +219,7 @@ def run(
     torch.set_num_threads(1)
     say(f"{one.run_id}  {one.name}")
     claims = leases.Claims(leases.folder_of(results, loaded.name), f"run of {os.getpid()}")
-    files = (path, *checkpoint_files(place, loaded.name, one.run_id))
+    files = (path, *checkpoint_files(place.home, loaded.name, one.run_id))
     lease = claims.claim_patiently(one.run_id, records.newest_token(path), files)
     if lease is None:
         raise Refused(
@@ -223,17 +227,9 @@ def run(
         )
     try:
         with leases.Heartbeat(lease), pausing() as pause:
-            state = trial(
-                one,
-                loaded,
-                place,
-                results,
-                device,
-                lease=lease,
-                processes=processes,
-                pause=lambda: pause.number is not None,
-                note=lambda line: note(place, loaded.name, one.run_id, line),
-            )
+            log = partial(note, place.home, loaded.name, one.run_id)
+            attempt = Attempt(lease, pause=lambda: pause.number is not None, note=log)
+            state = trial(one, loaded, place, Resources(device, processes), attempt)
     finally:
         lease.release()
     if state == "paused":

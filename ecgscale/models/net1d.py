@@ -37,7 +37,7 @@ class Net1D:
 
     kind: ClassVar[str] = "net1d"
     localised: ClassVar[bool] = False
-    view: ClassVar[str] = "signal"
+    input: ClassVar[str] = "signal"
 
     def __post_init__(self) -> None:
         if len(self.channels) != len(self.blocks) or not self.channels or min(*self.channels, *self.blocks, 1) < 1:

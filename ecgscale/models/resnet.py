@@ -36,7 +36,7 @@ class ResNet:
     kind: ClassVar[str] = "resnet"
     any_leads: ClassVar[bool] = False
     localised: ClassVar[bool] = False
-    view: ClassVar[str] = "signal"
+    input: ClassVar[str] = "signal"
     sampling_hz: ClassVar[int] = 100
 
     def __post_init__(self) -> None:

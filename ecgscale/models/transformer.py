@@ -36,7 +36,7 @@ class Transformer:
     kind: ClassVar[str] = "transformer"
     any_leads: ClassVar[bool] = False
     localised: ClassVar[bool] = False
-    view: ClassVar[str] = "beats"
+    input: ClassVar[str] = "beats"
     sampling_hz: ClassVar[int] = MODEL_HZ
 
     def __post_init__(self) -> None:

@@ -55,7 +55,7 @@ class ViT:
     kind: ClassVar[str] = "vit"
     any_leads: ClassVar[bool] = True
     localised: ClassVar[bool] = True
-    view: ClassVar[str] = "patches"
+    input: ClassVar[str] = "patches"
     sampling_hz: ClassVar[int] = 100
 
     def __post_init__(self) -> None:

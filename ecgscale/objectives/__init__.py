@@ -1,12 +1,20 @@
-"""Pretraining objectives: what they are called."""
+"""Pretraining objectives by their kinds; what each is, is said in ``objective``."""
 
 from ecgscale.objectives.cmsc import CMSC
 from ecgscale.objectives.dino import DINO
 from ecgscale.objectives.masked import Masked
-from ecgscale.objectives.objective import Collapsed, Contrast, Group, Loss, Optimiser, Pretraining
+from ecgscale.objectives.objective import (
+    UNTRAINED,
+    Collapsed,
+    Contrast,
+    Loss,
+    Objective,
+    ObjectiveInputs,
+    Optimiser,
+    ParamGroup,
+    Pretraining,
+)
 from ecgscale.objectives.supervised import Supervised
-
-Objective = Supervised | CMSC | Masked | DINO
 
 OBJECTIVES: dict[str, type[Objective]] = {
     "supervised": Supervised,
@@ -19,13 +27,15 @@ __all__ = [
     "CMSC",
     "DINO",
     "OBJECTIVES",
+    "UNTRAINED",
     "Collapsed",
     "Contrast",
-    "Group",
     "Loss",
     "Masked",
     "Objective",
+    "ObjectiveInputs",
     "Optimiser",
+    "ParamGroup",
     "Pretraining",
     "Supervised",
 ]

@@ -10,8 +10,8 @@ from torch import nn
 from torch.nn import functional as F
 
 from ecgscale.data.batches import Batch
-from ecgscale.models import Backbone
-from ecgscale.objectives.objective import Contrast, Loss, Optimiser, Pretraining
+from ecgscale.models import Backbone, Codebook
+from ecgscale.objectives.objective import UNTRAINED, Contrast, Loss, ObjectiveInputs, Optimiser, Pretraining
 
 EMBEDDING_WIDTH = 128
 
@@ -30,8 +30,9 @@ class CMSC:
 
     kind: ClassVar[str] = "cmsc"
     paradigm: ClassVar[str] = "ssl"
-    views: ClassVar[tuple[str, ...]] = ("signal", "patches")
+    inputs: ClassVar[tuple[str, ...]] = ("signal", "patches")
     needs_labels: ClassVar[bool] = False
+    codebook: ClassVar[Codebook | None] = None
     optimiser: ClassVar[Optimiser] = Optimiser()
 
     def __post_init__(self) -> None:
@@ -40,12 +41,12 @@ class CMSC:
         if self.variant not in VARIANTS:
             raise ValueError(f"{self}: variant is {' or '.join(map(repr, VARIANTS))}")
 
-    def build(self, backbone: Backbone, n_labels: int) -> Pretraining:
+    def build(self, backbone: Backbone, n_labels: int, inputs: ObjectiveInputs = UNTRAINED) -> Pretraining:
         return CMSCModule(backbone, self)
 
 
 class CMSCModule(Contrast):
-    views = 2
+    n_segments = 2
     head_rows = 2
 
     def __init__(self, backbone: Backbone, description: CMSC) -> None:

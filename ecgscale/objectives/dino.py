@@ -19,11 +19,19 @@ from torch.nn import functional as F
 from ecgscale.data.batches import Batch
 from ecgscale.data.noise import KINDS, Noise
 from ecgscale.data.recording import ABSENT_LEAD, LEADS
-from ecgscale.models import Backbone
+from ecgscale.models import Backbone, Codebook
 from ecgscale.models.vit import ViT, ViTBackbone, patches, start
 from ecgscale.objectives.crops import Window, crop, disturbed, hidden_patches, shape_of
 from ecgscale.objectives.distillation import cross_entropy, gram, koleo, masked_patches, rank_of, sinkhorn_knopp
-from ecgscale.objectives.objective import Collapsed, Group, Loss, Optimiser, Pretraining
+from ecgscale.objectives.objective import (
+    UNTRAINED,
+    Collapsed,
+    Loss,
+    ObjectiveInputs,
+    Optimiser,
+    ParamGroup,
+    Pretraining,
+)
 
 N_GLOBAL = 2
 _STUDENT_TEMPERATURE = 0.1
@@ -73,8 +81,9 @@ class DINO:
 
     kind: ClassVar[str] = "dino"
     paradigm: ClassVar[str] = "ssl"
-    views: ClassVar[tuple[str, ...]] = ("patches",)
+    inputs: ClassVar[tuple[str, ...]] = ("patches",)
     needs_labels: ClassVar[bool] = False
+    codebook: ClassVar[Codebook | None] = None
     optimiser: ClassVar[Optimiser] = Optimiser(
         "adamw", (0.9, 0.999), 1e-8, 0.04, clip=3.0, min_lr=1e-6, final_weight_decay=0.4
     )
@@ -90,7 +99,7 @@ class DINO:
         if not 0 <= self.all_leads <= 1 or (self.init_std is not None and self.init_std <= 0):
             raise ValueError(f"{self}: all_leads is in [0, 1], init_std above 0 or None")
 
-    def build(self, backbone: Backbone, n_labels: int) -> Pretraining:
+    def build(self, backbone: Backbone, n_labels: int, inputs: ObjectiveInputs = UNTRAINED) -> Pretraining:
         return DINOModule(cast(ViTBackbone, backbone), self)
 
 
@@ -205,7 +214,7 @@ class DINOModule(Pretraining):
             for theirs, mine in zip(part.parameters(), self.get_submodule(name).parameters(), strict=True):
                 theirs.mul_(self.momentum).add_(mine.detach(), alpha=1 - self.momentum)
 
-    def groups(self) -> list[Group]:
+    def groups(self) -> list[ParamGroup]:
         """From norm and heads (1) each layer down is slower by 0.9, patches slower still; no decay of vectors."""
         depth = len(self.backbone.layers)
         rates: dict[tuple[float, float, str], list[nn.Parameter]] = {}
@@ -218,7 +227,7 @@ class DINOModule(Pretraining):
                 layer = int(rest.split(".")[1]) if rest.startswith("layers.") else -1
                 rate = _LAYER_DECAY ** (depth - layer) * (_PATCH_RATE if rest.startswith("embed.") else 1.0)
             rates.setdefault((rate, float(parameter.ndim > 1), part), []).append(parameter)
-        return [Group(parameters, *key) for key, parameters in rates.items()]
+        return [ParamGroup(parameters, *key) for key, parameters in rates.items()]
 
     def forward(self, batch: Batch, draw: torch.Generator) -> Loss:
         """Loss of a batch, a mean over its recordings; see ``terms``."""

@@ -4,7 +4,7 @@ import torch
 from torch import distributed
 from torch.nn import functional as F
 
-from ecgscale.objectives.collectives import over_processes
+from ecgscale.objectives.collectives import all_reduce
 
 SINKHORN_ITERATIONS = 3
 
@@ -18,7 +18,7 @@ def sinkhorn_knopp(logits: torch.Tensor, temperature: float, *, shared: bool = F
     """
     scaled = logits.float() / temperature
     highest = scaled.max() if len(scaled) else scaled.new_full((), -torch.inf)
-    total = over_processes if shared else _alone
+    total = all_reduce if shared else _alone
     q = (scaled - total(highest, distributed.ReduceOp.MAX)).exp()  # [n, k]
     n = total(torch.tensor(float(len(q)), device=q.device))
     q = q / total(q.sum())

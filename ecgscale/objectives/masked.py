@@ -11,7 +11,7 @@ from ecgscale.data.batches import Batch
 from ecgscale.data.beats import Sentence
 from ecgscale.models import Backbone, Codebook, CodebookModule
 from ecgscale.models.transformer import TransformerBackbone
-from ecgscale.objectives.objective import Loss, Optimiser, Pretraining
+from ecgscale.objectives.objective import UNTRAINED, Loss, ObjectiveInputs, Optimiser, Pretraining
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ class Masked:
 
     kind: ClassVar[str] = "masked"
     paradigm: ClassVar[str] = "ssl"
-    views: ClassVar[tuple[str, ...]] = ("beats",)
+    inputs: ClassVar[tuple[str, ...]] = ("beats",)
     needs_labels: ClassVar[bool] = False
     optimiser: ClassVar[Optimiser] = Optimiser("adamw", (0.9, 0.98), 1e-8, 0.05, clip=3.0, min_lr=1e-5)
 
@@ -40,14 +40,8 @@ class Masked:
         if not 0 < self.ratio < 1:
             raise ValueError(f"ratio={self.ratio}: the share of hidden heartbeats is above 0 and below 1")
 
-    def build(
-        self, backbone: Backbone, n_labels: int, codes: CodebookModule | None = None, scale_mv: float = 1.0
-    ) -> Pretraining:
-        """``codes`` is the trained codebook; without it (to count or price) the module cannot be trained.
-
-        ``scale_mv`` is the corpus' standard deviation, which a codebook that reads millivolts needs.
-        """
-        return MaskedModule(cast(TransformerBackbone, backbone), self, codes, scale_mv)
+    def build(self, backbone: Backbone, n_labels: int, inputs: ObjectiveInputs = UNTRAINED) -> Pretraining:
+        return MaskedModule(cast(TransformerBackbone, backbone), self, inputs)
 
 
 class MaskedModule(Pretraining):
@@ -55,17 +49,16 @@ class MaskedModule(Pretraining):
         self,
         backbone: TransformerBackbone,
         description: Masked,
-        codes: CodebookModule | None,
-        scale_mv: float = 1.0,
+        inputs: ObjectiveInputs = UNTRAINED,
     ) -> None:
         super().__init__()
         self.backbone: TransformerBackbone = backbone
         self.description = description
         self.head = nn.Linear(backbone.width, description.codebook.n_codes)
         self.head_rows = round(description.ratio * backbone.n_tokens)
-        self.codebook_unit = scale_mv if description.codebook.unit == "mv" else 1.0
+        self.codebook_unit = inputs.scale_mv if description.codebook.unit == "mv" else 1.0
         # Frozen and shared: in a tuple, so that it is neither a parameter nor part of a checkpoint.
-        self._codes: tuple[CodebookModule, ...] = (codes.eval().requires_grad_(False),) if codes else ()
+        self._codes: tuple[CodebookModule, ...] = (inputs.codes.eval().requires_grad_(False),) if inputs.codes else ()
 
     def forward(self, batch: Batch, draw: torch.Generator) -> Loss:
         sentence = Sentence(*self.backbone.inputs(batch))

@@ -1,16 +1,16 @@
-"""What every objective is: a module from a batch to a loss that owns its head."""
+"""What every objective is: a description that says what it needs, and a module from a batch to a loss with its head."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import torch
 from torch import nn
 
 from ecgscale.data.batches import Batch
-from ecgscale.models import Backbone
-from ecgscale.objectives.collectives import of_all
+from ecgscale.models import Backbone, Codebook, CodebookModule
+from ecgscale.objectives.collectives import all_gather_rows
 
 
 class Loss(NamedTuple):
@@ -37,11 +37,57 @@ class Optimiser:
     final_weight_decay: float | None = None  # where a cosine takes the weight decay; None: it stays
 
 
+@dataclass(frozen=True)
+class ObjectiveInputs:
+    """What an objective is built with beside its backbone. Without it (to count, or to price) it cannot be trained.
+
+    ``codes`` is the trained codebook that the objective names; ``scale_mv`` the standard deviation of the corpus.
+    """
+
+    codes: CodebookModule | None = None
+    scale_mv: float = 1.0
+
+
+UNTRAINED = ObjectiveInputs()
+
+
+class Objective(Protocol):
+    """The description of an objective: a frozen dataclass, whose fields are part of a run's identity.
+
+    A new one is a file with such a class and its module, and a line in ``OBJECTIVES``.
+    """
+
+    @property
+    def kind(self) -> str:
+        """Its name in the registry and in descriptions."""
+
+    @property
+    def paradigm(self) -> str:
+        """ "sl" (supervised learning) or "ssl" (self-supervised)."""
+
+    @property
+    def inputs(self) -> tuple[str, ...]:
+        """The kinds of input whose backbones it can train (``Architecture.input``)."""
+
+    @property
+    def needs_labels(self) -> bool: ...
+
+    @property
+    def codebook(self) -> Codebook | None:
+        """The trained codebook that it reads, if any: one corpus then, and backbones of the same sentences."""
+
+    @property
+    def optimiser(self) -> Optimiser: ...
+
+    def build(self, backbone: Backbone, n_labels: int, inputs: ObjectiveInputs = UNTRAINED) -> "Pretraining":
+        """The module of this objective on a backbone; ``n_labels`` is 0 without a label set."""
+
+
 class Collapsed(ArithmeticError):
     """A self-supervised model says the same of every recording."""
 
 
-class Group(NamedTuple):
+class ParamGroup(NamedTuple):
     """Parameters that are optimised alike: factors on learning rate and weight decay, and clipped by one norm."""
 
     parameters: list[nn.Parameter]
@@ -53,31 +99,31 @@ class Group(NamedTuple):
 class Pretraining(nn.Module, ABC):
     """A backbone and a head under a loss.
 
-    ``views`` segments of a recording pass the backbone, each 1 / ``views`` of its length; ``head_rows`` vectors a
+    ``n_segments`` of a recording pass the backbone, each 1 / ``n_segments`` of its length; ``head_rows`` vectors a
     recording pass the head. Both say what a forward pass costs. ``fixed_batches``: the loss depends on the batch size.
     ``shared``: each batch is this process' share of a larger one (see ``training.sharding``).
     """
 
     backbone: Backbone
     head: nn.Module
-    views: int = 1
+    n_segments: int = 1
     head_rows: int = 1
     fixed_batches: bool = False
     shared: bool = False
 
     def passes(self, batch: Batch) -> Sequence[tuple[int, Sequence[torch.Tensor]]]:
         """What goes through the backbone for each recording: how often, and inputs of that form."""
-        segment = batch.signal.shape[-1] // self.views
-        return [(self.views, self.backbone.inputs(batch._replace(signal=batch.signal[..., :segment])))]
+        segment = batch.signal.shape[-1] // self.n_segments
+        return [(self.n_segments, self.backbone.inputs(batch._replace(signal=batch.signal[..., :segment])))]
 
     @property
     def probed(self) -> Backbone:
         """The backbone whose features are measured."""
         return self.backbone
 
-    def groups(self) -> list[Group]:
+    def groups(self) -> list[ParamGroup]:
         """How parameters are optimised; all alike unless an objective says otherwise."""
-        return [Group([p for p in self.parameters() if p.requires_grad])]
+        return [ParamGroup([p for p in self.parameters() if p.requires_grad])]
 
     def begin(self, step: int, steps: int) -> None:
         """Called before each of ``steps`` steps, counted from 0."""
@@ -111,6 +157,11 @@ class Contrast(Pretraining):
     def contrast(self, embedded: torch.Tensor, patient: torch.Tensor) -> Loss:
         """Loss of a whole batch, from what ``embed`` gave of its recordings in their order and whose they are: [n]."""
 
+    def compare(self, embedded: torch.Tensor, patient: torch.Tensor) -> Loss:
+        """Loss of a whole batch: of this process' share of what ``contrast`` asks for, and all others' (all-gather)."""
+        if self.shared:
+            embedded, patient = all_gather_rows(embedded), all_gather_rows(patient)
+        return self.contrast(embedded, patient)
+
     def forward(self, batch: Batch, draw: torch.Generator) -> Loss:
-        embedded, patient = self.embed(batch, draw), batch.patient
-        return self.contrast(of_all(embedded), of_all(patient)) if self.shared else self.contrast(embedded, patient)
+        return self.compare(self.embed(batch, draw), batch.patient)

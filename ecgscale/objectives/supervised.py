@@ -8,8 +8,8 @@ from torch import nn
 from torch.nn import functional as F
 
 from ecgscale.data.batches import Batch
-from ecgscale.models import Backbone
-from ecgscale.objectives.objective import Loss, Optimiser, Pretraining
+from ecgscale.models import Backbone, Codebook
+from ecgscale.objectives.objective import UNTRAINED, Loss, ObjectiveInputs, Optimiser, Pretraining
 
 
 @dataclass(frozen=True)
@@ -24,15 +24,16 @@ class Supervised:
 
     kind: ClassVar[str] = "supervised"
     paradigm: ClassVar[str] = "sl"
-    views: ClassVar[tuple[str, ...]] = ("signal", "beats", "patches")
+    inputs: ClassVar[tuple[str, ...]] = ("signal", "beats", "patches")
     needs_labels: ClassVar[bool] = True
+    codebook: ClassVar[Codebook | None] = None
     optimiser: ClassVar[Optimiser] = Optimiser()
 
     def __post_init__(self) -> None:
         if self.focal_gamma < 0:
             raise ValueError(f"{self}: focal_gamma is 0 (cross-entropy) or above")
 
-    def build(self, backbone: Backbone, n_labels: int) -> Pretraining:
+    def build(self, backbone: Backbone, n_labels: int, inputs: ObjectiveInputs = UNTRAINED) -> Pretraining:
         return SupervisedModule(backbone, n_labels, self.focal_gamma)
 
 

@@ -29,96 +29,92 @@ from ray import cloudpickle, tune
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from ecgscale import leases, records
+from ecgscale.attempt import Place, Resources
 from ecgscale.leases import Claims
 from ecgscale.pool import preflight
-from ecgscale.pool.shares import share_of, slots, smaller
-from ecgscale.pool.slot import Cell, Duty, is_over, serve
+from ecgscale.pool.shares import Needs, Pool, in_micro_batches, slots
+from ecgscale.pool.slot import QueuedRun, SlotJob, is_over, serve
 from ecgscale.pool.states import Full, Infeasible, Interrupted, PoolLost, Stopped, pausing
 from ecgscale.pool.watch import WATCH_SECONDS, reach, watched
-from ecgscale.pool.worker import TRIAL, Setup
+from ecgscale.pool.worker import TRIAL, WorkerSetup
 from ecgscale.spec.run import Run
 from ecgscale.spec.sweep import Sweep
 
 _LOOK_SECONDS = 300.0  # that a node may take for it: storage that hangs does not hold up a launch for ever
 _ABORTS = 3  # of Ray's whole loop, after which there is no use in trying again
+ALL, WHOLE = Pool(), Needs()
 _CONTEXT = 0.05  # of a slot's share of a GPU that the CUDA context takes, outside the cap
 
 
 def launch(
     sweep: Sweep,
     runs: Sequence[Run],
-    home: Path,
-    results: Path,
+    place: Place,
+    pool: Pool = ALL,
+    needs: Needs = WHOLE,
     *,
-    workers: int | None = None,
-    gpus: int | None = None,
-    address: str | None = None,
-    memory_bytes: Callable[[Run], float] = lambda run: float("inf"),
-    disk_bytes: float = 0.0,
-    processes: Callable[[Run], int] = lambda run: 1,
     watch: Callable[[], None] = lambda: None,
     device: str | None = None,
     trial: str = TRIAL,
 ) -> None:
     """Have ``runs`` of a sweep done, in this order, as resources become free; ``watch`` is called twice a second.
 
-    On GPUs a run takes the share of one that ``memory_bytes`` needs (all of it where that is not known), and its
-    process is capped to that; without GPUs each takes one CPU and one thread. A run for which ``processes`` says
-    several takes so many GPUs or CPUs of one machine. A run that another launch holds is waited for, and taken over if
-    that stands still. First every node looks whether it has what the launch has, and room for ``disk_bytes`` (see
-    ``preflight``).
+    On GPUs a run takes the share of one that it needs, and its process' memory is capped to that; without GPUs each
+    takes one CPU and one thread. A run that another launch holds is waited for, and taken over if that stands still.
+    First every node looks whether it has what the launch has, and room on disk (see ``preflight``).
 
     Raises Infeasible if the pool or a node lacks what is asked; Interrupted on SIGINT, SIGTERM or SIGUSR1, when all
     runs are checkpointed; Stopped if told by ``ecgscale stop``; Full for a full disk; PoolLost if Ray dies;
     RuntimeError if it fails again and again.
     """
-    with pausing() as heard, _pool(workers, gpus, address) as pool:
-        n_gpus, n_cpus = int(pool.get("GPU", 0)), int(pool.get("CPU", 0))
-        if gpus is not None and n_gpus < gpus:
-            raise Infeasible(f"{gpus} GPUs are asked for, the pool has {n_gpus} (and {n_cpus} CPUs)")
+    place = Place(place.home.resolve(), place.results.resolve())
+    with pausing() as heard, _joined(pool) as found:
+        n_gpus, n_cpus = int(found.get("GPU", 0)), int(found.get("CPU", 0))
+        if pool.gpus is not None and n_gpus < pool.gpus:
+            raise Infeasible(f"{pool.gpus} GPUs are asked for, the pool has {n_gpus} (and {n_cpus} CPUs)")
         # What another kind of trial needs is not known here.
-        if trial == TRIAL and (problems := _looked(sweep, home.resolve(), results.resolve(), disk_bytes)):
+        if trial == TRIAL and (problems := _looked(sweep, place, needs.disk_bytes)):
             raise Infeasible("; ".join(problems))
         if heard.number:
             raise Interrupted(heard.number)
         device = device or ("cuda" if n_gpus else "cpu")
-        most, unit = max((processes(run) for run in runs), default=1), "GPU" if n_gpus else "CPU"
+        most, unit = max((needs.processes(run) for run in runs), default=1), "GPU" if n_gpus else "CPU"
         if most > 1 and most > _largest_node(unit):
             raise Infeasible(f"a run is to have {most} {unit}s of one machine, the largest has {_largest_node(unit)}")
-        total = _gpu_bytes() if n_gpus and device != "cpu" else 1.0
-        folder = leases.folder_of(results, sweep.name)
+        gpu_bytes = _gpu_bytes() if n_gpus and device != "cpu" else 1.0
+        shares = {
+            run.run_id: float(n) if (n := needs.processes(run)) > 1 or not n_gpus else needs.share(run, gpu_bytes)
+            for run in runs
+        }
+        folder = leases.folder_of(place.results, sweep.name)
         name = leases.open_launch(folder)
+        sent = cloudpickle.dumps(sweep)
+
+        def job(some: Sequence[QueuedRun], share: float) -> SlotJob:
+            cap = min(share, 1.0) * (1 - _CONTEXT)
+            setup = WorkerSetup(sent, place, Resources(device, max(1, int(share))), cap, trial)
+            return SlotJob(sweep.name, name, tuple(some), setup)
+
+        def waited(work: Callable[[], Any]) -> Any:
+            return watched(work, lambda: leases.close_launch(folder, name), watch, heard, _services())
+
         try:
-            cells = [_cell(run, sweep, results) for run in runs]
-            shares = {
-                r.run_id: float(n) if (n := processes(r)) > 1 or not n_gpus else share_of(memory_bytes(r) / total)
-                for r in runs
-            }
-            sent = cloudpickle.dumps(sweep)
-
-            def duty(some: Sequence[Cell], share: float) -> Duty:
-                cap = min(share, 1.0) * (1 - _CONTEXT)
-                setup = Setup(sent, home.resolve(), results.resolve(), device, cap, max(1, int(share)), trial)
-                return Duty(sweep.name, name, tuple(some), setup)
-
-            def waited(work: Callable[[], Any]) -> Any:
-                return watched(work, lambda: leases.close_launch(folder, name), watch, heard, _services())
-
+            queue = [_queued(run, sweep, place.results) for run in runs]
             rounds, aborts, claims = 0, 0, Claims(folder, name, "driver")
-            while left := _left(cells, sweep, results):
-                free = [c for c in left if not claims.held(c.run_id)]
+            while left := _left(queue, sweep, place.results):
+                free = {queued.run_id: queued for queued in left if not claims.held(queued.run_id)}
                 if not free:
                     waited(partial(_until_free, claims, left, folder, name))
                     if not leases.is_open(folder, name):
                         raise Stopped("ecgscale stop")
                     continue
-                places = slots({c.run_id: shares[c.run_id] if not c.micro_batch else 1.0 for c in free}, n_gpus, n_cpus)
-                by_id = {c.run_id: c for c in free}
-                duties = {share: duty([by_id[i] for i in ids], share) for share, _, ids in places}
+                alone = {i: max(1.0, shares[i]) if queued.micro_batch else shares[i] for i, queued in free.items()}
+                places = slots(alone, n_gpus, n_cpus)
+                jobs = {share: job([free[i] for i in ids], share) for share, _, ids in places}
                 rounds += 1
-                storage = home / "ray" / name / str(rounds)
+                storage = place.home / "ray" / name / str(rounds)
                 try:
-                    full = _fit(places, duties, storage, bool(n_gpus), waited)
+                    full = _fit(places, jobs, storage, bool(n_gpus), waited)
                 except RuntimeError as error:
                     aborts += 1
                     if isinstance(error, PoolLost) or aborts == _ABORTS:
@@ -128,15 +124,15 @@ def launch(
                     raise Full("the disk is full")
                 if not leases.is_open(folder, name):
                     raise Stopped("ecgscale stop")
-                cells = smaller(cells, runs, sweep, results)
+                queue = in_micro_batches(queue, runs, sweep, place.results)
         finally:
             leases.close_launch(folder, name)
-            shutil.rmtree(home / "ray" / name, ignore_errors=True)
+            shutil.rmtree(place.home / "ray" / name, ignore_errors=True)
 
 
 def _fit(
     places: Sequence[tuple[float, int, list[str]]],
-    duties: Mapping[float, Duty],
+    jobs: Mapping[float, SlotJob],
     storage: Path,
     on_gpus: bool,
     waited: Callable[[Callable[[], Any]], Any],
@@ -144,7 +140,7 @@ def _fit(
     """Let Tune place the slots and wait until all are empty; whether the disk was full."""
 
     def place(config: dict[str, Any]) -> None:
-        tune.report({"ended": serve(duties[config["slot"]["share"]], config["slot"]["name"])})
+        tune.report({"ended": serve(jobs[config["slot"]["share"]], config["slot"]["name"])})
 
     def resources(config: dict[str, Any]) -> dict[str, float]:
         share = config["slot"]["share"]
@@ -168,30 +164,31 @@ def _fit(
     return any((result.metrics or {}).get("ended") == "full" for result in ended)
 
 
-def _cell(run: Run, sweep: Sweep, results: Path) -> Cell:
+def _queued(run: Run, sweep: Sweep, results: Path) -> QueuedRun:
     path = records.path_of(results, sweep.name, run.run_id)
-    return Cell(run.run_id, run.description, records.newest_token(path))
+    return QueuedRun(run.run_id, run.description, records.newest_token(path))
 
 
-def _left(cells: Sequence[Cell], sweep: Sweep, results: Path) -> list[Cell]:
-    return [c for c in cells if not is_over(records.path_of(results, sweep.name, c.run_id), c.before)]
+def _left(queue: Sequence[QueuedRun], sweep: Sweep, results: Path) -> list[QueuedRun]:
+    return [q for q in queue if not is_over(records.path_of(results, sweep.name, q.run_id), q.before)]
 
 
-def _until_free(claims: Claims, cells: Sequence[Cell], folder: Path, name: str) -> None:
+def _until_free(claims: Claims, queue: Sequence[QueuedRun], folder: Path, name: str) -> None:
     """Wait until one of these runs, all held by other launches, is free again, or this launch is closed."""
-    while leases.is_open(folder, name) and all(claims.held(cell.run_id) for cell in cells):
+    while leases.is_open(folder, name) and all(claims.held(queued.run_id) for queued in queue):
         time.sleep(WATCH_SECONDS)
 
 
 @contextmanager
-def _pool(workers: int | None, gpus: int | None, address: str | None) -> Iterator[dict[str, float]]:
+def _joined(pool: Pool) -> Iterator[dict[str, float]]:
     """A Ray cluster, joined by address or started here; yields its resources.
 
     Without an address it is one of its own, whatever else of Ray runs on this machine, unless RAY_ADDRESS names one, as
     it does inside a Ray job.
     """
-    address = address or os.environ.get("RAY_ADDRESS")
-    own: dict[str, Any] = {"num_cpus": workers, "num_gpus": gpus, "include_dashboard": False, "address": "local"}
+    address = pool.address or os.environ.get("RAY_ADDRESS")
+    own: dict[str, Any] = {"num_cpus": pool.workers, "num_gpus": pool.gpus, "include_dashboard": False}
+    own["address"] = "local"
     if address:
         reach(address)
     hears = signal.getsignal(signal.SIGTERM)
@@ -208,9 +205,9 @@ def _pool(workers: int | None, gpus: int | None, address: str | None) -> Iterato
         ray.shutdown()
 
 
-def _looked(sweep: Sweep, home: Path, results: Path, disk_bytes: float) -> list[str]:
+def _looked(sweep: Sweep, place: Place, disk_bytes: float) -> list[str]:
     """What keeps any node of the pool from doing runs of this sweep, in sentences; this one looks by itself."""
-    here = ray.get_runtime_context().get_node_id()
+    here, home, results = ray.get_runtime_context().get_node_id(), place.home, place.results
     with preflight.expecting(sweep, home, results, disk_bytes) as expected:
         asked, n_gpus = [], 0.0
         for node in ray.nodes():

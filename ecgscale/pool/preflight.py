@@ -18,7 +18,6 @@ from typing import Any
 
 from ecgscale import data, provenance
 from ecgscale.data import corpus as corpora
-from ecgscale.objectives import Masked
 from ecgscale.records import write_whole
 from ecgscale.spec.sweep import Sweep
 from ecgscale.spec.tasks import TASKS
@@ -167,8 +166,7 @@ def _corpora(sweep: Sweep) -> list[str]:
 
 
 def _codebooks(sweep: Sweep, home: Path) -> list[Path]:
-    recipes = {run.objective.codebook for run in sweep.runs if isinstance(run.objective, Masked)}
-    return sorted(path for recipe in recipes if (path := codebooks.path_of(recipe, home)).is_file())
+    return sorted(path for recipe in sweep.codebooks if (path := codebooks.path_of(recipe, home)).is_file())
 
 
 def _sha256(path: Path) -> str:

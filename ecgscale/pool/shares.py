@@ -1,21 +1,48 @@
-"""What each run of a launch gets of the pool: a share of a GPU, a slot of that size, smaller batches if need be."""
+"""What each run of a launch gets of the pool: a share of a GPU, a slot of that size, micro-batches if need be."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ecgscale import records
-from ecgscale.pool.slot import Cell
+from ecgscale.pool.slot import QueuedRun
 from ecgscale.spec.run import Run
 from ecgscale.spec.sweep import Sweep
 
 _MOST_A_GPU = 8  # runs that share one
-_PIECES = 4  # that a batch is cut into after the device ran out of memory
+_MARGIN = 1.25  # memory that a run is given, over what it was reckoned or measured to take
+_PIECES = 4  # micro-batches that a process' share of a batch is cut into after the device ran out of memory
 
 
-def share_of(need: float) -> float:
-    """The part of a GPU that a run gets which needs this part of its memory: 1, 1/2, 1/3, ... 1/8."""
-    return 1.0 if need > 0.5 else 1 / min(_MOST_A_GPU, int(1 / max(need, 1e-9)))
+@dataclass(frozen=True)
+class Pool:
+    """What a launch may use: CPU workers and GPUs of this machine (None: all of them), or the cluster at an address."""
+
+    workers: int | None = None
+    gpus: int | None = None
+    address: str | None = None
+
+
+@dataclass(frozen=True)
+class Needs:
+    """What runs take of a pool: part of a GPU of so many bytes (all of it, if nobody knows), processes, room on disk.
+
+    Of several ``processes`` each takes a GPU or CPU of one machine. ``disk_bytes`` is for all that runs at once.
+    """
+
+    share: Callable[[Run, float], float] = lambda run, gpu_bytes: 1.0
+    processes: Callable[[Run], int] = lambda run: 1
+    disk_bytes: float = 0.0
+
+
+def gpu_share(memory_bytes: float, busy: float | None, gpu_bytes: float) -> float:
+    """The part of a GPU of ``gpu_bytes`` that a run gets, as plans say and launches do: 1, 1/2, 1/3, ... 1/8.
+
+    It is enough for a quarter more than ``memory_bytes``, reckoned or measured, and for the part of the GPU's time that
+    the run keeps it ``busy`` (0 to 1; None where that was not measured). What needs more than half is alone.
+    """
+    need = max(_MARGIN * memory_bytes / gpu_bytes, busy or 0.0)
+    return 1.0 if need > 0.5 else 1 / min(_MOST_A_GPU, int(1 / max(need, 1e-9) + 1e-9))
 
 
 def slots(shares: Mapping[str, float], n_gpus: int, n_cpus: int) -> list[tuple[float, int, list[str]]]:
@@ -32,18 +59,15 @@ def slots(shares: Mapping[str, float], n_gpus: int, n_cpus: int) -> list[tuple[f
     return places
 
 
-def smaller(cells: Sequence[Cell], runs: Sequence[Run], sweep: Sweep, results: Path) -> list[Cell]:
-    """The same cells; those whose device ran out of memory are to be done once more, alone and in smaller pieces.
-
-    Not those of several processes, whose batches are in pieces already: they need more of them.
-    """
+def in_micro_batches(queue: Sequence[QueuedRun], runs: Sequence[Run], sweep: Sweep, results: Path) -> list[QueuedRun]:
+    """The same runs; those whose device ran out of memory are to be done once more, alone and in micro-batches."""
     changed = []
-    for cell, run in zip(cells, runs, strict=True):
+    for queued, run in zip(queue, runs, strict=True):
         path = records.path_of(results, sweep.name, run.run_id)
-        short = not cell.micro_batch and records.state_of(path)[0] == "oom"
+        short = not queued.micro_batch and records.state_of(path)[0] == "oom"
         facts = records.read(path).facts if short else {}
-        if facts.get("memory") == "device" and facts.get("processes", "1") == "1":
-            pieces = max(1, run.schedule.batch_size // _PIECES)
-            cell = replace(cell, before=records.newest_token(path), micro_batch=pieces)
-        changed.append(cell)
+        if facts.get("memory") == "device":
+            share = run.schedule.batch_size // int(facts.get("processes", "1"))
+            queued = replace(queued, before=records.newest_token(path), micro_batch=max(1, share // _PIECES))
+        changed.append(queued)
     return changed

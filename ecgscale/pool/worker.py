@@ -1,45 +1,42 @@
 """A process that does runs one after another for its keeper (``slot``), and dies alone.
 
-Tasks come pickled through stdin and outcomes go through stdout; when stdin ends the keeper is gone, and so is this. A
-crash, a leak or a broken CUDA context ends here and nowhere else.
+A crash, a leak or a broken CUDA context ends here and nowhere else.
 """
 
-import os
 import pickle
 import queue
-import sys
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from importlib import import_module
-from pathlib import Path
 from typing import Any
 
 from ecgscale import records
+from ecgscale.attempt import ONE_CPU, Attempt, Place, Resources
 from ecgscale.home import note
 from ecgscale.leases import Lease, Lost
+from ecgscale.processes import Parent
 
 TRIAL = "ecgscale.trial:trial"
 
 
 @dataclass(frozen=True)
-class Setup:
+class WorkerSetup:
     """What a worker is told once. ``sweep`` is pickled; ``trial`` names the function that does a run.
 
-    ``memory_fraction`` caps what it may take of a GPU; ``processes`` do each run, which this one leads.
+    ``memory_fraction`` caps what it may take of a GPU. Of several ``resources.processes`` it is the leader.
     """
 
     sweep: bytes
-    home: Path
-    results: Path
-    device: str = "cpu"
+    place: Place
+    resources: Resources = ONE_CPU
     memory_fraction: float = 1.0
-    processes: int = 1
     trial: str = TRIAL
 
 
 @dataclass(frozen=True)
-class Task:
+class RunOrder:
     """One run to be done under a lease; ``interruptions`` say why earlier attempts ended."""
 
     run_id: str
@@ -49,33 +46,27 @@ class Task:
 
 
 def main() -> None:
-    """Do tasks until there are no more."""
-    replies = os.fdopen(os.dup(1), "wb")
-    os.dup2(2, 1)  # what libraries print is no reply
-    setup: Setup = pickle.load(sys.stdin.buffer)
+    """Do the runs that are ordered, until the keeper is gone."""
+    keeper = Parent()
+    setup: WorkerSetup = keeper.heard()
     paused = threading.Event()
-    tasks: queue.Queue[Task] = queue.Queue()
-    threading.Thread(target=_listen, args=(tasks, paused), daemon=True).start()
+    orders: queue.Queue[RunOrder] = queue.Queue()
+    threading.Thread(target=_listen, args=(keeper, orders, paused), daemon=True).start()
     do = _prepared(setup)
     while True:
-        outcome = do(tasks.get(), paused.is_set)
-        pickle.dump(outcome, replies)
-        replies.flush()
+        keeper.answer(do(orders.get(), paused.is_set))
 
 
-def _listen(tasks: "queue.Queue[Task]", paused: threading.Event) -> None:
+def _listen(keeper: Parent, orders: "queue.Queue[RunOrder]", paused: threading.Event) -> None:
     while True:
-        try:
-            said = pickle.load(sys.stdin.buffer)
-        except EOFError:
-            os._exit(1)
+        said = keeper.heard()
         if said == "pause":
             paused.set()
         else:
-            tasks.put(said)
+            orders.put(said)
 
 
-def _prepared(setup: Setup) -> Callable[[Task, Callable[[], bool]], str]:
+def _prepared(setup: WorkerSetup) -> Callable[[RunOrder, Callable[[], bool]], str]:
     """All that is slow, once: libraries, the sweep, the device."""
     module, _, name = setup.trial.partition(":")
     trial: Callable[..., str] = getattr(import_module(module), name)
@@ -85,24 +76,15 @@ def _prepared(setup: Setup) -> Callable[[Task, Callable[[], bool]], str]:
         import torch
 
         torch.set_num_threads(1)
-        if setup.device.startswith("cuda"):
+        if setup.resources.device.startswith("cuda"):
             torch.cuda.set_per_process_memory_fraction(setup.memory_fraction)
 
-    def do(task: Task, pause: Callable[[], bool]) -> str:
+    def do(order: RunOrder, pause: Callable[[], bool]) -> str:
+        resources = replace(setup.resources, micro_batch=order.micro_batch)
+        log = partial(note, setup.place.home, sweep.name, order.run_id)
+        attempt = Attempt(order.lease, order.interruptions, pause, log)
         try:
-            return trial(
-                runs[task.run_id],
-                sweep,
-                setup.home,
-                setup.results,
-                setup.device,
-                lease=task.lease,
-                interruptions=task.interruptions,
-                micro_batch=task.micro_batch,
-                processes=setup.processes,
-                pause=pause,
-                note=lambda line: note(setup.home, sweep.name, task.run_id, line),
-            )
+            return trial(runs[order.run_id], sweep, setup.place, resources, attempt)
         except Lost:
             return "lost"
         except OSError as error:

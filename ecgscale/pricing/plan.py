@@ -1,8 +1,7 @@
 """What a sweep costs before it is paid: size, data, compute and time of every run."""
 
-import math
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,8 +13,8 @@ from ecgscale import data, records
 from ecgscale.compute import Cost, cost
 from ecgscale.data.batches import SHARE
 from ecgscale.data.mixture import n_evaluated
-from ecgscale.objectives import Masked
-from ecgscale.pool.states import states
+from ecgscale.pool.shares import gpu_share
+from ecgscale.pool.states import measured_memory, states
 from ecgscale.pricing import calibration
 from ecgscale.pricing.calibration import Device
 from ecgscale.spec.run import Run, did_you_mean
@@ -27,7 +26,6 @@ _BYTES_A_PARAMETER = 16  # weight, gradient and two moments of Adam, float32
 _EVALUATED = 1 / 3  # a forward pass costs a third of a training step on the same recording
 _BYTES_KEPT = 12.0  # of a parameter in a checkpoint: the weight and both moments
 _BYTES_A_ROW, _ROWS_A_TARGET = 30, 10  # of a results file, compressed; numbers on one target at one evaluation
-_SHARES = 8  # runs on one GPU at most
 
 
 def plan(
@@ -39,15 +37,16 @@ def plan(
     calibrated into this home, or a Device. ``n_samples`` of a corpus that is not prepared is reckoned from its
     published size. ``state`` is the run's (``pool.states``), or "infeasible" if it is to be done and cannot be, for the
     reason that ``infeasible`` says in words; ``not_measured`` says why its backbone is measured on all tasks but some.
-    ``evaluation_share`` is the part of the compute spent on measuring; ``gpu_share`` the part of a GPU that the run
-    gets, or how many, 0 on CPUs. ``processes`` do each run, with a device each; if left out one does, or as many as a
-    run needs that is too large for one GPU and not for all of them here.
+    ``evaluation_share`` is the part of the compute spent on measuring; ``gpu_share`` the part of a GPU that a launch
+    gives the run (``pool.shares``), or how many, 0 on CPUs; ``gpu_busy`` the part of the GPU's fastest speed at which
+    the run trains, where that was measured. ``processes`` do each run, with a device each; if left out one does, or as
+    many as a run needs that is too large for one GPU and not for all of them here.
     """
     outlines = checked(sweep, home)
     on = device if isinstance(device, Device) else device_named(device, home)
     state = states(sweep, results).set_index("run_id")["state"]
     missing = [name for name, outline in outlines.items() if not outline.prepared]
-    free = _free_bytes(home)
+    free, measured = _free_bytes(home), measured_memory(results)
     lines: list[dict[str, Any]] = []
     for run in sweep.runs:
         outline, parts = outlines[run.slice.corpus], [outlines[name] for name in run.slice.corpora]
@@ -61,6 +60,7 @@ def plan(
         kind, macs = run.architecture.kind, spent.macs_per_sample
         n = processes or _processes(run, spent, parts, on)
         memory = _memory_bytes(run, spent, parts, on, n)
+        busy = on.speed(kind, macs) / on.fastest(kind) if on.gpu and on.measured else None
         checkpoints = 2 * _BYTES_KEPT * (spent.n_params + spent.n_params_head)
         disk = checkpoints + n_evaluations * (1 + len(tasks)) * _ROWS_A_TARGET * _BYTES_A_ROW
         to_do = state[run.run_id] not in ("done", "running")
@@ -85,7 +85,8 @@ def plan(
                 "memory_gb": memory / 1e9,  # of each process
                 "kept_gb": 4e-9 * spent.n_params * {"none": 0, "best": 1, "all": n_evaluations - 1}[sweep.keep],
                 "disk_gb": disk / 1e9,  # two checkpoints while it runs, and its rows
-                "gpu_share": n if n > 1 and on.gpu else gpu_share(memory, on.speed(kind, macs) / on.fastest(kind), on),
+                "gpu_share": _gpu_share(n, measured(run) or memory, busy, on),
+                "gpu_busy": busy,
                 "state": "infeasible" if obstacle else state[run.run_id],
                 "infeasible": obstacle,
                 "not_measured": "; ".join(_not_measured(sweep, run)),
@@ -131,18 +132,22 @@ def device_named(name: str, home: Path) -> Device:
     return found
 
 
-def gpu_share(memory_bytes: float, busy: float, device: Device) -> float:
-    """Part of a GPU, in eighths, that a run needs: of its memory, and of its time as measured (``busy``, 0 to 1).
+def shares(priced: pd.DataFrame, results: Path) -> Callable[[Run, float], float]:
+    """The part that each run of a plan gets of a GPU of so many bytes; of the plan's own device, what the plan says."""
+    lines, measured = priced.set_index("run_id"), measured_memory(results)
 
-    A run that keeps less than half of the GPU busy leaves room for others; one that keeps more is alone. 0 on CPUs.
-    """
-    if not device.gpu:
+    def share(run: Run, gpu_bytes: float) -> float:
+        line = lines.loc[run.run_id]
+        busy = None if pd.isna(line["gpu_busy"]) else float(line["gpu_busy"])
+        return gpu_share(measured(run) or 1e9 * float(line["memory_gb"]), busy, gpu_bytes)
+
+    return share
+
+
+def _gpu_share(processes: int, memory: float, busy: float | None, on: Device) -> float:
+    if not on.gpu:
         return 0.0
-    part = max(memory_bytes / device.memory_bytes, 1 / _SHARES)
-    if device.measured:
-        part = max(part, busy if busy <= 0.5 else 1.0)
-    eighths = math.ceil(min(part, 1.0) * _SHARES - 1e-9)
-    return eighths / _SHARES
+    return float(processes) if processes > 1 else gpu_share(memory, busy, on.memory_bytes)
 
 
 def _obstacle(missing: Sequence[str], memory: float, on: Device, disk: float, free: float) -> str:
@@ -242,8 +247,7 @@ def unlaunchable(
         "complete its raw folder and prepare it anew, or say --allow-missing"
         for name, parts in lacking.items()
     ]
-    books = dict.fromkeys(run.objective.codebook for run in chosen.runs if isinstance(run.objective, Masked))
-    remedies = [codebooks.remedy(book, sweep.name) for book in books if not codebooks.is_trained(book, home)]
+    remedies = [codebooks.remedy(book, sweep.name) for book in chosen.codebooks if not codebooks.is_trained(book, home)]
     causes += [f"its codebook is not here; {remedy}" for remedy in dict.fromkeys(remedies)]
     lost = [digest for digest in dict.fromkeys(run.weights for run in chosen.runs) if digest]
     causes += [

@@ -9,7 +9,7 @@ from typing import Any, cast, get_args
 
 from ecgscale.data.corpus import Slice
 from ecgscale.models import ARCHITECTURES, Architecture, Codebook
-from ecgscale.objectives import OBJECTIVES, Masked, Objective
+from ecgscale.objectives import OBJECTIVES, Objective
 from ecgscale.records import canonical, run_id_of
 
 PRECISIONS = ("auto", "fp32", "bf16")
@@ -88,24 +88,23 @@ class Run:
             )
         if self.initial is not None and self.weights:
             raise ValueError("a run starts from another run or from published weights, not from both")
-        if self.architecture.view not in self.objective.views:
+        if self.architecture.input not in self.objective.inputs:
             raise ValueError(
-                f"a {self.architecture.kind} reads {self.architecture.view}, "
-                f"but {self.objective.kind} needs {' or '.join(self.objective.views)}"
+                f"a {self.architecture.kind} reads {self.architecture.input}, "
+                f"but {self.objective.kind} needs {' or '.join(self.objective.inputs)}"
             )
         if self.objective.needs_labels and not self.slice.label_set:
             raise ValueError(f"{self.objective.kind} needs labels: give the slice of {self.slice.corpus} a label_set")
-        if isinstance(self.objective, Masked):
-            if self.slice.mix:
-                raise ValueError(
-                    "a masked run reads one corpus, in the units of its codebook: leave out the slice's mix"
-                )
-            book, net = self.objective.codebook, cast(Any, self.architecture)
-            if (book.n_tokens, book.leads) != (net.n_tokens, net.leads):
-                raise ValueError(
-                    f"the codebook reads sentences of {book.n_tokens} tokens, {book.leads} leads; "
-                    f"the {net.kind} of {net.n_tokens} tokens, {net.leads} leads"
-                )
+        book, net = self.objective.codebook, cast(Any, self.architecture)
+        if book and self.slice.mix:
+            raise ValueError(
+                f"a {self.objective.kind} run reads one corpus, in the units of its codebook: leave out the slice's mix"
+            )
+        if book and net.input == "beats" and (book.n_tokens, book.leads) != (net.n_tokens, net.leads):
+            raise ValueError(
+                f"the codebook reads sentences of {book.n_tokens} tokens, {book.leads} leads; "
+                f"the {net.kind} of {net.n_tokens} tokens, {net.leads} leads"
+            )
 
     @property
     def description(self) -> str:

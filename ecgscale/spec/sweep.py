@@ -5,6 +5,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from ecgscale.models import Codebook
 from ecgscale.spec.check import mistakes
 from ecgscale.spec.run import Run, did_you_mean
 
@@ -38,6 +39,11 @@ class Sweep:
                     f"sweep {self.name}: {run.name} starts from {run.initial.name} of the same sweep, "
                     'whose weights are not kept; give the sweep keep="best"'
                 )
+
+    @property
+    def codebooks(self) -> tuple[Codebook, ...]:
+        """The distinct codebooks that its runs' objectives read."""
+        return tuple(dict.fromkeys(run.objective.codebook for run in self.runs if run.objective.codebook is not None))
 
     def run(self, run_id: str) -> Run:
         """The run of this id, or of a beginning of it that no other has. Raises ValueError if there is none."""

@@ -1,35 +1,32 @@
-"""The processes of a run: the leading one starts the others, and they end together.
+"""The processes of a run: the leader (rank 0) starts the followers (the other ranks), and they end together.
 
-The others hear by their stdin that the leading one is gone. When one of them dies, the leading one ends as if it had
-been killed itself, so that whoever watches over it (``pool.slot``) starts them all anew on the run's checkpoint.
+Followers hear by their stdin that the leader is gone. When one of them dies, the leader ends as if it had been killed
+itself, so that whoever watches over it (``pool.slot``) starts them all anew on the run's checkpoint.
 """
 
 import os
-import pickle
-import signal
-import subprocess
 import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
-from ecgscale.redact import placeless
+from ecgscale.processes import Child, Parent
 
 _LOOK_SECONDS = 0.2
 _GRACE_SECONDS = 2.0  # in which a process that dies together with this one is seen to
 
 
 @dataclass(frozen=True)
-class Call:
-    """What a process is told: its number, how many there are, where they meet, and the function that it is to do.
+class Job:
+    """What a follower is told: its rank, how many processes there are, where they meet, and the function it is to do.
 
-    The function, named "module:name", is called with this and ``told``.
+    The function, named "module:name", is called with this and finds in ``told`` what it is about.
     """
 
     rank: int
@@ -39,100 +36,60 @@ class Call:
     told: Any
 
 
+class Follower(Child):
+    """A process of another rank than 0."""
+
+    def __init__(self, job: Job) -> None:
+        super().__init__("ecgscale.training.followers", job)
+
+
 @contextmanager
-def following(size: int, function: str, told: Any) -> Iterator[Path]:
-    """Have ``size - 1`` other processes call a function; yields the file at which all are to meet. At the end they end.
+def start_followers(size: int, function: str, told: Any) -> Iterator[Path]:
+    """Have ``size - 1`` followers call a function; yields the file at which all ranks are to meet. At the end they end.
 
     If one of them dies meanwhile, so does this process, with a sentence on stderr and exit code 1.
     """
     with tempfile.TemporaryDirectory(prefix="ecgscale-") as folder:
         meeting, over = Path(folder) / "meeting", threading.Event()
-        others = {rank: _Other(Call(rank, size, meeting, function, told)) for rank in range(1, size)}
-        watch = threading.Thread(target=_watch, args=(others, over), name="company", daemon=True)
+        followers = {rank: Follower(Job(rank, size, meeting, function, told)) for rank in range(1, size)}
+        watch = threading.Thread(target=_watch, args=(followers, over), name="followers", daemon=True)
         watch.start()
         try:
             yield meeting
         except Exception:
             until = time.monotonic() + _GRACE_SECONDS  # when one dies the others' exchange with it fails at once
-            while time.monotonic() < until and not any(other.failed for other in others.values()):
+            while time.monotonic() < until and not any(follower.failed for follower in followers.values()):
                 time.sleep(_LOOK_SECONDS / 2)
-            _end_with(others)
+            _end_with(followers)
             raise
         finally:
             over.set()
             watch.join()
-            for other in others.values():
-                other.stop()
+            for follower in followers.values():
+                follower.stop()
 
 
-class _Other:
-    """One of the other processes."""
-
-    def __init__(self, call: Call) -> None:
-        self.errors: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as this
-        environment = {**os.environ, "PYTHONPATH": os.pathsep.join(p for p in sys.path if p)}
-        environment.setdefault("OMP_NUM_THREADS", "1")
-        self.process = subprocess.Popen(
-            [sys.executable, "-m", "ecgscale.training.followers"],
-            stdin=subprocess.PIPE,
-            stdout=self.errors,
-            stderr=self.errors,
-            env=environment,
-            start_new_session=True,  # an interrupt typed at the terminal is the leading process' to hear
-        )
-        assert self.process.stdin is not None
-        try:
-            self.process.stdin.write(pickle.dumps(call))
-            self.process.stdin.flush()
-        except BrokenPipeError:
-            pass  # it has died, and will be found so
-
-    @property
-    def failed(self) -> bool:
-        return bool(self.process.poll())
-
-    @property
-    def cause(self) -> str:
-        """Why it ended, in words; the last that it said included."""
-        code = self.process.wait()
-        self.errors.seek(0)
-        said = self.errors.read().decode(errors="replace").strip().splitlines()
-        how = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
-        return how + (f": {placeless(said[-1][:200])}" if said and code > 0 else "")
-
-    def stop(self) -> None:
-        self.process.kill()
-        self.process.communicate()
-        self.errors.close()
-
-
-def _watch(others: dict[int, _Other], over: threading.Event) -> None:
+def _watch(followers: Mapping[int, Follower], over: threading.Event) -> None:
     while not over.wait(_LOOK_SECONDS):
-        if any(other.failed for other in others.values()):
-            _end_with(others)
+        _end_with(followers)
 
 
-def _end_with(others: dict[int, _Other]) -> None:
-    """End this process if one of the others has died."""
-    for rank, other in others.items():
-        if other.failed:
-            print(f"process {rank + 1} of {len(others) + 1} {other.cause}", file=sys.stderr, flush=True)
+def _end_with(followers: Mapping[int, Follower]) -> None:
+    """End this process if a follower has died."""
+    for rank, follower in followers.items():
+        if follower.failed:
+            print(f"process {rank + 1} of {len(followers) + 1} {follower.cause()}", file=sys.stderr, flush=True)
             os._exit(1)
 
 
 def main() -> None:
-    """Do what is told through stdin; end when nobody is there any more to tell."""
-    call: Call = pickle.load(sys.stdin.buffer)
-    threading.Thread(target=_end_with_stdin, daemon=True).start()
-    module, _, name = call.function.partition(":")
-    function: Callable[[Call], None] = getattr(import_module(module), name)
-    function(call)
-
-
-def _end_with_stdin() -> None:
-    while os.read(0, 4096):  # not through sys.stdin, whose lock would be missed at the end
-        pass
-    os._exit(1)
+    """Do what the leader says; end when there is no leader any more."""
+    leader = Parent()
+    job: Job = leader.heard()
+    threading.Thread(target=leader.end_with, daemon=True).start()
+    module, _, name = job.function.partition(":")
+    function: Callable[[Job], None] = getattr(import_module(module), name)
+    function(job)
 
 
 if __name__ == "__main__":

@@ -9,7 +9,6 @@ import torch
 from ecgscale import data
 from ecgscale.data.corpus import Corpus
 from ecgscale.models import CodebookModule
-from ecgscale.objectives import Masked
 from ecgscale.spec.run import Run
 from ecgscale.training import codebooks, kept_weights, weights
 
@@ -29,7 +28,7 @@ class Inputs:
 
 
 def opened(run: Run, home: Path, *, following: bool = False) -> Inputs:
-    """The inputs of a run from ``home``; a ``following`` process is sent the leading one's weights, and reads none.
+    """The inputs of a run from ``home``; a ``following`` process is sent the leader's weights, and reads none.
 
     Raises FileNotFoundError, in one sentence, for what is not there.
     """
@@ -37,7 +36,7 @@ def opened(run: Run, home: Path, *, following: bool = False) -> Inputs:
     mixed = tuple(data.open_corpus(name, home) for name, _ in run.slice.mix)
     digests = {"corpus_digest": corpus.manifest.digest}
     digests |= {f"corpus_digest_{other.name}": other.manifest.digest for other in mixed}
-    if isinstance(run.objective, Masked):
+    if run.objective.codebook is not None:
         codes, digests["codebook_digest"] = codebooks.read(run.objective.codebook, home)
     if not following and (found := initial_weights(run, home)):
         initial, digests["initial_digest"] = found
@@ -47,7 +46,7 @@ def opened(run: Run, home: Path, *, following: bool = False) -> Inputs:
 def initial_weights(run: Run, home: Path) -> tuple[dict[str, torch.Tensor], str] | None:
     """The weights of the backbone that a run starts from, and their SHA-256; None if they are random.
 
-    Raises FileNotFoundError (kept.NotKept or weights.NotImported), in one sentence, if they are not there.
+    Raises FileNotFoundError (kept_weights.NotKept or weights.NotImported), in one sentence, if they are not there.
     """
     if run.initial is not None:
         return kept_weights.load(run.initial, home)

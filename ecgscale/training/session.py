@@ -1,4 +1,4 @@
-"""A run under way, by one process or by several: what it goes on from, its snapshots, and what saves them."""
+"""A run in training, by one process or by several: what it resumes from, its snapshots, and what saves them."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -6,7 +6,9 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
+from ecgscale.attempt import Attempt, Resources
 from ecgscale.home import checkpoint_path, parts_path
+from ecgscale.records import unguarded
 from ecgscale.spec.run import Run
 from ecgscale.training import checkpoint, distributed, sharded_checkpoint
 from ecgscale.training.inputs import Inputs
@@ -18,10 +20,10 @@ State = dict[str, Any]
 def resumable(run: Run, sweep: str, home: Path, steps: set[int], digests: Mapping[str, str]) -> State | None:
     """The state to go on from, of a run that was measured at these steps; None if it is lost or an input changed.
 
-    It is whole, or an entry of ``parts``: of whichever kind the last one was.
+    It is whole, or an entry of ``sharded_checkpoint``: of whichever kind the last one was.
     """
-    whole, divided = checkpoint_path(home, sweep, run.run_id), parts_path(home, sweep, run.run_id)
-    for state in chain(checkpoint.intact(whole), sharded_checkpoint.intact(divided)):
+    whole, sharded = checkpoint_path(home, sweep, run.run_id), parts_path(home, sweep, run.run_id)
+    for state in chain(checkpoint.intact(whole), sharded_checkpoint.intact(sharded)):
         if state["inputs"] == digests and state["measured"] in steps:
             return state
     return None
@@ -34,33 +36,33 @@ def forget(run: Run, sweep: str, home: Path) -> None:
 
 
 @contextmanager
-def training(
+def start(
     run: Run,
     inputs: Inputs,
     sweep: str,
     home: Path,
-    *,
-    token: int,
-    guard: Callable[[], None],
-    processes: int = 1,
-    device: str = "cpu",
+    resources: Resources,
+    attempt: Attempt,
     resume: State | None = None,
-    micro_batch: int | None = None,
-    pause: Callable[[], bool] = lambda: False,
 ) -> Iterator[tuple[Iterable[Snapshot], Callable[[Snapshot, int], None]]]:
     """A run's snapshots, and what saves the last of them with the step that was measured last.
 
-    ``token`` and ``guard`` are those of the run's lease. See ``train.pretrain`` for one process, ``lockstep`` for more.
+    See ``train.pretrain`` for one process, ``distributed.lead`` for more. What is saved is fenced by the attempt's
+    lease.
     """
-    whole, divided = checkpoint_path(home, sweep, run.run_id), parts_path(home, sweep, run.run_id)
-    read = {"inputs": inputs.digests}
-    if processes == 1:
+    whole, sharded = checkpoint_path(home, sweep, run.run_id), parts_path(home, sweep, run.run_id)
+    token, guard = (attempt.lease.token, attempt.lease.check) if attempt.lease else (0, unguarded)
+
+    def metadata(measured: int) -> State:
+        return {"inputs": inputs.digests, "measured": measured}
+
+    if resources.processes == 1:
         if resume and "files" in resume:
-            resume = distributed.whole(run, inputs, divided, resume)
+            resume = distributed.to_single(run, inputs, sharded, resume)
 
         def save(snapshot: Snapshot, measured: int) -> None:
-            checkpoint.save(whole, snapshot.state() | read | {"measured": measured}, guard)
-            sharded_checkpoint.remove(divided)
+            checkpoint.save(whole, snapshot.state() | metadata(measured), guard)
+            sharded_checkpoint.remove(sharded)
 
         yield (
             pretrain(
@@ -69,21 +71,21 @@ def training(
                 mixed=inputs.mixed,
                 codes=inputs.codes,
                 initial=inputs.initial,
-                device=device,
+                device=resources.device,
                 resume=resume,
-                micro_batch=micro_batch,
-                pause=pause,
+                micro_batch=resources.micro_batch,
+                pause=attempt.pause,
             ),
             save,
         )
         return
     if resume and "files" not in resume:
-        resume = distributed.in_parts(run, inputs, divided, resume)
-    led = distributed.led(run, inputs, home, divided, processes, device=device, resume=resume, pause=pause)
-    with led as (snapshots, put):
+        resume = distributed.to_sharded(run, inputs, sharded, resume)
+    assigned = distributed.Assignment(run, home, sharded, resources)
+    with distributed.lead(assigned, inputs, resume=resume, pause=attempt.pause) as (snapshots, put):
 
-        def save_parts(snapshot: Snapshot, measured: int) -> None:
-            put(read | {"measured": measured}, f"step-{snapshot.step}.{token}", guard)
+        def save_sharded(snapshot: Snapshot, measured: int) -> None:
+            put(metadata(measured), f"step-{snapshot.step}.{token}", guard)
             checkpoint.remove(whole)
 
-        yield snapshots, save_parts
+        yield snapshots, save_sharded

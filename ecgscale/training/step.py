@@ -1,6 +1,8 @@
-"""How one step of training is computed: precision, compilation, micro-batches, recomputation, gradient, update.
+"""How one step of training is computed: mixed precision, compilation, gradient accumulation, checkpointing, update.
 
-What a step computes is the run's; how, is decided here, by the machine it runs on.
+What a step computes is the run's; how, is decided here, by the machine it runs on. Mixed precision is bf16 autocast;
+gradient accumulation passes a batch through the network in micro-batches; activation checkpointing (gradient
+checkpointing) computes activations again in the backward pass. Of several processes each computes its share.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -14,7 +16,8 @@ from torch import nn
 from torch.utils.checkpoint import checkpoint
 
 from ecgscale.data.batches import Batch
-from ecgscale.objectives import Contrast, Group, Loss, Optimiser, Pretraining
+from ecgscale.objectives import Contrast, Loss, Optimiser, ParamGroup, Pretraining
+from ecgscale.training.sharding import ALONE, Processes, local, mean_over
 
 _ACTIVATION_SHARE = 0.5  # of a GPU's memory; where a batch's activations would take more they are recomputed
 
@@ -23,12 +26,13 @@ _ACTIVATION_SHARE = 0.5  # of a GPU's memory; where a batch's activations would 
 class Execution:
     """How the steps of a run are computed.
 
-    ``precision`` "bf16" computes matrix products and convolutions under autocast; weights, optimiser and losses stay
-    float32. ``micro_batch`` is the most recordings that pass the network at once (None: all of a batch). The gradient
-    is that of the whole batch's loss, masks and contrasts included; but BatchNorm normalises each micro-batch by its
-    own statistics, and dropout draws other numbers. ``compile`` has torch.compile fuse the training pass of the
-    backbone; evaluation stays as it is. ``recompute`` keeps only what passes between the backbone's blocks and computes
-    the rest again in the backward pass: less memory, a forward pass more, the same gradients.
+    ``precision`` "bf16" is mixed precision: matrix products and convolutions under autocast; weights, optimiser and
+    losses stay float32. ``micro_batch`` is the most recordings that pass the network of a process at once (None: all
+    that it has of a batch); their gradients accumulate to that of the whole batch's loss, masks and contrasts included;
+    but BatchNorm normalises each micro-batch by its own statistics, and dropout draws other numbers. ``compile`` has
+    torch.compile fuse the training pass of the backbone; evaluation stays as it is. ``recompute`` is activation
+    checkpointing: only what passes between the backbone's blocks is kept, and the rest computed again in the backward
+    pass: less memory, a forward pass more, the same gradients.
     """
 
     precision: str = "fp32"
@@ -71,8 +75,8 @@ def execution(
     return Execution(precision, micro_batch, on_gpu if compile is None else compile, recompute)
 
 
-def equip(module: Pretraining, how: Execution) -> None:
-    """Have a module's backbone compiled and its blocks recomputed, in training only.
+def prepare_module(module: Pretraining, how: Execution) -> None:
+    """Have a module's backbone compiled and its blocks' activations recomputed, in training only.
 
     Blocks are the members of the module lists that a backbone owns directly.
     """
@@ -88,32 +92,62 @@ def equip(module: Pretraining, how: Execution) -> None:
         backbone.encode = lambda *inputs, **options: (fast if backbone.training else plain)(*inputs, **options)
 
 
-def gradients(module: Pretraining, batch: Batch, draw: torch.Generator, how: Execution) -> torch.Tensor:
+def compute_gradients(
+    module: Pretraining,
+    batch: Batch,
+    draw: torch.Generator,
+    how: Execution,
+    processes: Processes = ALONE,
+    batch_size: int | None = None,
+) -> torch.Tensor:
     """Set every parameter's gradient to that of the mean loss of a batch; returns the loss, detached.
 
-    Raises ValueError for an objective that compares a batch's recordings but cannot do so in micro-batches.
+    Of several ``processes``, whose modules are sharded, each has its share of a batch of ``batch_size`` recordings, and
+    is returned its part of ``processes.size`` times the loss: their mean is the loss. Raises ValueError for a loss that
+    cannot be computed in micro-batches (``check_micro_batches``).
     """
     module.zero_grad(set_to_none=True)
-    n_parts = -(-len(batch.signal) // how.micro_batch) if how.micro_batch else 1
+    n_parts = n_micro_batches(batch_size or len(batch.signal), how.micro_batch, processes)
     low = torch.autocast(batch.signal.device.type, torch.bfloat16, enabled=how.precision == "bf16")
     if n_parts == 1:
         with low:
-            loss = module(batch, draw).mean
+            loss = mean_over(module(batch, draw), processes)
         del batch  # its memory is in the cache, and the backward pass can use it
         loss.backward()
         return loss.detach()
-    parts = [Batch(*tensors) for tensors in zip(*(tensor.tensor_split(n_parts) for tensor in batch), strict=True)]
+    check_micro_batches(module)
+    each = batch._replace(leads=batch.leads.expand(len(batch.signal), -1))  # a batch of twelve leads may name them once
+    parts = [Batch(*tensors) for tensors in zip(*(tensor.tensor_split(n_parts) for tensor in each), strict=True)]
     if isinstance(module, Contrast):
-        return _compared(module, batch, parts, draw, low)
-    if module.fixed_batches:
+        return _compared(module, batch, parts, draw, low, processes)
+    return _accumulated(module, parts, draw, low, processes)
+
+
+def n_micro_batches(batch_size: int, micro_batch: int | None, processes: Processes = ALONE) -> int:
+    """Into how many micro-batches every process cuts its share of a batch: as many, for they reduce them together.
+
+    Raises ValueError where that would leave a process with a micro-batch of no recording.
+    """
+    least, most = batch_size // processes.size, -(-batch_size // processes.size)
+    n_parts = -(-most // micro_batch) if micro_batch else 1
+    if n_parts > least:
+        raise ValueError(
+            f"a batch of {batch_size} recordings leaves one of {processes.size} processes with {least}, and each is to "
+            f"compute {n_parts} micro-batches of at least 1: take fewer processes or larger micro-batches"
+        )
+    return n_parts
+
+
+def check_micro_batches(module: Pretraining) -> None:
+    """Raise ValueError for an objective that compares a batch's recordings and cannot do so in micro-batches."""
+    if module.fixed_batches and not isinstance(module, Contrast):
         raise ValueError(f"the loss of {type(module).__name__} cannot be computed in micro-batches")
-    return _summed(module, parts, draw, low)
 
 
-def descend(optimiser: torch.optim.Optimizer, lr: float, clip: float | None, weight_decay: float = 0.0) -> None:
+def optimiser_step(optimiser: torch.optim.Optimizer, lr: float, clip: float | None, weight_decay: float = 0.0) -> None:
     """Take one step down the gradients; what is clipped together has its norm cut to ``clip`` first.
 
-    ``lr`` and ``weight_decay`` are multiplied by each group's own factors (see objectives.Group).
+    ``lr`` and ``weight_decay`` are multiplied by each group's own factors (see objectives.ParamGroup).
     """
     if clip is not None:
         together: dict[str, list[nn.Parameter]] = {}
@@ -127,7 +161,7 @@ def descend(optimiser: torch.optim.Optimizer, lr: float, clip: float | None, wei
     optimiser.step()
 
 
-def optimiser_of(groups: Sequence[Group], settings: Optimiser) -> torch.optim.Optimizer:
+def optimiser_of(groups: Sequence[ParamGroup], settings: Optimiser) -> torch.optim.Optimizer:
     """The optimiser of groups of parameters; learning rate and weight decay are set at every step."""
     kind = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}[settings.name]
     described = [
@@ -155,27 +189,37 @@ def _seeded(number: int) -> torch.Generator:
     return torch.Generator().manual_seed(number)
 
 
-def _summed(module: Pretraining, parts: list[Batch], draw: torch.Generator, low: torch.autocast) -> torch.Tensor:
-    """Terms add up over micro-batches, and are divided by how many there were of all."""
+def _accumulated(
+    module: Pretraining, parts: list[Batch], draw: torch.Generator, low: torch.autocast, processes: Processes
+) -> torch.Tensor:
+    """Gradient accumulation: terms add up over micro-batches, and are divided by how many there were of all."""
     sums: list[Loss] = []
     for part in parts:
         with low:
             loss = module(part, draw)
-        loss.total.backward()
+        loss.total.backward()  # of several processes FSDP averages the gradients
         sums.append(Loss(loss.total.detach(), loss.n_terms))
     whole = Loss(torch.stack([s.total for s in sums]).sum(), torch.stack([s.n_terms for s in sums]).sum())
+    n_terms = processes.sum(whole.n_terms).clamp(min=1) / processes.size
     for parameter in module.parameters():
         if parameter.grad is not None:
-            parameter.grad /= whole.n_terms.clamp(min=1)
-    return whole.mean
+            slope = local(parameter.grad)
+            slope /= n_terms
+    return whole.total / n_terms
 
 
 def _compared(
-    module: Contrast, batch: Batch, parts: list[Batch], draw: torch.Generator, low: torch.autocast
+    module: Contrast,
+    batch: Batch,
+    parts: list[Batch],
+    draw: torch.Generator,
+    low: torch.autocast,
+    processes: Processes,
 ) -> torch.Tensor:
     """Embed all, compare all, embed again with the comparison's gradient at hand (GradCache, Gao et al. 2021).
 
-    Both times draw from the same seeds; BatchNorm counts one of them.
+    Both times draw from the same seeds; BatchNorm counts one of them. Several processes gather what they embedded, and
+    each compares all of it.
     """
     seed = draw.initial_seed()
     before = [buffer.clone() for buffer in module.buffers()]
@@ -183,7 +227,7 @@ def _compared(
         embedded = torch.cat([module.embed(part, _seeded(seed + k)).detach() for k, part in enumerate(parts)])
     for buffer, content in zip(module.buffers(), before, strict=True):
         buffer.copy_(content)
-    loss = module.contrast(embedded.requires_grad_(), batch.patient).mean
+    loss = mean_over(module.compare(embedded.requires_grad_(), batch.patient), processes)
     (slope,) = torch.autograd.grad(loss, embedded)
     for k, (part, its) in enumerate(zip(parts, slope.tensor_split(len(parts)), strict=True)):
         with low:

@@ -1,4 +1,4 @@
-"""Training as a generator of snapshots: the caller measures what it likes, and stops by leaving the loop."""
+"""The training loop, of one process or many (data parallel), as a generator: its caller measures, and may stop it."""
 
 import math
 import time
@@ -14,9 +14,18 @@ from ecgscale.data.beats import Sentence
 from ecgscale.data.corpus import Corpus
 from ecgscale.data.mixture import Mixture, stored
 from ecgscale.models import Codebook, CodebookModule
-from ecgscale.objectives import Group, Masked, Optimiser, Pretraining
+from ecgscale.objectives import ObjectiveInputs, Optimiser, ParamGroup, Pretraining
 from ecgscale.spec.run import Run
-from ecgscale.training.step import Execution, descend, equip, execution, gradients, optimiser_of, randomness
+from ecgscale.training.sharding import ALONE, Processes
+from ecgscale.training.step import (
+    Execution,
+    compute_gradients,
+    execution,
+    optimiser_of,
+    optimiser_step,
+    prepare_module,
+    randomness,
+)
 
 ID_BATCH_SIZE = 128  # contrastive losses depend on it, so it is one for all evaluations
 
@@ -67,9 +76,85 @@ def build(run: Run, corpus: Corpus, codes: CodebookModule | None = None) -> Pret
     torch.manual_seed(run.seed)
     backbone = run.architecture.build()
     n_labels = len(corpus.label_names(run.slice.label_set))
-    if isinstance(run.objective, Masked):
-        return run.objective.build(backbone, n_labels, codes, corpus.manifest.scale_mv)
-    return run.objective.build(backbone, n_labels)
+    return run.objective.build(backbone, n_labels, ObjectiveInputs(codes, corpus.manifest.scale_mv))
+
+
+@dataclass(frozen=True)
+class Position:
+    """Where training stands. ``losses``: of whole batches [n], float32, since the last step that was due."""
+
+    step: int = 0
+    seconds: float = 0.0  # without evaluation
+    losses: torch.Tensor = field(default_factory=lambda: torch.empty(0))
+    due: bool = True  # for evaluation
+
+    @classmethod
+    def of(cls, state: Mapping[str, Any] | None) -> "Position":
+        """The position that a checkpoint holds; the beginning, without one."""
+        if state is None:
+            return cls()
+        losses = torch.as_tensor(state["unfinished"], dtype=torch.float32).cpu()
+        return cls(state["step"], state["seconds"], losses, due=not len(losses))
+
+    @property
+    def loss(self) -> float:
+        """Mean training loss since the last step that was due; NaN at the beginning."""
+        return float(self.losses.mean()) if len(self.losses) else math.nan
+
+    @property
+    def unfinished(self) -> torch.Tensor:
+        """The losses that the next step that is due will count in; none where this one is."""
+        return self.losses[:0] if self.due else self.losses
+
+
+@dataclass(frozen=True)
+class Training:
+    """A run as one of its processes holds it: whole where it is alone, else its part of the module and optimiser."""
+
+    run: Run
+    module: Pretraining
+    optimiser: torch.optim.Optimizer
+    store: Store | Mixture
+    how: Execution
+    processes: Processes = ALONE
+
+
+def train(training: Training, at: Position, pause: Callable[[], bool] = lambda: False) -> Iterator[Position]:
+    """Take a run's steps from a position on; every process of a run calls it, and all yield the same positions.
+
+    Yields where a step is due for evaluation, and where rank 0 is asked to ``pause``. Raises Diverged, in every
+    process, when the loss is no longer finite.
+    """
+    run, module, processes = training.run, training.module, training.processes
+    schedule, settings = run.schedule, run.objective.optimiser
+    clip = settings.clip if schedule.clip is None else schedule.clip
+    peak = schedule.peak_lr(sum(p.numel() for p in module.backbone.parameters()))
+    rate = lambda step: learning_rate(step, schedule.steps, peak, schedule.warmup, settings.min_lr)  # noqa: E731
+    step, seconds, losses = at.step, at.seconds, at.losses
+    while step < schedule.steps:
+        started = time.perf_counter()
+        module.train()
+        fresh: list[torch.Tensor] = []
+        while True:
+            positions = processes.share(training.store.positions(schedule.batch_size, run.seed, step))
+            module.begin(step, schedule.steps)
+            draw = randomness(run.seed, step, processes.rank)
+            batch = training.store.batch(positions)
+            fresh.append(compute_gradients(module, batch, draw, training.how, processes, schedule.batch_size))
+            optimiser_step(training.optimiser, rate(step), clip, weight_decay(step, schedule.steps, settings))
+            module.end()
+            step += 1
+            due = step % run.evaluation.every == 0 or step == schedule.steps
+            if due or processes.agree(pause):
+                break
+        losses = torch.cat([losses, processes.mean(torch.stack(fresh)).cpu()])
+        seconds += time.perf_counter() - started
+        if not losses.isfinite().all():
+            n_taken = step - len(losses) + int(losses.isfinite().int().argmin())  # before the loss that is none
+            raise Diverged(n_taken + 1, rate(n_taken))
+        yield Position(step, seconds, losses, due)
+        if due:
+            losses = losses[:0]
 
 
 def pretrain(
@@ -86,7 +171,7 @@ def pretrain(
     recompute: bool | None = None,
     pause: Callable[[], bool] = lambda: False,
 ) -> Iterator[Snapshot]:
-    """Train a run, yielding at step 0 (the untrained twin), every ``run.evaluation.every`` steps, and at the end.
+    """Train a run in this process, yielding at step 0 (the untrained twin), every ``run.evaluation.every``, at the end.
 
     With ``resume`` (a snapshot's state) it continues behind that step as if never interrupted: on a CPU, bit for bit.
     Where ``pause`` says so it yields at the next step, whatever that is. ``mixed``: the corpora of the slice's mix.
@@ -98,14 +183,8 @@ def pretrain(
         published = f"published weights {run.weights[:12]}" if run.weights else "random weights"
         raise ValueError(f"{run.name} starts from {run.initial.name if run.initial else published}: give it those")
     module = build(run, corpus, codes.to(device) if codes else None).to(device)
-    store = stored(run.slice, (corpus, *mixed), "train", device, module.backbone.any_leads)
     if initial is not None:
         module.backbone.load_state_dict(initial)
-    n_params = sum(p.numel() for p in module.backbone.parameters())
-    settings, steps = run.objective.optimiser, run.schedule.steps
-    peak = run.schedule.peak_lr(n_params)
-    clip = settings.clip if run.schedule.clip is None else run.schedule.clip
-    optimiser = optimiser_of(module.groups(), settings)
     how = execution(
         device,
         run.schedule.precision,
@@ -114,38 +193,22 @@ def pretrain(
         recompute=recompute,
         activation_bytes=lambda: activation_bytes(run, corpus, micro_batch),
     )
-    equip(module, how)
-    step, seconds = 0, 0.0
+    prepare_module(module, how)
+    store = stored(run.slice, (corpus, *mixed), "train", device, module.backbone.any_leads)
+    training = Training(run, module, optimiser_of(module.groups(), run.objective.optimiser), store, how)
+    at = Position.of(resume)
     if resume is None:
-        yield Snapshot(step, seconds, math.nan, module, optimiser, execution=how)
+        yield _snapshot(training, at)
     else:
         module.load_state_dict(resume["module"])
-        optimiser.load_state_dict(resume["optimiser"])
-        step, seconds = resume["step"], resume["seconds"]
+        training.optimiser.load_state_dict(resume["optimiser"])
+    for position in train(training, at, pause):
+        yield _snapshot(training, position)
 
-    losses: list[torch.Tensor] = list(resume["unfinished"].to(device)) if resume else []
-    while step < steps:
-        started = time.perf_counter()
-        module.train()
-        while True:
-            positions = store.positions(run.schedule.batch_size, run.seed, step)
-            module.begin(step, steps)
-            losses.append(gradients(module, store.batch(positions), randomness(run.seed, step), how))
-            lr = learning_rate(step, steps, peak, run.schedule.warmup, settings.min_lr)
-            descend(optimiser, lr, clip, weight_decay(step, steps, settings))
-            module.end()
-            step += 1
-            due = step % run.evaluation.every == 0 or step == steps
-            if due or pause():
-                break
-        curve = torch.stack(losses).cpu()
-        if due:
-            losses.clear()
-        seconds += time.perf_counter() - started
-        if not curve.isfinite().all():
-            at = step - len(curve) + int(curve.isfinite().int().argmin())  # steps taken before the loss that is none
-            raise Diverged(at + 1, learning_rate(at, steps, peak, run.schedule.warmup, settings.min_lr))
-        yield Snapshot(step, seconds, float(curve.mean()), module, optimiser, curve[:0] if due else curve, how)
+
+def _snapshot(training: Training, at: Position) -> Snapshot:
+    how = training.how
+    return Snapshot(at.step, at.seconds, at.loss, training.module, training.optimiser, at.unfinished, how)
 
 
 @torch.no_grad()
@@ -208,7 +271,7 @@ def train_codebook(
     module = recipe.build().to(device).train()
     store = Store(corpus, corpus.rows("train"), device=device)
     settings = Optimiser("adamw", (0.9, 0.99), 1e-8, 1e-4)
-    optimiser, start = optimiser_of([Group(list(module.parameters()))], settings), 0
+    optimiser, start = optimiser_of([ParamGroup(list(module.parameters()))], settings), 0
     if resume is not None:
         module.load_state_dict(resume["module"])
         optimiser.load_state_dict(resume["optimiser"])
@@ -220,7 +283,7 @@ def train_codebook(
         lr = learning_rate(step, recipe.steps, recipe.lr, recipe.warmup, settings.min_lr)
         module.zero_grad(set_to_none=True)
         made.loss.backward()
-        descend(optimiser, lr, settings.clip, settings.weight_decay)
+        optimiser_step(optimiser, lr, settings.clip, settings.weight_decay)
         reconstruction = float(made.reconstruction.detach())
         if not math.isfinite(reconstruction):
             raise Diverged(step, lr)

@@ -21,7 +21,7 @@ def measure() -> list[Measurement]:
     worst = 0.0
     for rung in LADDER:
         for objective in OBJECTIVES:
-            if rung.view in objective.views:
+            if rung.input in objective.inputs:
                 counted = cost(rung, objective, 6, 1000).macs_per_sample
                 worst = max(worst, abs(counted / by_hand(rung, objective) - 1))
     rows = [Measurement("largest distance from a hand count (P6)", "", f"{worst:.1e}", 1e-3 / max(worst, 1e-9), 1)]

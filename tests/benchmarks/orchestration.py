@@ -15,7 +15,9 @@ import ray
 from ray import tune
 
 from ecgscale import records
+from ecgscale.attempt import Place
 from ecgscale.pool.launch import launch
+from ecgscale.pool.shares import Pool
 from tests.benchmarks import Measurement
 from tests.faults import Cellular, Many
 
@@ -63,8 +65,8 @@ def _tune(n: int, folder: Path, reuse: bool) -> float:
 
 def _ours(sweep: Many, results: Path) -> pd.DataFrame:
     """When each run ended, and in which worker."""
-    home = results / "home"
-    launch(sweep, sweep.runs, home, results, workers=SLOTS, trial="tests.faults:empty")  # type: ignore[arg-type]
+    place, pool = Place(results / "home", results), Pool(workers=SLOTS)
+    launch(sweep, sweep.runs, place, pool, trial="tests.faults:empty")  # type: ignore[arg-type]
     paths = [records.path_of(results, sweep.name, run.run_id) for run in sweep.runs]
     return pd.DataFrame({"ended": [os.stat(p).st_mtime for p in paths]}).assign(
         worker=[records.read(p).facts["worker"] for p in paths]

@@ -103,7 +103,7 @@ def pairs() -> list[Any]:
         )
         for rung in LADDER
         for objective in OBJECTIVES
-        if rung.view in objective.views
+        if rung.input in objective.inputs
     ]
 
 

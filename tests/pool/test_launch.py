@@ -14,6 +14,8 @@ import pytest
 import torch
 
 from ecgscale import records
+from ecgscale.attempt import Place
+from ecgscale.pool.shares import Needs, Pool
 from ecgscale.pool.states import Infeasible
 from ecgscale.spec.sweep import load
 from ecgscale.trial import trial
@@ -40,7 +42,7 @@ def unkilled(shell: Shell) -> pd.DataFrame:
     torch.set_num_threads(1)
     sweep = load(str(shell.folder / "sweeps" / "mine.py"))
     for run in sweep.runs:
-        assert trial(run, sweep, shell.home, shell.folder / "alone") == "done"
+        assert trial(run, sweep, Place(shell.home, shell.folder / "alone")) == "done"
     return rows(shell, "alone")
 
 
@@ -206,11 +208,10 @@ def test_a_node_is_killed_and_the_sweep_ends_complete(cluster: "Cluster", tmp_pa
     schedule(
         sweep,  # type: ignore[arg-type]
         sweep.runs,  # type: ignore[arg-type]
-        tmp_path / "home",
-        tmp_path,
-        address=cluster.address,
+        Place(tmp_path / "home", tmp_path),
+        Pool(address=cluster.address),
+        Needs(share=lambda run, gpu_bytes: 1 / 3),
         device="cpu",
-        memory_bytes=lambda run: 0.3,  # of the 1 that a GPU is said to have here
         watch=watch,
         trial="tests.faults:trial",
     )
@@ -227,4 +228,4 @@ def test_gpus_that_are_not_there_are_refused_with_what_is(cluster: "Cluster", tm
 
     sweep = Many("s", (Cellular(0),))
     with pytest.raises(Infeasible, match="1 GPUs are asked for, the pool has 0"):
-        schedule(sweep, sweep.runs, tmp_path, tmp_path, address=cluster.address, gpus=1)  # type: ignore[arg-type]
+        schedule(sweep, sweep.runs, Place(tmp_path, tmp_path), Pool(gpus=1, address=cluster.address))  # type: ignore[arg-type]

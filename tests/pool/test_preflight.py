@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from ecgscale import data
+from ecgscale.attempt import Place
 from ecgscale.pool.preflight import Expected, expecting, look, refusals
 from ecgscale.spec.sweep import Sweep
 from ecgscale.training import codebooks
@@ -128,4 +129,4 @@ def test_a_run_needs_no_network(tiny_sweep: Sweep, home: Path, tmp_path: Path, m
     for door in ("connect", "connect_ex", "sendto"):
         monkeypatch.setattr(socket.socket, door, refuse)
     monkeypatch.setattr(socket, "getaddrinfo", refuse)
-    assert trial(tiny_sweep.runs[0], tiny_sweep, home, tmp_path) == "done"
+    assert trial(tiny_sweep.runs[0], tiny_sweep, Place(home, tmp_path)) == "done"

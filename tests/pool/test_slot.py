@@ -14,7 +14,7 @@ import pytest
 from ecgscale import leases, records
 from ecgscale.home import log_path
 from ecgscale.pool import slot
-from tests.faults import STEPS, Cellular, Many, duty, row, served
+from tests.faults import STEPS, Cellular, Many, row, served, slot_job
 
 
 def files(sweep: Many, results: Path) -> list[records.RunFile]:
@@ -109,7 +109,7 @@ def test_on_a_disk_that_is_really_full_nothing_is_lost(small_disk: Path) -> None
     with pytest.raises(OSError, match="No space left") as full:
         fill(ballast)
     assert full.value.errno == errno.ENOSPC
-    announced = duty(sweep, small_disk)
+    announced = slot_job(sweep, small_disk)
     assert slot.serve(announced, "0") == "full"
     assert not leases.is_open(leases.folder_of(small_disk, "s"), announced.launch)
     pd.testing.assert_frame_equal(measured(first, small_disk), expected(first))
@@ -121,7 +121,7 @@ def test_on_a_disk_that_is_really_full_nothing_is_lost(small_disk: Path) -> None
 
 def test_a_closed_launch_pauses_its_workers_and_another_goes_on(tmp_path: Path) -> None:
     sweep = Many("s", (Cellular(1, "long"), Cellular(2)))
-    announced = duty(sweep, tmp_path)
+    announced = slot_job(sweep, tmp_path)
     said: list[str] = []
     thread = threading.Thread(target=lambda: said.append(slot.serve(announced, "0")))
     thread.start()
@@ -138,7 +138,7 @@ def test_a_closed_launch_pauses_its_workers_and_another_goes_on(tmp_path: Path) 
 @pytest.mark.slow
 def test_what_failed_in_this_launch_is_not_tried_again_in_it_but_in_the_next(tmp_path: Path) -> None:
     sweep = Many("s", (Cellular(1, "killed"),))
-    announced = duty(sweep, tmp_path)
+    announced = slot_job(sweep, tmp_path)
     assert slot.serve(announced, "0") == "empty"
     before = files(sweep, tmp_path)[0].facts["lease"]
     assert slot.serve(announced, "1") == "empty"
@@ -154,7 +154,7 @@ def soak(folder: Path, n_runs: int, n_slots: int, seconds_between: float, seed: 
     """
     sweep = Many("s", tuple(Cellular(n, "slow") for n in range(n_runs)))
     results, draw, n_killed = folder / "results", random.Random(seed), 0
-    launches = [duty(sweep, results) for _ in range(2)]
+    launches = [slot_job(sweep, results) for _ in range(2)]
     slots = [
         threading.Thread(target=slot.serve, args=(launches[n % 2], str(n)), name=f"slot {n}") for n in range(n_slots)
     ]
@@ -168,7 +168,7 @@ def soak(folder: Path, n_runs: int, n_slots: int, seconds_between: float, seed: 
             n_killed += 1
     statuses = {file.status for file in files(sweep, results)}
     if statuses != {"done"}:
-        slot.serve(duty(sweep, results), "last")  # what died three times is done by the same command again
+        slot.serve(slot_job(sweep, results), "last")  # what died three times is done by the same command again
     pd.testing.assert_frame_equal(measured(sweep, results), expected(sweep))
     assert not list((results / "leases").rglob("*.lease"))
     return n_killed
@@ -184,7 +184,7 @@ def test_a_worker_ends_with_its_keeper(tmp_path: Path) -> None:
     sweep = Many("s", (Cellular(1, "long"),))
     child = os.fork()
     if not child:
-        slot.serve(duty(sweep, tmp_path), "0")
+        slot.serve(slot_job(sweep, tmp_path), "0")
         os._exit(0)
     keeper = psutil.Process(child)
     while not keeper.children() or not list((tmp_path / "runs" / "s").glob(".*.journal")):

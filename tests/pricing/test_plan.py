@@ -8,9 +8,10 @@ import pytest
 
 from ecgscale import records
 from ecgscale.models import ResNet
+from ecgscale.pool.shares import gpu_share
 from ecgscale.pricing import calibration
 from ecgscale.pricing.calibration import PRINTED, Device
-from ecgscale.pricing.plan import gpu_share, plan
+from ecgscale.pricing.plan import plan, shares
 from ecgscale.spec.sweep import Sweep
 from tests.shell import Shell
 
@@ -82,12 +83,41 @@ def test_a_full_disk_is_seen_before_it_is_full(
 
 
 def test_shares_of_a_gpu() -> None:
-    assert gpu_share(1e9, 0.01, GPU) == 1 / 8
-    assert gpu_share(30e9, 0.01, GPU) == 3 / 8  # its memory decides
-    assert gpu_share(1e9, 0.3, GPU) == 3 / 8  # its work decides
-    assert gpu_share(1e9, 0.6, GPU) == 1.0  # keeps the GPU busy by itself
-    assert gpu_share(200e9, 0.1, GPU) == 1.0
-    assert gpu_share(1e9, 0.6, replace(GPU, gpu=False)) == 0.0
+    assert gpu_share(1e9, None, 80e9) == 1 / 8
+    assert gpu_share(1e9, 0.01, 80e9) == 1 / 8
+    assert gpu_share(20e9, 0.01, 80e9) == 1 / 3  # its memory decides, and a quarter more
+    assert gpu_share(1e9, 0.3, 80e9) == 1 / 3  # its work decides
+    assert gpu_share(1e9, 0.5, 80e9) == 1 / 2
+    assert gpu_share(1e9, 0.6, 80e9) == 1.0  # keeps the GPU busy by itself
+    assert gpu_share(200e9, 0.1, 80e9) == 1.0
+    for n in range(1, 9):
+        assert gpu_share(80e9 / 1.25 / n, None, 80e9) == 1 / n
+
+
+@pytest.mark.parametrize("gigabytes", [24, 36, 40, 80])
+@pytest.mark.parametrize("speed", [1e12, 3e13, 6e13])
+def test_a_launch_gives_what_the_plan_says(
+    gigabytes: int, speed: float, tiny_sweep: Sweep, home: Path, tmp_path: Path
+) -> None:
+    """On GPUs of several sizes, that small models keep busy more or less; also by what a finished run took."""
+    points = ((1e4, speed), (1e12, 1e14))
+    on = replace(GPU, memory_bytes=1e9 * gigabytes, speeds={"resnet": points, "transformer": points})
+    first = tiny_sweep.runs[0]
+    taken = {"status": "done", "processes": "1", "device": "a GPU", "peak_memory_bytes": str(0.3e9 * gigabytes)}
+    records.write(records.path_of(tmp_path, tiny_sweep.name, first.run_id), [], first.description, taken)
+    priced = plan(tiny_sweep, home, tmp_path, on)
+    share = shares(priced, tmp_path)
+    said = dict(zip(priced["run_id"], priced["gpu_share"], strict=True))
+    assert {run.run_id: share(run, on.memory_bytes) for run in tiny_sweep.runs} == said
+    busy = float(priced["gpu_busy"].max())
+    assert set(said.values()) <= {1 / n for n in range(1, 9)}
+    assert said[first.run_id] == (1.0 if busy > 0.5 else 1 / 2)
+    assert min(said.values()) == gpu_share(0.0, float(priced["gpu_busy"].min()), on.memory_bytes)
+    assert share(tiny_sweep.runs[1], 1.0) == 1.0  # of a GPU that is not the plan's
+
+
+def test_on_cpus_there_is_no_share_of_a_gpu(tiny_sweep: Sweep, home: Path, tmp_path: Path) -> None:
+    assert set(plan(tiny_sweep, home, tmp_path, replace(GPU, gpu=False))["gpu_share"]) == {0.0}
 
 
 def test_plan_shows_what_runs_get_and_what_they_cost(shell: Shell) -> None:

@@ -10,6 +10,7 @@ from torch.nn import functional as F
 from torchmetrics.functional.classification import binary_auroc
 
 from ecgscale import data, records, trial
+from ecgscale.attempt import Place
 from ecgscale.data.batches import Store
 from ecgscale.data.corpus import Slice
 from ecgscale.models import ResNet
@@ -128,7 +129,7 @@ def test_labels_scale_on_a_miniature_of_mimic(tmp_path: Path) -> None:
     sweep = Sweep("labels", runs, (), label_sets=("icd10/dominant", "icd10/tail"))
     found = {}
     for run in runs:
-        assert trial.trial(run, sweep, tmp_path / "home", tmp_path) == "done"
+        assert trial.trial(run, sweep, Place(tmp_path / "home", tmp_path)) == "done"
         rows = records.read(records.path_of(tmp_path, "labels", run.run_id)).rows
         inside = rows[(rows["split"] == "test") & (rows["metric"] == "loss") & (rows["step"] == 2)]
         found[run.slice.label_set] = set(inside["target"])
@@ -157,7 +158,7 @@ def test_a_pretrained_backbone_is_tuned_on_another_corpus_from_end_to_end(home: 
     assert second.schedule.lr == 1e-3
     sweep = Sweep("tune", (first, second, from_scratch(second)), (), label_sets=("rhythm",), keep="best")
     for run in sweep.runs:
-        assert trial.trial(run, sweep, home, tmp_path) == "done"
+        assert trial.trial(run, sweep, Place(home, tmp_path)) == "done"
     assert kept_weights.is_ready(second, home)
     rows = records.load(tmp_path, ["tune"]).rows
     scored = rows[rows["metric"].isin(["auroc", "f1"])]

@@ -13,6 +13,7 @@ import pytest
 import torch
 
 from ecgscale import records
+from ecgscale.attempt import Attempt, Place, Resources
 from ecgscale.data.corpus import Slice
 from ecgscale.home import checkpoint_path, log_path, parts_path
 from ecgscale.models import ViT
@@ -75,14 +76,20 @@ def test_two_processes_have_the_losses_of_one_and_go_on_where_one_or_two_were_pa
     torch.set_num_threads(1)
     said: list[str] = []
     for processes, at in ((2, 3), (1, 2), (2, 100)):
-        state = trial(RUN, SWEEP, home, tmp_path, processes=processes, pause=asked(at), note=said.append)
+        state = trial(
+            RUN,
+            SWEEP,
+            Place(home, tmp_path),
+            Resources(processes=processes),
+            Attempt(pause=asked(at), note=said.append),
+        )
         folder, whole = parts_path(home, "mine", RUN.run_id), checkpoint_path(home, "mine", RUN.run_id)
         assert (state, folder.exists(), whole.exists()) == (
             ("paused", processes > 1, processes == 1) if at < 100 else ("done", False, False)
         )
     assert [line for line in said if "paused" in line] == ["paused at step 2", "paused at step 4"]
     assert [line.partition(", ")[2] for line in said if "attempt" in line] == ["", "from step 2", "from step 4"]
-    assert trial(RUN, SWEEP, home, tmp_path / "alone") == "done"
+    assert trial(RUN, SWEEP, Place(home, tmp_path / "alone")) == "done"
     same(rows(tmp_path), rows(tmp_path / "alone"))
     assert records.read(records.path_of(tmp_path, "mine", RUN.run_id)).facts["processes"] == "2"
 
@@ -98,7 +105,13 @@ def test_self_distillation_by_two_processes_is_paused_and_finished_by_one(
     objective = DINO(n_prototypes=16, head_width=16, bottleneck=8, n_local=1, gram_from=0.2)
     run = replace(RUN, objective=objective, slice=Slice("ludb-sample"), schedule=replace(RUN.schedule, batch_size=8))
     for processes, at, expected in ((2, 5, "paused"), (1, 100, "done")):
-        state = trial(run, SWEEP, home, tmp_path, processes=processes, pause=asked(at), note=said.append)
+        state = trial(
+            run,
+            SWEEP,
+            Place(home, tmp_path),
+            Resources(processes=processes),
+            Attempt(pause=asked(at), note=said.append),
+        )
         assert state == expected
         found = rows(tmp_path, run)
         if expected == "paused":
@@ -157,5 +170,5 @@ def test_a_cell_of_a_sweep_is_done_by_two_processes_killed_and_finished_by_one(s
     assert int(continued.split()[-1]) >= 20
     torch.set_num_threads(1)
     sweep = load(str(shell.folder / "sweeps" / "mine.py"))
-    assert trial(run, sweep, shell.home, shell.folder / "alone") == "done"
+    assert trial(run, sweep, Place(shell.home, shell.folder / "alone")) == "done"
     same(rows(shell.folder / "results", run), rows(shell.folder / "alone", run))

@@ -25,7 +25,7 @@ def test_a_run_is_started_anew_when_one_of_its_processes_dies(tmp_path: Path) ->
 def test_the_others_end_when_the_leading_one_is_killed(tmp_path: Path) -> None:
     child = os.fork()
     if not child:
-        with followers.following(2, "tests.faults:wait", tmp_path):
+        with followers.start_followers(2, "tests.faults:wait", tmp_path):
             time.sleep(60)
         os._exit(0)
     leader = psutil.Process(child)
@@ -41,9 +41,9 @@ def test_the_others_end_when_the_leading_one_is_through_or_fails(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(followers, "_GRACE_SECONDS", 0.1)
-    with followers.following(2, "tests.faults:wait", tmp_path):
+    with followers.start_followers(2, "tests.faults:wait", tmp_path):
         until_there(tmp_path, 1)
-    with pytest.raises(FileNotFoundError), followers.following(3, "tests.faults:wait", tmp_path):
+    with pytest.raises(FileNotFoundError), followers.start_followers(3, "tests.faults:wait", tmp_path):
         until_there(tmp_path / "nowhere", 2)
     assert not [child for child in psutil.Process().children() if "ecgscale.training.followers" in child.cmdline()]
 
@@ -51,10 +51,10 @@ def test_the_others_end_when_the_leading_one_is_through_or_fails(
 def test_what_one_of_them_could_not_do_is_said_by_the_leading_one(capfd: pytest.CaptureFixture[str]) -> None:
     child = os.fork()
     if not child:
-        with followers.following(2, "time:sleep", None):
+        with followers.start_followers(2, "time:sleep", None):
             time.sleep(60)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 1
-    assert "process 2 of 2 ended with exit code 1: TypeError: 'Call' object" in capfd.readouterr().err
+    assert "process 2 of 2 ended with exit code 1 (TypeError: 'Job' object" in capfd.readouterr().err
 
 
 def until_there(folder: Path, n_files: int) -> None:

@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from ecgscale import data, records, trial
+from ecgscale.attempt import Place
 from ecgscale.data.corpus import Slice
 from ecgscale.models import ResNet
 from ecgscale.objectives import Supervised
@@ -86,7 +87,7 @@ def test_the_best_step_is_kept_and_another_run_starts_exactly_there(own_home: Pa
     """Both ways of keeping agree on the best step, and a tuned run's first probes are those of that step."""
     sweeps = {keep: Sweep(keep, (FIRST, SECOND), ("ludb-rhythm",), keep=keep) for keep in ("best", "all")}
     for keep, sweep in sweeps.items():
-        assert trial.trial(FIRST, sweep, own_home, tmp_path) == "done"
+        assert trial.trial(FIRST, sweep, Place(own_home, tmp_path)) == "done"
         index = kept_weights.index_of(FIRST, own_home)
         assert index is not None
         assert index.complete
@@ -96,7 +97,7 @@ def test_the_best_step_is_kept_and_another_run_starts_exactly_there(own_home: Pa
         best = int(inside["step"].to_numpy()[inside["value"].argmin()])
         assert index.best == best
         assert files == ({f"step-{best}.pt"} if keep == "best" else {"step-2.pt", "step-4.pt", "step-6.pt"})
-    assert trial.trial(SECOND, sweeps["all"], own_home, tmp_path) == "done"
+    assert trial.trial(SECOND, sweeps["all"], Place(own_home, tmp_path)) == "done"
     tuned = measured(tmp_path, "all", SECOND)
     assert set(tuned["initial"]) == {FIRST.run_id}
     assert set(tuned["configuration"]) == {"resnet-sl-tuned"}
@@ -126,10 +127,10 @@ def test_a_run_whose_initial_run_is_not_kept_is_refused_with_the_command(
     assert "put them into a sweep" in elsewhere[0]
     monkeypatch.setattr(plan, "shipped", lambda: iter([both]))
     assert "ecgscale launch both" in plan.unlaunchable(Sweep("tuned", (SECOND,), ()), own_home, tmp_path)[0]
-    assert trial.trial(FIRST, replace(both, keep="none", runs=(FIRST,)), own_home, tmp_path) == "done"
+    assert trial.trial(FIRST, replace(both, keep="none", runs=(FIRST,)), Place(own_home, tmp_path)) == "done"
     assert "done without them" in plan.unlaunchable(both, own_home, tmp_path)[0]
     with pytest.raises(kept_weights.NotKept, match="are not kept here"):
-        trial.trial(SECOND, both, own_home, tmp_path)
+        trial.trial(SECOND, both, Place(own_home, tmp_path))
     state, why = records.state_of(records.path_of(tmp_path, "both", SECOND.run_id))
     assert (state, FIRST.run_id in why) == ("failed", True)
 
@@ -154,10 +155,10 @@ def test_what_a_run_keeps_survives_being_cut_off(
 
     monkeypatch.setattr(checkpoint, "save", cutting)
     with pytest.raises(Cut):
-        trial.trial(FIRST, sweep, own_home, tmp_path)
+        trial.trial(FIRST, sweep, Place(own_home, tmp_path))
     assert not kept_weights.is_ready(FIRST, own_home)
     monkeypatch.setattr(checkpoint, "save", save)
-    assert trial.trial(FIRST, sweep, own_home, tmp_path) == "done"
+    assert trial.trial(FIRST, sweep, Place(own_home, tmp_path)) == "done"
     index = kept_weights.index_of(FIRST, own_home)
     assert index is not None
     rows = measured(tmp_path, "cut", FIRST)
@@ -166,7 +167,7 @@ def test_what_a_run_keeps_survives_being_cut_off(
 
 
 def test_a_flipped_bit_in_kept_weights_is_noticed(own_home: Path, tmp_path: Path) -> None:
-    assert trial.trial(FIRST, Sweep("s", (FIRST,), (), keep="best"), own_home, tmp_path) == "done"
+    assert trial.trial(FIRST, Sweep("s", (FIRST,), (), keep="best"), Place(own_home, tmp_path)) == "done"
     path = next((own_home / "kept" / FIRST.run_id).glob("*.pt"))
     content = bytearray(path.read_bytes())
     content[len(content) // 2] ^= 1
@@ -182,7 +183,7 @@ def test_reprobing_gives_the_rows_of_a_run_that_had_the_task_from_the_start(own_
     )
     for sweep in (poor, rich):
         for run in sweep.runs:
-            assert trial.trial(run, sweep, own_home, tmp_path) == "done"
+            assert trial.trial(run, sweep, Place(own_home, tmp_path)) == "done"
     for run in poor.runs:
         assert reprobe.lacking(run, poor, tmp_path, rich.tasks) == ["ludb-rhythm"]
         for _ in range(2):  # the second time replaces

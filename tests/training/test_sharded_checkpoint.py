@@ -7,20 +7,20 @@ import pytest
 import torch
 from torch import nn
 
-from ecgscale.objectives import Group, Optimiser
+from ecgscale.objectives import Optimiser, ParamGroup
 from ecgscale.training import sharded_checkpoint
-from ecgscale.training.step import descend, optimiser_of
+from ecgscale.training.step import optimiser_of, optimiser_step
 
 
 def stepped(n_steps: int) -> tuple[nn.Module, torch.optim.Optimizer]:
     torch.manual_seed(0)
     module = nn.Linear(4, 3)
     weight, bias = module.parameters()
-    optimiser = optimiser_of([Group([weight], 0.5, clipped_with="all"), Group([bias])], Optimiser())
+    optimiser = optimiser_of([ParamGroup([weight], 0.5, clipped_with="all"), ParamGroup([bias])], Optimiser())
     for step in range(n_steps):
         module.zero_grad()
         module(torch.ones(2, 4) * step).square().sum().backward()
-        descend(optimiser, 1e-2, 1.0)
+        optimiser_step(optimiser, 1e-2, 1.0)
     return module, optimiser
 
 

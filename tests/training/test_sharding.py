@@ -14,7 +14,7 @@ from ecgscale.objectives.cmsc import VARIANTS
 from ecgscale.objectives.dino import DINOModule
 from ecgscale.objectives.distillation import sinkhorn_knopp
 from ecgscale.training import sharded_checkpoint, sharding
-from ecgscale.training.step import descend, optimiser_of
+from ecgscale.training.step import Execution, compute_gradients, optimiser_of, optimiser_step
 
 N, STEPS = 7, 2  # so that one process has a recording more
 KINDS: dict[str, Architecture] = {
@@ -60,7 +60,10 @@ def draw(step: int) -> torch.Generator:
 
 
 def stepped(
-    module: Pretraining, group: sharding.Group | None, told: list | None = None
+    module: Pretraining,
+    processes: sharding.Processes = sharding.ALONE,
+    told: list | None = None,
+    micro_batch: int | None = None,
 ) -> tuple[torch.optim.Optimizer, list]:
     """``told`` is given all weights before and after each step."""
     optimiser = optimiser_of(module.groups(), ADAMW)
@@ -68,15 +71,10 @@ def stepped(
     for step in range(STEPS):
         before = sharding.whole_state(module) if told is not None else {}
         module.begin(step, 100)
-        if group is None:
-            loss = module(batches(step, np.arange(N)), draw(step)).mean
-        else:
-            loss = sharding.mean_over(module(batches(step, group.share(np.arange(N))), draw(step)), group)
-        loss.backward()
-        descend(optimiser, 1e-3, 3.0, 0.1)
-        module.zero_grad()
+        batch = batches(step, processes.share(np.arange(N)))
+        losses.append(compute_gradients(module, batch, draw(step), Execution(micro_batch=micro_batch), processes, N))
+        optimiser_step(optimiser, 1e-3, 3.0, 0.1)
         module.end()
-        losses.append(loss.detach())
         if told is not None:
             told.append((before, sharding.whole_state(module)))
     return optimiser, losses
@@ -84,22 +82,23 @@ def stepped(
 
 def process(rank: int, size: int, folder: str) -> None:
     torch.set_num_threads(1)
-    with sharding.joined(rank, size, Path(folder) / "meeting") as group:
+    with sharding.joined(rank, size, Path(folder) / "meeting") as processes:
         for name, logits in LOGITS.items():
-            share = sinkhorn_knopp(logits[group.share(np.arange(len(logits)))], 0.07, shared=True)
+            share = sinkhorn_knopp(logits[processes.share(np.arange(len(logits)))], 0.07, shared=True)
             torch.save(share, Path(folder) / f"{name}-{rank}.pt")
         for kind in (*KINDS, *CONTRASTS, "dino"):
-            module = built(kind)
-            sharding.shard(module)
-            told: list = []
-            optimiser, losses = stepped(module, group, told if kind == "dino" else None)
-            mean = torch.stack(losses)
-            torch.distributed.all_reduce(mean)
-            sharded_checkpoint.save(Path(folder) / kind, "last", module, optimiser, {"step": STEPS})
-            whole = sharding.whole_state(module)
-            if group.leads:
-                torch.save({"state": whole, "losses": mean / size}, Path(folder) / f"{kind}.pt")
-                torch.save(told, Path(folder) / f"{kind}-steps.pt")
+            for micro_batch in (None,) if kind == "dino" else (None, 2):
+                module = built(kind)
+                sharding.shard(module, in_micro_batches=micro_batch is not None)
+                told: list = []
+                optimiser, losses = stepped(module, processes, told if kind == "dino" else None, micro_batch)
+                mean = processes.mean(torch.stack(losses))
+                name = f"{kind}-micro" if micro_batch else kind
+                sharded_checkpoint.save(Path(folder) / name, "last", module, optimiser, {"step": STEPS})
+                whole = sharding.whole_state(module)
+                if processes.leads:
+                    torch.save({"state": whole, "losses": mean}, Path(folder) / f"{name}.pt")
+                    torch.save(told, Path(folder) / f"{name}-steps.pt")
 
 
 @pytest.fixture(scope="module")
@@ -110,11 +109,13 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("micro", ["", "-micro"])
 @pytest.mark.parametrize("kind", [*KINDS, *CONTRASTS])
-def test_two_processes_take_the_steps_of_one(kind: str, folder: Path) -> None:
+def test_two_processes_take_the_steps_of_one(kind: str, micro: str, folder: Path) -> None:
+    """With their shares of 4 and 3 recordings whole, or cut into two micro-batches each."""
     module = built(kind)
-    _, losses = stepped(module, None)
-    found = torch.load(folder / f"{kind}.pt", weights_only=True)
+    _, losses = stepped(module)
+    found = torch.load(folder / f"{kind}{micro}.pt", weights_only=True)
     torch.testing.assert_close(found["losses"], torch.stack(losses), rtol=1e-5, atol=1e-5)
     for name, value in module.state_dict().items():
         torch.testing.assert_close(found["state"][name], value, rtol=1e-5, atol=1e-5)

@@ -12,13 +12,24 @@ import pytest
 import torch
 
 from ecgscale import data, records
+from ecgscale.attempt import Place
 from ecgscale.data.batches import Batch, Store
 from ecgscale.models import Architecture, ResNet, Transformer
 from ecgscale.models.cpu_conv import BatchNorm
-from ecgscale.objectives import CMSC, Contrast, Group, Loss, Optimiser, Pretraining, Supervised
+from ecgscale.objectives import CMSC, Contrast, Loss, Optimiser, ParamGroup, Pretraining, Supervised
 from ecgscale.spec.run import Run, Schedule
 from ecgscale.spec.sweep import Sweep
-from ecgscale.training.step import Execution, descend, equip, execution, gradients, optimiser_of, randomness
+from ecgscale.training.sharding import Processes
+from ecgscale.training.step import (
+    Execution,
+    compute_gradients,
+    execution,
+    n_micro_batches,
+    optimiser_of,
+    optimiser_step,
+    prepare_module,
+    randomness,
+)
 from ecgscale.training.train import pretrain
 from ecgscale.trial import trial
 
@@ -42,7 +53,7 @@ def built(network: str, n_labels: int) -> Pretraining:
 
 def after(module: Pretraining, batch: Batch, how: Execution, seed: int = 3) -> tuple[float, dict[str, torch.Tensor]]:
     """Loss, gradients and buffers that a step leaves."""
-    loss = float(gradients(module, batch, randomness(seed, 0), how))
+    loss = float(compute_gradients(module, batch, randomness(seed, 0), how))
     slopes = {f"slope of {name}": p.grad.clone() for name, p in module.named_parameters() if p.grad is not None}
     return loss, slopes | {name: buffer.clone() for name, buffer in module.named_buffers()}
 
@@ -62,7 +73,7 @@ def test_recomputation_changes_nothing(network: str, store: Store) -> None:
     for recompute in (False, True):
         module = built(network, store.labels.shape[1])
         names = list(module.state_dict())
-        equip(module, Execution(recompute=recompute))
+        prepare_module(module, Execution(recompute=recompute))
         assert list(module.state_dict()) == names
         found.append([after(module, batch, Execution(), seed) for seed in (3, 4)])
     for plain, recomputed in zip(*found, strict=True):
@@ -75,7 +86,7 @@ def test_recomputation_keeps_less(store: Store) -> None:
     for recompute in (False, True):
         module = built("resnet", store.labels.shape[1])
         seen: dict[int, int] = {}
-        equip(module, Execution(recompute=recompute))
+        prepare_module(module, Execution(recompute=recompute))
 
         def keep(tensor: torch.Tensor, seen: dict[int, int] = seen) -> torch.Tensor:
             seen[tensor.data_ptr()] = tensor.nbytes
@@ -125,7 +136,19 @@ def test_a_loss_that_cannot_be_cut_is_not(store: Store) -> None:
             raise AssertionError
 
     with pytest.raises(ValueError, match="Uncut cannot be computed in micro-batches"):
-        gradients(Uncut(), store.batch(np.arange(4)), randomness(0, 0), Execution(micro_batch=2))
+        compute_gradients(Uncut(), store.batch(np.arange(4)), randomness(0, 0), Execution(micro_batch=2))
+
+
+def test_every_process_cuts_its_share_into_as_many_micro_batches() -> None:
+    """Shares of 4 and 3 recordings; no process may be left without a recording in one of them."""
+    assert [n_micro_batches(7, size) for size in (None, 7, 4, 3, 1)] == [1, 1, 2, 3, 7]
+    two = Processes(1, 2)
+    assert [n_micro_batches(7, size, two) for size in (None, 4, 3, 2)] == [1, 1, 2, 2]
+    with pytest.raises(ValueError, match="leaves one of 2 processes with 3, and each is to compute 4 micro-batches"):
+        n_micro_batches(7, 1, two)
+    assert n_micro_batches(8, 1, two) == 4
+    with pytest.raises(ValueError, match="leaves one of 4 processes with 0"):
+        n_micro_batches(3, None, Processes(0, 4))
 
 
 @pytest.mark.parametrize("index", range(4))
@@ -154,7 +177,7 @@ def test_what_is_not_said_follows_the_device() -> None:
 def test_a_results_file_says_how_its_steps_were_computed(tiny_sweep: Sweep, home: Path, tmp_path: Path) -> None:
     run = replace(tiny_sweep.runs[0], schedule=Schedule(steps=3, batch_size=8, precision="bf16"))
     assert run.run_id != tiny_sweep.runs[0].run_id
-    assert trial(run, Sweep("tiny", (run,), ()), home, tmp_path) == "done"
+    assert trial(run, Sweep("tiny", (run,), ()), Place(home, tmp_path)) == "done"
     facts = records.read(records.path_of(tmp_path, "tiny", run.run_id)).facts
     assert (facts["precision"], facts["compiled"], facts["recomputed"], facts["micro_batch"]) == (
         *("bf16", "false", "false", ""),
@@ -165,19 +188,23 @@ def test_gradients_are_cut_to_a_norm(store: Store) -> None:
     module = built("resnet", store.labels.shape[1])
     optimiser = optimiser_of(module.groups(), Supervised.optimiser)
     for clip in (None, 1e-3):
-        gradients(module, store.batch(np.arange(8)), randomness(0, 0), Execution())
+        compute_gradients(module, store.batch(np.arange(8)), randomness(0, 0), Execution())
         before = float(torch.stack([p.grad.norm() for p in module.parameters() if p.grad is not None]).norm())
-        descend(optimiser, 1e-3, clip)
+        optimiser_step(optimiser, 1e-3, clip)
         norm = float(torch.stack([p.grad.norm() for p in module.parameters() if p.grad is not None]).norm())
         assert norm == pytest.approx(before if clip is None else clip, rel=1e-3)
 
 
 def test_groups_are_cut_each_to_its_own_norm_and_move_at_their_own_rate() -> None:
     small, large, pair = (torch.nn.Parameter(torch.ones(4)) for _ in range(3))
-    groups = [Group([small], clipped_with="a"), Group([large], 0.5, 0.0, "b"), Group([pair], 1.0, 1.0, "b")]
+    groups = [
+        ParamGroup([small], clipped_with="a"),
+        ParamGroup([large], 0.5, 0.0, "b"),
+        ParamGroup([pair], 1.0, 1.0, "b"),
+    ]
     optimiser = optimiser_of(groups, Optimiser("adamw"))
     small.grad, large.grad, pair.grad = torch.full((4,), 0.1), torch.full((4,), 30.0), torch.full((4,), 40.0)
-    descend(optimiser, 0.1, 3.0, 0.2)
+    optimiser_step(optimiser, 0.1, 3.0, 0.2)
     assert float(small.grad.norm()) == pytest.approx(0.2)  # below the limit, whatever the others are
     assert float(torch.cat([large.grad, pair.grad]).norm()) == pytest.approx(3.0)
     assert float(pair.grad.norm() / large.grad.norm()) == pytest.approx(4 / 3)
@@ -238,7 +265,7 @@ def test_compilation_changes_nothing_and_is_for_training_only(
                 part.p = 0.0  # compiled code draws other numbers
             elif isinstance(part, BatchNorm):
                 part.dropout = 0.0
-    equip(fast, Execution(compile=True, recompute=recompute))
+    prepare_module(fast, Execution(compile=True, recompute=recompute))
     assert list(fast.state_dict()) == list(plain.state_dict())
     assert_same(after(fast, batch, Execution()), after(plain, batch, Execution()))
     assert traced

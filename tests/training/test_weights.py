@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 
+from ecgscale.attempt import Place
 from ecgscale.data.corpus import Slice
 from ecgscale.models import Net1D
 from ecgscale.objectives import Supervised
@@ -40,14 +41,14 @@ def test_a_run_starts_from_published_weights(file: Path, home: Path, tmp_path: P
     sweep = Sweep("tuning", (run,), ("ludb-rhythm",))
     assert any("ecgscale weights import" in cause for cause in unlaunchable(sweep, home, tmp_path))
     with pytest.raises(weights.NotImported, match=digest[:12]):
-        trial(run, sweep, home, tmp_path)
+        trial(run, sweep, Place(home, tmp_path))
     architecture, name = weights.adopt_file(file, home)
     assert (architecture, name) == (SMALL, digest)
     assert unlaunchable(sweep, home, tmp_path) == []
     kept = weights.load(digest, home)
     for key, tensor in backbone_at(run, 0, home).state_dict().items():
         assert torch.equal(tensor, kept[key])
-    assert trial(run, sweep, home, tmp_path) == "done"
+    assert trial(run, sweep, Place(home, tmp_path)) == "done"
     rows = load(tmp_path, ["tuning"]).rows
     measured = rows[(rows["step"] == 0) & (rows["target"] == "ludb-rhythm")]
     assert set(measured["metric"]) >= {"loss", "auroc"}

@@ -1,0 +1,42 @@
+"""An attempt at a run, as values: where its files are, what computes it, and the lease that it is made under."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from ecgscale.leases import Lease
+
+
+@dataclass(frozen=True)
+class Place:
+    """The two folders of everything: ``home`` of corpora, checkpoints and logs, ``results`` of rows and figures."""
+
+    home: Path
+    results: Path
+
+
+@dataclass(frozen=True)
+class Resources:
+    """What a run is computed with; it changes no more than rounding.
+
+    ``processes`` share every batch (data parallel), on a GPU or CPU thread each; ``micro_batch`` is the most recordings
+    that pass the network of a process at once (gradient accumulation; None: all that it has of a batch).
+    """
+
+    device: str = "cpu"  # cpu, cuda, cuda:1, ...
+    processes: int = 1
+    micro_batch: int | None = None
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """One attempt at a run: its lease, why earlier ones ended, who may ask it to pause, and what takes log lines."""
+
+    lease: Lease | None = None
+    interruptions: tuple[str, ...] = ()
+    pause: Callable[[], bool] = lambda: False
+    note: Callable[[str], None] = lambda line: None
+
+
+ONE_CPU = Resources()
+UNLEASED = Attempt()
