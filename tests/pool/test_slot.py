@@ -2,6 +2,8 @@
 
 import errno
 import os
+import subprocess
+import sys
 import threading
 import time
 from pathlib import Path
@@ -42,11 +44,12 @@ def test_a_run_that_kills_every_worker_is_failed_once_and_keeps_its_rows(tmp_pat
 
 @pytest.mark.slow
 def test_want_of_host_memory_is_oom_for_that_run_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The worker really holds 0.4 GB; what counts as the machine's limit is what is in use now and half of that."""
+    """The worker really holds 0.4 GB; what counts as the machine's limit is what our largest process may hold."""
     host = psutil.virtual_memory()
     monkeypatch.setattr(slot, "MEMORY_LIMIT", 0.0)
     monkeypatch.setattr(slot, "memory_used", lambda: float(_largest() > 350_000_000))
     monkeypatch.setattr(slot, "RETRIES", 0)
+    monkeypatch.setattr(os, "getppid", os.getpid)  # count the workers of this process alone
     sweep = Many("s", (Cellular(1, "hungry"), Cellular(2)))
     assert served(sweep, tmp_path) == "empty"
     hungry, other = files(sweep, tmp_path)
@@ -58,6 +61,20 @@ def test_want_of_host_memory_is_oom_for_that_run_alone(tmp_path: Path, monkeypat
 def _largest() -> int:
     children = psutil.Process().children(recursive=True)
     return max((p.memory_info().rss for p in children if p.status() != psutil.STATUS_ZOMBIE), default=0)
+
+
+def test_only_workers_under_the_same_parent_are_compared(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another launch's worker, however large, does not keep a slot from stopping its own."""
+    code = "import time; time.sleep(60)"
+    ours, parent = (subprocess.Popen([sys.executable, "-c", code, "ecgscale.pool.worker"]) for _ in range(2))
+    try:
+        assert slot.memory_of_workers().keys() >= {ours.pid}
+        monkeypatch.setattr(os, "getppid", lambda: parent.pid)
+        assert slot.memory_of_workers() == {}
+    finally:
+        for process in (ours, parent):
+            process.kill()
+            process.wait()
 
 
 def test_used_memory_is_a_share() -> None:
