@@ -4,8 +4,10 @@ A slot never trains and never loads torch. Its worker is a process of its own: w
 what, and starts another on the run's own checkpoint.
 """
 
+import os
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -193,10 +195,8 @@ class Worker:
         return psutil.Process(self._child.pid).memory_info().rss if self._child else 0
 
     def is_largest(self) -> bool:
-        """Whether no other worker on this machine holds more memory."""
-        held = {
-            p.pid: p.info["memory_info"].rss for p in psutil.process_iter(["cmdline", "memory_info"]) if _is_worker(p)
-        }
+        """Whether no other worker of this node's slots holds more memory."""
+        held = memory_of_workers()
         return self._child is not None and max(held, key=lambda pid: held[pid], default=0) == self._child.pid
 
     def stop(self) -> None:
@@ -222,5 +222,11 @@ def memory_used() -> float:
     return used
 
 
-def _is_worker(process: psutil.Process) -> bool:
-    return "ecgscale.pool.worker" in (process.info["cmdline"] or ())
+def memory_of_workers() -> dict[int, int]:
+    """Bytes that each worker holds, by process id: of the slots with this one's parent, not of other people's."""
+    held = {}
+    for process in psutil.Process(os.getppid()).children(recursive=True):
+        with suppress(psutil.Error):  # it ended meanwhile
+            if "ecgscale.pool.worker" in process.cmdline():
+                held[process.pid] = process.memory_info().rss
+    return held
