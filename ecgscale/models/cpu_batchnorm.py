@@ -13,7 +13,7 @@ _BLOCK = 64
 
 
 @compiled("boolean(int64, uint32, uint32)")
-def kept(place: int, seed: int, threshold: int) -> bool:
+def is_kept(place: int, seed: int, threshold: int) -> bool:
     """Whether a place is not dropped: it is with a probability of threshold / 2^32 (C. Wellons' hash triple32).
 
     Of his hashes of two rounds the best lets places 12,288 apart drop together by a correlation of 0.02.
@@ -93,7 +93,7 @@ def normalise(
             out[row, j] = value
         if threshold > 0:
             for j in range(n_columns):
-                times = made_up if kept(row * n_columns + j, seed, threshold) else np.float32(0)
+                times = made_up if is_kept(row * n_columns + j, seed, threshold) else np.float32(0)
                 out[row, j] *= times
 
 
@@ -118,7 +118,7 @@ def _pass(
         passing[j] = np.float32(0) if x[j] * slope[j] + offset[j] <= least else by_out[j]
     if threshold > 0:
         for j in range(len(x)):
-            times = made_up if kept(row * len(x) + j, seed, threshold) else np.float32(0)
+            times = made_up if is_kept(row * len(x) + j, seed, threshold) else np.float32(0)
             passing[j] *= times
 
 

@@ -299,7 +299,7 @@ def _processes(run: Run, spent: Cost, parts: Sequence[data.Outline], on: Device)
 def _memory_bytes(run: Run, spent: Cost, parts: Sequence[data.Outline], on: Device, processes: int = 1) -> float:
     """Weights with optimiser; activations, about three tensors for each that a product puts out; resident data.
 
-    Of several processes each has its part of all but the data, and the leading one a whole copy of the weights.
+    Of several processes each has its part of all but the data, and the leader a whole copy of the weights.
     """
     n_params = spent.n_params + spent.n_params_head
     weights = _BYTES_A_PARAMETER * n_params / processes + (4 * n_params if processes > 1 else 0)

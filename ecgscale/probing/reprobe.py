@@ -34,8 +34,8 @@ def reprobe(
     """Probe a finished run's kept steps, and the network before training, on tasks; returns the steps.
 
     The run's file is replaced once, whole: rows of these tasks at these steps are new, all others stay. A number is
-    what it would have been if the run had had the task from the start. Raises kept.NotKept, in one sentence, if nothing
-    is kept of the run; ``guard`` is that of ``records.write``.
+    what it would have been if the run had had the task from the start. Raises kept_weights.NotKept, in one sentence, if
+    nothing is kept of the run; ``guard`` is that of ``records.write``.
     """
     path = records.path_of(results, sweep.name, run.run_id)
     file = records.read(path)
@@ -61,7 +61,7 @@ def _probed(tasks: Sequence[str], run: Run) -> list[Task]:
 
 
 def backbone_at(run: Run, step: int, home: Path) -> Backbone:
-    """A run's backbone after so many steps; that of step 0 is made again. Raises kept.NotKept."""
+    """A run's backbone after so many steps; that of step 0 is made again. Raises kept_weights.NotKept."""
     torch.manual_seed(run.seed)
     backbone = run.architecture.build()
     if step:

@@ -1,4 +1,4 @@
-"""Checkpoints in parts: every process of a run writes what it holds, and any number of processes goes on from that.
+"""Sharded checkpoints (DCP): every process of a run writes what it holds, and any number of processes resumes from it.
 
 A folder a step, and an index that is written last: it names the newest step and the one before, with the SHA-256 of
 their files, each in a line behind its own checksum. What it does not name is not there. The files are those of
@@ -39,20 +39,20 @@ def save(
     name: str,
     module: nn.Module,
     optimiser: torch.optim.Optimizer,
-    about: Mapping[str, Any],
+    metadata: Mapping[str, Any],
     guard: Callable[[], None] = unguarded,
 ) -> None:
-    """Save module and optimiser as ``name``, with what is to be known ``about`` them (plain JSON).
+    """Save module and optimiser as ``name``, with ``metadata`` of them (plain JSON).
 
     All processes call it, or one that is alone. The checkpoint before it is kept, what is older is removed. ``guard``
-    is that of ``write_whole``; the leading process asks it. Raises OSError, in all of them, if the disk is full.
+    is that of ``write_whole``; the leader asks it. Raises OSError, in all of them, if the disk is full.
     """
     target = folder / name
-    together = distributed.is_initialized()
-    leads = not together or distributed.get_rank() == 0
+    several = distributed.is_initialized()
+    leads = not several or distributed.get_rank() == 0
     if leads:
         shutil.rmtree(target, ignore_errors=True)  # what an attempt left that did not get so far
-    if together:
+    if several:
         distributed.barrier()
     try:
         with _alone():
@@ -62,13 +62,13 @@ def save(
         (folder / "room").unlink(missing_ok=True)
         raise
     if leads:
-        entry = {**about, "name": name, "files": {part.name: _digest(part) for part in sorted(target.iterdir())}}
+        entry = {**metadata, "name": name, "files": {part.name: _digest(part) for part in sorted(target.iterdir())}}
         kept = [entry, *(older for older in _index(folder) if older["name"] != name)][:2]
         write_whole(folder / INDEX, "".join(map(_line, kept)).encode(), guard)
         for other in folder.iterdir():
             if other.is_dir() and other.name not in {one["name"] for one in kept}:
                 shutil.rmtree(other, ignore_errors=True)
-    if together:
+    if several:
         distributed.barrier()
 
 

@@ -17,9 +17,10 @@ from ecgscale.attempt import Attempt, Place, Resources
 from ecgscale.data.corpus import Slice
 from ecgscale.home import checkpoint_path, log_path, parts_path
 from ecgscale.models import ViT
-from ecgscale.objectives import DINO, Supervised, dino
+from ecgscale.objectives import DINO, Objective, Supervised, dino
 from ecgscale.spec.run import Evaluation, Run, Schedule
 from ecgscale.spec.sweep import Sweep, load
+from ecgscale.training import distributed
 from ecgscale.trial import trial
 from tests.shell import Shell
 
@@ -72,15 +73,18 @@ def asked(at: int) -> Callable[[], bool]:
 def test_two_processes_have_the_losses_of_one_and_go_on_where_one_or_two_were_paused(
     home: Path, tmp_path: Path
 ) -> None:
-    """Paused by two at step 2, which was not due, by one at step 4, and finished by two; then never paused, by one."""
+    """Paused by two at step 2, which was not due, by one at step 4, and finished by two; then never paused, by one.
+
+    The two that finish it accumulate gradients over micro-batches.
+    """
     torch.set_num_threads(1)
     said: list[str] = []
-    for processes, at in ((2, 3), (1, 2), (2, 100)):
+    for processes, at, micro_batch in ((2, 3, None), (1, 2, None), (2, 100, 2)):
         state = trial(
             RUN,
             SWEEP,
             Place(home, tmp_path),
-            Resources(processes=processes),
+            Resources("cpu", processes, micro_batch),
             Attempt(pause=asked(at), note=said.append),
         )
         folder, whole = parts_path(home, "mine", RUN.run_id), checkpoint_path(home, "mine", RUN.run_id)
@@ -91,7 +95,33 @@ def test_two_processes_have_the_losses_of_one_and_go_on_where_one_or_two_were_pa
     assert [line.partition(", ")[2] for line in said if "attempt" in line] == ["", "from step 2", "from step 4"]
     assert trial(RUN, SWEEP, Place(home, tmp_path / "alone")) == "done"
     same(rows(tmp_path), rows(tmp_path / "alone"))
-    assert records.read(records.path_of(tmp_path, "mine", RUN.run_id)).facts["processes"] == "2"
+    facts = records.read(records.path_of(tmp_path, "mine", RUN.run_id)).facts
+    assert (facts["processes"], facts["micro_batch"]) == ("2", "2")
+
+
+@pytest.mark.parametrize(
+    ("objective", "micro_batch", "processes", "why"),
+    [
+        (DINO(n_prototypes=16, head_width=16, bottleneck=8, n_local=1), 2, 2, "DINOModule cannot be computed in micro"),
+        (Supervised(), 1, 2, "a batch of 7 recordings leaves one of 2 processes with 3"),
+        (Supervised(), None, 8, "a batch of 7 recordings leaves one of 8 processes with 0"),
+    ],
+)
+def test_what_several_processes_cannot_compute_is_refused_before_they_are_started(
+    objective: Objective,
+    micro_batch: int | None,
+    processes: int,
+    why: str,
+    home: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(distributed, "start_followers", None)
+    part = Slice("ludb-sample", 1.0, "rhythm" if objective.needs_labels else "")
+    run = replace(RUN, objective=objective, slice=part)
+    with pytest.raises(ValueError, match=why):
+        trial(run, SWEEP, Place(home, tmp_path), Resources("cpu", processes, micro_batch))
+    assert why in records.state_of(records.path_of(tmp_path, "mine", run.run_id))[1]
 
 
 @pytest.mark.slow

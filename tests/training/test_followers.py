@@ -1,4 +1,4 @@
-"""The processes of a run end together, whichever of them dies."""
+"""The leader of a run and its followers end together, whichever of them dies."""
 
 import os
 import time
@@ -22,7 +22,7 @@ def test_a_run_is_started_anew_when_one_of_its_processes_dies(tmp_path: Path) ->
     assert len(deserted.rows) == STEPS
 
 
-def test_the_others_end_when_the_leading_one_is_killed(tmp_path: Path) -> None:
+def test_followers_end_when_the_leader_is_killed(tmp_path: Path) -> None:
     child = os.fork()
     if not child:
         with followers.start_followers(2, "tests.faults:wait", tmp_path):
@@ -37,9 +37,7 @@ def test_the_others_end_when_the_leading_one_is_killed(tmp_path: Path) -> None:
     assert not follower.is_running() or follower.status() == psutil.STATUS_ZOMBIE
 
 
-def test_the_others_end_when_the_leading_one_is_through_or_fails(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_followers_end_when_the_leader_is_through_or_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(followers, "_GRACE_SECONDS", 0.1)
     with followers.start_followers(2, "tests.faults:wait", tmp_path):
         until_there(tmp_path, 1)
@@ -48,7 +46,7 @@ def test_the_others_end_when_the_leading_one_is_through_or_fails(
     assert not [child for child in psutil.Process().children() if "ecgscale.training.followers" in child.cmdline()]
 
 
-def test_what_one_of_them_could_not_do_is_said_by_the_leading_one(capfd: pytest.CaptureFixture[str]) -> None:
+def test_what_a_follower_could_not_do_is_said_by_the_leader(capfd: pytest.CaptureFixture[str]) -> None:
     child = os.fork()
     if not child:
         with followers.start_followers(2, "time:sleep", None):

@@ -1,6 +1,8 @@
 """Training: the same bits every time, also after a resume; schedules; divergence."""
 
+import hashlib
 import math
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
@@ -15,7 +17,7 @@ from ecgscale.objectives import DINO, Masked, Optimiser
 from ecgscale.spec.run import Run, Schedule
 from ecgscale.spec.sweep import Sweep
 from ecgscale.training import checkpoint, codebooks
-from ecgscale.training.train import Diverged, id_loss, learning_rate, pretrain, train_codebook, weight_decay
+from ecgscale.training.train import Diverged, Snapshot, id_loss, learning_rate, pretrain, train_codebook, weight_decay
 from tests.runs import TINY_CODEBOOK
 
 
@@ -46,6 +48,35 @@ def test_a_resumed_run_has_the_same_bits(index: int, tiny_sweep: Sweep, home: Pa
     assert [step for step, _, _ in rest] == [6]
     assert rest[0][1] == whole[2][1]
     assert all(torch.equal(a, b) for a, b in zip(rest[0][2], whole[2][2], strict=True))
+
+
+@pytest.mark.parametrize("index", range(4))
+def test_whole_paused_at_every_step_and_in_one_micro_batch_have_the_same_bits(
+    index: int, tiny_sweep: Sweep, home: Path
+) -> None:
+    """SHA-256 over the training loss and all weights at every evaluation, by three ways of taking the same steps."""
+    run = tiny_sweep.runs[index]
+    corpus, codes = data.open_corpus(run.slice.corpus, home), codes_of(run, home)
+
+    def digest(snapshots: Iterable[Snapshot]) -> str:
+        found = hashlib.sha256()
+        for snapshot in snapshots:
+            found.update(f"{snapshot.step} {snapshot.train_loss.hex()}".encode())
+            for tensor in snapshot.module.state_dict().values():
+                found.update(tensor.numpy().tobytes())
+        return found.hexdigest()
+
+    def paused() -> Iterator[Snapshot]:
+        resume = None
+        while resume is None or resume["step"] < run.schedule.steps:
+            last = next(pretrain(run, corpus, codes=codes, resume=resume, pause=lambda: True))
+            resume = last.state()
+            if not len(last.unfinished):
+                yield last
+
+    whole = digest(pretrain(run, corpus, codes=codes))
+    assert digest(pretrain(run, corpus, codes=codes, micro_batch=run.schedule.batch_size)) == whole
+    assert digest(paused()) == whole
 
 
 def test_the_seed_changes_the_run(tiny_sweep: Sweep, home: Path) -> None:
