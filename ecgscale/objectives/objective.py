@@ -79,6 +79,8 @@ class Objective(Protocol):
     @property
     def optimiser(self) -> Optimiser: ...
 
+    def __hash__(self) -> int: ...
+
     def build(self, backbone: Backbone, n_labels: int, inputs: ObjectiveInputs = UNTRAINED) -> "Pretraining":
         """The module of this objective on a backbone; ``n_labels`` is 0 without a label set."""
 

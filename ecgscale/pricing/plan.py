@@ -134,14 +134,10 @@ def device_named(name: str, home: Path) -> Device:
 
 def shares(priced: pd.DataFrame, results: Path) -> Callable[[Run, float], float]:
     """The part that each run of a plan gets of a GPU of so many bytes; of the plan's own device, what the plan says."""
-    lines, measured = priced.set_index("run_id"), measured_memory(results)
-
-    def share(run: Run, gpu_bytes: float) -> float:
-        line = lines.loc[run.run_id]
-        busy = None if pd.isna(line["gpu_busy"]) else float(line["gpu_busy"])
-        return gpu_share(measured(run) or 1e9 * float(line["memory_gb"]), busy, gpu_bytes)
-
-    return share
+    measured = measured_memory(results)
+    reckoned = {line["run_id"]: 1e9 * line["memory_gb"] for line in priced.to_dict("records")}
+    busy = {line["run_id"]: line["gpu_busy"] for line in priced.dropna(subset="gpu_busy").to_dict("records")}
+    return lambda run, gpu_bytes: gpu_share(measured(run) or reckoned[run.run_id], busy.get(run.run_id), gpu_bytes)
 
 
 def _gpu_share(processes: int, memory: float, busy: float | None, on: Device) -> float:

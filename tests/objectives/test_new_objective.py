@@ -47,7 +47,7 @@ class CountedModule(Pretraining):
         super().__init__()
         self.backbone, self.description = backbone, description
         self.head = nn.Linear(backbone.width, description.codebook.n_codes)
-        self._codes = (codes,) if codes else ()
+        self._codes: tuple[CodebookModule, ...] = (codes,) if codes else ()
 
     def forward(self, batch: Batch, draw: torch.Generator) -> Loss:
         codes = self._codes[0].label(Sentence(*self._codes[0].encoder.inputs(batch)), True)

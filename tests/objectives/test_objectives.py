@@ -13,7 +13,7 @@ from ecgscale import data
 from ecgscale.data.batches import Store
 from ecgscale.data.beats import BEAT_SAMPLES, Sentence
 from ecgscale.models import Codebook, ResNet, Transformer
-from ecgscale.objectives import CMSC, Masked, Supervised
+from ecgscale.objectives import CMSC, Masked, ObjectiveInputs, Supervised
 from ecgscale.objectives.cmsc import VARIANTS
 from ecgscale.objectives.masked import MaskedModule
 from ecgscale.objectives.supervised import binary_loss
@@ -165,7 +165,7 @@ def sentence(n: int, n_words: list[int]) -> Sentence:
 
 def masked(description: Masked) -> MaskedModule:
     torch.manual_seed(0)
-    module = description.build(ARCHITECTURE.build(), 0, CODEBOOK.build())
+    module = description.build(ARCHITECTURE.build(), 0, ObjectiveInputs(CODEBOOK.build()))
     assert isinstance(module, MaskedModule)
     return module.eval()
 
@@ -234,7 +234,7 @@ def test_a_codebook_of_millivolts_is_shown_millivolts() -> None:
     words = sentence(4, [40, 30, 11, 2])
     torch.manual_seed(0)
     described = Masked(replace(CODEBOOK, unit="mv"))
-    module = described.build(ARCHITECTURE.build(), 0, described.codebook.build(), 0.25)
+    module = described.build(ARCHITECTURE.build(), 0, ObjectiveInputs(described.codebook.build(), 0.25))
     assert isinstance(module, MaskedModule)
     book = module._codes[0]
     assert torch.equal(module.labels(words), book.label(words._replace(words=0.25 * words.words)))

@@ -22,8 +22,8 @@ def own(home: Path, tmp_path: Path, tiny_sweep: Sweep) -> Path:
     """A home of the test's own, with the sweep's corpus and a file where its codebook would be."""
     data.open_corpus("ludb-sample", home)
     shutil.copytree(home / "corpora" / "ludb-sample", tmp_path / "home" / "corpora" / "ludb-sample")
-    masked = tiny_sweep.runs[-1].objective
-    book = codebooks.path_of(masked.codebook, tmp_path / "home")  # type: ignore[union-attr]
+    (recipe,) = tiny_sweep.codebooks
+    book = codebooks.path_of(recipe, tmp_path / "home")
     book.parent.mkdir()
     book.write_bytes(b"codes")
     return tmp_path / "home"

@@ -174,7 +174,7 @@ def test_an_import_is_part_of_the_identity(imported: tuple[CodebookModule, Codeb
     with pytest.raises(ValueError, match="imported, not trained; run: ecgscale codebook import FILE"):
         codebooks.train(recipe, tmp_path, lambda step, error: None)
     with pytest.raises(FileNotFoundError, match="codebook import FILE, with the file of SHA-256 000000"):
-        codebooks.read(other.objective.codebook, tmp_path)  # type: ignore[union-attr]
+        codebooks.read(replace(recipe, imported="0" * 64), tmp_path)
 
 
 def without(name: str) -> Callable[[Tensors], None]:
