@@ -1,4 +1,4 @@
-"""Batches of a corpus' recordings, gathered as int16 and made float on the device that uses them."""
+"""The dataloader: batches of a corpus' recordings, gathered as int16 and made float on the device that uses them."""
 
 from functools import lru_cache
 from typing import NamedTuple

@@ -46,6 +46,8 @@ class CMSC:
 
 
 class CMSCModule(Contrast):
+    """A recording's two halves pass the backbone and a projection head, and are compared by a variant of InfoNCE."""
+
     n_segments = 2
     head_rows = 2
 

@@ -1,4 +1,4 @@
-"""What a loss has to know of the other processes that share its batch: their sums, and what they made of their part."""
+"""Collectives (all-reduce, all-gather): what a loss has to know of the other processes that share its batch."""
 
 from typing import Any, cast
 

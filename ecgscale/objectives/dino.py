@@ -131,7 +131,7 @@ class Teacher(nn.Module):
 
 
 class DINOModule(Pretraining):
-    """Student and teacher; the student is trained, the teacher is its moving average and is what probes see.
+    """Self-distillation: a student is trained, and its teacher, which probes see, is its moving average (EMA).
 
     Where processes share a batch its centring is over all of it, but KoLeo looks for neighbours in each one's share.
     """

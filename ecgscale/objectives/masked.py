@@ -45,6 +45,8 @@ class Masked:
 
 
 class MaskedModule(Pretraining):
+    """Masked modelling: a linear head tells the codes of hidden words, which the frozen codebook (tokenizer) gives."""
+
     def __init__(
         self,
         backbone: TransformerBackbone,

@@ -38,6 +38,8 @@ class Supervised:
 
 
 class SupervisedModule(Pretraining):
+    """A linear classification head on pooled features; one logit a label."""
+
     def __init__(self, backbone: Backbone, n_labels: int, focal_gamma: float = 0.0) -> None:
         super().__init__()
         self.backbone = backbone
