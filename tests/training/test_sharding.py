@@ -8,8 +8,8 @@ import torch
 from torch import multiprocessing
 
 from ecgscale.data.batches import Batch
-from ecgscale.models import Architecture, Net1D, ResNet, Transformer, ViT
-from ecgscale.objectives import CMSC, DINO, Optimiser, Pretraining, Supervised
+from ecgscale.models import Architecture, Codebook, Net1D, ResNet, Transformer, ViT
+from ecgscale.objectives import CMSC, DINO, Masked, ObjectiveInputs, Optimiser, Pretraining, Supervised
 from ecgscale.objectives.cmsc import VARIANTS
 from ecgscale.objectives.dino import DINOModule
 from ecgscale.objectives.distillation import sinkhorn_knopp
@@ -26,6 +26,8 @@ KINDS: dict[str, Architecture] = {
 VIT = KINDS["vit"]
 ADAMW = Optimiser("adamw", eps=1e-4)  # a smaller one makes whole steps of what is but rounding in a gradient
 SMALL_DINO = DINO(n_prototypes=16, head_width=16, bottleneck=8, n_local=2, gram_from=0.01)
+CODEBOOK = Codebook("any", 64, 8, 1, 1, 16, 1, 32, n_tokens=48, leads="independent")
+MASKED = Masked(CODEBOOK)
 CONTRASTS = tuple(f"cmsc-{variant}" for variant in VARIANTS)
 
 # The lower ones far from 0, as they are where one process has hidden no patch.
@@ -39,6 +41,8 @@ def built(kind: str) -> Pretraining:
     torch.manual_seed(0)
     if kind == "dino":
         return SMALL_DINO.build(VIT.build(), 0).train()
+    if kind == "masked":
+        return MASKED.build(KINDS["transformer"].build(), 0, ObjectiveInputs(CODEBOOK.build())).train()
     if kind in CONTRASTS:
         return CMSC(variant=kind.removeprefix("cmsc-")).build(VIT.build(), 0).train()
     module = Supervised().build(KINDS[kind].build(), 6)
@@ -86,7 +90,7 @@ def process(rank: int, size: int, folder: str) -> None:
         for name, logits in LOGITS.items():
             share = sinkhorn_knopp(logits[processes.share(np.arange(len(logits)))], 0.07, shared=True)
             torch.save(share, Path(folder) / f"{name}-{rank}.pt")
-        for kind in (*KINDS, *CONTRASTS, "dino"):
+        for kind in (*KINDS, *CONTRASTS, "masked", "dino"):
             for micro_batch in (None,) if kind == "dino" else (None, 2):
                 module = built(kind)
                 sharding.shard(module, in_micro_batches=micro_batch is not None)
@@ -119,6 +123,13 @@ def test_two_processes_take_the_steps_of_one(kind: str, micro: str, folder: Path
     torch.testing.assert_close(found["losses"], torch.stack(losses), rtol=1e-5, atol=1e-5)
     for name, value in module.state_dict().items():
         torch.testing.assert_close(found["state"][name], value, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.slow
+def test_hidden_words_weigh_the_same_in_micro_batches(folder: Path) -> None:
+    """Each process draws its own masks, so that two are compared with two: of as many words hidden, however cut."""
+    whole, cut = (torch.load(folder / f"masked{micro}.pt", weights_only=True) for micro in ("", "-micro"))
+    torch.testing.assert_close(cut, whole, rtol=1e-5, atol=1e-5)
 
 
 @pytest.mark.slow
