@@ -27,12 +27,20 @@ class Batches:
 
 
 @dataclass(frozen=True)
+class Harmless:
+    """Of an objective what a launch asks for."""
+
+    cuts_batches: bool = True
+
+
+@dataclass(frozen=True)
 class Cellular:
     """A run with an identity and a fault, and nothing else."""
 
     number: int
     fault: str = ""
     schedule: Batches = Batches()
+    objective: Harmless = Harmless()
 
     @property
     def description(self) -> str:

@@ -226,21 +226,25 @@ def test_a_signal_while_ray_starts_is_heard_and_nothing_is_handed_out(
 
 
 def test_after_want_of_device_memory_a_run_is_done_once_more_alone_and_in_pieces(tmp_path: Path) -> None:
-    from ecgscale.spec.run import Schedule
+    from ecgscale.data.corpus import Slice
+    from ecgscale.models import ViT
+    from ecgscale.objectives import DINO
+    from ecgscale.spec.run import Run, Schedule
     from ecgscale.spec.sweep import Sweep
 
-    several = replace(RESNET_SL, seed=7)
-    sweep = Sweep("s", (RESNET_SL, several, RESNET_SSL), ())
+    several, uncut = replace(RESNET_SL, seed=7), Run(ViT(1, 12, 1), DINO(), Slice("code"))
+    sweep = Sweep("s", (RESNET_SL, several, RESNET_SSL, uncut), ())
     queue = [QueuedRun(run.run_id, run.description, 0) for run in sweep.runs]
-    facts = ({"memory": "device"}, {"memory": "device", "processes": "4"}, {"memory": "host"})
+    facts = [{"memory": memory} for memory in ("device", "device", "host", "device")]
+    facts[1]["processes"] = "4"
     for queued, told in zip(queue, facts, strict=True):
         path = records.path_of(tmp_path, "s", queued.run_id)
         records.give_up(path, queued.description, "oom", "no memory", told)
-    again, shared, left = in_micro_batches(queue, sweep.runs, sweep, tmp_path)
+    again, shared, *left = in_micro_batches(queue, sweep.runs, sweep, tmp_path)
     assert (again.micro_batch, again.before) == (Schedule().batch_size // 4, 1)
     assert (shared.micro_batch, shared.before) == (Schedule().batch_size // 16, 1)  # of each process' share
-    assert left == queue[2]
-    once = [again, shared, left]
+    assert left == queue[2:]  # more device memory does not help the one, and a whole batch is what the other needs
+    once = [again, shared, *left]
     assert in_micro_batches(once, sweep.runs, sweep, tmp_path) == once
 
 

@@ -31,6 +31,7 @@ class CMSC:
     kind: ClassVar[str] = "cmsc"
     paradigm: ClassVar[str] = "ssl"
     inputs: ClassVar[tuple[str, ...]] = ("signal", "patches")
+    cuts_batches: ClassVar[bool] = True
     needs_labels: ClassVar[bool] = False
     codebook: ClassVar[Codebook | None] = None
     optimiser: ClassVar[Optimiser] = Optimiser()

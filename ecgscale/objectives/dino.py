@@ -82,6 +82,7 @@ class DINO:
     kind: ClassVar[str] = "dino"
     paradigm: ClassVar[str] = "ssl"
     inputs: ClassVar[tuple[str, ...]] = ("patches",)
+    cuts_batches: ClassVar[bool] = False
     needs_labels: ClassVar[bool] = False
     codebook: ClassVar[Codebook | None] = None
     optimiser: ClassVar[Optimiser] = Optimiser(

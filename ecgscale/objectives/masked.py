@@ -33,6 +33,7 @@ class Masked:
     kind: ClassVar[str] = "masked"
     paradigm: ClassVar[str] = "ssl"
     inputs: ClassVar[tuple[str, ...]] = ("beats",)
+    cuts_batches: ClassVar[bool] = True
     needs_labels: ClassVar[bool] = False
     optimiser: ClassVar[Optimiser] = Optimiser("adamw", (0.9, 0.98), 1e-8, 0.05, clip=3.0, min_lr=1e-5)
 

@@ -73,6 +73,10 @@ class Objective(Protocol):
     def needs_labels(self) -> bool: ...
 
     @property
+    def cuts_batches(self) -> bool:
+        """Whether its loss can be computed in micro-batches (gradient accumulation)."""
+
+    @property
     def codebook(self) -> Codebook | None:
         """The trained codebook that it reads, if any: one corpus then, and backbones of the same sentences."""
 

@@ -25,6 +25,7 @@ class Supervised:
     kind: ClassVar[str] = "supervised"
     paradigm: ClassVar[str] = "sl"
     inputs: ClassVar[tuple[str, ...]] = ("signal", "beats", "patches")
+    cuts_batches: ClassVar[bool] = True
     needs_labels: ClassVar[bool] = True
     codebook: ClassVar[Codebook | None] = None
     optimiser: ClassVar[Optimiser] = Optimiser()

@@ -60,11 +60,14 @@ def slots(shares: Mapping[str, float], n_gpus: int, n_cpus: int) -> list[tuple[f
 
 
 def in_micro_batches(queue: Sequence[QueuedRun], runs: Sequence[Run], sweep: Sweep, results: Path) -> list[QueuedRun]:
-    """The same runs; those whose device ran out of memory are to be done once more, alone and in micro-batches."""
+    """The same runs; those whose device ran out of memory are to be done once more, alone and in micro-batches.
+
+    Not those of an objective whose loss needs its batch whole.
+    """
     changed = []
     for queued, run in zip(queue, runs, strict=True):
         path = records.path_of(results, sweep.name, run.run_id)
-        short = not queued.micro_batch and records.state_of(path)[0] == "oom"
+        short = not queued.micro_batch and run.objective.cuts_batches and records.state_of(path)[0] == "oom"
         facts = records.read(path).facts if short else {}
         if facts.get("memory") == "device":
             share = run.schedule.batch_size // int(facts.get("processes", "1"))

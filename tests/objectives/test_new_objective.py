@@ -35,6 +35,7 @@ class Counted:
     kind: ClassVar[str] = "counted"
     paradigm: ClassVar[str] = "ssl"
     inputs: ClassVar[tuple[str, ...]] = ("signal",)
+    cuts_batches: ClassVar[bool] = True
     needs_labels: ClassVar[bool] = False
     optimiser: ClassVar[Optimiser] = Optimiser()
 
