@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from analysis.table.where import BadQuery, condition, nearest
+from analysis.table.where import BadQuery, condition
+from ecgscale.phrases import did_you_mean
 
 COLUMNS = (
     "law",
@@ -102,7 +103,7 @@ def query(
             continue
         known = sorted(v for v in table[column].dropna().unique() if v)
         if name not in known:
-            raise BadQuery(f"no {column} '{name}' in the table{nearest(name, known)}")
+            raise BadQuery(f"no {column} '{name}' in the table{did_you_mean(name, known)}")
         mask &= table[column] == name
     if where:
         mask &= condition(where)(table)
@@ -131,7 +132,7 @@ def render(table: pd.DataFrame, format: str = "table") -> str | bytes:
             sink = io.BytesIO()
             table.to_parquet(sink, index=False)
             return sink.getvalue()
-    raise BadQuery(f"no format '{format}'{nearest(format, list(FORMATS))}")
+    raise BadQuery(f"no format '{format}'{did_you_mean(format, list(FORMATS))}")
 
 
 def _cells(table: pd.DataFrame) -> tuple[list[str], list[list[str]], list[bool]]:

@@ -2,7 +2,8 @@
 
 from ecgscale.cli import codebook, laws, pictures, planning, sweeps
 from ecgscale.cli.door import RESULTS, Home, Results, app
-from ecgscale.cli.terminal import err, say, si, table, where
+from ecgscale.cli.terminal import err, say, table, where
+from ecgscale.phrases import si
 
 SWEEP = "demo"
 

@@ -2,7 +2,6 @@
 
 import sys
 from collections.abc import Callable
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -10,6 +9,7 @@ import typer
 
 from ecgscale.cli.door import FAILED, RESULTS, Json, Results, app, existing, name_bad, print_json
 from ecgscale.cli.terminal import say, table, where
+from ecgscale.phrases import did_you_mean
 
 Configuration = Annotated[str, typer.Option(help="R-SL, R-SSL, T-SL, T-SSL (or resnet-sl, ...), or another by name.")]
 Target = Annotated[str, typer.Option(help="A pretraining corpus (ID) or a probe task (OOD).")]
@@ -46,9 +46,7 @@ def fit(
     named = [Path(name).stem for name in sweeps or ()]
     for name in named:
         if name not in known:
-            near = get_close_matches(name, known, 1)
-            hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(known) or 'none'}"
-            raise ValueError(f"no results of a sweep {name!r} in {where(results)}/runs; {hint}")
+            raise ValueError(f"no results of a sweep {name!r} in {where(results)}/runs{did_you_mean(name, known)}")
     fitted, observed = fit_results(
         results, named or None, select, objective=objective, delta=delta, bootstrap=bootstrap
     )

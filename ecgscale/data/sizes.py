@@ -2,13 +2,13 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from difflib import get_close_matches
 from pathlib import Path
 
 from ecgscale.data import corpus, embedded, simulate
 from ecgscale.data.library import open_corpus
 from ecgscale.data.readers import mimic
 from ecgscale.data.recording import INDEPENDENT_LEADS, LEADS
+from ecgscale.phrases import did_you_mean
 
 PREPARED_SAMPLES = 1000  # 10 s at 100 Hz
 
@@ -67,9 +67,7 @@ def outline(name: str, home: Path) -> Outline:
     base, _, preparation = name.partition("@")  # "ptbxl@500-ecgfounder": another rate, another recipe
     if base not in PUBLISHED:
         names = [*embedded.EMBEDDED, *PUBLISHED]
-        near = get_close_matches(name, names, 1)
-        hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(names)}"
-        raise ValueError(f"there is no corpus {name!r}; {hint}")
+        raise ValueError(f"there is no corpus {name!r}{did_you_mean(name, names)}")
     rates = [part for part in preparation.split("-") if part.isdigit()]
     published = PUBLISHED[base]
     return replace(published, n_samples=10 * int(rates[0])) if rates else published

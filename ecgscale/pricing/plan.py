@@ -15,10 +15,11 @@ from ecgscale.compute import Cost, cost
 from ecgscale.data.batches import SHARE
 from ecgscale.data.mixture import n_evaluated
 from ecgscale.objectives import Masked
+from ecgscale.phrases import did_you_mean
 from ecgscale.pool.states import states
 from ecgscale.pricing import calibration
 from ecgscale.pricing.calibration import Device
-from ecgscale.spec.run import Run, did_you_mean
+from ecgscale.spec.run import Run
 from ecgscale.spec.sweep import Sweep, shipped
 from ecgscale.spec.tasks import TASKS, Task, measurable, why_not
 from ecgscale.training import codebooks, kept_weights, weights

@@ -383,14 +383,6 @@ def test_drawing_leaves_the_users_style_alone() -> None:
     assert dict(matplotlib.rcParams) == before
 
 
-@pytest.mark.parametrize(
-    ("value", "text"),
-    [(1672, "1.67K"), (2e6, "2M"), (999.9, "1K"), (500, "500"), (1.2e12, "1.2T"), (155e3, "155K"), (0.25, "0.25")],
-)
-def test_counts_are_written_with_si_letters(value: float, text: str) -> None:
-    assert style.si(value) == text
-
-
 def test_an_outlier_is_left_out_of_the_panel_and_counted() -> None:
     values = [0.8 + 0.01 * i for i in range(14)] + [2.1]
     low, high, above = style.without_outliers(values)

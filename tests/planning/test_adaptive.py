@@ -195,7 +195,7 @@ def test_the_race_of_a_sweep_is_run_and_drawn(shell: Shell) -> None:
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        (["--budget", "1e12", "--for", "gama"], "no design for 'gama'; did you mean 'alpha'?"),
+        (["--budget", "1e12", "--for", "gama"], "no design for 'gama'; there are alpha"),
         (["--budget", "1e12", "--target", "ludb-rythm"], "did you mean 'ludb-rhythm'?"),
         (["--budget", "1"], "FLOP buys no run: the cheapest costs"),
         (["--budget", "1e12", "--configuration", "resnet-ls"], "did you mean 'resnet-sl'?"),

@@ -7,7 +7,8 @@ import pandas as pd
 
 from analysis.study.tables import printed
 from analysis.study.tables.material import Material
-from analysis.study.tables.sheet import BOUND, Sheet, interval, number, si
+from analysis.study.tables.sheet import BOUND, Sheet, interval, number
+from ecgscale.phrases import si
 
 DOMAINS = {
     "A": "adult ECG interpretation",

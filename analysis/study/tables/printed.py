@@ -6,8 +6,9 @@ import numpy as np
 import pandas as pd
 
 from analysis.study.claims.evidence import LABELS
-from analysis.study.tables.sheet import BOUND, Sheet, interval, lowest_bold, number, si
+from analysis.study.tables.sheet import BOUND, Sheet, interval, lowest_bold, number
 from analysis.table.query import REFERENCE
+from ecgscale.phrases import si
 
 SOURCE = "arXiv 2605.17276v1, CC BY 4.0"
 BINS = ("<100K", "100K–1M", "1M–10M", "10M–50M", ">50M")

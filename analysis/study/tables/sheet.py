@@ -26,7 +26,6 @@ _SYMBOLS = {
     ">": r"$>$",
     "·": r"$\cdot$",
 }
-_SCALES = ((1e9, "G"), (1e6, "M"), (1e3, "K"))
 
 
 @dataclass(frozen=True)
@@ -99,14 +98,6 @@ def interval(value: float, low: float, high: float, digits: int = 2, mark: str =
     """ "0.19 [0.05, 0.40]", without the brackets if an end is not known; ``mark`` behind the value."""
     ends = f" [{number(low, digits)}, {number(high, digits)}]" if math.isfinite(low + high) else ""
     return number(value, digits) + mark + ends
-
-
-def si(value: float) -> str:
-    """A count: 1672 -> "1.67K"."""
-    if value is None or not math.isfinite(value):
-        return "–"
-    scale, letter = next(((s, n) for s, n in _SCALES if abs(value) >= s * 0.9995), (1.0, ""))
-    return f"{value / scale:.3g}{letter}"
 
 
 def lowest_bold(values: Sequence[float], digits: int) -> list[str]:
