@@ -199,8 +199,7 @@ def checked(sweep: Sweep, home: Path) -> dict[str, data.Outline]:
             wrong.append(str(error))
     asked = {(run.slice.corpus, run.slice.label_set) for run in sweep.runs if run.slice.label_set}
     for name, label_set in sorted(asked):
-        known = outlines[name].n_labels if name in outlines else {}
-        if known and label_set not in known:
+        if name in outlines and label_set not in (known := outlines[name].n_labels):
             wrong.append(f"corpus {name} has no label set {label_set!r}{did_you_mean(label_set, known)}")
     for name, kind in dict.fromkeys(
         (name, run.architecture.kind)
