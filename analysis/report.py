@@ -17,7 +17,8 @@ from analysis.figures.figure import Plate, mark_of
 from analysis.figures.fitted import NAMES, Number, number_of
 from analysis.figures.style import CONFIGURATIONS, configuration, in_order, target
 from analysis.figures.typesetting import paper, webfont
-from analysis.learning import label, learning, more_data, shortfalls
+from analysis.learning import learning, more_data, shortfalls
+from analysis.naming import label
 from analysis.observations import best_over_steps, own, trajectories
 from analysis.study import claims, figures
 from analysis.table.query import COLUMNS

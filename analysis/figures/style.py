@@ -45,12 +45,6 @@ CONFIGURATIONS = {
     "vit-dino": Look("ViT-DINO", "#DDAA33", "X", (0, (5, 1.5))),
 }
 
-DOMAINS = {
-    "A": "adult ECG interpretation",
-    "B": "structure and function",
-    "C": "acute care",
-    "D": "patient characteristics",
-}
 TARGETS = {
     "cpsc2018": Look("CPSC2018", "#00505C", "o"),
     "csn": Look("CSN", "#00707A", "s"),

@@ -213,11 +213,11 @@ def _groups(found: "Sequence[Cell]", configuration: str | None) -> "dict[tuple[s
 
 def _chosen(names: list[str], configuration: str | None) -> list[str]:
     """Configurations of a sweep: all, or the one asked for. Raises ValueError with the nearest for one not in it."""
-    from analysis.table.query import CONFIGURATIONS
+    from analysis.naming import configuration_named
 
     if configuration is None:
         return list(dict.fromkeys(names))
-    name = CONFIGURATIONS.get(configuration.upper(), configuration)
+    name = configuration_named(configuration)
     if name not in names:
         raise ValueError(f"the sweep has no configuration {configuration!r}{did_you_mean(name, dict.fromkeys(names))}")
     return [name]

@@ -84,7 +84,10 @@ def exponents(
     from analysis.table import query
 
     rows = query.query(query.read(existing(results)), law, configuration, target, coefficient, condition)
-    rows = query.with_paper(rows) if paper else rows
+    if paper:
+        from analysis.study.beside import with_paper
+
+        rows = with_paper(rows)
     rendered = query.render(rows, output)
     if isinstance(rendered, bytes):
         sys.stdout.buffer.write(rendered)
@@ -179,11 +182,12 @@ def _ask(
     as_json: bool,
 ) -> None:
     """Put a question to the observations of a configuration and print the answer."""
+    from analysis.naming import configuration_named
     from analysis.observations import observations
-    from analysis.table.query import CONFIGURATIONS, as_text
     from analysis.table.query import as_json as rendered
+    from analysis.table.query import as_text
 
     observed = observations(existing(results), [sweep] if sweep else None, select)
-    answer = question(observed, CONFIGURATIONS.get(configuration.upper(), configuration))
+    answer = question(observed, configuration_named(configuration))
     print(rendered(answer) if as_json else as_text(answer))
     name_bad(observed.attrs["bad"])

@@ -139,15 +139,18 @@ def _progress(results: Path) -> tuple[dict[str, int], int, bool]:
 
 def _tasks(targets: Iterable[str]) -> list[dict[str, str]]:
     """What training knows of the tasks that were measured, as data."""
-    from ecgscale.spec.tasks import TASKS
+    from ecgscale.spec.tasks import DOMAINS, TASKS
 
-    return [vars(TASKS[name]) for name in sorted(set(targets)) if name in TASKS]
+    known = [TASKS[name] for name in sorted(set(targets)) if name in TASKS]
+    return [{**vars(task), "domain_name": DOMAINS[task.domain]} for task in known]
 
 
 def _as_frame(tasks: list[dict[str, str]]) -> Any:
     import pandas as pd
 
-    return pd.DataFrame(tasks, columns=["name", "corpus", "label_set", "domain"])
+    from analysis.study.tables.material import TASK
+
+    return pd.DataFrame(tasks, columns=list(TASK))
 
 
 def _cards(rows: Any, home: Path) -> dict[str, dict[str, Any]]:

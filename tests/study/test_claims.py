@@ -10,7 +10,7 @@ import pytest
 from analysis.fitting.identifiability import BadPoints
 from analysis.observations import COLUMNS as OBSERVED
 from analysis.study import claims, published
-from analysis.study.claims.evidence import CONFIGURATIONS
+from analysis.study.constants import CONFIGURATIONS
 from analysis.table.query import COLUMNS
 from tests.figures.test_figures import planted_points, planted_table
 from tests.report.test_report import write_runs

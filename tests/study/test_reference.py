@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from analysis.table.query import REFERENCE
+from analysis.study.constants import REFERENCE
 from tests.paths import SHARED
 
 CONFIGURATIONS = ["transformer-sl", "transformer-ssl", "resnet-sl", "resnet-ssl"]  # columns of S.5 and S.6

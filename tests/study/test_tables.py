@@ -9,7 +9,8 @@ import pytest
 
 from analysis.study import claims
 from analysis.study.tables import TABLES, Material, NoSuchTable, make, save
-from analysis.study.tables.sheet import Sheet, interval, latex
+from analysis.study.tables.sheet import Sheet, interval
+from analysis.table.markup import latex
 from ecgscale import records
 from tests.figures.test_figures import TASKS, planted_points, planted_table
 from tests.report.test_report import write_runs
@@ -32,7 +33,9 @@ def material(tmp_path_factory: pytest.TempPathFactory) -> Material:
     write_runs(results, planted_points())
     planted_table().to_parquet(results / "exponents.parquet")
     loaded = records.load(results)
-    tasks = pd.DataFrame({"name": TASKS, "corpus": "ptbxl-sample", "label_set": "sex", "domain": "A"})
+    tasks = pd.DataFrame(
+        {"name": TASKS, "corpus": "ptbxl-sample", "label_set": "sex", "domain": "A", "domain_name": "adults"}
+    )
     cards = {"ptbxl-sample": CARD, "ludb-sample": {}}
     return Material(claims.in_results(results), loaded.runs, loaded.rows, cards, tasks)
 
