@@ -5,17 +5,14 @@ from itertools import product
 import numpy as np
 import pandas as pd
 import pytest
-from matplotlib.text import Text
 
-from analysis.figures import robustness
-from analysis.figures.figure import Plate
+from analysis.figures import FIGURES, SPECIAL, draw, fitting, robustness
 from analysis.fitting.effective_data import replaced
 from analysis.observations import COLUMNS as POINTS
-from analysis.study.figures import FIGURES, SPECIAL, draw, fitting
 from analysis.table.build import rows_of
 from analysis.table.query import COLUMNS
-from tests.figures.test_figures import NO_TABLE, planted_points
-from tests.fitting.test_effective_data import points as fewshot_points
+from tests.drawn import words
+from tests.planted import NO_TABLE, fewshot_points, planted_points
 
 FIXED = {"dominant": 93, "tail": 9}
 DRAWN = [("dominant", 93, ""), ("tail", 9, "")]
@@ -68,10 +65,6 @@ def fewshot() -> pd.DataFrame:
     points = fewshot_points(7)
     points["loss"] = points["loss"] * np.exp(0.01 * np.random.default_rng(1).standard_normal(len(points)))
     return points.drop(columns="selected_by").assign(auroc=np.nan, loss_train=np.nan, prevalence_loss=np.nan, f1=np.nan)
-
-
-def words(plate: Plate) -> str:
-    return "\n".join(t.get_text() for t in plate.findobj(Text))
 
 
 def test_special_figures_are_drawn_for_their_sweeps_alone() -> None:

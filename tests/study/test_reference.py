@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from analysis.study.constants import REFERENCE
-from tests.paths import SHARED
+from tests.paths import NO_RAW, RAW
 
 CONFIGURATIONS = ["transformer-sl", "transformer-ssl", "resnet-sl", "resnet-ssl"]  # columns of S.5 and S.6
 IN_S7 = ["transformer-sl", "resnet-sl", "transformer-ssl", "resnet-ssl"]
@@ -21,10 +21,10 @@ def table(name: str) -> pd.DataFrame:
 @pytest.fixture(scope="module")
 def source() -> list[list[str]]:
     """Cells of every table row of the paper's text, empty ones left out."""
-    folder = SHARED / "sources"
+    folder = RAW / "sources"
     found = sorted(folder.glob("002_*.txt"))
     if not found:
-        pytest.skip("the paper's text is not beside this clone")
+        pytest.skip(f"the paper's text: {NO_RAW}")
     rows = [line for line in found[0].read_text().splitlines() if "|" in line]
     cells = [[cell for c in row.strip("|").split("|") if (cell := c.strip())] for row in rows]
     return [row for row in cells if row]
