@@ -39,7 +39,7 @@ TRAINING = in_order(
 ANALYSIS = in_order(
     """
     records naming observations
-    fitting: laws problem newton starts intervals identifiability result shifted fit bands transfer comparison
+    fitting: laws problem newton starts intervals identifiability result shifted fit bands transfer
     fitting: effective_data allocation forecast overfitting
     table: where markup query build
     points

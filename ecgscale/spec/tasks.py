@@ -15,7 +15,6 @@ DOMAINS = {
     "C": "acute care",
     "D": "patient characteristics",
 }
-UNITS = ("recording", "beat")
 
 
 @dataclass(frozen=True)

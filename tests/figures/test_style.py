@@ -1,4 +1,4 @@
-"""Labels that do not overlap, numbers in SI letters, and axes that an outlier does not stretch."""
+"""Labels that do not overlap, and axes that an outlier does not stretch."""
 
 import numpy as np
 import pytest
