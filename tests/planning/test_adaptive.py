@@ -14,7 +14,8 @@ from analysis.fitting.laws import LAWS
 from analysis.planning import adaptive
 from analysis.planning.adaptive import centre_of, known, propose, suggest
 from analysis.planning.adaptive_vs_grid import DESIGNS, planted_laws, race, reached
-from analysis.planning.coverage import N_FULL, PLANTED, simulate
+from analysis.planning.coverage import PLANTED, simulate
+from analysis.study.constants import N_FULL
 from ecgscale import records
 from ecgscale.spec.run import Run
 from ecgscale.spec.sweep import load

@@ -13,13 +13,14 @@ from analysis.fitting.fit import BadPoints
 from analysis.fitting.laws import joint
 from analysis.naming import configuration_named, label
 from analysis.observations import observations, trajectories
-from analysis.planning.coverage import PLANTED, designs
+from analysis.planning.coverage import PLANTED
 from analysis.points import fit_points
 from analysis.study.beside import with_paper
 from analysis.study.constants import task_key
 from analysis.table import query
 from analysis.table.build import exponents, fit_results
 from ecgscale import records
+from tests.designs import designs
 
 STEPS = (0, 1000, 5000)
 TASKS = {"code": ("ID", 1.0), "cpsc2018": ("OOD", 2.0), "ptbxl_form": ("OOD", 1.5)}
