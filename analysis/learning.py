@@ -10,6 +10,7 @@ from typing import Any
 
 import pandas as pd
 
+from analysis.naming import label
 from analysis.observations import own
 
 ORDER = ("transformer-sl", "transformer-ssl", "resnet-sl", "resnet-ssl")
@@ -92,14 +93,6 @@ def more_data(points: pd.DataFrame) -> pd.DataFrame:
         )
     columns = ["sweep", "configuration", "N", "D_least", "D_most", "loss_least", "loss_most", "lower"]
     return _in_order(pd.DataFrame(rows, columns=columns), ["sweep", "configuration", "N"])
-
-
-def label(configuration: str) -> str:
-    """A configuration's name for people: "resnet-ssl" -> "R-SSL"."""
-    architecture, _, paradigm = configuration.rpartition("-")
-    if architecture in ("resnet", "transformer") and paradigm in ("sl", "ssl"):
-        return f"{architecture[0].upper()}-{paradigm.upper()}"
-    return configuration
 
 
 def _in_order(table: pd.DataFrame, by: list[str]) -> pd.DataFrame:

@@ -15,13 +15,15 @@ from markupsafe import Markup, escape
 
 from analysis.figures.figure import Plate, mark_of
 from analysis.figures.fitted import NAMES, Number, number_of
-from analysis.figures.style import CONFIGURATIONS, configuration, in_order, si, target
+from analysis.figures.style import CONFIGURATIONS, configuration, in_order, target
 from analysis.figures.typesetting import paper, webfont
-from analysis.learning import label, learning, more_data, shortfalls
+from analysis.learning import learning, more_data, shortfalls
+from analysis.naming import label
 from analysis.observations import best_over_steps, own, trajectories
 from analysis.study import claims, figures
 from analysis.table.query import COLUMNS
 from ecgscale import records
+from ecgscale.phrases import si
 
 TEMPLATE = "report.html.j2"
 EXPONENTS = ("alpha", "beta", "gamma", "kappa", "a", "b")
@@ -110,7 +112,7 @@ def exponents_in(results: Path, runs: pd.DataFrame) -> pd.DataFrame:
 def _environment() -> jinja2.Environment:
     loader = jinja2.FileSystemLoader(Path(__file__).parent)
     environment = jinja2.Environment(loader=loader, autoescape=True, trim_blocks=True, lstrip_blocks=True)
-    filters: dict[str, Callable[..., Any]] = {"plain": plain, "si": _si, "fixed": _fixed, "formula": _formula}
+    filters: dict[str, Callable[..., Any]] = {"plain": plain, "si": si, "fixed": _fixed, "formula": _formula}
     environment.filters.update(filters)
     return environment
 
@@ -365,7 +367,3 @@ def _formula(text: str) -> Markup:
 
 def _fixed(value: float) -> str:
     return "–" if not np.isfinite(value) else f"{round(value, 2) + 0.0:.2f}".replace("-", "−")
-
-
-def _si(value: Any) -> str:
-    return "–" if value is None or not np.isfinite(value) else si(float(value))

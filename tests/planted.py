@@ -12,9 +12,9 @@ import numpy as np
 import pandas as pd
 
 from analysis.fitting.laws import joint
-from analysis.planning.coverage import TRUTHS, designs
 from analysis.table.query import COLUMNS
 from ecgscale import records
+from tests.designs import TRUTHS, designs
 
 CONFIGURATIONS = ("transformer-sl", "transformer-ssl", "resnet-sl", "resnet-ssl")
 

@@ -24,7 +24,7 @@ def in_order(plan: str) -> tuple[str, ...]:
 # A file imports only from files and rooms before it: those of its own room too.
 TRAINING = in_order(
     """
-    records redact processes home leases attempt data models objectives
+    phrases records redact processes home leases attempt data models objectives
     spec: run check sweep override tasks finetune
     compute provenance
     training: checkpoint sharding step train codebooks kept_weights weights inputs
@@ -38,15 +38,14 @@ TRAINING = in_order(
 )
 ANALYSIS = in_order(
     """
-    records observations
-    fitting: laws problem newton starts intervals identifiability result shifted fit bands transfer comparison
+    records naming observations
+    fitting: laws problem newton starts intervals identifiability result shifted fit bands transfer
     fitting: effective_data allocation forecast overfitting
-    study.finetuned
-    table: where query build
+    table: where markup query build
     points
     planning: coverage adaptive adaptive_vs_grid
     learning figures
-    study: benchmark published figures claims tables
+    study: constants benchmark published beside finetuned figures claims tables
     report
     """
 )
@@ -104,13 +103,25 @@ def test_a_room_opens_with_its_idea_alone(room: str) -> None:
     assert not named if room == "spec" else len(body.body) == 1
 
 
-def test_analysis_knows_only_records() -> None:
+def test_analysis_knows_only_records_and_phrases() -> None:
     wrong = [
         f"{path.relative_to(HOUSE)} imports {name}"
         for path in modules("analysis")
         for name in imported(path)
         if name.split(".")[0] == "torch"
-        or (name.startswith("ecgscale") and not name.startswith("ecgscale.records") and name != "ecgscale")
+        or (name.startswith("ecgscale.") and name.split(".")[1] not in ("records", "phrases"))
+    ]
+    assert not wrong
+
+
+def test_the_study_stands_behind_a_wall() -> None:
+    """What is general knows nothing of the one paper: only the study itself and the report may ask it."""
+    wrong = [
+        f"{path.relative_to(HOUSE)} imports {name}"
+        for path in modules("analysis")
+        if path.relative_to(HOUSE / "analysis").parts[0] not in ("study", "report.py")
+        for name in imported(path)
+        if name.startswith("analysis.study")
     ]
     assert not wrong
 

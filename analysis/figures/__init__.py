@@ -1,6 +1,5 @@
 """Figures of any sweep: each draws points and fitted laws, and lies beside its data."""
 
-import difflib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
@@ -28,6 +27,7 @@ from analysis.figures import (
 )
 from analysis.figures.figure import FORMATS, Plate, mark_of, write
 from analysis.figures.typesetting import paper
+from ecgscale.phrases import did_you_mean
 
 Draw = Callable[[pd.DataFrame, pd.DataFrame], Plate]
 FIGURES: dict[str, Draw] = {
@@ -82,7 +82,7 @@ def draw(
     Raises NoSuchFigure for a name that is not among them.
     """
     if name not in known:
-        raise NoSuchFigure(f"no figure is called '{name}'{nearest(name, [*known, *ACROSS])}")
+        raise NoSuchFigure(f"no figure is called '{name}'{did_you_mean(name, [*known, *ACROSS])}")
     with paper():
         left_out: list[str] = []
         if name not in SPECIAL:
@@ -113,7 +113,7 @@ def save(
     formats = list(formats)
     for wanted in formats:
         if wanted not in FORMATS:
-            raise NoSuchFigure(f"figures cannot be written as '{wanted}'{nearest(wanted, FORMATS)}")
+            raise NoSuchFigure(f"figures cannot be written as '{wanted}'{did_you_mean(wanted, FORMATS)}")
     sweeps = sorted(points["sweep"].unique()) if len(points) else []
     if name in ACROSS:
         return _written(across(name, points, table, sweeps, mark), name, folder, formats)
@@ -147,9 +147,3 @@ def across(
 def _written(plate: Plate, name: str, folder: Path, formats: list[str]) -> list[Path]:
     with paper():
         return write(plate, name, folder, formats)
-
-
-def nearest(name: str, known: Iterable[str]) -> str:
-    """The nearest name that is there as the end of a sentence, or all names."""
-    near = difflib.get_close_matches(name, list(known), 1, 0.4)
-    return f"; did you mean '{near[0]}'?" if near else f"; there are {', '.join(known)}"

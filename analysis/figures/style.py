@@ -17,6 +17,8 @@ from matplotlib.colors import to_rgb
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 
+from ecgscale.phrases import si
+
 ONE_COLUMN, TWO_COLUMNS, PAGE = 3.25, 6.75, 9.0  # inches: widths, and the height of a page
 SMALL = 7  # points: nothing on a figure is smaller
 PAPER = {"facecolor": "white", "edgecolor": "none", "alpha": 0.85, "pad": 1.0}  # behind words over lines
@@ -43,12 +45,6 @@ CONFIGURATIONS = {
     "vit-dino": Look("ViT-DINO", "#DDAA33", "X", (0, (5, 1.5))),
 }
 
-DOMAINS = {
-    "A": "adult ECG interpretation",
-    "B": "structure and function",
-    "C": "acute care",
-    "D": "patient characteristics",
-}
 TARGETS = {
     "cpsc2018": Look("CPSC2018", "#00505C", "o"),
     "csn": Look("CSN", "#00707A", "s"),
@@ -99,18 +95,6 @@ def in_order(names: Sequence[str], known: dict[str, Look]) -> list[str]:
 def _spare(name: str) -> Look:
     colour, marker = SPARE[sum(name.encode()) % len(SPARE)]
     return Look(name, colour, marker, (0, (1, 1)))
-
-
-SI = ((1e18, "E"), (1e15, "P"), (1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "K"), (1.0, ""))
-
-
-def si(value: float, digits: int = 3) -> str:
-    """A count for people: 1672 -> "1.67K", 2e6 -> "2M"."""
-    if not math.isfinite(value) or value == 0:
-        return f"{value:g}"
-    scale, letter = next(((s, n) for s, n in SI if abs(value) >= s * 0.9995), (1.0, ""))
-    scaled = value / scale
-    return f"{scaled:.0f}{letter}" if abs(scaled) >= 99.5 else f"{scaled:.{digits}g}{letter}"
 
 
 def number(value: float, digits: int = 2) -> str:

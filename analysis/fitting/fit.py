@@ -223,27 +223,18 @@ def _health(
     deep: bool,
 ) -> Health:
     values = {k: v[0] for k, v in natural(law, posed.form.centre, solution.theta).items()}
-    predicted = np.asarray(law(values, **x), float)
-    residual = np.log(predicted / loss)
-    n, p = len(loss), len(law.coefficients)
-    squares = float((residual**2).sum())
-    spread = float(((loss - loss.mean()) ** 2).sum())
     hessian, free = hessian_at(posed, solution.theta)
-    loglik = -0.5 * n * (math.log(max(squares / n, 1e-300)) + 1 + math.log(2 * math.pi))
-    likelihood = math.isinf(delta)
-    return Health(
-        n_points=n,
-        n_params=p,
-        excluded=excluded,
+    return Health.of(
+        loss,
+        np.asarray(law(values, **x), float),
+        len(law.coefficients),
+        excluded,
+        likelihood=math.isinf(delta),
         converged=bool(solution.converged[0]),
         decrement=float(solution.decrement[0]),
         starts_agree=agree,
         condition=float(np.linalg.cond(hessian[0][np.ix_(free[0], free[0])])),
         objective_value=float(solution.objective[0]),
-        r2=1 - float(((predicted - loss) ** 2).sum()) / spread if spread > 0 else math.nan,
-        rmse_log=math.sqrt(squares / n),
-        aic=2 * (p + 1) - 2 * loglik if likelihood else math.nan,
-        bic=math.log(n) * (p + 1) - 2 * loglik if likelihood else math.nan,
         holdout=_holdout(posed, solution, x) if deep else math.nan,
     )
 

@@ -1,12 +1,11 @@
 """Forecasts from observations: the loss at a size and an amount of data, and the best use of a budget."""
 
-import difflib
-
 import pandas as pd
 
 from analysis.fitting.allocation import allocate, compute_law
 from analysis.fitting.fit import fit
 from analysis.fitting.identifiability import BadPoints
+from ecgscale.phrases import did_you_mean
 
 
 def allocate_group(
@@ -46,9 +45,7 @@ def group(points: pd.DataFrame, configuration: str, target: str) -> pd.DataFrame
     for column, name in (("configuration", configuration), ("target", target)):
         known = sorted(points[column].dropna().unique())
         if name not in known:
-            near = difflib.get_close_matches(name, known, 1, 0.4)
-            hint = f"; did you mean '{near[0]}'?" if near else f"; there are {', '.join(known) or 'none'}"
-            raise BadPoints(f"no observations of {column} '{name}'{hint}")
+            raise BadPoints(f"no observations of {column} '{name}'{did_you_mean(name, known)}")
     part = points[(points["configuration"] == configuration) & (points["target"] == target)]
     if part.empty:
         raise BadPoints(f"no run of {configuration} was measured on {target}")

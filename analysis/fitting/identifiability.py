@@ -1,12 +1,12 @@
 """Screen points before a fit: which can be used in logarithms, and what of a law they can say anything about."""
 
-import difflib
 from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
 
 from analysis.fitting.laws import LAWS, Law
+from ecgscale.phrases import did_you_mean, nearest
 
 
 class BadPoints(ValueError):
@@ -18,9 +18,7 @@ def law_named(name: str | Law) -> Law:
     if isinstance(name, Law):
         return name
     if name not in LAWS:
-        near = difflib.get_close_matches(name, LAWS, 1)
-        hint = f"; did you mean '{near[0]}'?" if near else f"; laws are {', '.join(LAWS)}"
-        raise BadPoints(f"no law is called '{name}'{hint}")
+        raise BadPoints(f"no law is called '{name}'{did_you_mean(name, LAWS)}")
     return LAWS[name]
 
 
@@ -31,8 +29,8 @@ def clean(data: pd.DataFrame, columns: Sequence[str]) -> tuple[pd.DataFrame, dic
     """
     for column in columns:
         if column not in data:
-            near = difflib.get_close_matches(column, [str(c) for c in data.columns], 1, 0.5)
-            hint = f" (did you mean to rename '{near[0]}'?)" if near else ""
+            near = nearest(column, data.columns)
+            hint = f" (did you mean to rename '{near}'?)" if near else ""
             raise BadPoints(f"the points have no column '{column}'{hint}; columns needed: {', '.join(columns)}")
     numbers = data[list(columns)].apply(pd.to_numeric, errors="coerce").astype(float)
     keep, excluded = np.ones(len(data), bool), {}

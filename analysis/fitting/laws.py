@@ -127,16 +127,6 @@ def transfer(loss_id: Any, E_id: Any, E_ood: Any, K: Any, kappa: Any) -> Any:
         return E_ood + K * np.asarray(loss_id - E_id) ** kappa
 
 
-def excess_ratio(k: Any, exponent: Any) -> Any:
-    """Eq. 3: the factor by which the loss above its floor shrinks when N (or D) grows k-fold, ``k^-exponent``."""
-    return k**-exponent
-
-
-def equivalent_factor(k: float, weaker: float, stronger: float) -> float:
-    """By what factor must the weaker family grow to gain what the stronger gains from k: ``k^(stronger/weaker)``."""
-    return k ** (stronger / weaker)
-
-
 LAWS: dict[str, Law] = {
     law.name: law
     for law in (

@@ -16,7 +16,7 @@ from scipy import special
 from analysis.fitting.intervals import Quantity, percentile, profile
 from analysis.fitting.laws import LAWS, Law
 from analysis.fitting.newton import Solution, hessian_at
-from analysis.fitting.problem import Problems
+from analysis.fitting.problem import Array, Problems
 
 if TYPE_CHECKING:
     import lmfit
@@ -55,7 +55,51 @@ class Health:
     rmse_log: float
     aic: float
     bic: float
-    holdout: float  # fitted without the largest tenth of the runs, predicted there
+    holdout: float = math.nan  # fitted without the largest tenth of the runs, predicted there
+
+    @classmethod
+    def of(
+        cls,
+        loss: Array,
+        predicted: Array,
+        n_params: int,
+        excluded: Mapping[str, int],
+        *,
+        squares: float | None = None,
+        likelihood: bool = False,
+        converged: bool = True,
+        decrement: float = 0.0,
+        starts_agree: float = 1.0,
+        condition: float = math.nan,
+        objective_value: float | None = None,
+        holdout: float = math.nan,
+    ) -> "Health":
+        """What the losses [n] that a law with so many coefficients predicts say of it beside the measured ones.
+
+        R2 is of losses, the root mean square error of their logs. With ``likelihood`` (least squares of logs) AIC and
+        BIC count the variance as one more coefficient. ``squares``: their sum, if what was fitted are not log losses;
+        ``objective_value``: half of it unless given.
+        """
+        n = len(loss)
+        if squares is None:
+            squares = float((np.log(predicted / loss) ** 2).sum())
+        spread = float(((loss - loss.mean()) ** 2).sum())
+        loglik = -0.5 * n * (math.log(max(squares / n, 1e-300)) + 1 + math.log(2 * math.pi))
+        return cls(
+            n_points=n,
+            n_params=n_params,
+            excluded=excluded,
+            converged=converged,
+            decrement=decrement,
+            starts_agree=starts_agree,
+            condition=condition,
+            objective_value=squares / 2 if objective_value is None else objective_value,
+            r2=1 - float(((predicted - loss) ** 2).sum()) / spread if spread > 0 else math.nan,
+            rmse_log=math.sqrt(squares / n),
+            aic=2 * (n_params + 1) - 2 * loglik if likelihood else math.nan,
+            bic=math.log(n) * (n_params + 1) - 2 * loglik if likelihood else math.nan,
+            holdout=holdout,
+        )
 
 
 @dataclass(frozen=True)

@@ -276,23 +276,14 @@ def _health(
 ) -> Health:
     predicted = np.asarray(law(values, **x), float)
     residual = np.log(predicted / loss)
-    n, p = len(loss), len(law.coefficients)
-    squares = float((residual**2).sum())
     clipped = np.clip(residual, -scale, scale)
-    loglik = -0.5 * n * (math.log(max(squares / n, 1e-300)) + 1 + math.log(2 * math.pi))
-    likelihood = math.isinf(scale)
-    return Health(
-        n_points=n,
-        n_params=p,
-        excluded=excluded,
-        converged=True,
+    return Health.of(
+        loss,
+        predicted,
+        len(law.coefficients),
+        excluded,
+        likelihood=math.isinf(scale),
         decrement=math.nan,
         starts_agree=math.nan,
-        condition=math.nan,
         objective_value=float((clipped * (residual - clipped / 2)).sum()),
-        r2=1 - float(((predicted - loss) ** 2).sum()) / max(float(((loss - loss.mean()) ** 2).sum()), 1e-300),
-        rmse_log=math.sqrt(squares / n),
-        aic=2 * (p + 1) - 2 * loglik if likelihood else math.nan,
-        bic=math.log(n) * (p + 1) - 2 * loglik if likelihood else math.nan,
-        holdout=math.nan,
     )

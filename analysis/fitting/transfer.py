@@ -189,20 +189,4 @@ def bound_hits(kappas: Array, digits: int = 3) -> NDArray[np.bool_]:
 def _health(
     values: Mapping[str, float], x: Array, y: Array, above: Array, squares: float, excluded: Mapping[str, int]
 ) -> Health:
-    predicted = LAWS["transfer"](values, loss_id=x[above])
-    n, spread = int(above.sum()), float(((y[above] - y[above].mean()) ** 2).sum())
-    return Health(
-        n_points=n,
-        n_params=2,
-        excluded=excluded,
-        converged=True,
-        decrement=0.0,
-        starts_agree=1.0,
-        condition=math.nan,
-        objective_value=squares / 2,
-        r2=1 - float(((predicted - y[above]) ** 2).sum()) / spread if spread > 0 else math.nan,
-        rmse_log=math.sqrt(squares / n),
-        aic=math.nan,
-        bic=math.nan,
-        holdout=math.nan,
-    )
+    return Health.of(y[above], LAWS["transfer"](values, loss_id=x[above]), 2, excluded, squares=squares)

@@ -19,7 +19,7 @@ from scipy import optimize, special
 from analysis.fitting.fit import fit
 from analysis.fitting.identifiability import BadPoints
 from analysis.fitting.problem import Array
-from analysis.table.where import nearest
+from ecgscale.phrases import did_you_mean
 
 # The prior: at the centre of the candidates the floor and both power laws are a third of the loss each and both
 # exponents are 0.35; every coefficient may be wrong by these factors (standard deviations of its logarithm).
@@ -134,7 +134,7 @@ def propose(
     """
     for name in wanted:
         if name not in QUANTITIES:
-            raise BadPoints(f"no design for '{name}'{nearest(name, list(QUANTITIES))}")
+            raise BadPoints(f"no design for '{name}'{did_you_mean(name, list(QUANTITIES))}")
     cost, left = candidates["flops"].to_numpy(float), candidates["left"].to_numpy(int).copy()
     if not (cost[left > 0] <= budget).any():
         cheapest = f"the cheapest costs {cost[left > 0].min():.3g}" if (left > 0).any() else "there is none left"

@@ -3,9 +3,8 @@
 All sweeps of a design are fitted as one batch. What comes out is simulated and never enters results.
 """
 
-import argparse
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import replace
 from operator import itemgetter
 
@@ -18,12 +17,9 @@ from analysis.fitting.laws import LAWS, Law
 from analysis.fitting.newton import Solution
 from analysis.fitting.problem import Array, natural, problems_of
 from analysis.fitting.starts import refit, solve_globally
-from analysis.table.query import as_markdown
 
 EXTRAPOLATION = 10.0  # times the largest N and D of the grid
 PLANTED = {"E": 0.05, "A": 3.0, "alpha": 0.35, "B": 20.0, "beta": 0.45}  # losses 0.08-0.4 on the paper's grid
-N_FULL = 2.09e6  # recordings of the full training corpus
-FRACTIONS = (0.01, 0.02, 0.05, 0.1, 0.5, 1.0)
 
 
 def targets(law: Law, grid: pd.DataFrame) -> dict[str, Quantity]:
@@ -113,64 +109,3 @@ def _bootstrap(
         for name, quantity in asked.items():
             ends[name].append(percentile(np.asarray(quantity(draws)), level))
     return {name: (np.array([e[0] for e in v]), np.array([e[1] for e in v])) for name, v in ends.items()}
-
-
-def designs() -> dict[str, pd.DataFrame]:
-    """Grids in the ECG range: 20K-200M parameters, fractions of 2.09M recordings."""
-
-    def table(cells: Sequence[tuple[float, float]]) -> pd.DataFrame:
-        return pd.DataFrame(cells, columns=["N", "f"]).assign(D=lambda t: t["f"] * N_FULL).drop(columns="f")
-
-    def sizes(count: int) -> list[float]:
-        return [float(n) for n in np.geomspace(25e3, 100e6, count)]
-
-    ten = sizes(10)
-    ragged = [(n, 1.0) for n in ten] + [(n, f) for n in (ten[3], ten[6]) for f in FRACTIONS]
-    fractions = (*FRACTIONS, 0.2, 0.75)
-    return {
-        "ragged": table(ragged),  # ten sizes at full data, all fractions at two sizes, their full runs repeated
-        "full": table([(n, f) for n in sizes(8) for f in FRACTIONS]),
-        "large": table([(n, f) for n in sizes(17) for f in fractions]),
-    }
-
-
-TRUTHS: dict[str, dict[str, float]] = {
-    "floor a third of the loss": PLANTED,
-    "high floor": {"E": 0.1, "A": 8.0, "alpha": 0.4, "B": 5.0, "beta": 0.3},
-    "small exponents": {"E": 0.02, "A": 0.6, "alpha": 0.15, "B": 4.0, "beta": 0.2},
-    "no floor": {"E": 0.0, "A": 1.0, "alpha": 0.2, "B": 2.0, "beta": 0.2},
-}
-
-
-def coverage(n_sweeps: int = 400, bootstrap: int = 0, seed: int = 0) -> pd.DataFrame:
-    """Measured coverage of the default 95 % intervals: designs x planted laws x noise of 0.5 % and 1 %."""
-    parts = []
-    for design, grid in designs().items():
-        for planted, truth in TRUTHS.items():
-            for noise in (0.005, 0.01):
-                seed += 1
-                part = simulate(grid, truth, noise, n_sweeps=n_sweeps, bootstrap=bootstrap, seed=seed)
-                part.insert(0, "planted", planted)
-                part.insert(0, "design", design)
-                parts.append(part)
-    return pd.concat(parts, ignore_index=True)
-
-
-def main() -> None:
-    """Print the coverage table: ``python -m analysis.planning.coverage [--sweeps 400] [--bootstrap R]``."""
-    parser = argparse.ArgumentParser(description=main.__doc__)
-    parser.add_argument("--sweeps", type=int, default=400)
-    parser.add_argument("--bootstrap", type=int, default=0)
-    options = parser.parse_args()
-    table = coverage(options.sweeps, options.bootstrap)
-    measures = ["coverage", *(["bootstrap_coverage"] if options.bootstrap else [])]
-    for measure in measures:
-        wide = table.pivot_table(
-            index=["design", "n_points", "planted", "noise"], columns="quantity", values=measure, sort=False
-        )
-        print(f"{measure} of 95 % intervals, {options.sweeps} simulated sweeps a row\n")
-        print(as_markdown(wide.reset_index()))
-
-
-if __name__ == "__main__":
-    main()

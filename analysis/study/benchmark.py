@@ -1,15 +1,6 @@
-"""The paper's fine-tuning benchmark (Table S.9), and how our own largest models do on their probe tasks beside it."""
+"""How our own largest models do on their probe tasks, to stand beside the paper's fine-tuning benchmark (Table S.9)."""
 
 import pandas as pd
-
-from analysis.table.query import REFERENCE
-
-PARADIGMS = {"scratch": "from scratch", "SL": "supervised", "SSL": "self-supervised"}
-
-
-def published() -> pd.DataFrame:
-    """Table S.9: model, family (CNN, Transformer), paradigm (scratch, SL, SSL), n_params, n_pretraining, mean AUROC."""
-    return pd.read_csv(REFERENCE / "table_s9.csv")
 
 
 def ours(points: pd.DataFrame) -> pd.DataFrame:

@@ -11,17 +11,15 @@ import pandas as pd
 
 from analysis.fitting.fit import fit
 from analysis.fitting.transfer import bound_hits
+from analysis.study.constants import FRACTIONS, N_FULL, REFERENCE, task_named
 from analysis.table.build import rows_of
-from analysis.table.query import COLUMNS, REFERENCE, TASKS, printed_transfer, task_key
+from analysis.table.query import COLUMNS
 
 # Backbone parameters by size bin (under 100K, 1M, 10M, 50M, and above) of Table S.4.
 SIZES = {
     "resnet": ((25.8e3, 94.2e3), (224e3, 436e3, 878e3), (3.47e6, 6.95e6), (16.8e6, 33.7e6), (101.7e6,)),
     "transformer": ((25.1e3, 71.7e3), (180e3, 602e3), (1.59e6, 2.52e6, 5.52e6), (11.6e6, 19.2e6), (50.8e6,)),
 }
-SIZE_EDGES = (1e5, 1e6, 1e7, 5e7)  # between the bins
-FRACTIONS = (0.01, 0.02, 0.05, 0.1, 0.5, 1.0)
-N_FULL = 2.09e6  # recordings of the full training corpus
 COPIED = "echonext"  # in Table S.6 its two supervised columns are one and the same, a copying error
 REFIT = REFERENCE / "refit.csv"
 REFIT_COLUMNS = "law at configuration target coefficient value low high at_bound status note n_points r2".split()
@@ -37,8 +35,13 @@ def losses_by_data() -> pd.DataFrame:
     return _named(pd.read_csv(REFERENCE / "table_s6.csv"))
 
 
+def printed_transfer() -> pd.DataFrame:
+    """Table S.7: target (as results name it), configuration, K, kappa, R2."""
+    return _named(pd.read_csv(REFERENCE / "table_s7.csv"))
+
+
 def benchmark() -> pd.DataFrame:
-    """Table S.9: fine-tuned macro AUROC of published models, one row a model."""
+    """Table S.9: model, family (CNN, Transformer), paradigm (scratch, SL, SSL), n_params, n_pretraining, AUROCs."""
     return pd.read_csv(REFERENCE / "table_s9.csv")
 
 
@@ -67,6 +70,11 @@ def refit() -> pd.DataFrame:
     return pd.DataFrame(rows, columns=list(COLUMNS))
 
 
+def refitted() -> pd.DataFrame:
+    """What ``refit`` found, as it ships: columns ``REFIT_COLUMNS``."""
+    return pd.read_csv(REFIT, keep_default_na=False, na_values=[""])
+
+
 def exponents() -> pd.DataFrame:
     """Printed transfer coefficients (Table S.7, bound hits flagged) and the refits, as an exponents table."""
     transfer = printed_transfer()
@@ -78,14 +86,13 @@ def exponents() -> pd.DataFrame:
             at = "low" if bound and name == "kappa" else ""
             flags = {"at_bound": at, "status": "bound" if at else "ok", "note": "printed without an interval"}
             rows.append(facts | {"coefficient": name, "value": row[name], "r2": row["R2"]} | flags)
-    table = pd.concat([pd.DataFrame(rows), pd.read_csv(REFIT, keep_default_na=False, na_values=[""])])
+    table = pd.concat([pd.DataFrame(rows), refitted()])
     table = table.assign(domain="OOD", at_bound=table["at_bound"].fillna(""), note=table["note"].fillna(""))
     return table.reindex(columns=list(COLUMNS)).reset_index(drop=True)
 
 
 def _named(table: pd.DataFrame) -> pd.DataFrame:
-    names = {task_key(task): task for task in TASKS}
-    return table.assign(target=[names[task_key(t)] for t in table["target"]])
+    return table.assign(target=[task_named(printed) for printed in table["target"]])
 
 
 if __name__ == "__main__":

@@ -4,7 +4,6 @@ Comparisons of columns (or of coefficients: ``alpha > 0.2`` keeps the rows of fi
 numbers, quoted texts or each other, joined by and, or, not, in, between, like, is null.
 """
 
-import difflib
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -13,19 +12,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from ecgscale.phrases import did_you_mean
+
 FIT = ["law", "sweep", "corpus", "label_set", "configuration", "target", "at"]  # what names one fit in the table
 
 
 class BadQuery(ValueError):
     """A question that the table cannot answer: what is wrong in it, and the nearest name."""
-
-
-def nearest(name: str, known: list[str]) -> str:
-    """A hint: the nearest known name, or what there is."""
-    near = difflib.get_close_matches(name, known, 1, 0.4)
-    if near:
-        return f"; did you mean '{near[0]}'?"
-    return f"; there are {', '.join(known[:12])}" if known else ""
 
 
 TOKEN = re.compile(
@@ -167,7 +160,8 @@ def _column(table: pd.DataFrame, name: str) -> pd.Series:
         own = table["value"].where(table["coefficient"] == name)
         return own.groupby([table[k] for k in keys], dropna=False).transform("first")
     known = [*table.columns, *sorted(set(table["coefficient"].dropna()) - {""})]
-    raise BadQuery(f"--where: no column or coefficient is called '{name}'{nearest(name, known)} (texts need quotes)")
+    hint = did_you_mean(name, known)
+    raise BadQuery(f"--where: no column or coefficient is called '{name}'{hint} (texts need quotes)")
 
 
 def _series(value: Any, table: pd.DataFrame) -> pd.Series:

@@ -2,7 +2,8 @@
 
 from ecgscale.cli import codebook, laws, pictures, planning, sweeps
 from ecgscale.cli.door import RESULTS, Home, Results, app
-from ecgscale.cli.terminal import err, say, si, table, where
+from ecgscale.cli.terminal import err, say, table, where
+from ecgscale.phrases import si
 
 SWEEP = "demo"
 
@@ -39,7 +40,8 @@ def demo(results: Results = RESULTS, home: Home = None) -> None:
 
 def twins(results: Results = RESULTS) -> None:
     """Trained, untrained and prevalence side by side, in words where training did not help; less data beside more."""
-    from analysis.learning import label, learning, more_data, shortfalls
+    from analysis.learning import learning, more_data, shortfalls
+    from analysis.naming import label
     from analysis.observations import observations
 
     observed = observations(results, [SWEEP])

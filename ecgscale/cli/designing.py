@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ecgscale.cli.door import RESULTS, Home, Json, Results, SweepName, app, home_of, name_bad, print_json
-from ecgscale.cli.terminal import say, si, table, where
+from ecgscale.cli.terminal import say, table, where
+from ecgscale.phrases import did_you_mean, si
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -53,7 +54,6 @@ def suggest(
     from analysis.table.query import as_json as rendered
     from ecgscale.pricing.cells import as_code, cells
     from ecgscale.pricing.plan import checked
-    from ecgscale.spec.run import did_you_mean
     from ecgscale.spec.sweep import load
 
     loaded, asked = load(sweep), wanted.split("+")
@@ -213,12 +213,11 @@ def _groups(found: "Sequence[Cell]", configuration: str | None) -> "dict[tuple[s
 
 def _chosen(names: list[str], configuration: str | None) -> list[str]:
     """Configurations of a sweep: all, or the one asked for. Raises ValueError with the nearest for one not in it."""
-    from analysis.table.query import CONFIGURATIONS
-    from ecgscale.spec.run import did_you_mean
+    from analysis.naming import configuration_named
 
     if configuration is None:
         return list(dict.fromkeys(names))
-    name = CONFIGURATIONS.get(configuration.upper(), configuration)
+    name = configuration_named(configuration)
     if name not in names:
         raise ValueError(f"the sweep has no configuration {configuration!r}{did_you_mean(name, dict.fromkeys(names))}")
     return [name]

@@ -2,7 +2,6 @@
 
 import sys
 from collections.abc import Callable
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -10,6 +9,7 @@ import typer
 
 from ecgscale.cli.door import FAILED, RESULTS, Json, Results, app, existing, name_bad, print_json
 from ecgscale.cli.terminal import say, table, where
+from ecgscale.phrases import did_you_mean
 
 Configuration = Annotated[str, typer.Option(help="R-SL, R-SSL, T-SL, T-SSL (or resnet-sl, ...), or another by name.")]
 Target = Annotated[str, typer.Option(help="A pretraining corpus (ID) or a probe task (OOD).")]
@@ -46,9 +46,7 @@ def fit(
     named = [Path(name).stem for name in sweeps or ()]
     for name in named:
         if name not in known:
-            near = get_close_matches(name, known, 1)
-            hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(known) or 'none'}"
-            raise ValueError(f"no results of a sweep {name!r} in {where(results)}/runs; {hint}")
+            raise ValueError(f"no results of a sweep {name!r} in {where(results)}/runs{did_you_mean(name, known)}")
     fitted, observed = fit_results(
         results, named or None, select, objective=objective, delta=delta, bootstrap=bootstrap
     )
@@ -86,7 +84,10 @@ def exponents(
     from analysis.table import query
 
     rows = query.query(query.read(existing(results)), law, configuration, target, coefficient, condition)
-    rows = query.with_paper(rows) if paper else rows
+    if paper:
+        from analysis.study.beside import with_paper
+
+        rows = with_paper(rows)
     rendered = query.render(rows, output)
     if isinstance(rendered, bytes):
         sys.stdout.buffer.write(rendered)
@@ -181,11 +182,12 @@ def _ask(
     as_json: bool,
 ) -> None:
     """Put a question to the observations of a configuration and print the answer."""
+    from analysis.naming import configuration_named
     from analysis.observations import observations
-    from analysis.table.query import CONFIGURATIONS, as_text
     from analysis.table.query import as_json as rendered
+    from analysis.table.query import as_text
 
     observed = observations(existing(results), [sweep] if sweep else None, select)
-    answer = question(observed, CONFIGURATIONS.get(configuration.upper(), configuration))
+    answer = question(observed, configuration_named(configuration))
     print(rendered(answer) if as_json else as_text(answer))
     name_bad(observed.attrs["bad"])

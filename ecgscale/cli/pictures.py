@@ -8,6 +8,7 @@ import typer
 
 from ecgscale.cli.door import RESULTS, Home, Results, app, existing, home_of, name_bad
 from ecgscale.cli.terminal import say, where
+from ecgscale.phrases import did_you_mean
 
 _LOOK_SECONDS, _RELOAD_SECONDS = 5, 30
 
@@ -52,15 +53,11 @@ def figures(
 
 def _named(results: Path, sweeps: list[str] | None) -> list[str] | None:
     """The sweeps asked for. Raises ValueError, with the nearest name, for one that results do not hold."""
-    import difflib
-
     folder = results / "runs"
     known = sorted(p.name for p in folder.iterdir() if p.is_dir()) if folder.is_dir() else []
     for name in sweeps or ():
         if name not in known:
-            near = difflib.get_close_matches(name, known, 1, 0.4)
-            hint = f"did you mean '{near[0]}'?" if near else f"there are {', '.join(known) or 'none'}"
-            raise ValueError(f"no results of a sweep called '{name}'; {hint}")
+            raise ValueError(f"no results of a sweep called '{name}'{did_you_mean(name, known)}")
     return sweeps
 
 
@@ -142,15 +139,18 @@ def _progress(results: Path) -> tuple[dict[str, int], int, bool]:
 
 def _tasks(targets: Iterable[str]) -> list[dict[str, str]]:
     """What training knows of the tasks that were measured, as data."""
-    from ecgscale.spec.tasks import TASKS
+    from ecgscale.spec.tasks import DOMAINS, TASKS
 
-    return [vars(TASKS[name]) for name in sorted(set(targets)) if name in TASKS]
+    known = [TASKS[name] for name in sorted(set(targets)) if name in TASKS]
+    return [{**vars(task), "domain_name": DOMAINS[task.domain]} for task in known]
 
 
 def _as_frame(tasks: list[dict[str, str]]) -> Any:
     import pandas as pd
 
-    return pd.DataFrame(tasks, columns=["name", "corpus", "label_set", "domain"])
+    from analysis.study.tables.material import TASK
+
+    return pd.DataFrame(tasks, columns=list(TASK))
 
 
 def _cards(rows: Any, home: Path) -> dict[str, dict[str, Any]]:

@@ -6,7 +6,8 @@ from typing import Annotated
 import typer
 
 from ecgscale.cli.door import RESULTS, Home, Json, Results, SweepName, app, home_of, print_json
-from ecgscale.cli.terminal import say, si, table
+from ecgscale.cli.terminal import say, table
+from ecgscale.phrases import did_you_mean, si
 
 CLUSTERS = {"slurm": "slurm.sh", "kuberay": "kuberay.yaml", "ray-up": "ray-up.yaml", "readme": "README.md"}
 _SAID = 3  # runs named for each reason why runs cannot be done
@@ -99,8 +100,6 @@ def cluster(
 ) -> None:
     """Print what starts Ray on a cluster: a Slurm script, a KubeRay job, a cluster file for `ray up`."""
     from importlib.resources import files
-
-    from ecgscale.spec.run import did_you_mean
 
     if name not in CLUSTERS:
         raise ValueError(f"there is nothing for a cluster {name!r}{did_you_mean(name, CLUSTERS)}")

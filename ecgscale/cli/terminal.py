@@ -50,14 +50,6 @@ def _drawn(columns: Sequence[str], rows: Sequence[Sequence[Any]], title: str = "
     return drawn
 
 
-def si(value: float) -> str:
-    """A count with an SI prefix and three digits: 173392 -> 173K, 2.1e9 -> 2.1G."""
-    for size, prefix in ((1e18, "E"), (1e15, "P"), (1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "K")):
-        if abs(value) >= size:
-            return f"{value / size:.3g}{prefix}"
-    return f"{value:.3g}"
-
-
 class Watch:
     """Progress of a launch, read from the results folder: a live table, or a line for each run that ends."""
 

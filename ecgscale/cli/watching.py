@@ -8,6 +8,7 @@ import typer
 
 from ecgscale.cli.door import RESULTS, Results, app, existing
 from ecgscale.cli.terminal import say, where
+from ecgscale.phrases import did_you_mean
 
 _AGAIN_SECONDS = 10
 
@@ -23,7 +24,6 @@ def observe(
 ) -> None:
     """Show measured rows in TensorBoard, MLflow or Weights & Biases; runs know nothing of it."""
     from ecgscale.pool.observers import OBSERVERS, observe
-    from ecgscale.spec.run import did_you_mean
 
     if kind not in OBSERVERS:
         raise ValueError(f"there is no observer {kind!r}{did_you_mean(kind, OBSERVERS)}")

@@ -1,7 +1,6 @@
 """From recordings to a corpus on disk, and from a corpus to batches."""
 
 from collections.abc import Callable
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +16,7 @@ from ecgscale.data.prepare_rows import Options
 from ecgscale.data.pricing import Price
 from ecgscale.data.readers import DATASETS
 from ecgscale.data.sizes import Outline, outline
+from ecgscale.phrases import did_you_mean
 
 __all__ = [
     "DATASETS",
@@ -47,9 +47,7 @@ def named(name: str) -> Dataset:
         return DATASETS[name]
     if name in cards.shipped() or simulate.parsed(name):
         raise ValueError(f"{name} has no raw folder: it ships with ecgscale or is made on first use")
-    near = get_close_matches(name, [*DATASETS, *cards.shipped()], n=1)
-    hint = f"did you mean {near[0]}?" if near else f"there is {', '.join(DATASETS)}"
-    raise ValueError(f"no dataset {name!r}; {hint}")
+    raise ValueError(f"no dataset {name!r}{did_you_mean(name, [*DATASETS, *cards.shipped()])}")
 
 
 def prepare(

@@ -27,10 +27,13 @@ class Card:
     units: str  # of the files, and what is done about it
     lead_order: str  # in the files
     label_sets: Mapping[str, str]  # name -> what and how many
+    n_labels: Mapping[str, int]  # classes of each label set of the complete dataset, and of each subset of one
     tested_on: str  # the real files, or a copy of the layout
     citation: str
     doi: str = ""
     traps: Sequence[str] = ()
+    # Recordings in train, val and test where the authors say so or a record is cut; else n_records by Dataset.shares.
+    splits: tuple[int, int, int] | None = None
 
     @property
     def rates(self) -> str:
@@ -73,6 +76,14 @@ class Dataset:
     window: str = "centre"  # or "start": which 10 seconds of a longer record
     units: str = "mV"  # of the stored signal
     beat_classes: tuple[str, ...] = ()
+
+    @property
+    def splits(self) -> tuple[int, int, int]:
+        """Recordings in train, val and test of the complete dataset, as far as they are known before it is prepared."""
+        if self.card.splits is not None:
+            return self.card.splits
+        n_val, n_test = (round(share * self.card.n_records) for share in self.shares[1:])
+        return self.card.n_records - n_val - n_test, n_val, n_test
 
 
 def labels_of(table: Sequence[Mapping[str, object]] | np.ndarray) -> np.ndarray:

@@ -122,6 +122,8 @@ CARDS: dict[str, Card] = {
         sampling_hz=(100,),
         download="none: it is part of the package",
         label_sets={"code6": "6, CODE's labels by statement", "superdiagnostic": "5", "sex": "1: female"},
+        n_labels={"code6": 6, "superdiagnostic": 5, "sex": 1},
+        splits=None,
         tested_on="the real records",
     ),
     "ludb-sample": replace(

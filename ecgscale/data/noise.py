@@ -1,17 +1,13 @@
 """Noise of real electrodes, to be added to recordings: wander, electrode motion and muscle, of the MIT-BIH NSTDB."""
 
-from pathlib import Path
-
 import numpy as np
 import torch
-from scipy.signal import resample_poly
 
-from ecgscale.data import embedded, waveform
+from ecgscale.data import embedded
 
 KINDS = {"bw": "baseline wander", "em": "electrode motion", "ma": "muscle"}
 SAMPLING_HZ = 100
 _TRAIN_SHARE = 0.8  # of the half hour; the rest is for evaluation, so that no noise is seen twice
-_UNITS_PER_MV = 200.0  # the headers state no gain; this is the WFDB default that the database is used with
 _MV_PER_UNIT = 0.005
 
 
@@ -27,28 +23,6 @@ def recorded(kind: str, part: str = "train") -> np.ndarray:
     return (units[:, :border] if part == "train" else units[:, border:]).astype(np.float32) * np.float32(_MV_PER_UNIT)
 
 
-def read(raw: Path, kind: str) -> np.ndarray:
-    """The same from the database's own files (raw/bw.hea ...), whole: float32 [2, n_samples] in mV at 100 Hz."""
-    native = waveform.read(raw / f"{kind}.hea", gains=False)
-    return resample_poly(native.signal / _UNITS_PER_MV, 5, 18, axis=1).astype(np.float32)  # 360 to 100 Hz
-
-
-def mixed(signal: np.ndarray, noise: np.ndarray, snr_power_db: float, rng: np.random.Generator) -> np.ndarray:
-    """Recordings [..., n_samples] with noise [2, n_noise] at a ratio of powers over the recording.
-
-    Each lead gets a random stretch of a random channel: x + a n with a = sqrt(P_x / P_n 10^(-SNR / 10)), means removed
-    (a ratio of powers, not NSTDB's own QRS-amplitude ratio). A silent lead stays silent.
-    """
-    n_samples = signal.shape[-1]
-    rows = signal.reshape(-1, n_samples)
-    starts = rng.integers(0, noise.shape[1] - n_samples + 1, len(rows))
-    stretches = noise[rng.integers(0, len(noise), len(rows))[:, None], starts[:, None] + np.arange(n_samples)]
-    stretches = stretches - stretches.mean(axis=1, keepdims=True)
-    power = rows.var(axis=1) / np.maximum(stretches.var(axis=1), 1e-12)
-    scale = np.sqrt(power * 10 ** (-snr_power_db / 10))
-    return (rows + scale[:, None] * stretches).reshape(signal.shape).astype(signal.dtype)
-
-
 class Noise:
     """Recorded noise, to be mixed into batches: the part for training, or the part for evaluation."""
 
@@ -56,9 +30,11 @@ class Noise:
         self.recorded = {kind: torch.from_numpy(recorded(kind, part)) for kind in KINDS}
 
     def like(self, signal: torch.Tensor, kind: str, snr_power_db: torch.Tensor, draw: torch.Generator) -> torch.Tensor:
-        """Noise [n, n_leads, n_samples] to add to ``signal`` of that shape at a ratio of powers [n], as in ``mixed``.
+        """Noise [n, n_leads, n_samples] to add to ``signal`` of that shape at a ratio of powers [n] over the recording.
 
-        An infinite ratio is no noise. Raises KeyError for another kind.
+        Each lead gets a random stretch of a random channel: a n with a = sqrt(P_x / P_n 10^(-SNR / 10)), its mean
+        removed (a ratio of powers, not NSTDB's own QRS-amplitude ratio). A silent lead stays silent; an infinite ratio
+        is no noise. Raises KeyError for another kind.
         """
         source = self.recorded[kind] = self.recorded[kind].to(signal.device)
         n, n_leads, n_samples = signal.shape

@@ -292,6 +292,7 @@ CARD = Card(
     units="mV",
     lead_order="I, II, V1-V6",
     label_sets={"code6": "6, true by construction, richer than in life", "sex": "1: male"},
+    n_labels={"code6": 6, "sex": 1},
     tested_on="rates, PR, QRS width and irregularity measured on the signal",
     citation='McSharry et al., "A dynamical model for generating synthetic ECG signals", IEEE TBME 50 (2003)',
     traps=("results on it say nothing of patients",),

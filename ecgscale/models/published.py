@@ -1,13 +1,13 @@
 """HeartLang's codebook as published: what its checkpoint calls the tensors of VQ-HBR, and what they are called here."""
 
-import difflib
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 import torch
 
 from ecgscale.models.codebook import Codebook
 from ecgscale.models.transformer import HEAD_WIDTH
+from ecgscale.phrases import nearest
 
 _BACKBONE = {  # of encoder and decoder alike
     "token_embed.tokenConv.weight": "word.weight",
@@ -114,6 +114,6 @@ def _recipe(tensors: Mapping[str, torch.Tensor], corpus: str, digest: str) -> Co
     )
 
 
-def _nearest(subject: str, name: str, known: object) -> str:
-    close = difflib.get_close_matches(name, list(known), 1)  # type: ignore[call-overload]
-    return f"; the nearest {subject} is {close[0]!r}" if close else ""
+def _nearest(subject: str, name: str, known: Iterable[str]) -> str:
+    near = nearest(name, known)
+    return f"; the nearest {subject} is {near!r}" if near else ""

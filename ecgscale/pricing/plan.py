@@ -13,11 +13,12 @@ from ecgscale import data, records
 from ecgscale.compute import Cost, cost
 from ecgscale.data.batches import SHARE
 from ecgscale.data.mixture import n_evaluated
+from ecgscale.phrases import did_you_mean
 from ecgscale.pool.shares import gpu_share
 from ecgscale.pool.states import measured_memory, states
 from ecgscale.pricing import calibration
 from ecgscale.pricing.calibration import Device
-from ecgscale.spec.run import Run, did_you_mean
+from ecgscale.spec.run import Run
 from ecgscale.spec.sweep import Sweep, shipped
 from ecgscale.spec.tasks import TASKS, Task, measurable, why_not
 from ecgscale.training import codebooks, kept_weights, weights
@@ -199,8 +200,7 @@ def checked(sweep: Sweep, home: Path) -> dict[str, data.Outline]:
             wrong.append(str(error))
     asked = {(run.slice.corpus, run.slice.label_set) for run in sweep.runs if run.slice.label_set}
     for name, label_set in sorted(asked):
-        known = outlines[name].n_labels if name in outlines else {}
-        if known and label_set not in known:
+        if name in outlines and label_set not in (known := outlines[name].n_labels):
             wrong.append(f"corpus {name} has no label set {label_set!r}{did_you_mean(label_set, known)}")
     for name, kind in dict.fromkeys(
         (name, run.architecture.kind)

@@ -8,7 +8,8 @@ from typing import Any, get_args, get_type_hints
 from ecgscale.data.corpus import Slice
 from ecgscale.models import ARCHITECTURES, Codebook
 from ecgscale.objectives import OBJECTIVES
-from ecgscale.spec.run import Evaluation, Run, Schedule, did_you_mean
+from ecgscale.phrases import did_you_mean
+from ecgscale.spec.run import Evaluation, Run, Schedule
 
 _NAMES = {int: "a whole number", float: "a number", str: "a text", bool: "True or False", NoneType: "None"}
 

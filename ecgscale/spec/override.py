@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from types import NoneType, UnionType
 from typing import Any, get_args, get_type_hints
 
-from ecgscale.spec.run import did_you_mean
+from ecgscale.phrases import did_you_mean
 from ecgscale.spec.sweep import Sweep
 
 

@@ -1,7 +1,6 @@
 """A run as a value: everything that changes a number, and nothing that does not."""
 
 import dataclasses
-import difflib
 import json
 from collections.abc import Mapping
 from dataclasses import MISSING, dataclass, fields
@@ -10,6 +9,7 @@ from typing import Any, cast, get_args
 from ecgscale.data.corpus import Slice
 from ecgscale.models import ARCHITECTURES, Architecture, Codebook
 from ecgscale.objectives import OBJECTIVES, Objective
+from ecgscale.phrases import did_you_mean
 from ecgscale.records import canonical, run_id_of
 
 PRECISIONS = ("auto", "fp32", "bf16")
@@ -188,9 +188,3 @@ def _part(cls: type, value: Any, where: str) -> Any:
 
 def _tuples(content: Any) -> Any:
     return tuple(_tuples(part) for part in content) if isinstance(content, list) else content
-
-
-def did_you_mean(name: str, known: Any) -> str:
-    """The end of a sentence about a name that is not known: the nearest one, or all."""
-    close = difflib.get_close_matches(name, list(known), 1)
-    return f"; did you mean {close[0]!r}?" if close else f"; there are {', '.join(map(str, known))}"

@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ecgscale.models import Codebook
+from ecgscale.phrases import did_you_mean
 from ecgscale.spec.check import mistakes
-from ecgscale.spec.run import Run, did_you_mean
+from ecgscale.spec.run import Run
 
 KEEPS = ("none", "best", "all")
 

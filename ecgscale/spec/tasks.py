@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from ecgscale.data.noise import KINDS
+from ecgscale.data.readers import DATASETS
 from ecgscale.data.recording import INDEPENDENT_LEADS, LEADS
-from ecgscale.data.sizes import PUBLISHED
 from ecgscale.spec.run import Run
 
 DOMAINS = {
@@ -15,7 +15,6 @@ DOMAINS = {
     "C": "acute care",
     "D": "patient characteristics",
 }
-UNITS = ("recording", "beat")
 
 
 @dataclass(frozen=True)
@@ -146,7 +145,7 @@ def why_not(task: Task, run: Run) -> str:
     if task.unit == "beat" and not run.architecture.localised:
         return f"local features of a {kind} are not placed in time"
     base = task.corpus.partition("@")[0]
-    if not run.architecture.any_leads and base in PUBLISHED and not PUBLISHED[base].twelve_leads:
+    if not run.architecture.any_leads and base in DATASETS and DATASETS[base].leads != LEADS:
         return f"{base} has not the twelve leads that this {kind} reads"
     if task.by == "head" and not run.objective.needs_labels:
         return f"a {run.objective.kind} run has no head that names labels"

@@ -17,8 +17,8 @@ from analysis.fitting.laws import LAWS
 from analysis.fitting.newton import minimise
 from analysis.fitting.problem import Array, problems_of
 from analysis.fitting.starts import best_of, projected_starts, solve_globally
-from analysis.planning.coverage import TRUTHS, designs
 from tests.benchmarks import Measurement
+from tests.designs import TRUTHS, designs
 from tests.paths import FIXTURES
 
 POINTS = FIXTURES / "laws" / "chinchilla_epoch.csv"

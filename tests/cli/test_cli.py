@@ -34,7 +34,7 @@ from tests.shell import SWEEP, Shell
         (["exponents", "--results", "nowhere"], 2, "no results folder 'nowhere'"),
         (["figures", "--results", "nowhere"], 2, "no results folder 'nowhere'"),
         (["report", "--results", "nowhere"], 2, "no results folder 'nowhere'"),
-        (["data", "prepare", "cod", "--raw", "."], 2, "did you mean code?"),
+        (["data", "prepare", "cod", "--raw", "."], 2, "did you mean 'code'?"),
     ],
 )
 def test_a_mistake_is_one_sentence(shell: Shell, arguments: list[str], code: int, sentence: str) -> None:

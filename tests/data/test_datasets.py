@@ -46,12 +46,28 @@ def test_becomes_a_corpus(prepared: tuple[str, Path, Path]) -> None:
     assert set(np.unique(opened.labels)) <= {0, 1, MISSING}
     assert sum(len(classes) for classes in opened.manifest.label_sets.values()) == opened.labels.shape[1]
     assert set(opened.manifest.label_sets) == set(card.label_sets)
+    known = {**opened.manifest.label_sets, **opened.manifest.label_subsets}
+    assert all(len(classes) <= card.n_labels[label_set] for label_set, classes in known.items())
     split.assert_disjoint(np.asarray(opened.patient), np.asarray(opened.split))
     assert not opened.manifest.refused or name == "heedb"
     assert opened.manifest.scale_mv > 0
     assert np.all((opened.peaks >= 0).sum(axis=1) >= 4)
     leads = opened.manifest.leads
     assert tuple(leads) in (INDEPENDENT_LEADS, LEADS, ("I",)) or opened.beat_classes is not None
+
+
+def test_is_outlined_before_it_is_prepared(prepared: tuple[str, Path, Path], tmp_path: Path) -> None:
+    name, _, home = prepared
+    before, after = data.outline(name, tmp_path), data.outline(name, home)
+    assert (before.prepared, after.prepared) == (False, True)
+    assert (before.n_samples, before.n_leads, before.twelve_leads) == (
+        after.n_samples,
+        after.n_leads,
+        after.twelve_leads,
+    )
+    assert set(after.n_labels) <= set(before.n_labels)
+    assert before.n_records[2] > 0
+    assert (sum(before.n_records) == data.DATASETS[name].card.n_records) or data.DATASETS[name].card.splits
 
 
 # Stored in mV without a change of size, and not cut from a longer record.

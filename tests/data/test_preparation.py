@@ -263,7 +263,7 @@ def test_windows_of_one_long_record_are_priced_as_they_are_read() -> None:
 
 
 def test_wrong_options_are_refused_in_a_sentence(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match=r"did you mean ptbxl\?"):
+    with pytest.raises(ValueError, match=r"did you mean 'ptbxl'\?"):
         data.prepare("ptblx", tmp_path, tmp_path)
     with pytest.raises(ValueError, match="no detector 'pan'"):
         data.prepare("ptbxl", tmp_path, tmp_path, detector="pan")

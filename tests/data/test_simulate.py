@@ -97,7 +97,7 @@ def test_names_say_size_and_seed(name: str, asked: tuple[int, int] | None) -> No
 def test_a_card_says_how_many_there_are(tmp_path: Path) -> None:
     document = data.card("simulated-140", tmp_path)
     assert document["rai:dataCollection"].startswith("140 recordings of 100 patients")
-    with pytest.raises(ValueError, match=r"did you mean simulated\?"):
+    with pytest.raises(ValueError, match=r"did you mean 'simulated'\?"):
         data.card("simulated-many", tmp_path)
 
 

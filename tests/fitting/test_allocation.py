@@ -23,7 +23,8 @@ from analysis.fitting.fit import BadPoints, fit
 from analysis.fitting.forecast import allocate_group, predict
 from analysis.fitting.laws import joint
 from analysis.fitting.overfitting import collapse, extent, minimum_data
-from analysis.planning.coverage import PLANTED, designs
+from analysis.planning.coverage import PLANTED
+from tests.designs import designs
 
 
 @settings(max_examples=30, deadline=None, derandomize=True)

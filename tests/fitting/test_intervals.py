@@ -11,7 +11,8 @@ from scipy import stats
 from analysis.fitting.fit import fit
 from analysis.fitting.intervals import resample_counts
 from analysis.fitting.laws import LAWS, joint
-from analysis.planning.coverage import PLANTED, coverage, designs, simulate
+from analysis.planning.coverage import PLANTED, simulate
+from tests.designs import coverage, designs
 from tests.planted import planted_grid
 
 

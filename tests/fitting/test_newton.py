@@ -14,7 +14,7 @@ from analysis.fitting.laws import LAWS, joint
 from analysis.fitting.newton import _Chunk, minimise, solve
 from analysis.fitting.problem import Array, centred, natural, problems_of
 from analysis.fitting.starts import projected_starts, solve_globally, subsets
-from analysis.planning.coverage import TRUTHS, designs
+from tests.designs import TRUTHS, designs
 from tests.planted import planted_grid
 
 SUMS = [law for law in LAWS.values() if law.terms]

@@ -7,9 +7,9 @@ import pytest
 from analysis.fitting.fit import BadPoints, fit
 from analysis.fitting.laws import joint
 from analysis.fitting.transfer import bound_hits, loss_to_loss
-from analysis.planning.coverage import designs
+from analysis.study.constants import REFERENCE
 from analysis.table.build import summary
-from analysis.table.query import REFERENCE
+from tests.designs import designs
 from tests.paths import FIXTURES
 
 LAWS = FIXTURES / "laws"

@@ -14,7 +14,8 @@ from analysis.fitting.laws import LAWS
 from analysis.planning import adaptive
 from analysis.planning.adaptive import centre_of, known, propose, suggest
 from analysis.planning.adaptive_vs_grid import DESIGNS, planted_laws, race, reached
-from analysis.planning.coverage import N_FULL, PLANTED, simulate
+from analysis.planning.coverage import PLANTED, simulate
+from analysis.study.constants import N_FULL
 from ecgscale import records
 from ecgscale.spec.run import Run
 from ecgscale.spec.sweep import load
@@ -195,7 +196,7 @@ def test_the_race_of_a_sweep_is_run_and_drawn(shell: Shell) -> None:
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        (["--budget", "1e12", "--for", "gama"], "no design for 'gama'; did you mean 'alpha'?"),
+        (["--budget", "1e12", "--for", "gama"], "no design for 'gama'; there are alpha"),
         (["--budget", "1e12", "--target", "ludb-rythm"], "did you mean 'ludb-rhythm'?"),
         (["--budget", "1"], "FLOP buys no run: the cheapest costs"),
         (["--budget", "1e12", "--configuration", "resnet-ls"], "did you mean 'resnet-sl'?"),

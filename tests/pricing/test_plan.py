@@ -6,12 +6,16 @@ from pathlib import Path
 
 import pytest
 
-from ecgscale import records
-from ecgscale.models import ResNet
+from ecgscale import data, records
+from ecgscale.data import Slice
+from ecgscale.data.recording import LEADS
+from ecgscale.models import ResNet, ViT
+from ecgscale.objectives import DINO, Supervised
 from ecgscale.pool.shares import gpu_share
 from ecgscale.pricing import calibration
 from ecgscale.pricing.calibration import PRINTED, Device
 from ecgscale.pricing.plan import plan, shares
+from ecgscale.spec.run import Run
 from ecgscale.spec.sweep import Sweep
 from tests.shell import Shell
 
@@ -52,6 +56,27 @@ def test_speed_is_measured_on_real_steps() -> None:
     macs, speed = calibration.measured(ResNet(3, 6), "cpu", seconds=0.01)
     assert 1e4 < macs < 1e7
     assert 1e6 < speed < 1e13
+
+
+def test_every_dataset_is_priced_with_every_label_set_before_anybody_has_it(tmp_path: Path) -> None:
+    assert len(data.DATASETS) == 21
+    runs = []
+    for name, dataset in data.DATASETS.items():
+        backbone = ResNet(3, 4) if dataset.leads == LEADS else ViT(2, 64, 2)
+        label_sets = tuple(dataset.card.n_labels)
+        assert set(dataset.card.label_sets) <= set(label_sets)
+        runs += [Run(backbone, Supervised(), Slice(name, 1.0, label_set)) for label_set in label_sets]
+        runs += [] if label_sets else [Run(backbone, DINO(), Slice(name))]
+    priced = plan(Sweep("all", tuple(runs), tasks=()), tmp_path, tmp_path, PRINTED["h100"])
+    assert len(priced) == len(runs) > 60
+    assert (priced[["flops", "device_hours", "memory_gb"]] > 0).all(axis=None)
+    assert priced["infeasible"].str.contains("prepared").all()  # nothing else stands in the way
+    trained = dict(zip((run.slice.corpus for run in runs), priced["n_samples"], strict=True))
+    assert trained["sph"] == 20_616  # 25,770 by shares of 0.8, 0.1, 0.1
+    assert trained["mimic"] == 200_000  # as the study split it
+    labelled = Sweep("none", (Run(ViT(2, 64, 2), Supervised(), Slice("icentia11k", 1.0, "rhythm")),), tasks=())
+    with pytest.raises(ValueError, match="corpus icentia11k has no label set 'rhythm'; there are none"):
+        plan(labelled, tmp_path, tmp_path, PRINTED["h100"])
 
 
 def test_a_run_is_infeasible_with_the_reason_until_it_fits(tiny_sweep: Sweep, home: Path, tmp_path: Path) -> None:

@@ -80,9 +80,9 @@ def test_label_scaling_has_the_studys_label_sets_and_scores_all_on_the_same() ->
     assert all(run.objective == Supervised(focal_gamma=2.0) for run in supervised)
     assert {run.schedule.steps for run in sweep.runs} == {62_500}
     assert {round(run.schedule.warmup * run.schedule.steps) for run in sweep.runs} == {1250}
-    from ecgscale.data.sizes import PUBLISHED
+    from ecgscale.data.readers import DATASETS
 
-    known = PUBLISHED["mimic-icd10"].n_labels
+    known = DATASETS["mimic-icd10"].card.n_labels
     sizes = sorted({known[run.slice.label_set] for run in supervised})
     assert sizes == [9, 93, 278, 464, 927]
     draws = {run.slice.label_set for run in supervised if known[run.slice.label_set] == 278}

@@ -6,7 +6,7 @@ import pytest
 
 from ecgscale import data
 from ecgscale.data.corpus import Slice
-from ecgscale.data.sizes import PUBLISHED
+from ecgscale.data.readers import DATASETS
 from ecgscale.models import Architecture, Net1D, ResNet, Transformer, ViT
 from ecgscale.objectives import DINO, Supervised
 from ecgscale.spec.run import Run
@@ -42,7 +42,7 @@ STUDY = (
 
 
 def test_the_eleven_tasks_of_the_study_are_there() -> None:
-    found = tuple((t.corpus, t.domain, PUBLISHED[t.corpus].n_labels[t.label_set]) for t in PAPER_TASKS)
+    found = tuple((t.corpus, t.domain, DATASETS[t.corpus].card.n_labels[t.label_set]) for t in PAPER_TASKS)
     assert found == STUDY
     assert len({t.label_set for t in PAPER_TASKS}) == 11
     assert set(DOMAINS) == {"A", "B", "C", "D"}

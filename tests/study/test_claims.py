@@ -10,7 +10,7 @@ import pytest
 from analysis.fitting.identifiability import BadPoints
 from analysis.observations import COLUMNS as OBSERVED
 from analysis.study import claims, published
-from analysis.study.claims.evidence import CONFIGURATIONS
+from analysis.study.constants import CONFIGURATIONS
 from analysis.table.query import COLUMNS
 from tests.planted import planted_points, planted_table, write_runs
 from tests.shell import Shell

@@ -3,13 +3,19 @@
 import pandas as pd
 import pytest
 
+from analysis.study.constants import TASKS
 from analysis.study.published import REFIT, REFIT_COLUMNS, by_data, by_size, exponents, refit
 from analysis.table.query import flagged
+from ecgscale.spec.tasks import PAPER_TASKS
 
 
 @pytest.fixture(scope="module")
 def table() -> pd.DataFrame:
     return refit()
+
+
+def test_the_eleven_tasks_are_those_that_can_be_probed() -> None:
+    assert tuple(task.name for task in PAPER_TASKS) == TASKS
 
 
 def test_the_tables_are_whole() -> None:

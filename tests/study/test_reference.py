@@ -1,16 +1,14 @@
 """The published numbers that ship: whole, consistent with themselves, and those of the text where it is at hand."""
 
 import re
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 
-from analysis import study
+from analysis.study.constants import REFERENCE
 from tests.paths import NO_RAW, RAW
 
-REFERENCE = Path(study.__file__).parent / "reference"
 CONFIGURATIONS = ["transformer-sl", "transformer-ssl", "resnet-sl", "resnet-ssl"]  # columns of S.5 and S.6
 IN_S7 = ["transformer-sl", "resnet-sl", "transformer-ssl", "resnet-ssl"]
 SCALE = {"K": 1e3, "M": 1e6}

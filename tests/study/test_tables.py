@@ -9,7 +9,8 @@ import pytest
 
 from analysis.study import claims
 from analysis.study.tables import TABLES, Material, NoSuchTable, make, save
-from analysis.study.tables.sheet import Sheet, interval, latex, si
+from analysis.study.tables.sheet import Sheet, interval
+from analysis.table.markup import latex
 from ecgscale import records
 from tests.planted import CARD, TASKS, planted_points, planted_table, write_runs
 from tests.shell import Shell
@@ -21,7 +22,9 @@ def material(tmp_path_factory: pytest.TempPathFactory) -> Material:
     write_runs(results, planted_points())
     planted_table().to_parquet(results / "exponents.parquet")
     loaded = records.load(results)
-    tasks = pd.DataFrame({"name": TASKS, "corpus": "ptbxl-sample", "label_set": "sex", "domain": "A"})
+    tasks = pd.DataFrame(
+        {"name": TASKS, "corpus": "ptbxl-sample", "label_set": "sex", "domain": "A", "domain_name": "adults"}
+    )
     cards = {"ptbxl-sample": CARD, "ludb-sample": {}}
     return Material(claims.in_results(results), loaded.runs, loaded.rows, cards, tasks)
 
@@ -105,7 +108,6 @@ def test_nothing_measured_gives_the_printed_tables(tmp_path: Path) -> None:
 
 def test_special_characters_survive_latex() -> None:
     assert latex("a_b & 5 % {x} **κ** ≤ −1") == r"a\_b \& 5 \% \{x\} \textbf{$\kappa$} $\leq$ $-$1"
-    assert (si(1672), si(2.09e6), si(90), si(float("nan"))) == ("1.67K", "2.09M", "90", "–")
     assert interval(0.05, 0.05, 2.5, mark="*") == "0.05* [0.05, 2.50]"
     assert interval(1.0, float("nan"), 2.0) == "1.00"
 

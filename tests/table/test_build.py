@@ -11,12 +11,16 @@ import pytest
 
 from analysis.fitting.fit import BadPoints
 from analysis.fitting.laws import joint
+from analysis.naming import configuration_named, label
 from analysis.observations import observations, trajectories
-from analysis.planning.coverage import PLANTED, designs
+from analysis.planning.coverage import PLANTED
 from analysis.points import fit_points
+from analysis.study.beside import with_paper
+from analysis.study.constants import task_key
 from analysis.table import query
 from analysis.table.build import exponents, fit_results
 from ecgscale import records
+from tests.designs import designs
 
 STEPS = (0, 1000, 5000)
 TASKS = {"code": ("ID", 1.0), "cpsc2018": ("OOD", 2.0), "ptbxl_form": ("OOD", 1.5)}
@@ -187,8 +191,16 @@ def test_every_format_holds_the_rows(table: pd.DataFrame) -> None:
         query.render(part, "parket")
 
 
+def test_configurations_are_known_by_their_short_names() -> None:
+    names = ("resnet-sl", "resnet-ssl", "transformer-sl", "transformer-ssl")
+    assert [label(name) for name in names] == ["R-SL", "R-SSL", "T-SL", "T-SSL"]
+    assert [configuration_named(short) for short in ("R-SL", "r-ssl", "T-SL", "t-ssl")] == list(names)
+    assert (label("vit-dino"), configuration_named("vit-dino")) == ("vit-dino", "vit-dino")
+    assert label("resnet-sl-tuned") == "resnet-sl-tuned"
+
+
 def test_the_papers_numbers_stand_beside(table: pd.DataFrame) -> None:
-    beside = query.with_paper(query.query(table, law="transfer", coefficient="kappa"))
+    beside = with_paper(query.query(table, law="transfer", coefficient="kappa"))
     assert dict(zip(beside["target"], beside["paper"], strict=True)) == {"cpsc2018": 0.2, "ptbxl_form": 0.138}
     np.testing.assert_allclose(beside["difference"], beside["value"] - beside["paper"])
     inside = (beside["low"] <= beside["paper"]) & (beside["paper"] <= beside["high"])
@@ -197,7 +209,7 @@ def test_the_papers_numbers_stand_beside(table: pd.DataFrame) -> None:
 
 
 def test_refits_of_the_papers_losses_say_that_they_are_derived(table: pd.DataFrame) -> None:
-    beside = query.with_paper(query.query(table, law="joint", configuration="R-SL", target="cpsc2018"))
+    beside = with_paper(query.query(table, law="joint", configuration="R-SL", target="cpsc2018"))
     known = beside[beside["source"] != ""].set_index("coefficient")
     assert known.loc["alpha", "paper"] == pytest.approx(0.443, abs=1e-3)
     assert known.loc["alpha", "source"] == "derived: Table S.5"
@@ -216,8 +228,8 @@ def test_refits_of_the_papers_losses_say_that_they_are_derived(table: pd.DataFra
     ],
 )
 def test_tasks_are_known_by_any_spelling(one: str, other: str) -> None:
-    assert query.task_key(one) == query.task_key(other)
-    assert query.task_key("PTB-XL(sub.)") != query.task_key("PTB-XL(sup.)")
+    assert task_key(one) == task_key(other)
+    assert task_key("PTB-XL(sub.)") != task_key("PTB-XL(sup.)")
 
 
 def test_anybodys_points_become_json(tmp_path: Path) -> None:

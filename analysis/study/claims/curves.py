@@ -11,8 +11,9 @@ from analysis.fitting.identifiability import BadPoints
 from analysis.fitting.intervals import Quantity
 from analysis.fitting.overfitting import collapse
 from analysis.fitting.result import Fit
-from analysis.study.claims.evidence import LABELS, Evidence
+from analysis.study.claims.evidence import Evidence
 from analysis.study.claims.verdict import Number, Verdict, above, all_of, over_targets, together, untestable
+from analysis.study.constants import LABELS
 
 IN_PRINT = "the paper shows this in a figure only; no number of it is printed"
 SUPERVISED = ("transformer-sl", "resnet-sl")

@@ -9,11 +9,9 @@ import pandas as pd
 from analysis.fitting.identifiability import BadPoints
 from analysis.observations import COLUMNS, best_over_steps, trajectories
 from analysis.study import published
+from analysis.study.constants import SIZE_EDGES
 from analysis.table.query import COLUMNS as FITTED
 from analysis.table.query import read
-
-CONFIGURATIONS = ("transformer-sl", "resnet-sl", "transformer-ssl", "resnet-ssl")
-LABELS = {"transformer-sl": "T-SL", "resnet-sl": "R-SL", "transformer-ssl": "T-SSL", "resnet-ssl": "R-SSL"}
 
 
 def _nothing() -> pd.DataFrame:
@@ -98,7 +96,7 @@ def _by_size(points: pd.DataFrame) -> pd.DataFrame:
         return pd.DataFrame(columns=["target", "bin", "configuration", "loss"])
     full = points[points["D"] == points.groupby("configuration")["D"].transform("max")]
     sizes = full.groupby(["target", "configuration", "N"], as_index=False)["loss"].mean()
-    sizes["bin"] = np.digitize(sizes["N"], published.SIZE_EDGES)
+    sizes["bin"] = np.digitize(sizes["N"], SIZE_EDGES)
     return sizes.groupby(["target", "bin", "configuration"], as_index=False)["loss"].min()
 
 

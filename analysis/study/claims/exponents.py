@@ -11,8 +11,9 @@ import numpy as np
 import pandas as pd
 
 from analysis.fitting.laws import EXPONENT
-from analysis.study.claims.evidence import CONFIGURATIONS, LABELS, Evidence
+from analysis.study.claims.evidence import Evidence
 from analysis.study.claims.verdict import Number, Verdict, above, all_of, listed, over_targets, together, untestable
+from analysis.study.constants import CONFIGURATIONS, LABELS
 
 MARGINAL = {"alpha": "size", "beta": "data"}
 FLAT = 0.05  # an exponent surely below this gains 11 % of the excess loss a decade

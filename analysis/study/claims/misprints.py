@@ -9,7 +9,7 @@ from analysis.study import published
 from analysis.study.claims.cells import grid
 from analysis.study.claims.evidence import of_publication
 from analysis.study.claims.exponents import fitted
-from analysis.table.query import REFERENCE
+from analysis.study.constants import REFERENCE
 
 
 @dataclass(frozen=True)

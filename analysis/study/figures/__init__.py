@@ -6,9 +6,10 @@ from pathlib import Path
 import pandas as pd
 
 from analysis import figures as general
-from analysis.figures import ACROSS, SPECIAL, Draw, NoSuchFigure, across, nearest
+from analysis.figures import ACROSS, SPECIAL, Draw, NoSuchFigure, across
 from analysis.figures.figure import Plate
 from analysis.study.figures import landscape, reference, schematic, winners
+from ecgscale.phrases import did_you_mean
 
 _BEFORE: dict[str, dict[str, Draw]] = {  # in the paper's order: what stands before which general figure
     "scaling": {"landscape": landscape.draw},  # Fig. 1
@@ -50,6 +51,6 @@ def save_reference(name: str, folder: Path, formats: Iterable[str] = ("png",)) -
     """Draw a figure from the paper's printed tables, as ``save`` does. Raises NoSuchFigure if they cannot feed it."""
     if name not in reference.FIGURES:
         known = f"no printed table feeds the figure '{name}'" if name in FIGURES else f"no figure is called '{name}'"
-        raise NoSuchFigure(f"{known}{nearest(name, reference.FIGURES)}")
+        raise NoSuchFigure(f"{known}{did_you_mean(name, reference.FIGURES)}")
     table = reference.table(name in reference.REFITTED)
     return save(name, reference.published(), table, folder, formats, reference.FIGURES[name])

@@ -10,7 +10,8 @@ from matplotlib.patches import Rectangle
 
 from analysis.figures import observed, style
 from analysis.figures.figure import Plate
-from analysis.study.benchmark import ours, published
+from analysis.study.benchmark import ours
+from analysis.study.published import benchmark
 
 CAPTION = (
     "Mean AUROC of published models over ten downstream tasks after fine-tuning (Table S.9 of the paper, six columns, "
@@ -54,7 +55,7 @@ AROUND = (
 def draw(points: pd.DataFrame, table: pd.DataFrame) -> Plate:
     """One panel: parameters against mean AUROC, a bubble a published model, a line a configuration of ours."""
     best = observed.best(points, table)
-    models, own = published(), ours(best)
+    models, own = benchmark(), ours(best)
     plate = Plate(style.TWO_COLUMNS, 4.4, "ECG models by size and performance", CAPTION)
     plate.source = SOURCE
     plate.set_layout_engine("none")

@@ -12,9 +12,9 @@ import pandas as pd
 
 from analysis.fitting.transfer import TRANSFER
 from analysis.observations import COLUMNS
-from analysis.study.published import FRACTIONS, N_FULL, by_size, losses_by_data, refit
+from analysis.study.constants import FRACTIONS, N_FULL
+from analysis.study.published import by_size, losses_by_data, printed_transfer, refit
 from analysis.table.query import COLUMNS as FITTED
-from analysis.table.query import printed_transfer
 
 NOMINAL = "Published losses (Tables S.5, S.6); N and D are nominal"
 FIGURES = {  # those that the tables can feed, each with the mark on its face

@@ -7,6 +7,7 @@ from matplotlib.patches import Rectangle
 
 from analysis.figures import observed, style
 from analysis.figures.figure import Plate, panel_letter, source_of
+from analysis.study.constants import SIZE_BINS, SIZE_EDGES
 
 CAPTION = (
     "The configuration with the lowest test loss on each task: by size of the model at full data (a) and by "
@@ -14,8 +15,6 @@ CAPTION = (
     "number says by how many per cent the runner-up's loss is higher; above each column, in how many tasks each "
     "configuration wins. Ties go to neither, and a cell that fewer than two configurations reached is left white."
 )
-EDGES = (0.0, 1e5, 1e6, 1e7, 5e7, np.inf)  # the size bins of Table S.4
-NAMES = ("<100K", "100K–1M", "1M–10M", "10M–50M", ">50M")
 
 
 def draw(points: pd.DataFrame, table: pd.DataFrame) -> Plate:
@@ -51,8 +50,8 @@ def _by_size(outside: pd.DataFrame) -> pd.DataFrame:
     if outside.empty:
         return pd.DataFrame(columns=["place", "label", "configuration", "target", "loss"])
     full = outside[outside["D"] == outside.groupby("configuration")["D"].transform("max")]
-    place = np.digitize(full["N"], EDGES) - 1
-    return full.assign(place=place, label=[NAMES[p] for p in place])
+    place = np.digitize(full["N"], SIZE_EDGES)
+    return full.assign(place=place, label=[SIZE_BINS[p] for p in place])
 
 
 def _by_data(outside: pd.DataFrame) -> pd.DataFrame:

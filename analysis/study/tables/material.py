@@ -8,19 +8,21 @@ import pandas as pd
 
 from analysis.study.claims.evidence import Evidence
 
+TASK = ("name", "corpus", "label_set", "domain", "domain_name")
+
 
 @dataclass(frozen=True)
 class Material:
     """``evidence``: of one sweep. ``runs``: its files' facts, with the run as JSON; ``rows``: everything measured.
 
-    ``cards``: Croissant cards of corpora by name. ``tasks``: columns name, corpus, label_set, domain, one row a task.
+    ``cards``: Croissant cards of corpora by name. ``tasks``: columns ``TASK``, one row a task.
     """
 
     evidence: Evidence
     runs: pd.DataFrame
     rows: pd.DataFrame
     cards: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
-    tasks: pd.DataFrame = field(default_factory=lambda: pd.DataFrame(columns=["name", "corpus", "label_set", "domain"]))
+    tasks: pd.DataFrame = field(default_factory=lambda: pd.DataFrame(columns=list(TASK)))
 
     @property
     def source(self) -> str:

@@ -5,16 +5,11 @@ import json
 import numpy as np
 import pandas as pd
 
+from analysis.study.constants import SIZE_BINS
 from analysis.study.tables import printed
 from analysis.study.tables.material import Material
-from analysis.study.tables.sheet import BOUND, Sheet, interval, number, si
-
-DOMAINS = {
-    "A": "adult ECG interpretation",
-    "B": "structure and function",
-    "C": "acute care",
-    "D": "patient characteristics",
-}
+from analysis.study.tables.sheet import BOUND, Sheet, interval, number
+from ecgscale.phrases import si
 
 
 def tasks(material: Material) -> Sheet:
@@ -80,8 +75,9 @@ def domains(material: Material) -> Sheet:
     t = material.tasks[material.tasks["name"].isin(measured)].sort_values(["domain", "name"], ignore_index=True)
     if t.empty:
         return printed.instead(printed.domains(), "nothing was probed in these results")
-    rows = [(r["domain"], DOMAINS[r["domain"]], r["name"], r["corpus"], r["label_set"]) for r in t.to_dict("records")]
+    rows = [(r["domain"], r["domain_name"], r["name"], r["corpus"], r["label_set"]) for r in t.to_dict("records")]
     header = ("", "Domain", "Task", "Corpus", "Label set")
+    t = t.drop(columns="domain_name")
     return Sheet("s3", "Domains of the tasks", t, header, tuple(rows), material.source)
 
 
@@ -112,9 +108,9 @@ def losses_by_size(material: Material) -> Sheet:
     if cells.empty:
         return printed.instead(printed.losses_by_size(), "no run at full data is in these results")
     note = "Lowest test loss (nats) of each size bin at full data; lowest configuration in bold."
-    empty = [name for i, name in enumerate(printed.BINS) if i not in set(cells["bin"])]
+    empty = [name for i, name in enumerate(SIZE_BINS) if i not in set(cells["bin"])]
     missing = (f"no model of {', '.join(empty)}",) if empty else ()
-    sheet = printed.by_bins("s5", "Loss by size", cells, printed.BINS, material.source, note, 4)
+    sheet = printed.by_bins("s5", "Loss by size", cells, SIZE_BINS, material.source, note, 4)
     return Sheet("s5", sheet.title, cells, sheet.header, sheet.rows, sheet.source, note, missing)
 
 

@@ -5,12 +5,11 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 
-from analysis.study.claims.evidence import LABELS
-from analysis.study.tables.sheet import BOUND, Sheet, interval, lowest_bold, number, si
-from analysis.table.query import REFERENCE
+from analysis.study.constants import FRACTIONS, LABELS, REFERENCE, SIZE_BINS
+from analysis.study.tables.sheet import BOUND, Sheet, interval, lowest_bold, number
+from ecgscale.phrases import si
 
 SOURCE = "arXiv 2605.17276v1, CC BY 4.0"
-BINS = ("<100K", "100K–1M", "1M–10M", "10M–50M", ">50M")
 NOT_PRINTED = "the edges of the bins are not printed; these are restored"
 
 
@@ -56,7 +55,9 @@ def configurations() -> Sheet:
     rows = []
     for r in t.to_dict("records"):
         shape = [int(r[k]) for k in ("depth", "width", "heads", "ffn") if not np.isnan(r[k])]
-        rows.append((BINS[r["param_bin"]], r["architecture"], f"({', '.join(map(str, shape))})", si(r["n_params"])))
+        rows.append(
+            (SIZE_BINS[r["param_bin"]], r["architecture"], f"({', '.join(map(str, shape))})", si(r["n_params"]))
+        )
     note = f"Parameters of the backbone without heads, counted here; {NOT_PRINTED}."
     return Sheet("s4", "Backbones", t, ("Scale", "Architecture", "Configuration", "N"), tuple(rows), SOURCE, note)
 
@@ -64,12 +65,12 @@ def configurations() -> Sheet:
 def losses_by_size() -> Sheet:
     """S.5: test loss by size bin at full data."""
     note = f"Test loss (nats) by parameters, full data; lowest in bold; {NOT_PRINTED}."
-    return by_bins("s5", "Loss by size", read("s5").rename(columns={"param_bin": "bin"}), BINS, SOURCE, note, 4)
+    return by_bins("s5", "Loss by size", read("s5").rename(columns={"param_bin": "bin"}), SIZE_BINS, SOURCE, note, 4)
 
 
 def losses_by_data() -> Sheet:
     """S.6: test loss by amount of pretraining data at one size."""
-    names = ("1 %", "2 %", "5 %", "10 %", "50 %", "100 %")
+    names = tuple(f"{100 * fraction:g} %" for fraction in FRACTIONS)
     note = (
         "Test loss (nats) by pretraining data at one size; lowest in bold; the fractions are not printed, these fit "
         "best. The EchoNext losses of T-SL are a copy of those of R-SL."

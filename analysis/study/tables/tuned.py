@@ -7,7 +7,8 @@ import pandas as pd
 from analysis.study.finetuned import AVERAGED, benchmark, finetuned
 from analysis.study.tables import printed
 from analysis.study.tables.material import Material
-from analysis.study.tables.sheet import Sheet, number, si
+from analysis.study.tables.sheet import Sheet, number
+from ecgscale.phrases import si
 
 NOTHING = "no fine-tuned model is in these results"
 START = {True: "pretrained", False: "scratch"}

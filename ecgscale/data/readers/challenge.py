@@ -221,6 +221,7 @@ def _source(
             units="mV by the headers' gains",
             lead_order="I, II, III, aVR, aVL, aVF, V1-V6",
             label_sets={"scored26": "26 SNOMED classes that the 2021 challenge scored, equivalent codes merged"},
+            n_labels={"scored26": len(SCORED)},
             tested_on=tested_on,
             citation=citation,
             traps=("10 s are cut from the middle of longer records", *traps),
@@ -292,6 +293,7 @@ CPSC2018 = Dataset(
         units="mV by the headers' gains; the authors' .mat are in mV",
         lead_order="I, II, III, aVR, aVL, aVF, V1-V6; without names in the authors' .mat, checked with Einthoven's law",
         label_sets={"cpsc9": "9: " + ", ".join(CPSC) + "; 477 records have several"},
+        n_labels={"cpsc9": len(CPSC)},
         tested_on="14 real records of the challenge's edition, 4 of the authors'",
         citation=_CPSC_CITATION,
         traps=("10 s are cut from the middle of longer records", "not single-label, as some papers say"),
@@ -319,6 +321,7 @@ CSN = Dataset(
             "csn38-strict": "the same 38 by their own codes alone",
             "scored26": "26 challenge classes",
         },
+        n_labels={"csn38": len(CSN38), "csn38-strict": len(CSN38_STRICT), "scored26": len(SCORED)},
         tested_on="39 real records of both hospitals",
         citation='Zheng et al., "Optimal Multi-Stage Arrhythmia Classification Approach", Scientific Reports 10 (2020)',
         traps=(

@@ -63,6 +63,7 @@ DATASET = Dataset(
         units="microvolts",
         lead_order="I, II, III, aVR, aVL, aVF, V1-V6; all twelve are stored: denoising each lead broke Einthoven's law",
         label_sets={"rhythm": "11", "sex": "1: male"},
+        n_labels={"rhythm": len(RHYTHMS), "sex": 1},
         tested_on="6 real records",
         citation='Zheng et al., "A 12-lead electrocardiogram database for arrhythmia research", Sci Data 7:48 (2020)',
     ),

@@ -88,6 +88,7 @@ DATASET = Dataset(
             + ", ".join(RHYTHMS.values())
             + "; each recording has one (final labels: 5,076, 758, 2,415 and 279 recordings)"
         },
+        n_labels={"rhythm": len(RHYTHMS)},
         tested_on="a copy of the layout, written from real signals; not the original files",
         citation='Clifford et al., "AF Classification from a Short Single Lead ECG Recording: The PhysioNet/Computing '
         'in Cardiology Challenge 2017", Computing in Cardiology 44 (2017)',

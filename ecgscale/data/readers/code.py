@@ -68,6 +68,7 @@ DATASET = Dataset(
         units="mV by the headers' gains",
         lead_order="by name; DI, DII, DIII, AVR, AVL, AVF, V1-V6",
         label_sets={"code6": "6: " + ", ".join(LABELS) + "; missing where an exam is not annotated"},
+        n_labels={"code6": len(LABELS)},
         tested_on="a copy of the layout, written from real signals; not the original files",
         citation=CITATION,
         traps=(

@@ -79,6 +79,7 @@ DATASET = Dataset(
         units="twice mV: divided by two (the files were written with --scale 2 and without baseline removal)",
         lead_order="DI, DII, DIII, AVR, AVL, AVF, V1-V6, without names in the files; checked with Einthoven's law",
         label_sets={"code6": "6, of an automatic annotation reviewed at CODE", "normal": "1", "sex": "1: male"},
+        n_labels={"code6": len(code.LABELS), "normal": 1, "sex": 1},
         tested_on="real tracings of ten exams in a rebuilt container of the original layout",
         citation=code.CITATION,
         traps=(

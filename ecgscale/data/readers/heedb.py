@@ -78,6 +78,7 @@ DATASET = Dataset(
         units="mV by the headers' gains",
         lead_order="I, II, III, aVR, aVL, aVF, V1-V6, by name",
         label_sets={"12sl": f"the {_N_CODES} most frequent 12SL statements"},
+        n_labels={"12sl": _N_CODES},
         tested_on="a copy of one description of the layout, written from real signals; not the original files",
         citation="Koscova et al., The Harvard-Emory ECG Database, BDSP",
         traps=("folder names differ between versions", "duplicated.csv lists records to leave out"),

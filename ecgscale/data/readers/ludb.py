@@ -65,6 +65,7 @@ DATASET = Dataset(
         units="taken as microvolts: the headers' gains differ between leads and break Einthoven's law",
         lead_order="i, ii, iii, avr, avl, avf, v1-v6",
         label_sets={"rhythm": "6"},
+        n_labels={"rhythm": len(RHYTHMS)},
         tested_on="all 200 real records",
         citation="Kalyakulina et al., IEEE Access 8:186181-186190 (2020)",
         traps=("annotations leave out the first and last beats", "gains of the headers are not to be believed"),

@@ -6,6 +6,7 @@ Two datasets of the same files: ``mimic-icd10`` to pretrain on (label scaling ov
 
 import re
 from collections import Counter
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -152,6 +153,7 @@ _CARD = Card(
     what="diagnostic ECGs of Beth Israel Deaconess Medical Center, matched with MIMIC-IV's clinical records",
     n_records=800_035,
     n_patients=161_352,
+    splits=(160_000, 40_000, 20_000),
     sampling_hz=(500,),
     licence="ECGs: ODbL 1.0; labels: PhysioNet credentialed health data licence 1.5.0",
     access="credentialed",
@@ -168,6 +170,7 @@ _CARD = Card(
         "icu": "2: within 24 hours, ever in the stay",
         "sex": "1: male",
     },
+    n_labels={"icd10": 927, **PUBLISHED_SUBSETS, "mortality": len(MORTALITY), "icu": len(ICU), "sex": 1},
     tested_on="a copy of the layout, written from real signals; not the original files",
     citation="Gow et al., MIMIC-IV-ECG, PhysioNet (2023); Strodthoff et al., MIMIC-IV-ECG-Ext-ICD (2024); "
     "Lopez Alcaraz et al., MDS-ED (2024)",
@@ -180,7 +183,7 @@ DATASET = Dataset(
     recipe=Recipe(highpass=True, notch_hz=60.0),
 )
 PROBE = Dataset(
-    card=_CARD,
+    card=replace(_CARD, splits=(200_000, 40_000, 80_000)),
     index=partial(index, folds=_PROBE, halve_test=False),
     load=load,
     recipe=Recipe(clip_mv=3.0),

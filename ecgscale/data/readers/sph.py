@@ -53,6 +53,7 @@ DATASET = Dataset(
         units="mV, half precision",
         lead_order="I, II, III, aVR, aVL, aVF, V1-V6, without names; checked with Einthoven's law",
         label_sets={"aha": "44 primary statements in the whole dataset", "sex": "1: male"},
+        n_labels={"aha": 44, "sex": 1},
         tested_on="9 real records with metadata",
         citation='Liu et al., "A large-scale multi-label 12-lead electrocardiogram database", Sci Data 9:272 (2022)',
         traps=("10 s are cut from the middle of longer records",),

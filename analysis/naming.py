@@ -1,0 +1,17 @@
+"""What a configuration is called: R-SL for resnet-sl, by one rule for people who read it and for people who type it."""
+
+_LETTERS = {"resnet": "R", "transformer": "T"}
+_PARADIGMS = ("sl", "ssl")
+_SHORT = {f"{letter}-{p.upper()}": f"{name}-{p}" for name, letter in _LETTERS.items() for p in _PARADIGMS}
+
+
+def label(configuration: str) -> str:
+    """A configuration's name for people: "resnet-ssl" -> "R-SSL"; of any other, its own."""
+    architecture, _, paradigm = configuration.rpartition("-")
+    known = architecture in _LETTERS and paradigm in _PARADIGMS
+    return f"{_LETTERS[architecture]}-{paradigm.upper()}" if known else configuration
+
+
+def configuration_named(text: str) -> str:
+    """The configuration that somebody means: "R-SSL" or "r-ssl" -> "resnet-ssl"; any other as it is."""
+    return _SHORT.get(text.upper(), text)

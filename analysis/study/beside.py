@@ -1,0 +1,40 @@
+"""Our fitted numbers with the printed ones beside them: value, difference, whether theirs lies in our interval."""
+
+import numpy as np
+import pandas as pd
+
+from analysis.study.constants import task_key
+from analysis.study.published import printed_transfer, refitted
+
+SOURCE = {"size": "Table S.5", "data": "Table S.6"}
+
+
+def with_paper(table: pd.DataFrame) -> pd.DataFrame:
+    """Add to an exponents table what the paper has beside ours; NaN and "" where it has nothing.
+
+    Columns: ``paper``, ``difference`` (ours - theirs), ``within`` (theirs lies in our interval: "yes" or "no"),
+    ``source``. K and kappa are printed (Table S.7). alpha and beta are not: those here are refits of the losses of
+    Tables S.5 and S.6, and say so; those that are at a bound or not identified are left out.
+    """
+    published: dict[tuple[str, str, str, str], tuple[float, str]] = {}
+    for row in printed_transfer().to_dict("records"):
+        for name in ("K", "kappa"):
+            at_bound = name == "kappa" and round(row[name], 3) == 0.05
+            key = ("transfer", name, row["configuration"], task_key(row["target"]))
+            published[key] = (row[name], "Table S.7" + (", at its bound" if at_bound else ""))
+    refits = refitted()
+    for row in refits[(refits["status"] == "ok") & refits["coefficient"].isin(["alpha", "beta"])].to_dict("records"):
+        answer = (row["value"], f"derived: {SOURCE[row['law']]}")
+        for law in (row["law"], "joint"):
+            published[law, row["coefficient"], row["configuration"], task_key(row["target"])] = answer
+    keys = zip(table["law"], table["coefficient"], table["configuration"], map(task_key, table["target"]), strict=True)
+    found = [published.get(key, (np.nan, "")) for key in keys]
+    paper = np.array([value for value, _ in found], float)
+    inside = (paper >= table["low"].to_numpy(float)) & (paper <= table["high"].to_numpy(float))
+    known = np.isfinite(paper) & table["low"].notna().to_numpy() & table["high"].notna().to_numpy()
+    return table.assign(
+        paper=paper,
+        difference=table["value"] - paper,
+        within=np.where(known, np.where(inside, "yes", "no"), ""),
+        source=[source for _, source in found],
+    )

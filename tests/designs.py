@@ -1,0 +1,50 @@
+"""Grids of sizes and amounts of data in the ECG range, laws planted on them, and how well intervals cover there."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+
+from analysis.planning.coverage import PLANTED, simulate
+from analysis.study.constants import FRACTIONS, N_FULL
+
+
+def designs() -> dict[str, pd.DataFrame]:
+    """Grids in the ECG range: 20K-200M parameters, fractions of 2.09M recordings."""
+
+    def table(cells: Sequence[tuple[float, float]]) -> pd.DataFrame:
+        return pd.DataFrame(cells, columns=["N", "f"]).assign(D=lambda t: t["f"] * N_FULL).drop(columns="f")
+
+    def sizes(count: int) -> list[float]:
+        return [float(n) for n in np.geomspace(25e3, 100e6, count)]
+
+    ten = sizes(10)
+    ragged = [(n, 1.0) for n in ten] + [(n, f) for n in (ten[3], ten[6]) for f in FRACTIONS]
+    fractions = (*FRACTIONS, 0.2, 0.75)
+    return {
+        "ragged": table(ragged),  # ten sizes at full data, all fractions at two sizes, their full runs repeated
+        "full": table([(n, f) for n in sizes(8) for f in FRACTIONS]),
+        "large": table([(n, f) for n in sizes(17) for f in fractions]),
+    }
+
+
+TRUTHS: dict[str, dict[str, float]] = {
+    "floor a third of the loss": PLANTED,
+    "high floor": {"E": 0.1, "A": 8.0, "alpha": 0.4, "B": 5.0, "beta": 0.3},
+    "small exponents": {"E": 0.02, "A": 0.6, "alpha": 0.15, "B": 4.0, "beta": 0.2},
+    "no floor": {"E": 0.0, "A": 1.0, "alpha": 0.2, "B": 2.0, "beta": 0.2},
+}
+
+
+def coverage(n_sweeps: int = 400, bootstrap: int = 0, seed: int = 0) -> pd.DataFrame:
+    """Measured coverage of the default 95 % intervals: designs x planted laws x noise of 0.5 % and 1 %."""
+    parts = []
+    for design, grid in designs().items():
+        for planted, truth in TRUTHS.items():
+            for noise in (0.005, 0.01):
+                seed += 1
+                part = simulate(grid, truth, noise, n_sweeps=n_sweeps, bootstrap=bootstrap, seed=seed)
+                part.insert(0, "planted", planted)
+                part.insert(0, "design", design)
+                parts.append(part)
+    return pd.concat(parts, ignore_index=True)
