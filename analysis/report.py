@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 from markupsafe import Markup, escape
 
-from analysis.figures.figure import Plate, mark_of
+from analysis.figures.figure import Page, mark_of
 from analysis.figures.fitted import NAMES, Number, number_of
 from analysis.figures.style import CONFIGURATIONS, configuration, in_order, si, target
 from analysis.figures.typesetting import paper, webfont
@@ -176,22 +176,22 @@ def _figures(points: pd.DataFrame, table: pd.DataFrame, mark: str) -> Iterable[R
         part = points[points["sweep"] == sweep] if sweep else points
         fits = table[table["sweep"] == sweep] if sweep else table
         for name in figures.fitting(part):
-            plate = figures.draw(name, part, fits, mark)
+            page = figures.draw(name, part, fits, mark)
             yield {
                 "name": f"{name}-{sweep}" if len(sweeps) > 1 else name,
-                "title": plate.title + (f" ({sweep})" if len(sweeps) > 1 else ""),
-                "caption": plate.caption,
-                "missing": plate.missing,
-                "svg": _as_uri(_svg(plate), "image/svg+xml"),
-                "csv": _as_uri(_csv(plate.data()), "text/csv"),
-                "ratio": f"{plate.get_figwidth():g} / {plate.get_figheight():.4g}",
+                "title": page.title + (f" ({sweep})" if len(sweeps) > 1 else ""),
+                "caption": page.caption,
+                "missing": page.missing,
+                "svg": _as_uri(_svg(page), "image/svg+xml"),
+                "csv": _as_uri(_csv(page.data()), "text/csv"),
+                "ratio": f"{page.get_figwidth():g} / {page.get_figheight():.4g}",
             }
 
 
-def _svg(plate: Plate) -> bytes:
+def _svg(page: Page) -> bytes:
     sink = BytesIO()
     with paper():
-        plate.savefig(sink, format="svg", metadata={"Date": None, "Creator": "ecgscale"})
+        page.savefig(sink, format="svg", metadata={"Date": None, "Creator": "ecgscale"})
     return sink.getvalue()
 
 

@@ -26,10 +26,10 @@ from analysis.figures import (
     trajectories,
     transfer,
 )
-from analysis.figures.figure import FORMATS, Plate, mark_of, write
+from analysis.figures.figure import FORMATS, Page, mark_of, write
 from analysis.figures.typesetting import paper
 
-Draw = Callable[[pd.DataFrame, pd.DataFrame], Plate]
+Draw = Callable[[pd.DataFrame, pd.DataFrame], Page]
 FIGURES: dict[str, Draw] = {
     "scaling": scaling.draw,  # Fig. 2
     "transfer": transfer.draw,  # Fig. 3
@@ -54,7 +54,7 @@ SPECIAL: dict[str, Callable[[pd.DataFrame], bool]] = {
     "fewshot": fewshot.has,
     "robustness": robustness.has,
 }
-ACROSS: dict[str, Callable[[pd.DataFrame, pd.DataFrame, Sequence[str]], Plate]] = {"comparison": comparison.draw}
+ACROSS: dict[str, Callable[[pd.DataFrame, pd.DataFrame, Sequence[str]], Page]] = {"comparison": comparison.draw}
 
 
 class NoSuchFigure(ValueError):
@@ -72,7 +72,7 @@ def draw(
     table: pd.DataFrame,
     mark: str | None = None,
     known: Mapping[str, Draw] = FIGURES,
-) -> Plate:
+) -> Page:
     """One figure in the house's style, signed with its mark.
 
     ``points``: ``analysis.observations.trajectories`` (every checkpoint of every finished run) of one sweep; plain
@@ -87,12 +87,12 @@ def draw(
         left_out: list[str] = []
         if name not in SPECIAL:
             points, table, left_out = observed.one_group(robustness.without_conditions(points), table)
-        plate = known[name](points, table)
+        page = known[name](points, table)
         for group in left_out:
-            plate.lacks(group)
-        plate.sign("" if plate.drawn else mark_of(points) if mark is None else mark)
-        plate.settle()
-    return plate
+            page.note_missing(group)
+        page.footer("" if page.drawn else mark_of(points) if mark is None else mark)
+        page.fix_layout()
+    return page
 
 
 def save(
@@ -132,21 +132,21 @@ def save(
 
 def across(
     name: str, points: pd.DataFrame, table: pd.DataFrame, sweeps: Sequence[str], mark: str | None = None
-) -> Plate:
+) -> Page:
     """A figure that sets two sweeps beside each other. Raises NoSuchFigure unless there are two."""
     if len(sweeps) != 2:
         there = f"there are {', '.join(sweeps)}" if sweeps else "there is none"
         raise NoSuchFigure(f"a {name} takes two sweeps with finished runs, and {there}; name two with --sweep")
     with paper():
-        plate = ACROSS[name](points, table, sweeps)
-        plate.sign(mark_of(points) if mark is None else mark)
-        plate.settle()
-    return plate
+        page = ACROSS[name](points, table, sweeps)
+        page.footer(mark_of(points) if mark is None else mark)
+        page.fix_layout()
+    return page
 
 
-def _written(plate: Plate, name: str, folder: Path, formats: list[str]) -> list[Path]:
+def _written(page: Page, name: str, folder: Path, formats: list[str]) -> list[Path]:
     with paper():
-        return write(plate, name, folder, formats)
+        return write(page, name, folder, formats)
 
 
 def nearest(name: str, known: Iterable[str]) -> str:

@@ -5,7 +5,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 
 from analysis.figures import fitted, isoloss, observed, style
-from analysis.figures.figure import Plate, panel_letter, source_of
+from analysis.figures.figure import Page, panel_letter, source_of
 from analysis.fitting import bands
 from analysis.fitting.allocation import frontier, pareto
 from analysis.fitting.identifiability import BadPoints
@@ -24,28 +24,28 @@ CAPTION = (
 BEYOND = 0.12  # of the measured decades: how far the frontier is drawn on
 
 
-def draw(points: pd.DataFrame, table: pd.DataFrame) -> Plate:
+def draw(points: pd.DataFrame, table: pd.DataFrame) -> Page:
     """Frontier of all configurations on one task, and the iso-loss plane of each."""
     best = observed.best(points, table)
     names, tasks = observed.configurations(best)[:4], observed.targets(best)
     task = most_known(table, names, tasks) if tasks else ""
     title = style.target(task).label if task else "a task"
-    plate = Plate(style.TWO_COLUMNS, 3.9, "Compute and its allocation", CAPTION.format(target=title))
-    plate.source = source_of(best, observed.selection(table))
-    grid = plate.add_gridspec(2, 3, width_ratios=[1.25, 1, 1])
+    page = Page(style.TWO_COLUMNS, 3.9, "Compute and its allocation", CAPTION.format(target=title))
+    page.source = source_of(best, observed.selection(table))
+    grid = page.add_gridspec(2, 3, width_ratios=[1.25, 1, 1])
     cloud = points[(points["target"] == task) & (points["step"] > 0)] if task else points.iloc[:0]
-    wide = plate.add_subplot(grid[:, 0])
-    _frontier(plate, wide, cloud, table, names, task)
+    wide = page.add_subplot(grid[:, 0])
+    _frontier(page, wide, cloud, table, names, task)
     panel_letter(wide, "a")
     for k, name in enumerate(names):
-        ax = plate.add_subplot(grid[k // 2, 1 + k % 2])
+        ax = page.add_subplot(grid[k // 2, 1 + k % 2])
         runs = best[(best["configuration"] == name) & (best["target"] == task)]
-        isoloss.plane(plate, ax, name, runs, table, task)
+        isoloss.plane(page, ax, name, runs, table, task)
         panel_letter(ax, "bcde"[k])
-    return plate
+    return page
 
 
-def _band(plate: Plate, ax: Axes, name: str, part: pd.DataFrame, law: fitted.Fitted, x: np.ndarray) -> None:
+def _band(page: Page, ax: Axes, name: str, part: pd.DataFrame, law: fitted.Fitted, x: np.ndarray) -> None:
     """The frontier's 95 % band: runs drawn anew, the front of each resample found and fitted."""
     try:
         found = frontier(part, bootstrap=bands.RESAMPLES)
@@ -56,7 +56,7 @@ def _band(plate: Plate, ax: Axes, name: str, part: pd.DataFrame, law: fitted.Fit
         return  # the table was fitted otherwise
     ax.fill_between(x, *ends, color=style.configuration(name).colour, alpha=style.BAND, linewidth=0, zorder=1.5)
     for kind, ys in zip(("band, low", "band, high"), ends, strict=True):
-        plate.record("frontier", kind, name, ("C", x), ("loss", ys), "95 %, bootstrap over runs")
+        page.record("frontier", kind, name, ("C", x), ("loss", ys), "95 %, bootstrap over runs")
 
 
 def most_known(table: pd.DataFrame, names: list[str], tasks: list[str]) -> str:
@@ -64,11 +64,11 @@ def most_known(table: pd.DataFrame, names: list[str], tasks: list[str]) -> str:
     return max(tasks, key=lambda t: (sum(isoloss.joint(table, n, t)[0] is not None for n in names), -tasks.index(t)))
 
 
-def _frontier(plate: Plate, ax: Axes, cloud: pd.DataFrame, table: pd.DataFrame, names: list[str], task: str) -> None:
+def _frontier(page: Page, ax: Axes, cloud: pd.DataFrame, table: pd.DataFrame, names: list[str], task: str) -> None:
     panel = "frontier"
     if cloud.empty:
         style.blank(ax, "no finished runs")
-        plate.lacks("the frontier")
+        page.note_missing("the frontier")
         return
     lines = []
     spent = cloud.loc[cloud["C"] > 0, "C"].to_numpy(float)
@@ -78,7 +78,7 @@ def _frontier(plate: Plate, ax: Axes, cloud: pd.DataFrame, table: pd.DataFrame, 
         part = cloud[(cloud["configuration"] == name) & (cloud["C"] > 0) & cloud["loss"].notna()]
         if part.empty:
             lines.append(style.key(f"{look.label}: no runs", look.colour, look.marker, linestyle=""))
-            plate.lacks(f"frontier of {look.label}")
+            page.note_missing(f"frontier of {look.label}")
             continue
         c, loss = part["C"].to_numpy(float), part["loss"].to_numpy(float)
         front = pareto(c, loss)
@@ -89,15 +89,15 @@ def _frontier(plate: Plate, ax: Axes, cloud: pd.DataFrame, table: pd.DataFrame, 
         ax.plot(
             c[front], loss[front], look.marker, color=look.colour, markersize=4.2 if front.sum() < 16 else 2.4, zorder=4
         )
-        plate.record(panel, "checkpoint", name, ("C", c), ("loss", loss), np.where(front, "frontier", "").tolist())
+        page.record(panel, "checkpoint", name, ("C", c), ("loss", loss), np.where(front, "frontier", "").tolist())
         if known:
             xs = np.geomspace(c[front].min(), c[front].max(), 100)
             ys = fits[0](C=xs)
             ax.plot(xs, ys, color=look.colour, zorder=3, **line)
-            plate.record(panel, "law", name, ("C", xs), ("loss", ys), fits[0].numbers["gamma"].text())
+            page.record(panel, "law", name, ("C", xs), ("loss", ys), fits[0].numbers["gamma"].text())
             beyond = np.geomspace(xs[-1], right, 30)
             ax.plot(beyond, fits[0](C=beyond), color=look.colour, zorder=3, **style.BEYOND)
-            _band(plate, ax, name, part, fits[0], np.r_[xs, beyond[1:]])
+            _band(page, ax, name, part, fits[0], np.r_[xs, beyond[1:]])
             text = f"{look.label}: {fits[0].numbers['gamma'].text()}, R² {fits[0].r2:.2f}"
         else:
             ax.step(c[front][order], loss[front][order], where="post", color=look.colour, zorder=3, **line)
@@ -114,4 +114,4 @@ def _frontier(plate: Plate, ax: Axes, cloud: pd.DataFrame, table: pd.DataFrame, 
     ax.set_xlabel("training compute C (FLOP)")
     ax.set_ylabel(f"test loss, {style.target(task).label} (nats)")
     columns = len(lines) if sum(len(str(line.get_label())) for line in lines) < 100 else 2
-    plate.legend(handles=lines, loc="outside upper left", ncols=columns, fontsize=7, columnspacing=1.6)
+    page.legend(handles=lines, loc="outside upper left", ncols=columns, fontsize=7, columnspacing=1.6)

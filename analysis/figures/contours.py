@@ -4,7 +4,7 @@ import pandas as pd
 
 from analysis.figures import isoloss, observed, style
 from analysis.figures.compute import most_known
-from analysis.figures.figure import Plate, source_of
+from analysis.figures.figure import Page, source_of
 
 CAPTION = (
     "Lines of equal loss under the joint law (Eq. 1) in the plane of compute C (FLOP, across) and parameters N "
@@ -15,18 +15,18 @@ CAPTION = (
 )
 
 
-def draw(points: pd.DataFrame, table: pd.DataFrame) -> Plate:
+def draw(points: pd.DataFrame, table: pd.DataFrame) -> Page:
     """One row a task (all but the one of Fig. 5), one column a configuration."""
     best = observed.best(points, table)
     names, tasks = observed.configurations(best)[:4], observed.targets(best)
     if len(tasks) > 1:
         tasks.remove(most_known(table, names, tasks))
     rows = max(1, len(tasks))
-    plate = Plate(
+    page = Page(
         style.TWO_COLUMNS, 0.75 + (0.86 if rows > 4 else 1.25) * rows, "Where compute goes, task by task", CAPTION
     )
-    plate.source = source_of(best, observed.selection(table))
-    axes = plate.subplots(rows, len(names), squeeze=False)
+    page.source = source_of(best, observed.selection(table))
+    axes = page.subplots(rows, len(names), squeeze=False)
     for i in range(rows):
         task = tasks[i] if tasks else ""
         label = style.target(task).label if task else "no task was probed"
@@ -34,7 +34,7 @@ def draw(points: pd.DataFrame, table: pd.DataFrame) -> Plate:
             ax = axes[i, j]
             runs = best[(best["configuration"] == name) & (best["target"] == task)]
             look = style.configuration(name)
-            isoloss.plane(plate, ax, name, runs, table, task, f"{look.label}, {label}", short=True)
+            isoloss.plane(page, ax, name, runs, table, task, f"{look.label}, {label}", short=True)
             if i > 0:
                 ax.set_title("", pad=12 if ax.texts else None)
             if j == 0:
@@ -43,4 +43,4 @@ def draw(points: pd.DataFrame, table: pd.DataFrame) -> Plate:
                 ax.set_xlabel("compute C (FLOP)")
             else:
                 ax.tick_params(labelbottom=rows <= 4)
-    return plate
+    return page

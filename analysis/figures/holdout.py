@@ -7,7 +7,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 
 from analysis.figures import observed, style
-from analysis.figures.figure import Plate, panel_letter, source_of
+from analysis.figures.figure import Page, panel_letter, source_of
 from analysis.fitting import bands
 
 CAPTION = (
@@ -20,19 +20,19 @@ CAPTION = (
 ROWS = ("fitted to all runs", "fitted to the smaller runs")
 
 
-def draw(points: pd.DataFrame, table: pd.DataFrame) -> Plate:
+def draw(points: pd.DataFrame, table: pd.DataFrame) -> Page:
     """Two rows (all runs, hold-out), one column a configuration, one marker a target."""
     best = observed.best(points, table)
     names = observed.configurations(best)[:4]
     tasks = observed.targets(best)
-    plate = Plate(style.TWO_COLUMNS, 4.4, "Residuals and hold-out", CAPTION)
-    plate.source = source_of(best, observed.selection(table))
-    axes = plate.subplots(len(ROWS), len(names), sharex="col", squeeze=False)
+    page = Page(style.TWO_COLUMNS, 4.4, "Residuals and hold-out", CAPTION)
+    page.source = source_of(best, observed.selection(table))
+    axes = page.subplots(len(ROWS), len(names), sharex="col", squeeze=False)
     for j, name in enumerate(names):
         look = style.configuration(name)
         part = best[(best["configuration"] == name) & (best["C"] > 0)] if len(best) else best
         for i in range(len(ROWS)):
-            _panel(plate, axes[i, j], part, name, foretelling=i == 1)
+            _panel(page, axes[i, j], part, name, foretelling=i == 1)
             panel_letter(axes[i, j], "abcdefghij"[i * len(names) + j])
         axes[0, j].set_title(look.label, color=style.legible(look.colour), fontweight="semibold", fontsize=9, pad=14)
         axes[-1, j].set_xlabel("compute C (FLOP)")
@@ -42,11 +42,11 @@ def draw(points: pd.DataFrame, table: pd.DataFrame) -> Plate:
     handles += [style.key((look := style.target(t)).label, look.colour, look.marker, markersize=3) for t in tasks]
     for handle in handles:
         handle.set_linestyle("")
-    plate.legend(handles=handles, loc="outside upper center", ncols=style.columns(len(handles), 5), fontsize=7.5)
-    return plate
+    page.legend(handles=handles, loc="outside upper center", ncols=style.columns(len(handles), 5), fontsize=7.5)
+    return page
 
 
-def _panel(plate: Plate, ax: Axes, part: pd.DataFrame, name: str, foretelling: bool) -> None:
+def _panel(page: Page, ax: Axes, part: pd.DataFrame, name: str, foretelling: bool) -> None:
     look = style.configuration(name)
     panel = f"{look.label}, {ROWS[foretelling]}"
     inside, beyond, border = [], [], np.inf
@@ -54,7 +54,7 @@ def _panel(plate: Plate, ax: Axes, part: pd.DataFrame, name: str, foretelling: b
         runs = part[part["target"] == target]
         found = bands.foretold(runs, bands.HELD if foretelling else 0.0)
         if found is None:
-            plate.lacks(f"{panel}, {target}: too few runs for the joint law")
+            page.note_missing(f"{panel}, {target}: too few runs for the joint law")
             continue
         table, _ = found
         own = look if runs["domain"].iloc[0] == "ID" else style.target(target)
@@ -67,14 +67,14 @@ def _panel(plate: Plate, ax: Axes, part: pd.DataFrame, name: str, foretelling: b
             "alpha": 0.85,
         }
         ax.plot(table["C"], error, own.marker, zorder=3 if small else 4, **marks)
-        plate.record(panel, "error", target, ("C", table["C"]), ("error (%)", error), list(table["run_id"]))
+        page.record(panel, "error", target, ("C", table["C"]), ("error (%)", error), list(table["run_id"]))
         inside.append(float(np.sqrt((error[~table["held"]] ** 2).mean())))
         if foretelling:
             beyond.append(float(np.sqrt((error[table["held"]] ** 2).mean())))
             border = min(border, float(table.loc[table["held"], "C"].min()))
     if not inside:
         style.blank(ax, "no finished runs" if part.empty else "too few runs for\nthe joint law")
-        plate.lacks(panel)
+        page.note_missing(panel)
         return
     c = part["C"].to_numpy(float)
     style.logarithmic(ax.xaxis, c.min(), c.max())

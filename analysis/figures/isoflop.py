@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 
 from analysis.figures import fitted, isoloss, observed, style
 from analysis.figures.compute import most_known
-from analysis.figures.figure import Plate, panel_letter, source_of
+from analysis.figures.figure import Page, panel_letter, source_of
 from analysis.fitting.allocation import IsoFlop, compute_law, isoflop
 from analysis.fitting.fit import BadPoints
 
@@ -36,15 +36,15 @@ class Subject:
     runs: pd.DataFrame
 
 
-def draw(points: pd.DataFrame, table: pd.DataFrame) -> Plate:
+def draw(points: pd.DataFrame, table: pd.DataFrame) -> Page:
     """Two rows (slices, optimal sizes), one column a configuration."""
     best = observed.best(points, table)
     names, tasks = observed.configurations(best)[:4], observed.targets(best)
     task = most_known(table, names, tasks) if tasks else ""
     title = style.target(task).label if task else "a task"
-    plate = Plate(style.TWO_COLUMNS, 3.9, "IsoFLOP beside the joint law", CAPTION.format(target=title, bins=BINS))
-    plate.source = source_of(best, observed.selection(table))
-    axes = plate.subplots(2, len(names), squeeze=False)
+    page = Page(style.TWO_COLUMNS, 3.9, "IsoFLOP beside the joint law", CAPTION.format(target=title, bins=BINS))
+    page.source = source_of(best, observed.selection(table))
+    axes = page.subplots(2, len(names), squeeze=False)
     for j, name in enumerate(names):
         look = style.configuration(name)
         axes[0, j].set_title(look.label, color=style.legible(look.colour), fontweight="semibold", fontsize=9)
@@ -57,10 +57,10 @@ def draw(points: pd.DataFrame, table: pd.DataFrame) -> Plate:
         if found is None:
             for ax in axes[:, j]:
                 style.blank(ax, "no finished runs" if runs.empty else "no slice of compute\nholds four sizes")
-            plate.lacks(f"isoFLOP slices of {look.label}")
+            page.note_missing(f"isoFLOP slices of {look.label}")
             continue
-        _slices(plate, axes[0, j], about, found.minima)
-        _sizes(plate, axes[1, j], about, found, table)
+        _slices(page, axes[0, j], about, found.minima)
+        _sizes(page, axes[1, j], about, found, table)
     axes[0, 0].set_ylabel(f"loss, {title} (nats)")
     axes[1, 0].set_ylabel("optimal parameters N*")
     handles = [
@@ -70,8 +70,8 @@ def draw(points: pd.DataFrame, table: pd.DataFrame) -> Plate:
         style.key("N*(C), joint law", linewidth=1.8),
         style.key("power law through minima", linewidth=0.9, linestyle=(0, (1, 1))),
     ]
-    plate.legend(handles=handles, loc="outside upper center", ncols=len(handles), fontsize=style.SMALL)
-    return plate
+    page.legend(handles=handles, loc="outside upper center", ncols=len(handles), fontsize=style.SMALL)
+    return page
 
 
 def _parabolas(runs: pd.DataFrame) -> IsoFlop | None:
@@ -82,7 +82,7 @@ def _parabolas(runs: pd.DataFrame) -> IsoFlop | None:
     return found if found is not None and len(found.minima) else None
 
 
-def _slices(plate: Plate, ax: Axes, about: Subject, minima: pd.DataFrame) -> None:
+def _slices(page: Page, ax: Axes, about: Subject, minima: pd.DataFrame) -> None:
     """Loss against size within each slice of like compute, its parabola, and the minimum that lies inside."""
     runs, label = about.runs, style.configuration(about.configuration).label
     edges = np.linspace(np.log(runs["C"]).min(), np.log(runs["C"]).max() + 1e-9, BINS + 1)
@@ -93,7 +93,7 @@ def _slices(plate: Plate, ax: Axes, about: Subject, minima: pd.DataFrame) -> Non
         n = np.geomspace(part["N"].min(), part["N"].max(), 40)
         curve = row["loss"] * np.exp(row["curvature"] * np.log(n / row["N"]) ** 2)
         ax.plot(n, curve, color=shade, linewidth=0.9, zorder=2)
-        plate.record(f"{label}, slices", "run", f"C = {row['C']:.3g}", ("N", part["N"]), ("loss", part["loss"]))
+        page.record(f"{label}, slices", "run", f"C = {row['C']:.3g}", ("N", part["N"]), ("loss", part["loss"]))
         if row["inside"]:
             ax.plot(row["N"], row["loss"], "*", color=shade, markerfacecolor=shade, **STAR)
     style.logarithmic(ax.xaxis, runs["N"].min(), runs["N"].max())
@@ -104,13 +104,13 @@ def _slices(plate: Plate, ax: Axes, about: Subject, minima: pd.DataFrame) -> Non
     style.linear(ax.yaxis)
 
 
-def _sizes(plate: Plate, ax: Axes, about: Subject, found: IsoFlop, table: pd.DataFrame) -> None:
+def _sizes(page: Page, ax: Axes, about: Subject, found: IsoFlop, table: pd.DataFrame) -> None:
     """The minima against compute with their power law, and the optimal size of the joint law."""
     look, runs = style.configuration(about.configuration), about.runs
     for row, shade in _shaded(about, found.minima):
         face = shade if row["inside"] else "white"
         ax.plot(row["C"], row["N"], "*", color=shade, markerfacecolor=face, **STAR)
-    plate.record(f"{look.label}, minima", "minimum", look.label, ("C", found.minima["C"]), ("N", found.minima["N"]))
+    page.record(f"{look.label}, minima", "minimum", look.label, ("C", found.minima["C"]), ("N", found.minima["N"]))
     c = np.geomspace(runs["C"].min(), runs["C"].max(), 60)
     words = []
     minima = found.minima[found.minima["inside"].astype(bool)]
@@ -131,10 +131,10 @@ def _sizes(plate: Plate, ax: Axes, about: Subject, found: IsoFlop, table: pd.Dat
         shares = fitted.find(table, "allocation", about.configuration, about.target)
         data = shares[0].numbers.get("a") if shares else None
         words.append(f"joint a = {style.number(a)}{data.interval() if data else ''}")
-        plate.record(f"{look.label}, minima", "joint law", look.label, ("C", c), ("N", best))
+        page.record(f"{look.label}, minima", "joint law", look.label, ("C", c), ("N", best))
     else:
         words.append(f"joint: {why}".replace("\n", " "))
-        plate.lacks(f"N*(C) of {look.label}: {why}".replace("\n", " "))
+        page.note_missing(f"N*(C) of {look.label}: {why}".replace("\n", " "))
     style.logarithmic(ax.xaxis, c[0], c[-1])
     style.logarithmic(ax.yaxis, runs["N"].min() / 3, runs["N"].max() * 3)
     ax.set_xlabel("compute C (FLOP)")

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from analysis.figures import fitted, observed, style
-from analysis.figures.figure import Plate, source_of
+from analysis.figures.figure import Page, source_of
 
 CAPTION = (
     "Exponent κ of the loss-to-loss law (Eq. 4) for each task and configuration, with 95 % intervals where runs "
@@ -17,21 +17,21 @@ CAPTION = (
 )
 
 
-def draw(points: pd.DataFrame, table: pd.DataFrame) -> Plate:
+def draw(points: pd.DataFrame, table: pd.DataFrame) -> Page:
     """One row a task, one marker a configuration."""
     best = observed.best(points, table)
     names = observed.configurations(best)[:4]
     tasks = observed.targets(best) or [""]
-    plate = Plate(style.ONE_COLUMN, 1.55 + 0.33 * len(tasks), "Loss-to-loss exponents", CAPTION)
-    plate.source = source_of(best, observed.selection(table), short=True)
-    ax = plate.subplots()
+    page = Page(style.ONE_COLUMN, 1.55 + 0.33 * len(tasks), "Loss-to-loss exponents", CAPTION)
+    page.source = source_of(best, observed.selection(table), short=True)
+    ax = page.subplots()
     numbers: dict[str, list[fitted.Number]] = {name: [] for name in names}
     for row, task in enumerate(tasks):
         for k, name in enumerate(names):
             fits = fitted.find(table, "transfer", name, task)
             look = style.configuration(name)
             if not fits:
-                plate.lacks(f"{look.label} on {style.target(task).label or 'any task'}: no κ")
+                page.note_missing(f"{look.label} on {style.target(task).label or 'any task'}: no κ")
                 continue
             kappa = fits[0].numbers["kappa"]
             numbers[name].append(kappa)
@@ -40,7 +40,7 @@ def draw(points: pd.DataFrame, table: pd.DataFrame) -> Plate:
             face = look.colour if kappa.known else "white"
             if np.isfinite(kappa.low + kappa.high):
                 ax.plot([kappa.low, kappa.high], [y, y], color=look.colour, linewidth=0.9, alpha=0.7, zorder=2)
-                plate.record("kappa", "interval", name, ("kappa", [kappa.low, kappa.high]), ("", np.nan), task)
+                page.record("kappa", "interval", name, ("kappa", [kappa.low, kappa.high]), ("", np.nan), task)
             marks: dict[str, Any] = {
                 "color": look.colour,
                 "markerfacecolor": face,
@@ -48,7 +48,7 @@ def draw(points: pd.DataFrame, table: pd.DataFrame) -> Plate:
                 "markeredgewidth": 0.8,
             }
             ax.plot(kappa.value, y, marker, zorder=3, **marks)
-            plate.record("kappa", "value", name, ("kappa", kappa.value), ("", np.nan), f"{task}: {kappa.text(3)}")
+            page.record("kappa", "value", name, ("kappa", kappa.value), ("", np.nan), f"{task}: {kappa.text(3)}")
         if row:
             ax.axhline(row - 0.5, color=style.GRID, linewidth=0.6)
     ax.axvline(1, color=style.FAINT, linewidth=0.8, zorder=1)
@@ -70,8 +70,8 @@ def draw(points: pd.DataFrame, table: pd.DataFrame) -> Plate:
     ]
     for handle in handles:
         handle.set_linestyle("")
-    plate.legend(handles=handles, loc="outside upper center", ncols=2, fontsize=style.SMALL, columnspacing=1)
-    return plate
+    page.legend(handles=handles, loc="outside upper center", ncols=2, fontsize=style.SMALL, columnspacing=1)
+    return page
 
 
 def _mean(label: str, numbers: list[fitted.Number]) -> str:

@@ -5,7 +5,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 
 from analysis.figures import observed, style
-from analysis.figures.figure import Plate, panel_letter, source_of
+from analysis.figures.figure import Page, panel_letter, source_of
 
 CAPTION = (
     "Test loss (above) and macro AUROC (below) against the number of pretraining labels: on label sets that stay the "
@@ -23,15 +23,15 @@ def has(points: pd.DataFrame) -> bool:
     return bool(len(points)) and bool(_fixed(points))
 
 
-def draw(points: pd.DataFrame, table: pd.DataFrame) -> Plate:
+def draw(points: pd.DataFrame, table: pd.DataFrame) -> Page:
     """A column a fixed label set, then the probe task over labels and over N; a row a measure."""
     best = observed.best(points, table)
     fixed, tasks = _fixed(best), observed.targets(best)
     task = tasks[0] if tasks else ""
     columns = [*(fixed or [""]), "labels", "size"]
-    plate = Plate(style.TWO_COLUMNS, 3.7, "More labels", CAPTION)
-    plate.source = source_of(best, observed.selection(table))
-    axes = plate.subplots(2, len(columns), squeeze=False)
+    page = Page(style.TWO_COLUMNS, 3.7, "More labels", CAPTION)
+    page.source = source_of(best, observed.selection(table))
+    axes = page.subplots(2, len(columns), squeeze=False)
     names = observed.configurations(best)[:4]
     for i, (measure, words) in enumerate(MEASURES):
         for j, column in enumerate(columns):
@@ -45,27 +45,27 @@ def draw(points: pd.DataFrame, table: pd.DataFrame) -> Plate:
             part = best[(best["target"] == target) & best[measure].notna()]
             part = part[part["domain"] == ("OOD" if target == task else "ID")]
             if column == "size":
-                _over_size(plate, ax, part, names, measure)
+                _over_size(page, ax, part, names, measure)
             else:
                 _over_labels(
-                    plate, ax, part[part["n_labels"] > 0], fixed, f"{measure}, {column or 'fixed set'}", measure
+                    page, ax, part[part["n_labels"] > 0], fixed, f"{measure}, {column or 'fixed set'}", measure
                 )
             if i == len(MEASURES) - 1:
                 ax.set_xlabel("parameters N" if column == "size" else "pretraining labels")
     for name in names:
         if best.empty or name not in set(best["configuration"]):
-            plate.lacks(style.configuration(name).label)
+            page.note_missing(style.configuration(name).label)
     if not fixed:
-        plate.lacks("heads scored on fixed label sets")
+        page.note_missing("heads scored on fixed label sets")
     looks = [style.configuration(name) for name in names]
     handles = [style.key(look.label, look.colour, look.marker, linewidth=1.2) for look in looks]
     for line, target in zip(LINES, fixed, strict=False):
         handles.append(style.key(f"grown from {_short(target)}", linestyle=line, linewidth=1))
-    plate.legend(handles=handles, loc="outside upper center", ncols=len(handles), fontsize=7.5, columnspacing=1.2)
-    return plate
+    page.legend(handles=handles, loc="outside upper center", ncols=len(handles), fontsize=7.5, columnspacing=1.2)
+    return page
 
 
-def _over_labels(plate: Plate, ax: Axes, part: pd.DataFrame, fixed: list[str], panel: str, measure: str) -> None:
+def _over_labels(page: Page, ax: Axes, part: pd.DataFrame, fixed: list[str], panel: str, measure: str) -> None:
     """Lines of every configuration and size that saw several numbers of labels, one a fixed set they grew from."""
     shown = part.iloc[:0]
     for (name, n), runs in part.groupby(["configuration", "N"], sort=False):
@@ -82,16 +82,16 @@ def _over_labels(plate: Plate, ax: Axes, part: pd.DataFrame, fixed: list[str], p
                 markeredgewidth=0.8, zorder=4,
             )  # fmt: skip
             series = f"{name}, N = {n:.4g}, from {_short(target)}"
-            plate.record(panel, "run", series, ("n_labels", grown["n_labels"]), (measure, grown[measure]))
+            page.record(panel, "run", series, ("n_labels", grown["n_labels"]), (measure, grown[measure]))
             shown = pd.concat([shown, grown]) if len(shown) else grown
     if shown.empty:
         style.blank(ax, "no finished runs" if part.empty else "no size saw several\nnumbers of labels")
-        plate.lacks(panel)
+        page.note_missing(panel)
         return
     _frame(ax, shown["n_labels"], shown[measure])
 
 
-def _over_size(plate: Plate, ax: Axes, part: pd.DataFrame, names: list[str], measure: str) -> None:
+def _over_size(page: Page, ax: Axes, part: pd.DataFrame, names: list[str], measure: str) -> None:
     """Every configuration at all labels (or none, if it needs none) against its size."""
     most = part["n_labels"].max() if len(part) else 0
     whole = part[(part["n_labels"] == most) | (part["paradigm"] == "ssl")]
@@ -102,10 +102,10 @@ def _over_size(plate: Plate, ax: Axes, part: pd.DataFrame, names: list[str], mea
         mean = runs.groupby("N")[measure].mean()
         ax.plot(mean.index, mean, color=look.colour, linestyle=look.line, linewidth=1.1, zorder=3)
         ax.plot(runs["N"], runs[measure], look.marker, color=look.colour, markersize=3.8, zorder=4)
-        plate.record(f"{measure}, size", "run", name, ("N", runs["N"]), (measure, runs[measure]), list(runs["run_id"]))
+        page.record(f"{measure}, size", "run", name, ("N", runs["N"]), (measure, runs[measure]), list(runs["run_id"]))
     if whole.empty:
         style.blank(ax, "no finished runs" if part.empty else "no run has all labels")
-        plate.lacks(f"{measure}, size")
+        page.note_missing(f"{measure}, size")
         return
     _frame(ax, whole["N"], whole[measure])
 

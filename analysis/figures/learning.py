@@ -8,7 +8,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 
 from analysis.figures import observed, style
-from analysis.figures.figure import Plate, letter, panel_letter, source_of
+from analysis.figures.figure import Page, letter, panel_letter, source_of
 from analysis.learning import learning
 
 CAPTION = (
@@ -24,17 +24,17 @@ MEASURES = (
 )
 
 
-def draw(points: pd.DataFrame, table: pd.DataFrame) -> Plate:
+def draw(points: pd.DataFrame, table: pd.DataFrame) -> Page:
     """A pair of panels a task, loss on the left and AUROC on the right; many tasks stand in two columns."""
     best = observed.best(points, table)
     tasks, names = observed.targets(best), observed.configurations(best)
     across = 1 if len(tasks) <= DOWN else 2
     rows = max(1, -(-len(tasks) // across))
     height = min(style.PAGE, 0.75 + rows * (0.45 + 0.17 * len(names)))
-    plate = Plate(style.TWO_COLUMNS, height, "Trained, untrained, blind", CAPTION)
-    plate.source = source_of(best, observed.selection(table))
+    page = Page(style.TWO_COLUMNS, height, "Trained, untrained, blind", CAPTION)
+    page.source = source_of(best, observed.selection(table))
     frame = learning(best) if len(best) else pd.DataFrame(columns=["target", "configuration"])
-    axes = plate.subplots(rows, 2 * across, squeeze=False)
+    axes = page.subplots(rows, 2 * across, squeeze=False)
     for i in range(rows * across):
         pair = axes[i % rows, 2 * (i // rows) : 2 * (i // rows) + 2]
         if i >= max(1, len(tasks)):
@@ -44,7 +44,7 @@ def draw(points: pd.DataFrame, table: pd.DataFrame) -> Plate:
         task = tasks[i] if tasks else ""
         part = {str(r["configuration"]): r for r in frame[frame["target"] == task].to_dict("records")}
         for j, measure in enumerate(MEASURES):
-            _panel(plate, pair[j], part, names, task, measure)
+            _panel(page, pair[j], part, names, task, measure)
             panel_letter(pair[j], letter(2 * i + j))
             if across > 1:
                 style.linear(pair[j].xaxis, 3)
@@ -56,12 +56,12 @@ def draw(points: pd.DataFrame, table: pd.DataFrame) -> Plate:
         style.key("not improved", style.WARNING, "x", markersize=5, markeredgewidth=1.4, linestyle=""),
         style.key("prevalence baseline or chance", linewidth=0.9, linestyle=(0, (4, 2))),
     ]
-    plate.legend(handles=handles, loc="outside upper center", ncols=4, fontsize=7.5)
-    return plate
+    page.legend(handles=handles, loc="outside upper center", ncols=4, fontsize=7.5)
+    return page
 
 
 def _panel(
-    plate: Plate,
+    page: Page,
     ax: Axes,
     part: Mapping[str, Mapping[Any, Any]],
     names: list[str],
@@ -94,14 +94,14 @@ def _panel(
                 fontsize=style.SMALL,
                 color=style.FAINT,
             )
-            plate.lacks(f"{look.label} on {title}")
+            page.note_missing(f"{look.label} on {title}")
             continue
         row = part[name]
         new, old = float(row[after]), float(row[before])
         seen += [v for v in (new, old) if np.isfinite(v)]
-        plate.record(f"{title}, {axis}", "trained", name, (axis, new), ("", np.nan), str(row[verdict]))
+        page.record(f"{title}, {axis}", "trained", name, (axis, new), ("", np.nan), str(row[verdict]))
         if np.isfinite(old):
-            plate.record(f"{title}, {axis}", "untrained", name, (axis, old), ("", np.nan))
+            page.record(f"{title}, {axis}", "untrained", name, (axis, old), ("", np.nan))
             ax.annotate(
                 "",
                 (new, y),
@@ -132,7 +132,7 @@ def _panel(
         line = float(np.median([r["prevalence_loss"] for r in part.values()])) if after == "loss" else 0.5
         if np.isfinite(line):
             ax.axvline(line, color=style.MUTED, linewidth=0.9, linestyle=(0, (4, 2)), zorder=1)
-            plate.record(
+            page.record(
                 f"{title}, {axis}",
                 "baseline",
                 "prevalence" if after == "loss" else "chance",

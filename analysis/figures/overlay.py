@@ -5,7 +5,7 @@ from itertools import count
 import pandas as pd
 
 from analysis.figures import observed, style
-from analysis.figures.figure import Plate, letter, panel_letter, source_of
+from analysis.figures.figure import Page, letter, panel_letter, source_of
 from analysis.figures.series import AXES, draw_series, frame, law_keys, lost_key, mark_lost, series_of
 
 CAPTION = (
@@ -18,16 +18,16 @@ CAPTION = (
 ACROSS = 4  # tasks beside each other
 
 
-def draw(points: pd.DataFrame, table: pd.DataFrame) -> Plate:
+def draw(points: pd.DataFrame, table: pd.DataFrame) -> Page:
     """Two rows (N and D) for every four tasks, one column a task."""
     best = observed.best(points, table)
     names, tasks = observed.configurations(best), observed.targets(best)
     across = min(ACROSS, max(1, len(tasks)))
     blocks = max(1, -(-len(tasks) // ACROSS))
     height = 0.5 + blocks * (2.75 if blocks > 1 else 3.3 if across > 2 else 4.2)
-    plate = Plate(style.TWO_COLUMNS, height, "All configurations, task by task", CAPTION)
-    plate.source = source_of(best, observed.selection(table))
-    axes = plate.subplots(2 * blocks, across, squeeze=False)
+    page = Page(style.TWO_COLUMNS, height, "All configurations, task by task", CAPTION)
+    page.source = source_of(best, observed.selection(table))
+    axes = page.subplots(2 * blocks, across, squeeze=False)
     letters = map(letter, count())
     any_lost = False
     for block in range(blocks):
@@ -52,7 +52,9 @@ def draw(points: pd.DataFrame, table: pd.DataFrame) -> Plate:
                     lines = series_of(part, table, name, task, variable, style.configuration(name))[:1]
                     shown += [(name, line) for line in lines]
                     if not lines:
-                        plate.lacks(f"{style.configuration(name).label} on {style.target(task).label} over {variable}")
+                        page.note_missing(
+                            f"{style.configuration(name).label} on {style.target(task).label} over {variable}"
+                        )
                 if not shown:
                     style.blank(ax, "no finished runs" if variable == "N" else "no size saw several\namounts of data")
                     continue
@@ -61,16 +63,16 @@ def draw(points: pd.DataFrame, table: pd.DataFrame) -> Plate:
                 if ax.get_ylim()[0] < baseline < ax.get_ylim()[1]:
                     ax.axhline(baseline, color=style.FAINT, linewidth=0.8, zorder=1)
                 for name, line in shown:
-                    draw_series(plate, ax, f"{style.target(task).label}, {name}, over {variable}", line, "loss")
-                    any_lost |= mark_lost(plate, ax, style.target(task).label, best, name, variable)
+                    draw_series(page, ax, f"{style.target(task).label}, {name}, over {variable}", line, "loss")
+                    any_lost |= mark_lost(page, ax, style.target(task).label, best, name, variable)
     looks = [style.configuration(n) for n in names]
     handles = [style.key(look.label, look.colour, look.marker, linewidth=1.2) for look in looks]
     handles += (law_keys() if len(table) else []) + [lost_key()] * any_lost
-    plate.legend(
+    page.legend(
         handles=handles,
         loc="outside upper center",
         ncols=style.columns(len(handles), 7),
         fontsize=7.5,
         columnspacing=1.2,
     )
-    return plate
+    return page

@@ -7,7 +7,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 
 from analysis.figures import observed, style
-from analysis.figures.figure import Plate, panel_letter, source_of
+from analysis.figures.figure import Page, panel_letter, source_of
 from analysis.fitting import bands
 
 CAPTION = (
@@ -22,20 +22,20 @@ EXPONENTS = (("alpha", "parameter exponent α"), ("beta", "data exponent β"))
 TOP = 4.0  # units of the threshold that are shown
 
 
-def draw(points: pd.DataFrame, table: pd.DataFrame) -> Plate:
+def draw(points: pd.DataFrame, table: pd.DataFrame) -> Page:
     """Rows alpha and beta, one column a configuration, one curve a target."""
     best = observed.best(points, table)
     names = observed.configurations(best)[:4]
     tasks = observed.targets(best)
-    plate = Plate(style.TWO_COLUMNS, 4.2 if len(tasks) > 4 else 3.9, "Profile likelihoods of the exponents", CAPTION)
-    plate.source = source_of(best, observed.selection(table))
-    axes = plate.subplots(len(EXPONENTS), len(names), sharey=True, squeeze=False)
+    page = Page(style.TWO_COLUMNS, 4.2 if len(tasks) > 4 else 3.9, "Profile likelihoods of the exponents", CAPTION)
+    page.source = source_of(best, observed.selection(table))
+    axes = page.subplots(len(EXPONENTS), len(names), sharey=True, squeeze=False)
     for i, (exponent, title) in enumerate(EXPONENTS):
         reach: list[float] = []
         for j, name in enumerate(names):
             ax, look = axes[i, j], style.configuration(name)
             part = best[best["configuration"] == name]
-            reach += _panel(plate, ax, part, name, exponent)
+            reach += _panel(page, ax, part, name, exponent)
             panel_letter(ax, "abcdefghij"[i * len(names) + j])
             ax.set_xlabel(title)
             if i == 0:
@@ -48,11 +48,11 @@ def draw(points: pd.DataFrame, table: pd.DataFrame) -> Plate:
     handles = [style.key("in distribution", linewidth=2)]
     handles += [style.key((look := style.target(t)).label, look.colour, linewidth=1.1) for t in tasks]
     handles.append(style.key("95 % limit", linewidth=0.9, linestyle=(0, (4, 2))))
-    plate.legend(handles=handles, loc="outside upper center", ncols=style.columns(len(handles)), fontsize=7.5)
-    return plate
+    page.legend(handles=handles, loc="outside upper center", ncols=style.columns(len(handles)), fontsize=7.5)
+    return page
 
 
-def _panel(plate: Plate, ax: Axes, part: pd.DataFrame, name: str, exponent: str) -> list[float]:
+def _panel(page: Page, ax: Axes, part: pd.DataFrame, name: str, exponent: str) -> list[float]:
     """Curves of one configuration; returns the exponents where they reach the top of the panel."""
     look = style.configuration(name)
     panel = f"{look.label}, {exponent}"
@@ -62,7 +62,7 @@ def _panel(plate: Plate, ax: Axes, part: pd.DataFrame, name: str, exponent: str)
         runs = part[part["target"] == target]
         found = bands.likelihood("joint", runs, exponent)
         if found is None:
-            plate.lacks(f"{panel}, {target}: the joint law has no {exponent}")
+            page.note_missing(f"{panel}, {target}: the joint law has no {exponent}")
             continue
         inside = runs["domain"].iloc[0] == "ID"
         known += bool(found.excess[0] > 1 and found.excess[-1] > 1)
@@ -72,13 +72,13 @@ def _panel(plate: Plate, ax: Axes, part: pd.DataFrame, name: str, exponent: str)
         ax.plot(
             found.values, np.minimum(found.excess, 2 * TOP), **({"linewidth": 0.9, "zorder": 3, "alpha": 0.9} | line)
         )
-        plate.record(panel, "profile", target, (exponent, found.values), ("increase / 95 % limit", found.excess))
+        page.record(panel, "profile", target, (exponent, found.values), ("increase / 95 % limit", found.excess))
         shown.append(found)
     ax.axhline(1, color=style.MUTED, linewidth=0.9, linestyle=(0, (4, 2)), zorder=2)
     if not shown:
         style.say(ax, "no finished runs" if part.empty else "no joint law with\nthis exponent", at=(0.5, 0.6))
         if part.empty:
-            plate.lacks(panel)
+            page.note_missing(panel)
         return []
     ax.set_ylim(0, TOP)
     style.linear(ax.yaxis)

@@ -8,7 +8,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 
 from analysis.figures import observed, style
-from analysis.figures.figure import Plate, panel_letter, source_of
+from analysis.figures.figure import Page, panel_letter, source_of
 
 CAPTION = (
     "Macro AUROC on test recordings with recorded noise of one kind added at a ratio of powers (NSTDB's stretch that "
@@ -35,7 +35,7 @@ def without_conditions(points: pd.DataFrame) -> pd.DataFrame:
     return plain
 
 
-def draw(points: pd.DataFrame, table: pd.DataFrame) -> Plate:
+def draw(points: pd.DataFrame, table: pd.DataFrame) -> Page:
     """A row a task, a column a kind of noise, and one for the number of leads."""
     best = observed.best(points, table)
     best = best[best["domain"] == "OOD"] if len(best) else best
@@ -46,9 +46,9 @@ def draw(points: pd.DataFrame, table: pd.DataFrame) -> Plate:
         at=[float(m["snr"] or m["leads"]) if m else np.nan for m in found],
     )
     tasks = style.in_order(list(best.loc[best["kind"] != "", "task"].unique()), style.TARGETS)[:_MOST_TASKS]
-    plate = Plate(style.TWO_COLUMNS, 0.7 + 1.75 * max(1, len(tasks)), "Robustness", CAPTION)
-    plate.source = source_of(best, observed.selection(table))
-    axes = plate.subplots(max(1, len(tasks)), len(KINDS) + 1, squeeze=False, sharey="row")
+    page = Page(style.TWO_COLUMNS, 0.7 + 1.75 * max(1, len(tasks)), "Robustness", CAPTION)
+    page.source = source_of(best, observed.selection(table))
+    axes = page.subplots(max(1, len(tasks)), len(KINDS) + 1, squeeze=False, sharey="row")
     names = [name for name in observed.configurations(best) if name in set(best["configuration"])]
     for i, task in enumerate(tasks or [""]):
         for j, (kind, title) in enumerate((*KINDS.items(), ("leads", "number of leads"))):
@@ -60,14 +60,14 @@ def draw(points: pd.DataFrame, table: pd.DataFrame) -> Plate:
                 ax.set_ylabel(f"macro AUROC\n{style.target(task).label}" if task else "macro AUROC")
             if i == len(tasks or [""]) - 1:
                 ax.set_xlabel("leads" if kind == "leads" else "SNR (dB)")
-            _panel(plate, ax, best[best["task"] == task], task, kind, names)
+            _panel(page, ax, best[best["task"] == task], task, kind, names)
     handles = [style.key((look := style.configuration(name)).label, look.colour, look.marker) for name in names]
     handles.append(style.key("before training", linestyle=(0, (3, 2)), linewidth=0.8))
-    plate.legend(handles=handles, loc="outside upper center", ncols=len(handles), fontsize=7.5)
-    return plate
+    page.legend(handles=handles, loc="outside upper center", ncols=len(handles), fontsize=7.5)
+    return page
 
 
-def _panel(plate: Plate, ax: Axes, part: pd.DataFrame, task: str, kind: str, names: list[str]) -> None:
+def _panel(page: Page, ax: Axes, part: pd.DataFrame, task: str, kind: str, names: list[str]) -> None:
     shown = False
     for name in names:
         own = part[part["configuration"] == name]
@@ -90,12 +90,12 @@ def _panel(plate: Plate, ax: Axes, part: pd.DataFrame, task: str, kind: str, nam
             shown = True
             lone = {"marker": "_"} if len(mean) == 1 else {}  # a line needs two
             ax.plot(mean.index, mean, color=look.colour, zorder=3, **(lone | line))
-            plate.record(f"{task}, {kind}", measure, name, (kind, mean.index), (measure, mean), f"clean {level:.4f}")
+            page.record(f"{task}, {kind}", measure, name, (kind, mean.index), (measure, mean), f"clean {level:.4f}")
             if kind != "leads" and measure == "auroc" and np.isfinite(level):
                 ax.axhline(level, color=look.colour, linewidth=0.7, linestyle=(0, (1, 1.6)), zorder=1)
     if not shown:
         style.blank(ax, "not measured")
-        plate.lacks(f"{task or 'a task'} under {KINDS.get(kind, 'fewer leads')}")
+        page.note_missing(f"{task or 'a task'} under {KINDS.get(kind, 'fewer leads')}")
         return
     ax.set_xticks(sorted({*part.loc[part["kind"] == kind, "at"], *([_ALL_LEADS] if kind == "leads" else [])}))
     style.linear(ax.yaxis, 4)

@@ -4,7 +4,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 
 from analysis.figures import fitted, observed, style
-from analysis.figures.figure import Plate, letter, panel_letter, source_of
+from analysis.figures.figure import Page, letter, panel_letter, source_of
 from analysis.figures.series import AXES, LAW, Series, draw_series, frame, law_keys, lost_key, mark_lost, series_of
 
 CAPTION = (
@@ -19,7 +19,7 @@ COLUMNS = (("ID", "N"), ("ID", "D"), ("OOD", "N"), ("OOD", "D"))
 LISTED = 4  # tasks whose exponents fit above a panel
 
 
-def draw(points: pd.DataFrame, table: pd.DataFrame) -> Plate:
+def draw(points: pd.DataFrame, table: pd.DataFrame) -> Page:
     """Four columns (ID and OOD loss against N and D) by one row a configuration."""
     best = observed.best(points, table)
     names = observed.configurations(best)
@@ -30,12 +30,12 @@ def draw(points: pd.DataFrame, table: pd.DataFrame) -> Plate:
     sizes = 2 if any(len(observed.sizes_with_fractions(p)) > 1 for _, p in best.groupby("configuration")) else 1
     above = max(listed, sizes)  # lines of words above a panel
     columns = [c for c in COLUMNS if c[0] in set(best["domain"]) or not observed.printed(best)]
-    plate = Plate(style.TWO_COLUMNS, (1.2 + 0.125 * above) * len(names) + 0.95, "Loss against size and data", CAPTION)
-    plate.source = source_of(best, observed.selection(table))
+    page = Page(style.TWO_COLUMNS, (1.2 + 0.125 * above) * len(names) + 0.95, "Loss against size and data", CAPTION)
+    page.source = source_of(best, observed.selection(table))
     if len(columns) < len(COLUMNS):
-        plate.source += " · in-distribution losses are not printed"
-        plate.lacks("in-distribution losses: not printed")
-    axes = plate.subplots(len(names), len(columns), squeeze=False)
+        page.source += " · in-distribution losses are not printed"
+        page.note_missing("in-distribution losses: not printed")
+    axes = page.subplots(len(names), len(columns), squeeze=False)
     for i, name in enumerate(names):
         for j, (domain, variable) in enumerate(columns):
             ax = axes[i, j]
@@ -43,9 +43,9 @@ def draw(points: pd.DataFrame, table: pd.DataFrame) -> Plate:
             series = _series(part, table, name, domain, variable, scales)
             panel = f"{style.configuration(name).label}, {domain} against {variable}"
             nothing = "no finished runs" if part.empty else "no size saw several\namounts of data"
-            _panel(plate, ax, panel, series, label if domain == "OOD" else "ID loss (nats)", nothing)
+            _panel(page, ax, panel, series, label if domain == "OOD" else "ID loss (nats)", nothing)
             if domain == "ID" or len(tasks) <= LISTED:
-                any_lost |= mark_lost(plate, ax, panel, best, name, variable) if series else False
+                any_lost |= mark_lost(page, ax, panel, best, name, variable) if series else False
             panel_letter(ax, letter(i * len(columns) + j))
             if i == 0:
                 _heading(ax, domain, variable, above)
@@ -68,8 +68,8 @@ def draw(points: pd.DataFrame, table: pd.DataFrame) -> Plate:
                 )
             if j == 0 or domain != columns[j - 1][0]:
                 ax.set_ylabel("ID loss (nats)" if domain == "ID" else label)
-    _legend(plate, tasks, any_lost)
-    return plate
+    _legend(page, tasks, any_lost)
+    return page
 
 
 def _heading(ax: Axes, domain: str, variable: str, lines: int) -> None:
@@ -100,17 +100,17 @@ def _series(
     return found
 
 
-def _panel(plate: Plate, ax: Axes, panel: str, series: list[Series], y_name: str, nothing: str) -> None:
+def _panel(page: Page, ax: Axes, panel: str, series: list[Series], y_name: str, nothing: str) -> None:
     if not series:
         style.blank(ax, nothing)
-        plate.lacks(panel)
+        page.note_missing(panel)
         return
     frame(ax, series)
     low, high = ax.get_ylim()
     if y_name.endswith("prevalence") and low < 1 < high:
         ax.axhline(1, color=style.FAINT, linewidth=0.6, zorder=1)
     for s in series:
-        draw_series(plate, ax, panel, s, y_name, crowded=len(series) > LISTED)
+        draw_series(page, ax, panel, s, y_name, crowded=len(series) > LISTED)
     _words(ax, series)
 
 
@@ -159,9 +159,9 @@ def _by_size(shown: list[Series], name: str) -> list[tuple[str, str]]:
     return lines
 
 
-def _legend(plate: Plate, tasks: list[str], any_lost: bool) -> None:
+def _legend(page: Page, tasks: list[str], any_lost: bool) -> None:
     handles = [style.key((look := style.target(t)).label, look.colour, look.marker, linewidth=1.2) for t in tasks]
     handles += law_keys() + [lost_key()] * any_lost
-    plate.legend(
+    page.legend(
         handles=handles, loc="outside upper center", ncols=style.columns(len(handles)), fontsize=7.5, columnspacing=1.4
     )

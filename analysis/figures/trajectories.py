@@ -8,7 +8,7 @@ from matplotlib.colors import LogNorm
 from matplotlib.lines import Line2D
 
 from analysis.figures import observed, style
-from analysis.figures.figure import Plate, letter, panel_letter, source_of
+from analysis.figures.figure import Page, letter, panel_letter, source_of
 
 CAPTION = (
     "Test loss (nats) of every run along training, against the compute spent: in distribution (first row) and on each "
@@ -17,15 +17,15 @@ CAPTION = (
 )
 
 
-def draw(points: pd.DataFrame, table: pd.DataFrame) -> Plate:
+def draw(points: pd.DataFrame, table: pd.DataFrame) -> Page:
     """One row a target, one column a configuration, one line a run."""
     best = observed.best(points, table)
     names = observed.configurations(best)[:4]
     targets = [*observed.targets(best, "ID"), *observed.targets(best)] or [""]
     many = len(targets) > 5
-    plate = Plate(style.TWO_COLUMNS, 0.6 + (0.7 if many else 1.35) * len(targets), "Loss along training", CAPTION)
-    plate.source = source_of(best, observed.selection(table))
-    axes = plate.subplots(len(targets), len(names), squeeze=False)
+    page = Page(style.TWO_COLUMNS, 0.6 + (0.7 if many else 1.35) * len(targets), "Loss along training", CAPTION)
+    page.source = source_of(best, observed.selection(table))
+    axes = page.subplots(len(targets), len(names), squeeze=False)
     sizes = best["N"] if len(best) else pd.Series([1.0, 10.0])
     norm = LogNorm(sizes.min() / 6, sizes.max())
     for i, target in enumerate(targets):
@@ -40,7 +40,7 @@ def draw(points: pd.DataFrame, table: pd.DataFrame) -> Plate:
                 label = "in\ndistribution" if inside else style.target(target).label.replace(" ", "\n", 1)
                 ax.set_ylabel(label if many else "ID loss (nats)" if inside else f"{label}\nloss (nats)")
             chosen = best[(best["configuration"] == name) & (best["target"] == target)]
-            _panel(plate, ax, f"{look.label}, {target}", points[mine & (points["step"] > 0)], chosen, look, norm)
+            _panel(page, ax, f"{look.label}, {target}", points[mine & (points["step"] > 0)], chosen, look, norm)
             if i == len(targets) - 1:
                 ax.set_xlabel("compute C (FLOP)")
             elif many:  # a column shares its axis
@@ -51,17 +51,17 @@ def draw(points: pd.DataFrame, table: pd.DataFrame) -> Plate:
     ]
     few.append(style.key("part of the data", linewidth=1, linestyle=(0, (2, 1.5))))
     few.append(style.key("selected step", marker="o", markerfacecolor="white", linestyle=""))
-    plate.legend(handles=few, loc="outside upper center", ncols=len(few), fontsize=7.5)
-    return plate
+    page.legend(handles=few, loc="outside upper center", ncols=len(few), fontsize=7.5)
+    return page
 
 
 def _panel(
-    plate: Plate, ax: Axes, panel: str, part: pd.DataFrame, chosen: pd.DataFrame, look: style.Look, norm: LogNorm
+    page: Page, ax: Axes, panel: str, part: pd.DataFrame, chosen: pd.DataFrame, look: style.Look, norm: LogNorm
 ) -> None:
     part = part[part["C"] > 0] if len(part) else part
     if part.empty:
         style.blank(ax, "no finished runs")
-        plate.lacks(panel)
+        page.note_missing(panel)
         return
     most = part["D"].max()
     part = part.sort_values(["run_id", "C"], kind="stable")
@@ -70,7 +70,7 @@ def _panel(
     lines = np.split(numbers, first[1:])
     for run, line in zip(ids, lines, strict=True):
         note = f"step {line[-1, 4]:.0f}"
-        plate.record(panel, "run", str(run), ("C", line[:, 0]), ("loss", line[:, 1]), note)
+        page.record(panel, "run", str(run), ("C", line[:, 0]), ("loss", line[:, 1]), note)
     looks = {
         "colors": [_shade(look.colour, norm, line[0, 2]) for line in lines],
         "linestyles": ["-" if line[0, 3] == most else (0, (2, 1.5)) for line in lines],

@@ -11,7 +11,7 @@ import pytest
 from matplotlib.text import Text
 
 from analysis.figures import style
-from analysis.figures.figure import DATA_COLUMNS, Plate
+from analysis.figures.figure import DATA_COLUMNS, Page
 from analysis.figures.fitted import find, number_of
 from analysis.fitting import bands
 from analysis.study.figures import FIGURES, NoSuchFigure, across, draw, reference, save, save_reference
@@ -123,27 +123,27 @@ NO_POINTS = planted_points().iloc[:0]
 NO_TABLE = planted_table().iloc[:0]
 
 
-def words(plate: Plate) -> str:
+def words(page: Page) -> str:
     """Everything that is written on a figure."""
-    return "\n".join(t.get_text() for t in plate.findobj(Text))
+    return "\n".join(t.get_text() for t in page.findobj(Text))
 
 
 @pytest.mark.parametrize("name", FIGURES)
 def test_a_whole_sweep_draws_without_warnings_and_says_its_scale(name: str) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        plate = draw(name, planted_points(), planted_table())
-        plate.draw_without_rendering()
-    text = "\n".join(t.get_text() for t in plate.texts)
-    if not plate.drawn:
+        page = draw(name, planted_points(), planted_table())
+        page.draw_without_rendering()
+    text = "\n".join(t.get_text() for t in page.texts)
+    if not page.drawn:
         assert "2,550 recordings, not evidence" in text
         assert "44 runs of sweep demo" in text or "Published" in text
-    assert plate.caption
-    assert plate.get_figwidth() in (style.ONE_COLUMN, style.TWO_COLUMNS)
-    written = [t for t in plate.findobj(Text) if t.get_text() and t.get_visible()]
+    assert page.caption
+    assert page.get_figwidth() in (style.ONE_COLUMN, style.TWO_COLUMNS)
+    written = [t for t in page.findobj(Text) if t.get_text() and t.get_visible()]
     sizes = [float(t.get_fontsize()) for t in written]
     assert 7 <= min(sizes) <= max(sizes) <= 10
-    assert list(plate.data().columns) == list(DATA_COLUMNS)
+    assert list(page.data().columns) == list(DATA_COLUMNS)
 
 
 TWO = ("resnet-sl", "transformer-ssl")
@@ -163,11 +163,11 @@ PARTIAL = {
 )
 def test_a_partial_sweep_draws_and_says_what_is_missing(name: str, case: str) -> None:
     points, table = PARTIAL[case]()
-    plate = draw(name, points, table)
-    if set(CONFIGURATIONS) - set(points["configuration"]) and not plate.drawn and name != "landscape":
-        assert plate.missing
-    if points.empty and not plate.drawn:
-        said = words(plate) + " ".join(plate.missing)
+    page = draw(name, points, table)
+    if set(CONFIGURATIONS) - set(points["configuration"]) and not page.drawn and name != "landscape":
+        assert page.missing
+    if points.empty and not page.drawn:
+        said = words(page) + " ".join(page.missing)
         assert any(t in said for t in ("no finished runs", "not measured", "no runs", "none has an AUROC"))
 
 
@@ -198,9 +198,9 @@ def test_every_other_figure_comes_out_the_same_twice(
 
 def test_the_data_beside_a_figure_are_the_points_and_lines_that_it_shows() -> None:
     points = planted_points(("resnet-sl",))
-    plate = draw("scaling", points, planted_table())
-    assert "α = 0.45 [0.36, 0.54] · n 11 · R² 0.97" in words(plate)
-    table = plate.data()
+    page = draw("scaling", points, planted_table())
+    assert "α = 0.45 [0.36, 0.54] · n 11 · R² 0.97" in words(page)
+    table = page.data()
     runs = table.query("panel == 'R-SL, ID against N' and kind == 'run'")
     assert sorted(runs["x"]) == sorted(SIZES)
     full = points.query("domain == 'ID' and step > 0 and D == 2010").groupby("N")["loss"].min()
@@ -248,10 +248,10 @@ def test_the_published_tables_feed_a_figure() -> None:
     points = reference.published()
     assert len(points) == 11 * 4 * (5 + 6)
     assert points[["N", "D", "loss", "target"]].notna().all().all()
-    plate = draw("overlay", points, NO_TABLE, reference.NOMINAL)
-    assert "arXiv 2605.17276v1" in words(plate)
-    assert "nominal" in words(plate)
-    shown = plate.data().query("panel == 'CPSC2018, resnet-sl, over N' and kind == 'run'")
+    page = draw("overlay", points, NO_TABLE, reference.NOMINAL)
+    assert "arXiv 2605.17276v1" in words(page)
+    assert "nominal" in words(page)
+    shown = page.data().query("panel == 'CPSC2018, resnet-sl, over N' and kind == 'run'")
     assert 0.1815 in set(shown["y"])
 
 
@@ -263,19 +263,19 @@ def test_the_winners_of_the_published_tables_are_those_of_the_paper(tmp_path: Pa
 
 
 def test_the_published_kappas_have_their_means_and_eight_bound_hits(tmp_path: Path) -> None:
-    plate = draw("kappas", reference.published(), reference.table(refitted=False), "Published")
-    text = words(plate)
+    page = draw("kappas", reference.published(), reference.table(refitted=False), "Published")
+    text = words(page)
     for mean in ("T-SL: mean 0.128", "R-SL: mean 0.133", "T-SSL: mean 0.466", "R-SSL: mean 0.270"):
         assert mean in text
-    assert plate.data()["note"].str.contains("bound").sum() == 8
+    assert page.data()["note"].str.contains("bound").sum() == 8
     with pytest.raises(NoSuchFigure, match="no printed table feeds the figure 'trajectories'"):
         save_reference("trajectories", tmp_path)
 
 
 def test_every_published_model_is_named_on_the_landscape() -> None:
-    plate = draw("landscape", NO_POINTS, NO_TABLE)
-    assert {"ECG-FM", "ECGFounder", "InceptionTime", "HuBERT (Base)"} <= set(words(plate).split("\n"))
-    assert len(plate.data().query("kind == 'published'")) == 22
+    page = draw("landscape", NO_POINTS, NO_TABLE)
+    assert {"ECG-FM", "ECGFounder", "InceptionTime", "HuBERT (Base)"} <= set(words(page).split("\n"))
+    assert len(page.data().query("kind == 'published'")) == 22
 
 
 def test_two_sweeps_stand_beside_each_other(tmp_path: Path) -> None:
@@ -284,10 +284,10 @@ def test_two_sweeps_stand_beside_each_other(tmp_path: Path) -> None:
     )
     points = pd.concat([planted_points(), worse])
     table = pd.concat([planted_table(), planted_table().assign(sweep="other")])
-    plate = across("comparison", points, table, ["demo", "other"])
-    ratios = plate.data().query("panel == 'ratio'")["y"]
+    page = across("comparison", points, table, ["demo", "other"])
+    ratios = page.data().query("panel == 'ratio'")["y"]
     np.testing.assert_allclose(ratios, 1.1)
-    assert "intervals overlap" in words(plate)
+    assert "intervals overlap" in words(page)
     with pytest.raises(NoSuchFigure, match="takes two sweeps"):
         save("comparison", planted_points(), table, tmp_path)
 
@@ -357,9 +357,9 @@ def test_a_line_never_runs_through_two_label_sets() -> None:
     points = planted_points(("resnet-sl",)).assign(label_set="code6")
     other = points[points["D"] == DATA[-1]].assign(label_set="icd927", run_id="other", loss=9.0)
     table = pd.concat([planted_table(("resnet-sl",)).assign(label_set=s) for s in ("icd927", "code6")])
-    plate = draw("scaling", pd.concat([points, other]), table)
-    assert (plate.data()["y"].dropna() < 5).all()
-    assert "resnet-sl pretrained on ptbxl-sample icd927 (1 runs)" in plate.missing
+    page = draw("scaling", pd.concat([points, other]), table)
+    assert (page.data()["y"].dropna() < 5).all()
+    assert "resnet-sl pretrained on ptbxl-sample icd927 (1 runs)" in page.missing
 
 
 def test_several_sweeps_make_a_folder_each(tmp_path: Path) -> None:
@@ -401,5 +401,5 @@ def test_an_outlier_is_left_out_of_the_panel_and_counted() -> None:
 
 def test_models_of_other_kinds_are_drawn_where_the_papers_four_were_not_measured() -> None:
     points = planted_points(TWO).replace({"configuration": dict(zip(TWO, ("vit-ssl", "net1d-sl"), strict=True))})
-    plate = draw("scaling", points, NO_TABLE)
-    assert {"vit-ssl, ID against N", "net1d-sl, ID against N"} <= set(plate.data()["panel"])
+    page = draw("scaling", points, NO_TABLE)
+    assert {"vit-ssl, ID against N", "net1d-sl, ID against N"} <= set(page.data()["panel"])

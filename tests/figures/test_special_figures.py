@@ -8,7 +8,7 @@ import pytest
 from matplotlib.text import Text
 
 from analysis.figures import robustness
-from analysis.figures.figure import Plate
+from analysis.figures.figure import Page
 from analysis.fitting.effective_data import replaced
 from analysis.observations import COLUMNS as POINTS
 from analysis.study.figures import FIGURES, SPECIAL, draw, fitting
@@ -70,8 +70,8 @@ def fewshot() -> pd.DataFrame:
     return points.drop(columns="selected_by").assign(auroc=np.nan, loss_train=np.nan, prevalence_loss=np.nan, f1=np.nan)
 
 
-def words(plate: Plate) -> str:
-    return "\n".join(t.get_text() for t in plate.findobj(Text))
+def words(page: Page) -> str:
+    return "\n".join(t.get_text() for t in page.findobj(Text))
 
 
 def test_special_figures_are_drawn_for_their_sweeps_alone() -> None:
@@ -82,8 +82,8 @@ def test_special_figures_are_drawn_for_their_sweeps_alone() -> None:
 
 
 def test_label_scaling_is_drawn_on_the_fixed_sets() -> None:
-    plate = draw("labels", label_points(), NO_TABLE)
-    text, shown = words(plate), plate.data()
+    page = draw("labels", label_points(), NO_TABLE)
+    text, shown = words(page), page.data()
     assert "ID, dominant (93 labels)" in text
     assert "ID, tail (9 labels)" in text
     assert "OOD, CPSC2018" in text
@@ -96,34 +96,34 @@ def test_label_scaling_is_drawn_on_the_fixed_sets() -> None:
     sizes = shown[shown["panel"] == "loss, size"]
     assert set(sizes["series"]) == {"resnet-sl", "resnet-ssl", "transformer-sl", "transformer-ssl"}
     assert len(sizes) == 16
-    assert not plate.missing
+    assert not page.missing
 
 
 def test_half_a_label_sweep_says_what_is_missing() -> None:
     part = label_points().query("configuration == 'resnet-sl' and n_labels < 100")
-    plate = draw("labels", part, NO_TABLE)
-    assert "T-SSL" in plate.missing
-    assert "no size saw several" in words(plate)
+    page = draw("labels", part, NO_TABLE)
+    assert "T-SSL" in page.missing
+    assert "no size saw several" in words(page)
 
 
 def test_few_shots_are_drawn_with_what_they_replace() -> None:
     points = fewshot()
-    plate = draw("fewshot", points, fewshot_table(points.assign(selected_by="val")))
-    text, shown = words(plate), plate.data()
+    page = draw("fewshot", points, fewshot_table(points.assign(selected_by="val")))
+    text, shown = words(page), page.data()
     for name in ("PTB-XL form", "PTB-XL rhythm", "EchoNext"):
         assert f"{name}, T-SL" in text
     assert "b = −0." in text
     assert set(shown["kind"]) == {"fine-tuned", "from scratch"}
     first = shown[(shown["panel"] == "echonext") & (shown["kind"] == "from scratch")]
     assert len(first) == 3 * 7
-    assert "R-SL" in plate.missing
+    assert "R-SL" in page.missing
 
 
 @pytest.mark.parametrize("lacking", ["scratch", "tuned"])
 def test_half_a_fewshot_sweep_says_what_is_missing(lacking: str) -> None:
     points = fewshot()
-    plate = draw("fewshot", points[(points["initial"] != "") == (lacking == "scratch")], NO_TABLE)
-    assert any("from scratch" in m or "fine-tuned" in m for m in plate.missing)
+    page = draw("fewshot", points[(points["initial"] != "") == (lacking == "scratch")], NO_TABLE)
+    assert any("from scratch" in m or "fine-tuned" in m for m in page.missing)
 
 
 def robustness_points() -> pd.DataFrame:
@@ -154,16 +154,16 @@ def robustness_points() -> pd.DataFrame:
 def test_robustness_is_drawn_by_kind_of_noise_and_leads() -> None:
     points = robustness_points()
     assert "robustness" in fitting(points)
-    plate = draw("robustness", points, NO_TABLE)
-    shown = plate.data()
+    page = draw("robustness", points, NO_TABLE)
+    shown = page.data()
     noisy = shown[(shown["panel"] == "ptbxl-sup, em") & (shown["kind"] == "auroc") & (shown["series"] == "vit-dino")]
     assert noisy["x"].tolist() == [-6, 6, 24]
     assert noisy["y"].tolist() == pytest.approx([0.605, 0.725, 0.905])
     leads = shown[(shown["panel"] == "ptbxl-sup, leads") & (shown["kind"] == "auroc_untrained")]
     assert sorted(set(leads["x"])) == [1, 3, 12]
-    assert "ViT-DINO" in words(plate)
-    assert "ECGFounder" in words(plate)
-    assert not plate.missing
+    assert "ViT-DINO" in words(page)
+    assert "ECGFounder" in words(page)
+    assert not page.missing
 
 
 def test_conditions_are_in_no_other_figure() -> None:

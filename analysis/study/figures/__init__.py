@@ -7,7 +7,7 @@ import pandas as pd
 
 from analysis import figures as general
 from analysis.figures import ACROSS, SPECIAL, Draw, NoSuchFigure, across, nearest
-from analysis.figures.figure import Plate
+from analysis.figures.figure import Page
 from analysis.study.figures import landscape, reference, schematic, winners
 
 _BEFORE: dict[str, dict[str, Draw]] = {  # in the paper's order: what stands before which general figure
@@ -29,7 +29,7 @@ def fitting(points: pd.DataFrame) -> list[str]:
     return general.fitting(points, FIGURES)
 
 
-def draw(name: str, points: pd.DataFrame, table: pd.DataFrame, mark: str | None = None) -> Plate:
+def draw(name: str, points: pd.DataFrame, table: pd.DataFrame, mark: str | None = None) -> Page:
     """``analysis.figures.draw`` of any figure, the paper's own too."""
     return general.draw(name, points, table, mark, FIGURES)
 

@@ -6,7 +6,7 @@ from matplotlib.axes import Axes
 from matplotlib.patches import Rectangle
 
 from analysis.figures import observed, style
-from analysis.figures.figure import Plate, panel_letter, source_of
+from analysis.figures.figure import Page, panel_letter, source_of
 
 CAPTION = (
     "The configuration with the lowest test loss on each task: by size of the model at full data (a) and by "
@@ -18,20 +18,20 @@ EDGES = (0.0, 1e5, 1e6, 1e7, 5e7, np.inf)  # the size bins of Table S.4
 NAMES = ("<100K", "100K–1M", "1M–10M", "10M–50M", ">50M")
 
 
-def draw(points: pd.DataFrame, table: pd.DataFrame) -> Plate:
+def draw(points: pd.DataFrame, table: pd.DataFrame) -> Page:
     """Two panels, one row a task: columns are size bins, and amounts of data."""
     best = observed.best(points, table)
     names = observed.configurations(best)[:4]
     tasks = observed.targets(best) or [""]
-    plate = Plate(style.TWO_COLUMNS, 1.55 + 0.2 * len(tasks), "Lowest loss by size and data", CAPTION)
-    plate.source = source_of(best, observed.selection(table))
+    page = Page(style.TWO_COLUMNS, 1.55 + 0.2 * len(tasks), "Lowest loss by size and data", CAPTION)
+    page.source = source_of(best, observed.selection(table))
     outside = best[best["domain"] == "OOD"] if len(best) else best
-    left, right = plate.subplots(1, 2, sharey=True)
-    _panel(plate, left, "by size", _by_size(outside), tasks, names)
-    _panel(plate, right, "by data", _by_data(outside), tasks, names)
+    left, right = page.subplots(1, 2, sharey=True)
+    _panel(page, left, "by size", _by_size(outside), tasks, names)
+    _panel(page, right, "by data", _by_data(outside), tasks, names)
     for name in names:
         if outside.empty or name not in set(outside["configuration"]):
-            plate.lacks(style.configuration(name).label)
+            page.note_missing(style.configuration(name).label)
     left.set_xlabel("parameters N, all the data")
     right.set_xlabel("recordings D, one size")
     for ax, letter in ((left, "a"), (right, "b")):
@@ -42,8 +42,8 @@ def draw(points: pd.DataFrame, table: pd.DataFrame) -> Plate:
     for handle in handles:
         handle.set_linestyle("")
     handles.append(style.key("wins by column, in this order", linestyle=""))
-    plate.legend(handles=handles, loc="outside upper center", ncols=len(handles), fontsize=7.5)
-    return plate
+    page.legend(handles=handles, loc="outside upper center", ncols=len(handles), fontsize=7.5)
+    return page
 
 
 def _by_size(outside: pd.DataFrame) -> pd.DataFrame:
@@ -67,7 +67,7 @@ def _by_data(outside: pd.DataFrame) -> pd.DataFrame:
     return found.assign(place=[float(f"{d:.2g}") for d in found["D"]], label=[style.si(d, 2) for d in found["D"]])
 
 
-def _panel(plate: Plate, ax: Axes, panel: str, cells: pd.DataFrame, tasks: list[str], names: list[str]) -> None:
+def _panel(page: Page, ax: Axes, panel: str, cells: pd.DataFrame, tasks: list[str], names: list[str]) -> None:
     ax.grid(False)
     ax.tick_params(length=0)
     for side in ("left", "bottom"):
@@ -77,7 +77,7 @@ def _panel(plate: Plate, ax: Axes, panel: str, cells: pd.DataFrame, tasks: list[
             ax, "no finished runs" if not len(cells) and panel == "by size" else "no size saw several\namounts of data"
         )
         ax.set_xticks([])
-        plate.lacks(f"winners {panel}")
+        page.note_missing(f"winners {panel}")
         return
     places = sorted(cells["place"].unique())
     labels = [str(cells.loc[cells["place"] == p, "label"].iloc[0]) for p in places]
@@ -87,7 +87,7 @@ def _panel(plate: Plate, ax: Axes, panel: str, cells: pd.DataFrame, tasks: list[
             here = cells[(cells["place"] == place) & (cells["target"] == task)]
             losses = here.groupby("configuration")["loss"].min().reindex(names).dropna().sort_values(kind="stable")
             if len(losses) < 2:
-                plate.lacks(f"{style.target(task).label} at {labels[x]}: fewer than two configurations")
+                page.note_missing(f"{style.target(task).label} at {labels[x]}: fewer than two configurations")
                 continue
             margin = 100 * (losses.iloc[1] / losses.iloc[0] - 1)
             winner = str(losses.index[0])
@@ -101,9 +101,9 @@ def _panel(plate: Plate, ax: Axes, panel: str, cells: pd.DataFrame, tasks: list[
             text = f"{margin:.0f} %" if margin >= 0.95 else "<1 %"
             ax.text(x + 0.42, y, text, ha="right", va="center", fontsize=style.SMALL)
             note = f"{winner} before {losses.index[1]} by {margin:.3g} %"
-            plate.record(panel, "winner", task, (labels[x], x), ("loss", losses.iloc[0]), note)
+            page.record(panel, "winner", task, (labels[x], x), ("loss", losses.iloc[0]), note)
         counts = "/".join(str(wins[n]) for n in names)
         ax.text(x, -0.62, counts, ha="center", va="bottom", fontsize=style.SMALL)
-        plate.record(panel, "wins", labels[x], ("column", x), ("", np.nan), f"{'/'.join(names)}: {counts}")
+        page.record(panel, "wins", labels[x], ("column", x), ("", np.nan), f"{'/'.join(names)}: {counts}")
     ax.set_xticks(range(len(places)), labels)
     ax.set_xlim(-0.5, len(places) - 0.5)
