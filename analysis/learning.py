@@ -12,6 +12,7 @@ import pandas as pd
 
 from analysis.observations import own
 
+CALLED = {"ecgfounder-sl": "ECGFounder", "vit-dino": "ViT-DINO"}  # by their authors
 ORDER = ("transformer-sl", "transformer-ssl", "resnet-sl", "resnet-ssl")
 COLUMNS = (
     "sweep",
@@ -95,7 +96,9 @@ def more_data(points: pd.DataFrame) -> pd.DataFrame:
 
 
 def label(configuration: str) -> str:
-    """A configuration's name for people: "resnet-ssl" -> "R-SSL"."""
+    """A configuration's name for people: "resnet-ssl" -> "R-SSL"; one of a further architecture as the rows have it."""
+    if configuration in CALLED:
+        return CALLED[configuration]
     architecture, _, paradigm = configuration.rpartition("-")
     if architecture in ("resnet", "transformer") and paradigm in ("sl", "ssl"):
         return f"{architecture[0].upper()}-{paradigm.upper()}"

@@ -20,7 +20,7 @@ CAPTION = (
 CELL = ["configuration", "domain", "target", "N", "D"]
 
 
-def draw(points: pd.DataFrame, table: pd.DataFrame, sweeps: Sequence[str]) -> Page:
+def draw(points: pd.DataFrame, table: pd.DataFrame, sweeps: Sequence[str]) -> list[Page]:
     """Exponents of two sweeps against each other, and the ratio of their losses where they share cells."""
     first, second = sweeps
     sides = []
@@ -31,19 +31,17 @@ def draw(points: pd.DataFrame, table: pd.DataFrame, sweeps: Sequence[str]) -> Pa
     page = Page(style.TWO_COLUMNS, 2.75, f"{first} and {second}", CAPTION)
     runs = [side[0]["run_id"].nunique() for side in sides]
     page.source = f"{runs[0]} runs of sweep {first} · {runs[1]} runs of sweep {second}"
-    names = observed.configurations(pd.concat([sides[0][0], sides[1][0]]))[:4]
+    looks = observed.configurations(pd.concat([sides[0][0], sides[1][0]]))
     axes = page.subplots(1, 3)
     for ax, exponent, letter in zip(axes, ("alpha", "beta"), "ab", strict=False):
-        _exponents(page, ax, exponent, sides, names, sweeps)
+        _exponents(page, ax, exponent, sides, looks, sweeps)
         panel_letter(ax, letter)
-    _ratio(page, axes[2], sides, names, sweeps)
+    _ratio(page, axes[2], sides, looks, sweeps)
     panel_letter(axes[2], "c")
-    handles = [style.key((look := style.configuration(n)).label, look.colour, look.marker) for n in names]
-    for handle in handles:
-        handle.set_linestyle("")
+    handles = [style.key(look.label, look.colour, look.marker, linestyle="") for look in looks]
     handles.append(style.key("not identified in both", marker="o", markerfacecolor="white", linestyle=""))
-    page.legend(handles=handles, loc="outside upper center", ncols=len(handles), fontsize=7.5)
-    return page
+    page.legend(handles=handles, loc="outside upper center", ncols=style.columns(len(handles)), fontsize=7.5)
+    return [page]
 
 
 def _exponents(
@@ -51,18 +49,17 @@ def _exponents(
     ax: Axes,
     exponent: str,
     sides: list[tuple[pd.DataFrame, pd.DataFrame]],
-    names: list[str],
+    looks: list[style.Look],
     sweeps: Sequence[str],
 ) -> None:
     symbol = fitted.NAMES[exponent]
     ax.set_xlabel(f"{symbol}, {sweeps[0]}")
     ax.set_ylabel(f"{symbol}, {sweeps[1]}")
     shown, agree, both = [], 0, 0
-    for name in names:
-        look = style.configuration(name)
+    for look in looks:
         for target in sorted(set(sides[0][0]["target"]) | set(sides[1][0]["target"])):
             own = [_own_target(side[0], target) for side in sides]
-            fits = [fitted.find(side[1], "joint", name, t) for side, t in zip(sides, own, strict=True)]
+            fits = [fitted.find(side[1], "joint", look.name, t) for side, t in zip(sides, own, strict=True)]
             if not all(fits):
                 page.note_missing(f"{exponent} of {look.label} on {target} in both sweeps")
                 continue
@@ -79,7 +76,7 @@ def _exponents(
                 shown += [x.value, y.value]
                 both += 1
                 agree += x.low <= y.high and y.low <= x.high
-            page.record(exponent, "exponents", f"{name}, {target}", (sweeps[0], x.value), (sweeps[1], y.value))
+            page.record(exponent, "exponents", f"{look.name}, {target}", (sweeps[0], x.value), (sweeps[1], y.value))
     if not shown:
         style.say(ax, "no exponent is identified\nin both sweeps", at=(0.5, 0.85))
         shown = [0.05, 3.0]
@@ -97,7 +94,7 @@ def _own_target(side: pd.DataFrame, target: str) -> str:
 
 
 def _ratio(
-    page: Page, ax: Axes, sides: list[tuple[pd.DataFrame, pd.DataFrame]], names: list[str], sweeps: Sequence[str]
+    page: Page, ax: Axes, sides: list[tuple[pd.DataFrame, pd.DataFrame]], looks: list[style.Look], sweeps: Sequence[str]
 ) -> None:
     ax.set_xlabel("parameters N")
     ax.set_ylabel(f"loss, {sweeps[1]} ÷ {sweeps[0]}")
@@ -109,11 +106,11 @@ def _ratio(
         return
     both["ratio"] = both["second"] / both["first"]
     cells = both.groupby(["configuration", "N", "D"])["ratio"].median().reset_index()
-    for name in names:
-        part, look = cells[cells["configuration"] == name], style.configuration(name)
+    for look in looks:
+        part = cells[cells["configuration"] == look.name]
         marks: dict[str, Any] = {"color": look.colour, "markersize": 3.4, "markeredgewidth": 0, "alpha": 0.85}
         ax.plot(part["N"], part["ratio"], look.marker, zorder=3, **marks)
-        page.record("ratio", "run", name, ("N", part["N"]), ("ratio of losses", part["ratio"]))
+        page.record("ratio", "run", look.name, ("N", part["N"]), ("ratio of losses", part["ratio"]))
     ax.axhline(1, color=style.FAINT, linewidth=0.8, zorder=1)
     style.logarithmic(ax.xaxis, cells["N"].min(), cells["N"].max())
     style.linear(ax.yaxis, 5)

@@ -23,10 +23,14 @@ MARKS = {
 DATA_COLUMNS = ("panel", "kind", "series", "x_name", "x", "y_name", "y", "note")
 
 
+class NothingToShow(ValueError):
+    """A figure that these points and fits have nothing for: why."""
+
+
 class Page(Figure):
     """One page of a figure, with its title, its caption, what is missing from it, and the numbers on it."""
 
-    def __init__(self, width: float, height: float, title: str = "", caption: str = "") -> None:
+    def __init__(self, width: float, height: float, title: str = "", caption: str = "", source: str = "") -> None:
         bottom = FOOTER / height
         rect = (0, bottom, 1, 1 - bottom)
         engine = ConstrainedLayoutEngine(rect=rect, w_pad=0.03, h_pad=0.03, hspace=0.02, wspace=0.02)
@@ -34,7 +38,7 @@ class Page(Figure):
         FigureCanvasAgg(self)
         self.title, self.caption = title, caption
         self.missing: list[str] = []
-        self.source = ""
+        self.source = source
         self.drawn = False  # nothing on it is measured: no mark of the points applies
         self._shown: list[tuple[tuple[str, ...], np.ndarray, np.ndarray, list[str]]] = []
 

@@ -48,33 +48,27 @@ def optimum(law: fitted.Fitted, kappa: float, budgets: np.ndarray) -> tuple[np.n
 def plane(
     page: Page,
     ax: Axes,
-    name: str,
+    look: style.Look,
     runs: pd.DataFrame,
     table: pd.DataFrame,
     task: str,
     panel: str = "",
     short: bool = False,
 ) -> None:
-    """Runs of a configuration and, where the joint law is identified, contours, N*(C) and the share of data in words.
+    """Runs of a configuration (at least one) and, where the joint law is identified, contours, N*(C) and data's share.
 
     ``short``: without axis labels and with fewer words, for many panels side by side.
     """
-    look = style.configuration(name)
     panel = panel or look.label
     ax.set_title(look.label, color=style.legible(look.colour), fontweight="semibold")
-    runs = runs[runs["C"] > 0] if len(runs) else runs
-    if runs.empty:
-        style.blank(ax, "no finished runs")
-        page.note_missing(f"iso-loss plane of {panel}")
-        return
     c, n = runs["C"].to_numpy(float), runs["N"].to_numpy(float)
     if not short:
         ax.set_xlabel("compute C (FLOP)")
         ax.set_ylabel("parameters N")
     size: dict[str, Any] = {"markersize": 2 if short else 3, "markeredgewidth": 0.3 if short else 0.4}
     ax.plot(c, n, look.marker, color=look.colour, zorder=5, markeredgecolor="white", **size)
-    page.record(panel, "run", name, ("C", c), ("N", n), list(runs["run_id"]))
-    law, why = joint(table, name, task)
+    page.record(panel, "run", look.name, ("C", c), ("N", n), list(runs["run_id"]))
+    law, why = joint(table, look.name, task)
     if law is None:
         style.logarithmic(ax.xaxis, c.min(), c.max())
         style.logarithmic(ax.yaxis, n.min(), n.max() * 12)  # room for the words
@@ -92,7 +86,7 @@ def plane(
         )
         page.note_missing(f"iso-loss contours of {panel}: {why}".replace("\n", " "))
         return
-    _contours(page, ax, look, law, runs, fitted.find(table, "allocation", name, task), panel, short)
+    _contours(page, ax, look, law, runs, fitted.find(table, "allocation", look.name, task), panel, short)
 
 
 def _contours(

@@ -7,7 +7,8 @@ import pandas as pd
 from matplotlib.axes import Axes
 
 from analysis.figures import fitted, observed, style
-from analysis.figures.figure import Page, panel_letter, source_of
+from analysis.figures.figure import NothingToShow, Page, letter, panel_letter, source_of
+from analysis.figures.grid import batches
 from analysis.fitting import bands
 from analysis.fitting.identifiability import BadPoints
 from analysis.fitting.transfer import loss_to_loss, pairs
@@ -24,30 +25,40 @@ LISTED = 5
 APART = 0.052  # of a panel's height: a line of small words
 
 
-def draw(points: pd.DataFrame, table: pd.DataFrame) -> Page:
-    """One panel a configuration, one line a task."""
+def draw(points: pd.DataFrame, table: pd.DataFrame) -> list[Page]:
+    """One panel a configuration, one line a task; four panels a page."""
     best = observed.best(points, table)
-    names, tasks = observed.configurations(best), observed.targets(best)
+    tasks = observed.targets(best)
     scales, label = observed.scale(best)
-    rows = -(-len(names) // 2)
+    parts = {look: best[best["configuration"] == look.name] for look in observed.configurations(best)}
+    both = [look for look, part in parts.items() if any(len(pairs(part, task)) for task in tasks)]
+    if not both:
+        raise NothingToShow("no run was measured both in and out of distribution")
     listed = len(tasks) if len(tasks) <= LISTED else 3
-    height = 0.45 + rows * (2.0 + 0.12 * listed)
-    page = Page(style.TWO_COLUMNS, height, "From in-distribution to out-of-distribution loss", CAPTION)
-    page.source = source_of(best, observed.selection(table))
-    axes = page.subplots(rows, 2, squeeze=False).ravel()
-    for k, ax in enumerate(axes):
-        if k >= len(names):
-            ax.set_axis_off()
-            continue
-        _panel(page, ax, names[k], best[best["configuration"] == names[k]], table, tasks, scales, label)
-        panel_letter(ax, "abcdefghijkl"[k])
-        if k % 2 == 0:
-            ax.set_ylabel(label)
-    if len(tasks) > LISTED:
-        looks = [style.target(t) for t in tasks]
-        handles = [style.key(look.label, look.colour, look.marker, linewidth=1.2) for look in looks]
-        page.legend(handles=handles, loc="outside upper center", ncols=6, fontsize=7.5, columnspacing=1.2)
-    return page
+    source = source_of(best, observed.selection(table))
+    pages = []
+    for looks in batches(both):
+        rows = -(-len(looks) // 2)
+        height = 0.45 + rows * (2.0 + 0.12 * listed)
+        page = Page(style.TWO_COLUMNS, height, "From in-distribution to out-of-distribution loss", CAPTION, source)
+        axes = page.subplots(rows, min(2, len(looks)), squeeze=False).ravel()
+        for k, ax in enumerate(axes):
+            if k >= len(looks):
+                ax.set_axis_off()
+                continue
+            _panel(page, ax, looks[k], parts[looks[k]], table, tasks, scales, label)
+            panel_letter(ax, letter(k))
+            if k % 2 == 0:
+                ax.set_ylabel(label)
+        if len(tasks) > LISTED:
+            of_tasks = [style.target(t) for t in tasks]
+            handles = [style.key(look.label, look.colour, look.marker, linewidth=1.2) for look in of_tasks]
+            page.legend(handles=handles, loc="outside upper center", ncols=6, fontsize=7.5, columnspacing=1.2)
+        pages.append(page)
+    for look in parts:
+        if look not in both:
+            pages[0].note_missing(f"{look.label}: no run was measured both in and out of distribution")
+    return pages
 
 
 def _band(
@@ -115,15 +126,14 @@ def _mark_excluded(page: Page, ax: Axes, panel: str, excluded: list[tuple[str, f
 def _panel(
     page: Page,
     ax: Axes,
-    name: str,
+    look: style.Look,
     part: pd.DataFrame,
     table: pd.DataFrame,
     tasks: list[str],
     scales: dict[str, float],
     label: str,
 ) -> None:
-    look = style.configuration(name)
-    fits = {t: next(iter(fitted.find(table, "transfer", name, t)), None) for t in tasks}
+    fits = {t: next(iter(fitted.find(table, "transfer", look.name, t)), None) for t in tasks}
     lines, kappas, floors, xs_all, ys_all = [], [], set[float](), [], []
     excluded: list[tuple[str, float]] = []
     ends: list[tuple[float, float, str, str]] = []
@@ -165,7 +175,7 @@ def _panel(
         look.label, color=style.legible(look.colour), fontweight="semibold", fontsize=9, pad=5 + 10.4 * len(listed)
     )
     if not lines:
-        style.blank(ax, "no finished runs measured both in and out of distribution")
+        style.blank(ax, "every run lies at or below\nthe in-distribution floor")
         page.note_missing(look.label)
         return
     everywhere = np.concatenate(xs_all)

@@ -14,7 +14,17 @@ from analysis.figures import style
 from analysis.figures.figure import DATA_COLUMNS, Page
 from analysis.figures.fitted import find, number_of
 from analysis.fitting import bands
-from analysis.study.figures import FIGURES, NoSuchFigure, across, draw, reference, save, save_reference
+from analysis.study.figures import (
+    FIGURES,
+    SPECIAL,
+    NoSuchFigure,
+    NothingToShow,
+    across,
+    draw,
+    reference,
+    save,
+    save_reference,
+)
 from analysis.table.query import COLUMNS
 
 CONFIGURATIONS = ("transformer-sl", "transformer-ssl", "resnet-sl", "resnet-ssl")
@@ -28,7 +38,7 @@ def planted_points(configurations: tuple[str, ...] = CONFIGURATIONS) -> pd.DataF
     """Checkpoints of a ragged grid whose last losses follow Eq. 1, in distribution and (kappa = 1) elsewhere."""
     rows = []
     for c, name in enumerate(configurations):
-        k = BETTER[name]
+        k = BETTER.get(name, 0.75)
         grid = [(n, DATA[-1]) for n in SIZES] + [(n, d) for n in SIZES[1:3] for d in DATA[:-1]]
         for i, (n, d) in enumerate(grid):
             for step in (0, 40, 80, 120):
@@ -90,13 +100,19 @@ def planted_table(configurations: tuple[str, ...] = CONFIGURATIONS) -> pd.DataFr
     for name in configurations:
         for t, target in enumerate(("ptbxl-sample", *TASKS)):
             E, half = (0.3, 1.0) if t == 0 else (0.2 + 0.05 * t, 0.5)
-            A, B = 12 * half * BETTER[name], 3 * half * BETTER[name]
+            A, B = 12 * half * BETTER.get(name, 0.75), 3 * half * BETTER.get(name, 0.75)
             add("joint", name, target, "", {"E": E, "A": A, "alpha": 0.45, "B": B, "beta": 0.5})
             add("size", name, target, "D = 2010", {"E": E + B * DATA[-1] ** -0.5, "A": A, "alpha": 0.45})
             for n in SIZES[1:3]:
                 add("data", name, target, f"N = {n:.4g}", {"E": E + A * n**-0.45, "B": B, "beta": 0.5})
             add("allocation", name, target, "", {"a": a, "b": b, "gamma": 0.24})
-            add("frontier", name, target, "", {"E": E, "k": 800.0 * half * BETTER[name], "gamma": 0.34, "C0": 1e8})
+            add(
+                "frontier",
+                name,
+                target,
+                "",
+                {"E": E, "k": 800.0 * half * BETTER.get(name, 0.75), "gamma": 0.34, "C0": 1e8},
+            )
             if t:
                 add("transfer", name, target, "", {"E_id": 0.3, "E_ood": E, "K": 0.5, "kappa": 1.0})
     table = pd.DataFrame(rows).reindex(columns=list(COLUMNS))
@@ -123,16 +139,32 @@ NO_POINTS = planted_points().iloc[:0]
 NO_TABLE = planted_table().iloc[:0]
 
 
+def only_page(name: str, points: pd.DataFrame, table: pd.DataFrame, mark: str | None = None) -> Page:
+    (page,) = draw(name, points, table, mark)
+    return page
+
+
 def words(page: Page) -> str:
     """Everything that is written on a figure."""
     return "\n".join(t.get_text() for t in page.findobj(Text))
 
 
-@pytest.mark.parametrize("name", FIGURES)
+def drawn_or_why(name: str, points: pd.DataFrame, table: pd.DataFrame) -> tuple[list[Page], str]:
+    """The pages of a figure, or why it has none."""
+    try:
+        return draw(name, points, table), ""
+    except NothingToShow as why:
+        return [], str(why)
+
+
+OF_THIS_KIND = [name for name in FIGURES if name not in SPECIAL]
+
+
+@pytest.mark.parametrize("name", OF_THIS_KIND)
 def test_a_whole_sweep_draws_without_warnings_and_says_its_scale(name: str) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        page = draw(name, planted_points(), planted_table())
+        page = only_page(name, planted_points(), planted_table())
         page.draw_without_rendering()
     text = "\n".join(t.get_text() for t in page.texts)
     if not page.drawn:
@@ -144,6 +176,14 @@ def test_a_whole_sweep_draws_without_warnings_and_says_its_scale(name: str) -> N
     sizes = [float(t.get_fontsize()) for t in written]
     assert 7 <= min(sizes) <= max(sizes) <= 10
     assert list(page.data().columns) == list(DATA_COLUMNS)
+    assert not_empty(page)
+
+
+def not_empty(page: Page) -> bool:
+    """Whether every panel shows something."""
+    return all(ax.has_data() or ax.texts for ax in page.axes if ax.axison) and not any(
+        said in words(page) for said in ("no finished runs", "no size saw", "no joint law with", "too few runs")
+    )
 
 
 TWO = ("resnet-sl", "transformer-ssl")
@@ -155,27 +195,120 @@ PARTIAL = {
     "one size": lambda: (planted_points().query("N > 3e5"), planted_table()),
     "no baseline": lambda: (planted_points().assign(prevalence_loss=np.nan, auroc=np.nan), planted_table()),
 }
+WHY = {
+    ("kappas", "no fits"): "no transfer law is fitted",
+    ("exponents", "no fits"): "no law of N or D is fitted",
+    ("overlay", "no probes"): "no task was probed",
+    ("isoflop", "one size"): "no slice of compute holds four sizes",
+    ("holdout", "one size"): "too few runs for the joint law",
+}
 
 
-@pytest.mark.parametrize("name", FIGURES)
+@pytest.mark.parametrize("name", OF_THIS_KIND)
 @pytest.mark.parametrize(
     "case", [c if i < 1 else pytest.param(c, marks=pytest.mark.slow) for i, c in enumerate(PARTIAL)]
 )
-def test_a_partial_sweep_draws_and_says_what_is_missing(name: str, case: str) -> None:
+def test_a_partial_sweep_is_drawn_without_what_it_lacks_or_says_why_not(name: str, case: str) -> None:
     points, table = PARTIAL[case]()
-    page = draw(name, points, table)
-    if set(CONFIGURATIONS) - set(points["configuration"]) and not page.drawn and name != "landscape":
-        assert page.missing
-    if points.empty and not page.drawn:
-        said = words(page) + " ".join(page.missing)
-        assert any(t in said for t in ("no finished runs", "not measured", "no runs", "none has an AUROC"))
+    pages, why = drawn_or_why(name, points, table)
+    if points.empty and name not in ("landscape", "schematic"):
+        assert why == "no finished runs"
+    if (name, case) in WHY:
+        assert why == WHY[name, case]
+    assert bool(pages) != bool(why)
+    assert all(len(page.data()) for page in pages)
+
+
+@pytest.mark.parametrize(
+    ("name", "case"),
+    [("kappas", "no fits"), ("overlay", "no probes"), ("isoflop", "one size"), ("exponents", "no fits")],
+)
+def test_a_figure_with_nothing_to_show_is_not_drawn_and_says_why(name: str, case: str, tmp_path: Path) -> None:
+    (tmp_path / f"{name}.png").write_bytes(b"of runs that are gone")
+    points, table = PARTIAL[case]()
+    assert save(name, points, table, tmp_path) == ([], [f"{name} is not drawn: {WHY[name, case]}"])
+    assert not list(tmp_path.iterdir())
+
+
+OWN = ("gru-sl", "mamba-ssl", "perceiver-sl", "s4-ssl", "xlstm-sl")  # architectures that only a sweep file knows
+GENERAL = [name for name in OF_THIS_KIND if name not in ("landscape", "schematic", "winners")]
+QUICK = ("scaling", "transfer", "kappas", "learning", "contours", "exponents", "trajectories")
+
+
+@pytest.mark.parametrize("name", [n if n in QUICK else pytest.param(n, marks=pytest.mark.slow) for n in GENERAL])
+def test_every_figure_shows_every_configuration(name: str) -> None:
+    every = (*CONFIGURATIONS, *OWN)
+    pages = draw(name, planted_points(every), planted_table(every))
+    assert len(pages) in (1, 3)
+    for look in style.looks(every):
+        assert any(look.label in words(page) for page in pages)
+        text = pd.concat([page.data() for page in pages])[["panel", "series"]].agg(" ".join, axis=1)
+        assert text.str.contains(look.name).any() or text.str.contains(look.label).any()
+    for page in pages:
+        assert page.get_figheight() <= style.PAGE
+        assert not_empty(page)
+    if len(pages) > 1:
+        assert "page 2 of 3" in words(pages[1])
+
+
+@pytest.mark.parametrize("name", [n if n in QUICK else pytest.param(n, marks=pytest.mark.slow) for n in OF_THIS_KIND])
+def test_one_configuration_alone_leaves_no_panel_empty(name: str) -> None:
+    """It saw one amount of data, so that nothing over D can be drawn."""
+    points = planted_points(("gru-sl",)).query("D > 2000")
+    table = planted_table(("gru-sl",)).query("law != 'data' and coefficient not in ('beta', 'B')")
+    pages, why = drawn_or_why(name, points, table)
+    assert bool(pages) != bool(why)
+    for page in pages:
+        assert not_empty(page)
+        assert "R-SL" not in words(page) or page.drawn
+
+
+def test_the_pages_of_a_figure_are_files_of_their_own(tmp_path: Path) -> None:
+    every = (*CONFIGURATIONS, *OWN)
+    paths, lines = save("contours", planted_points(every), planted_table(every), tmp_path)
+    assert [p.name for p in paths] == [f"contours{k}.{s}" for k in ("", "-2", "-3") for s in ("png", "csv")]
+    assert lines == []
+    save("contours", planted_points(), planted_table(), tmp_path)
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["contours.csv", "contours.png"]
+
+
+def test_no_two_configurations_look_alike_and_each_looks_the_same_beside_others() -> None:
+    names = [*style.CONFIGURATIONS, *OWN, *(f"net{k}-sl" for k in range(15))]
+    looks = style.looks(names)
+    assert len({(look.colour, look.marker) for look in looks}) == len(names)
+    assert style.looks(reversed(names)) == looks
+    assert len({look.colour for look in style.looks([*style.CONFIGURATIONS, *OWN])}) == 11
+    assert [style.looks(["gru-sl"])[0]] == [k for k in style.looks([*CONFIGURATIONS, "gru-sl"]) if k.name == "gru-sl"]
+    assert [look.label for look in style.looks(CONFIGURATIONS)] == ["T-SL", "T-SSL", "R-SL", "R-SSL"]
+
+
+# Machado, Oliveira & Fernandes 2009, severity 1: what eyes without one kind of cone see of linear red, green and blue.
+EYES = {
+    "all cones": np.eye(3),
+    "protanopia": [[0.1523, 1.0526, -0.2049], [0.1145, 0.7863, 0.0992], [-0.0039, -0.0481, 1.0520]],
+    "deuteranopia": [[0.3673, 0.8607, -0.2280], [0.2801, 0.6725, 0.0474], [-0.0118, 0.0429, 0.9689]],
+    "tritanopia": [[1.2555, -0.0767, -0.1788], [-0.0784, 0.9308, 0.1476], [0.0047, 0.6914, 0.3039]],
+}
+
+
+@pytest.mark.parametrize("eyes", EYES)
+def test_colours_of_configurations_are_told_apart_by_every_kind_of_eye(eyes: str) -> None:
+    colours = [colour for colour, _ in style.CONFIGURATIONS.values()] + list(style.FURTHER)
+    rgb = np.array([[int(c[i : i + 2], 16) / 255 for i in (1, 3, 5)] for c in colours])
+    linear = np.where(rgb <= 0.04045, rgb / 12.92, ((rgb + 0.055) / 1.055) ** 2.4)
+    seen = np.clip(linear @ np.array(EYES[eyes]).T, 0, 1)
+    xyz = seen @ np.array([[0.4124, 0.3576, 0.1805], [0.2126, 0.7152, 0.0722], [0.0193, 0.1192, 0.9505]]).T
+    f = np.cbrt(xyz / (0.9505, 1, 1.089))
+    lab = np.stack([116 * f[:, 1] - 16, 500 * (f[:, 0] - f[:, 1]), 200 * (f[:, 1] - f[:, 2])], axis=1)
+    apart = np.linalg.norm(lab[:, None] - lab[None], axis=2)[~np.eye(len(colours), dtype=bool)]
+    assert apart.min() > 9  # of a scale on which 2.3 is just noticed
 
 
 def _twice(name: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     formats = ["png", "pdf", "svg"]
-    first = save(name, planted_points(), planted_table(), folder / "a", formats)
+    first, _ = save(name, planted_points(), planted_table(), folder / "a", formats)
     monkeypatch.setattr(time, "time", lambda: 2e9)
-    second = save(name, planted_points(), planted_table(), folder / "b", formats)
+    second, _ = save(name, planted_points(), planted_table(), folder / "b", formats)
     assert [p.name for p in first] == [f"{name}.{s}" for s in (*formats, "csv")]
     assert [p.read_bytes() for p in first] == [p.read_bytes() for p in second]
     pdf = first[1].read_bytes()
@@ -189,7 +322,7 @@ def test_the_same_input_gives_the_same_bytes_in_every_format(tmp_path: Path, mon
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", [n for n in FIGURES if n != "transfer"])
+@pytest.mark.parametrize("name", [n for n in OF_THIS_KIND if n != "transfer"])
 def test_every_other_figure_comes_out_the_same_twice(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -198,7 +331,7 @@ def test_every_other_figure_comes_out_the_same_twice(
 
 def test_the_data_beside_a_figure_are_the_points_and_lines_that_it_shows() -> None:
     points = planted_points(("resnet-sl",))
-    page = draw("scaling", points, planted_table())
+    page = only_page("scaling", points, planted_table())
     assert "α = 0.45 [0.36, 0.54] · n 11 · R² 0.97" in words(page)
     table = page.data()
     runs = table.query("panel == 'R-SL, ID against N' and kind == 'run'")
@@ -211,7 +344,7 @@ def test_the_data_beside_a_figure_are_the_points_and_lines_that_it_shows() -> No
 
 def test_a_bound_is_marked_and_never_drawn_as_a_result() -> None:
     points, table = planted_points(), planted_table()
-    joint = draw("compute", points, table)
+    joint = only_page("compute", points, table)
     text = words(joint)
     assert "β at its lower bound" in text
     assert "of marginal compute to data" in text
@@ -223,7 +356,9 @@ def test_a_bound_is_marked_and_never_drawn_as_a_result() -> None:
 
 def test_the_optimal_size_on_the_plane_follows_the_closed_form() -> None:
     shown = (
-        draw("compute", planted_points(), planted_table()).data().query("kind == 'optimal size' and panel == 'R-SL'")
+        only_page("compute", planted_points(), planted_table())
+        .data()
+        .query("kind == 'optimal size' and panel == 'R-SL'")
     )
     slope = np.polyfit(np.log(shown["x"]), np.log(shown["y"]), 1)[0]
     assert slope == pytest.approx(JOINT["beta"] / (JOINT["alpha"] + JOINT["beta"]), rel=1e-6)
@@ -248,7 +383,7 @@ def test_the_published_tables_feed_a_figure() -> None:
     points = reference.published()
     assert len(points) == 11 * 4 * (5 + 6)
     assert points[["N", "D", "loss", "target"]].notna().all().all()
-    page = draw("overlay", points, NO_TABLE, reference.NOMINAL)
+    page = only_page("overlay", points, NO_TABLE, reference.NOMINAL)
     assert "arXiv 2605.17276v1" in words(page)
     assert "nominal" in words(page)
     shown = page.data().query("panel == 'CPSC2018, resnet-sl, over N' and kind == 'run'")
@@ -263,7 +398,7 @@ def test_the_winners_of_the_published_tables_are_those_of_the_paper(tmp_path: Pa
 
 
 def test_the_published_kappas_have_their_means_and_eight_bound_hits(tmp_path: Path) -> None:
-    page = draw("kappas", reference.published(), reference.table(refitted=False), "Published")
+    page = only_page("kappas", reference.published(), reference.table(refitted=False), "Published")
     text = words(page)
     for mean in ("T-SL: mean 0.128", "R-SL: mean 0.133", "T-SSL: mean 0.466", "R-SSL: mean 0.270"):
         assert mean in text
@@ -273,7 +408,7 @@ def test_the_published_kappas_have_their_means_and_eight_bound_hits(tmp_path: Pa
 
 
 def test_every_published_model_is_named_on_the_landscape() -> None:
-    page = draw("landscape", NO_POINTS, NO_TABLE)
+    page = only_page("landscape", NO_POINTS, NO_TABLE)
     assert {"ECG-FM", "ECGFounder", "InceptionTime", "HuBERT (Base)"} <= set(words(page).split("\n"))
     assert len(page.data().query("kind == 'published'")) == 22
 
@@ -284,7 +419,7 @@ def test_two_sweeps_stand_beside_each_other(tmp_path: Path) -> None:
     )
     points = pd.concat([planted_points(), worse])
     table = pd.concat([planted_table(), planted_table().assign(sweep="other")])
-    page = across("comparison", points, table, ["demo", "other"])
+    (page,) = across("comparison", points, table, ["demo", "other"])
     ratios = page.data().query("panel == 'ratio'")["y"]
     np.testing.assert_allclose(ratios, 1.1)
     assert "intervals overlap" in words(page)
@@ -348,7 +483,7 @@ def test_failed_runs_are_marked_where_they_lie() -> None:
         {"sweep": "demo", "configuration": "resnet-sl", "N": 1e5, "D": DATA[-1], "status": "oom"},
         {"sweep": "another", "configuration": "resnet-sl", "N": 3e4, "D": DATA[-1], "status": "oom"},
     ]
-    shown = draw("scaling", points, planted_table()).data().query("kind == 'lost run'")
+    shown = only_page("scaling", points, planted_table()).data().query("kind == 'lost run'")
     assert set(shown.query("panel == 'R-SL, ID against N'")["x"]) == {1e5}
     assert set(shown["note"]) == {"oom"}
 
@@ -357,20 +492,20 @@ def test_a_line_never_runs_through_two_label_sets() -> None:
     points = planted_points(("resnet-sl",)).assign(label_set="code6")
     other = points[points["D"] == DATA[-1]].assign(label_set="icd927", run_id="other", loss=9.0)
     table = pd.concat([planted_table(("resnet-sl",)).assign(label_set=s) for s in ("icd927", "code6")])
-    page = draw("scaling", pd.concat([points, other]), table)
+    page = only_page("scaling", pd.concat([points, other]), table)
     assert (page.data()["y"].dropna() < 5).all()
     assert "resnet-sl pretrained on ptbxl-sample icd927 (1 runs)" in page.missing
 
 
 def test_several_sweeps_make_a_folder_each(tmp_path: Path) -> None:
     points = pd.concat([planted_points(("resnet-sl",)).assign(sweep=s) for s in ("demo", "other")])
-    paths = save("learning", points, planted_table(), tmp_path)
+    paths, _ = save("learning", points, planted_table(), tmp_path)
     assert {p.parent.name for p in paths} == {"demo", "other"}
 
 
 def test_a_mistyped_name_or_format_is_answered_with_the_nearest() -> None:
     with pytest.raises(NoSuchFigure, match="did you mean 'scaling'"):
-        draw("scalling", NO_POINTS, NO_TABLE)
+        only_page("scalling", NO_POINTS, NO_TABLE)
     with pytest.raises(NoSuchFigure, match="did you mean 'png'"):
         save("scaling", NO_POINTS, NO_TABLE, Path("unused"), ["pngs"])
 
@@ -379,7 +514,7 @@ def test_drawing_leaves_the_users_style_alone() -> None:
     import matplotlib
 
     before = dict(matplotlib.rcParams)
-    draw("learning", planted_points(("resnet-sl",)), NO_TABLE)
+    only_page("learning", planted_points(("resnet-sl",)), NO_TABLE)
     assert dict(matplotlib.rcParams) == before
 
 
@@ -401,5 +536,5 @@ def test_an_outlier_is_left_out_of_the_panel_and_counted() -> None:
 
 def test_models_of_other_kinds_are_drawn_where_the_papers_four_were_not_measured() -> None:
     points = planted_points(TWO).replace({"configuration": dict(zip(TWO, ("vit-ssl", "net1d-sl"), strict=True))})
-    page = draw("scaling", points, NO_TABLE)
+    page = only_page("scaling", points, NO_TABLE)
     assert {"vit-ssl, ID against N", "net1d-sl, ID against N"} <= set(page.data()["panel"])

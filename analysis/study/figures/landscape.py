@@ -51,12 +51,12 @@ AROUND = (
 )
 
 
-def draw(points: pd.DataFrame, table: pd.DataFrame) -> Page:
+def draw(points: pd.DataFrame, table: pd.DataFrame) -> list[Page]:
     """One panel: parameters against mean AUROC, a bubble a published model, a line a configuration of ours."""
     best = observed.best(points, table)
     models, own = published(), ours(best)
-    page = Page(style.TWO_COLUMNS, 4.4, "ECG models by size and performance", CAPTION)
-    page.source = SOURCE
+    looks = [look for look in observed.configurations(best) if look.name in set(own["configuration"])]
+    page = Page(style.TWO_COLUMNS, 4.4, "ECG models by size and performance", CAPTION, SOURCE)
     page.set_layout_engine("none")
     ax = page.add_axes(FRAME)
     sizes = np.r_[models["n_params"], own["N"]]
@@ -79,11 +79,11 @@ def draw(points: pd.DataFrame, table: pd.DataFrame) -> Page:
         panel = f"{row['family']}, {row['paradigm']}"
         page.record(panel, "published", row["model"], ("N", row["n_params"]), ("mean AUROC", row["mean"]), "Table S.9")
     _name(ax, models, own)
-    _ours(page, ax, own)
+    _ours(page, ax, own, looks)
     if own.empty:
         page.note_missing("runs of this sweep: none has an AUROC on a probe task")
-    _legend(page, own)
-    return page
+    _legend(page, looks)
+    return [page]
 
 
 def _diameter(recordings: float) -> float:
@@ -91,13 +91,12 @@ def _diameter(recordings: float) -> float:
     return 4.0 if not math.isfinite(recordings) else math.sqrt(20 + 80 * max(math.log10(recordings / 1e5), 0.0))
 
 
-def _ours(page: Page, ax: Axes, own: pd.DataFrame) -> None:
-    for name in style.in_order(list(own["configuration"]), style.CONFIGURATIONS):
-        look = style.configuration(name)
-        part = own[own["configuration"] == name].sort_values("N")
+def _ours(page: Page, ax: Axes, own: pd.DataFrame, looks: list[style.Look]) -> None:
+    for look in looks:
+        part = own[own["configuration"] == look.name].sort_values("N")
         marks: dict[str, Any] = {"color": look.colour, "markerfacecolor": "white", "markersize": 3.6, "linewidth": 0.8}
         ax.plot(part["N"], part["auroc"], look.marker, linestyle="-", zorder=2, **marks)
-        page.record("this sweep", "run", name, ("N", part["N"]), ("mean AUROC", part["auroc"]), "linear probes")
+        page.record("this sweep", "run", look.name, ("N", part["N"]), ("mean AUROC", part["auroc"]), "linear probes")
 
 
 def _name(ax: Axes, models: pd.DataFrame, own: pd.DataFrame) -> None:
@@ -160,7 +159,7 @@ def _overlap(a: Box, b: Box) -> float:
     return max(0.0, min(a[2], b[2]) - max(a[0], b[0])) * max(0.0, min(a[3], b[3]) - max(a[1], b[1]))
 
 
-def _legend(page: Page, own: pd.DataFrame) -> None:
+def _legend(page: Page, looks: list[style.Look]) -> None:
     """Columns: pretrained models, models from scratch, what areas mean, and the runs of this sweep."""
     bubble: dict[str, Any] = {"markersize": 6, "linestyle": ""}
     pretrained = [
@@ -176,7 +175,6 @@ def _legend(page: Page, own: pd.DataFrame) -> None:
         style.key(words, style.MUTED, "o", markersize=_diameter(n), markerfacecolor="white", linestyle="")
         for n, words in ((1e5, "0.1M recordings"), (1e6, "1M"), (1e7, "10M"))
     ]
-    looks = [style.configuration(n) for n in style.in_order(list(own["configuration"]), style.CONFIGURATIONS)]
     runs = [style.key(f"this sweep: {k.label}", k.colour, k.marker, markerfacecolor="white") for k in looks]
     columns = [c for c in (pretrained, scratch, areas, runs) if c]
     rows = max(len(c) for c in columns)

@@ -19,10 +19,10 @@ CAPTION = (
 )
 WAVES = ((0.22, 0.035, 0.12), (0.36, 0.011, -0.12), (0.40, 0.013, 1.0), (0.44, 0.012, -0.25), (0.66, 0.060, 0.28))
 MASKED = (1, 3)  # words that are hidden
-SSL = {"masked": style.CONFIGURATIONS["transformer-ssl"], "contrast": style.CONFIGURATIONS["resnet-ssl"]}
+SSL = dict(zip(("masked", "contrast"), style.looks(("transformer-ssl", "resnet-ssl")), strict=True))
 
 
-def draw(points: pd.DataFrame, table: pd.DataFrame) -> Page:
+def draw(points: pd.DataFrame, table: pd.DataFrame) -> list[Page]:
     """Two panels, one a method; nothing on them is measured."""
     page = Page(style.TWO_COLUMNS, 3.7, "The two self-supervised methods", CAPTION)
     page.drawn = True
@@ -37,7 +37,7 @@ def draw(points: pd.DataFrame, table: pd.DataFrame) -> Page:
     _title(below, "Contrast of adjacent segments", "contrast")
     _masked(page, above)
     _contrast(page, below)
-    return page
+    return [page]
 
 
 def beat(t: np.ndarray, stretch: float = 1.0) -> np.ndarray:
