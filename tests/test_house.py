@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-HOUSE = Path(__file__).parent.parent
+TESTS = Path(__file__).parent
+HOUSE = TESTS.parent
 
 
 def in_order(plan: str) -> tuple[str, ...]:
@@ -152,6 +153,31 @@ def test_heavy_libraries_have_one_room(library: str) -> None:
 def test_light_doors_stay_light(module: str, forbidden: str) -> None:
     code = f"import sys, {module}; sys.exit({forbidden!r} in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+BESIDE = {"benchmarks", "fixtures"}  # folders of tests that hold none
+TESTED = sorted(TESTS.rglob("test_*.py"))
+
+
+@pytest.mark.parametrize("path", TESTED, ids=lambda path: str(path.relative_to(TESTS)))
+def test_no_test_module_imports_another(path: Path) -> None:
+    """What two of them need stands in a module of its own beside the folders: planted, drawn, runs, layouts, ..."""
+    others = [name for name in imported(path) if name.startswith("tests.") and ".test_" in name]
+    assert not others
+
+
+@pytest.mark.parametrize("path", [path for path in TESTED if path.parent != TESTS], ids=lambda path: path.stem)
+def test_folders_of_tests_mirror_the_rooms(path: Path) -> None:
+    """A folder is called as the room, or file of the top floor, that its modules test: each imports something of it."""
+    room = path.relative_to(TESTS).parts[0]
+    assert room not in BESIDE
+    modules = [f"{package}.{room}" for package in ("ecgscale", "analysis") if list((HOUSE / package).glob(f"{room}*"))]
+    assert modules, f"neither ecgscale nor analysis has a room called {room}"
+    names = imported(path) | ({"ecgscale.cli"} if "tests.shell" in imported(path) else set())
+    named = names | set(re.findall(r"\becgscale(?:\.\w+)+", path.read_text()))  # by a process of its own, too
+    assert any(f"{name}.".startswith(f"{module}.") for name in named for module in modules)
+    if room == "figures":
+        assert not any(name.startswith("analysis.study") for name in names)
 
 
 def test_results_readme_is_the_schema() -> None:

@@ -11,7 +11,7 @@ from ecgscale import leases, records
 from ecgscale.leases import Claims, Heartbeat, Lease, Lost
 from ecgscale.pool.states import states
 from ecgscale.spec.sweep import Sweep
-from tests.spec.test_sweep import RESNET_SL
+from tests.runs import RESNET_SL
 
 DESCRIPTION = '{"seed":7}'
 RUN = records.run_id_of(DESCRIPTION)

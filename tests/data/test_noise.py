@@ -5,9 +5,9 @@ import pytest
 
 from ecgscale.data import noise
 from tests.layouts import signals
-from tests.paths import SHARED
+from tests.paths import NO_RAW, RAW
 
-RAW = SHARED / "ecg" / "nstdb"
+NSTDB = RAW / "ecg" / "nstdb"
 
 
 @pytest.mark.parametrize("kind", noise.KINDS)
@@ -38,10 +38,10 @@ def test_unknown_kinds_are_refused() -> None:
         noise.recorded("hum")
 
 
-@pytest.mark.skipif(not RAW.is_dir(), reason="the authors' files are not beside the repository")
+@pytest.mark.skipif(not NSTDB.is_dir(), reason=f"the noise records: {NO_RAW}")
 @pytest.mark.parametrize("kind", noise.KINDS)
 def test_shipped_noise_is_the_databases(kind: str) -> None:
-    whole = noise.read(RAW, kind)
+    whole = noise.read(NSTDB, kind)
     shipped = noise.recorded(kind)
     inner = slice(1000, 100_000)
     assert np.sqrt(np.mean((whole[:, inner] - shipped[:, inner]) ** 2)) < 0.02 * shipped[:, inner].std() + 0.003

@@ -13,14 +13,14 @@ from ecgscale.data import split, waveform
 from ecgscale.data.corpus import MISSING
 from ecgscale.data.readers import challenge
 from ecgscale.data.recording import MalformedRecordError
-from tests.paths import SHARED
+from tests.paths import NO_RAW, RAW
 
-RAW = SHARED / "ecg"
-pytestmark = pytest.mark.skipif(not RAW.is_dir(), reason="the authors' files are not beside the repository")
+ECG = RAW / "ecg"
+pytestmark = pytest.mark.skipif(not ECG.is_dir(), reason=f"the authors' files: {NO_RAW}")
 
 
 def prepared(name: str, folder: str, home: Path, **options: object) -> data.Corpus:
-    return data.prepare(name, RAW / folder, home, workers=1, **options)  # type: ignore[arg-type]
+    return data.prepare(name, ECG / folder, home, workers=1, **options)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
@@ -47,7 +47,7 @@ def test_every_record_is_read(name: str, folder: str, n: int, tmp_path: Path) ->
 
 
 def test_georgias_34_malformed_headers_are_read() -> None:
-    headers = sorted((RAW / "cinc2021_mix" / "georgia").glob("*.hea"))
+    headers = sorted((ECG / "cinc2021_mix" / "georgia").glob("*.hea"))
     malformed = [path for path in headers if path.read_text().split(maxsplit=1)[0].endswith(".mat")]
     assert (len(headers), len(malformed)) == (44, 34)
     for path in malformed:
@@ -55,15 +55,15 @@ def test_georgias_34_malformed_headers_are_read() -> None:
 
 
 def test_challenge_labels_are_those_of_the_table() -> None:
-    table = pd.read_csv(RAW / "cinc2021_mix" / "records.csv", dtype=str).set_index("record")
-    for path in (RAW / "cinc2021_mix").rglob("*.hea"):
+    table = pd.read_csv(ECG / "cinc2021_mix" / "records.csv", dtype=str).set_index("record")
+    for path in (ECG / "cinc2021_mix").rglob("*.hea"):
         assert challenge.diagnoses(path) == set(str(table.loc[path.stem, "dx"]).split(","))
 
 
 def test_csn_labels_agree_with_heartlangs_table() -> None:
-    table = pd.read_csv(RAW / "metadata" / "chapman_shaoxing_ningbo_labels.csv")
+    table = pd.read_csv(ECG / "metadata" / "chapman_shaoxing_ningbo_labels.csv")
     table.index = pd.Index([Path(path).stem for path in table["ecg_path"]])
-    index = data.DATASETS["csn"].index(RAW / "cinc2021_mix")
+    index = data.DATASETS["csn"].index(ECG / "cinc2021_mix")
     shared = [(row, name) for row, name in enumerate(index.patient) if name in table.index]
     assert len(shared) == 18
     theirs = table[list(challenge.CSN38)]
@@ -73,7 +73,7 @@ def test_csn_labels_agree_with_heartlangs_table() -> None:
 
 def test_csn_classes_explain_heartlangs_table_on_all_its_rows() -> None:
     """23,026 rows: the acronyms of "diagnose" as codes, the codes as classes."""
-    table = pd.read_csv(RAW / "metadata" / "chapman_shaoxing_ningbo_labels.csv")
+    table = pd.read_csv(ECG / "metadata" / "chapman_shaoxing_ningbo_labels.csv")
     code_of = {name: codes[0] for name, codes in challenge.CSN38_STRICT.items()}
     code_of |= {"LVQRSAL": "251146004", "SAAWR": "195101003", "3AVB": "27885002", "2AVB2": "28189009"}
     said = [{code_of.get(name, name) for name in text.split(",")} for text in table["diagnose"]]
@@ -82,9 +82,9 @@ def test_csn_classes_explain_heartlangs_table_on_all_its_rows() -> None:
 
 
 def test_cpsc2018_labels_agree_with_heartlangs_table() -> None:
-    table = pd.read_csv(RAW / "metadata" / "cpsc2018_labels.csv").set_index("filename")
+    table = pd.read_csv(ECG / "metadata" / "cpsc2018_labels.csv").set_index("filename")
     theirs = ["NORM", "AFIB", "1AVB", "CLBBB", "CRBBB", "PAC", "VPC", "STD", "STE"]
-    index = data.DATASETS["cpsc2018"].index(RAW / "cinc2021_mix")
+    index = data.DATASETS["cpsc2018"].index(ECG / "cinc2021_mix")
     for row, name in zip(index.labels, index.patient, strict=True):
         assert row.tolist() == table.loc[name, theirs].tolist()
 
@@ -100,9 +100,9 @@ def test_code15_is_in_millivolts(tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_ptbxl_labels_agree_with_the_published_table(tmp_path: Path) -> None:
     """All 2,550 rows: superclasses and folds; the 800 records that are there: signals."""
-    truth = pd.read_csv(RAW / "metadata" / "ptbxl_superclass_all.csv").set_index("ecg_id")
-    table = pd.read_csv(RAW / "ptbxl" / "ptbxl_database.csv", index_col="ecg_id")
-    statements = pd.read_csv(RAW / "ptbxl" / "scp_statements.csv", index_col=0)
+    truth = pd.read_csv(ECG / "metadata" / "ptbxl_superclass_all.csv").set_index("ecg_id")
+    table = pd.read_csv(ECG / "ptbxl" / "ptbxl_database.csv", index_col="ecg_id")
+    statements = pd.read_csv(ECG / "ptbxl" / "scp_statements.csv", index_col=0)
     from ecgscale.data.readers import ptbxl
 
     codes = [set(ast.literal_eval(text)) for text in table["scp_codes"]]
@@ -112,13 +112,13 @@ def test_ptbxl_labels_agree_with_the_published_table(tmp_path: Path) -> None:
     opened = prepared("ptbxl", "ptbxl", tmp_path, allow_missing=True)
     assert opened.signal.shape == (800, 8, 1000)
     assert opened.manifest.refused == {}
-    there = [number for number in table.index if (RAW / "ptbxl" / f"{table.loc[number, 'filename_lr']}.hea").is_file()]
+    there = [number for number in table.index if (ECG / "ptbxl" / f"{table.loc[number, 'filename_lr']}.hea").is_file()]
     parts = truth.loc[there, "split"].map({"train": 0, "val": 1, "test": 2})
     assert np.array_equal(opened.split, parts)
 
 
 def test_mitbih_counts_are_those_of_the_annotations() -> None:
-    index = data.DATASETS["mitbih"].index(RAW / "mitdb")
+    index = data.DATASETS["mitbih"].index(ECG / "mitdb")
     assert len(index.where) == 44 * 180
     assert len(np.unique(index.patient)) == 43
 
@@ -126,14 +126,14 @@ def test_mitbih_counts_are_those_of_the_annotations() -> None:
 def test_mitbih_rhythms_are_those_of_every_sample() -> None:
     """Beside a slow reading: the rhythm of each sample, and of a window where all of its samples have one."""
     wfdb = pytest.importorskip("wfdb")
-    index = data.DATASETS["mitbih"].index(RAW / "mitdb")
+    index = data.DATASETS["mitbih"].index(ECG / "mitdb")
     names = index.label_sets["rhythm"]
     found = {}
     for where, labels in zip(index.where, index.labels, strict=True):
         assert labels.sum() == 1 or set(labels) == {MISSING}
         found[where] = names[labels.argmax()] if labels.max() == 1 else ""
     for record in dict.fromkeys(where.partition(".")[0] for where in index.where):
-        marks = wfdb.rdann(str(RAW / "mitdb" / record), "atr")
+        marks = wfdb.rdann(str(ECG / "mitdb" / record), "atr")
         notes = [
             (at, note) for at, kind, note in zip(marks.sample, marks.symbol, marks.aux_note, strict=True) if kind == "+"
         ]
@@ -162,7 +162,7 @@ def test_mitbih_rhythms_are_those_of_every_sample() -> None:
 
 def test_headers_of_every_wfdb_format_are_read_or_refused_with_a_reason() -> None:
     reasons = {}
-    for path in (RAW / "wfdb_formats").glob("*.hea"):
+    for path in (ECG / "wfdb_formats").glob("*.hea"):
         try:
             assert waveform.read(path).signal.ndim == 2
         except MalformedRecordError as reason:
@@ -173,7 +173,7 @@ def test_headers_of_every_wfdb_format_are_read_or_refused_with_a_reason() -> Non
 def test_original_editions_are_read(tmp_path: Path) -> None:
     chapman = prepared("chapman", "chapman_denoised35", tmp_path, allow_missing=True)
     assert chapman.signal.shape == (6, 12, 1000)
-    for path in (RAW / "cpsc2018_raw_sample").glob("*.mat"):
-        read = challenge.load_cpsc2018(RAW / "cpsc2018_raw_sample", path.name)
+    for path in (ECG / "cpsc2018_raw_sample").glob("*.mat"):
+        read = challenge.load_cpsc2018(ECG / "cpsc2018_raw_sample", path.name)
         assert read.signal.shape[0] == 12
         assert 0.1 < read.signal.std() < 1

@@ -1,7 +1,5 @@
 """What pretraining is worth: planted transfer is found again, and what cannot be known is not claimed."""
 
-from typing import Any
-
 import numpy as np
 import pandas as pd
 import pytest
@@ -9,29 +7,11 @@ import pytest
 from analysis.fitting.effective_data import by_task, curve, replaced, replaced_data, task_name, worth
 from analysis.fitting.identifiability import BadPoints
 from analysis.table.build import exponents
-
-A_T, B_T, K = 0.5, -0.2, 3000.0
-
-
-def loss_of(D: Any) -> Any:
-    return 0.1 + 5 * D**-0.4
-
-
-def planted(
-    n_data: int, noise: float = 0.0, sizes: tuple[float, ...] = (1e5, 1e6, 1e7), seed: int = 0
-) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Fine-tuned and from-scratch losses such that pretraining replaces D_T = K D_F^A_T N^B_T recordings."""
-    rng = np.random.default_rng(seed)
-    grid = pd.DataFrame([(n, d) for n in sizes for d in np.geomspace(100, 1e6, n_data)], columns=["N", "D"])
-    blur = np.exp(noise * rng.standard_normal((2, len(grid))))
-    scratch = grid.assign(loss=loss_of(grid["D"]) * blur[0])
-    effective = grid["D"] + K * grid["D"] ** A_T * grid["N"] ** B_T
-    tuned = grid.assign(loss=loss_of(effective) * blur[1])
-    return tuned[tuned["D"] < 1e5], scratch
+from tests.planted import A_T, B_T, K, fewshot_points, planted_transfer
 
 
 def test_planted_transfer_is_found_again() -> None:
-    found, pairs = replaced_data(*planted(17))
+    found, pairs = replaced_data(*planted_transfer(17))
     assert found["a_T"] == pytest.approx(A_T, abs=0.02)
     assert found["b_T"] == pytest.approx(B_T, abs=0.02)
     assert found["k"] == pytest.approx(K, rel=0.15)
@@ -40,8 +20,8 @@ def test_planted_transfer_is_found_again() -> None:
 
 
 def test_intervals_hold_the_truth_under_noise_and_know_how_little_was_measured() -> None:
-    found, _ = replaced_data(*planted(9, noise=0.003))
-    dense, _ = replaced_data(*planted(9, noise=0.003), n_samples=400)
+    found, _ = replaced_data(*planted_transfer(9, noise=0.003))
+    dense, _ = replaced_data(*planted_transfer(9, noise=0.003), n_samples=400)
     for name, truth in (("a_T", A_T), ("b_T", B_T)):
         c = found.coefficients[name]
         assert c.low < truth < c.high
@@ -50,7 +30,7 @@ def test_intervals_hold_the_truth_under_noise_and_know_how_little_was_measured()
 
 
 def test_one_size_tells_nothing_of_b_and_few_pairs_nothing_at_all() -> None:
-    tuned, scratch = planted(9, sizes=(1e6,))
+    tuned, scratch = planted_transfer(9, sizes=(1e6,))
     found, _ = replaced_data(tuned, scratch)
     assert found.coefficients["b_T"].status == "unidentified"
     assert found.status == "unidentified"
@@ -81,29 +61,15 @@ def test_a_curve_is_made_monotone_and_averages_seeds() -> None:
     assert np.isnan(smooth.data(0.1))
 
 
-def points(n_data: int = 7) -> pd.DataFrame:
-    """Observations of a few-shot sweep on two label sets of a corpus and one of another."""
-    frames = []
-    for corpus, label_set in (("ptbxl", "form"), ("ptbxl", "rhythm"), ("echonext", "shd11")):
-        tuned, scratch = (frame.assign(corpus=corpus, label_set=label_set, target=corpus) for frame in planted(n_data))
-        start = tuned["N"].map(lambda n: f"run{n:.0f}")
-        frames.append(tuned.assign(initial=start, configuration="transformer-sl-tuned"))
-        frames.append(scratch.assign(initial="", configuration="transformer-sl"))
-    table = pd.concat(frames, ignore_index=True)
-    table = table.assign(domain="ID", sweep="few", architecture="transformer", n_labels=19, selected_by="val", step=10)
-    table["run_id"] = [f"{i:012x}" for i in range(len(table))]
-    return table.assign(C=1e9 * table["D"], loss_val=table["loss"], macs_per_param=30.0)
-
-
 def test_every_task_has_its_own_fit() -> None:
-    found = {facts["target"]: attempt() for facts, attempt in replaced(points(9))}
+    found = {facts["target"]: attempt() for facts, attempt in replaced(fewshot_points(9))}
     assert set(found) == {"ptbxl-form", "ptbxl-rhythm", "echonext"}
     assert all(fit["b_T"] < 0 < fit["a_T"] for fit in found.values())
     assert task_name("mimic", "sex") == "mimic-sex"
 
 
 def test_the_exponents_table_holds_them_and_mixes_no_start() -> None:
-    table = exponents(points().query("corpus == 'echonext'"), bootstrap=5)
+    table = exponents(fewshot_points().query("corpus == 'echonext'"), bootstrap=5)
     rows = table[table["law"] == "replaced"].set_index("coefficient")
     assert set(rows.index) == {"k", "a_T", "b_T"}
     assert set(rows["target"]) == {"echonext"}
@@ -113,7 +79,7 @@ def test_the_exponents_table_holds_them_and_mixes_no_start() -> None:
 
 
 def test_two_pretrained_runs_of_one_size_are_not_one_curve() -> None:
-    mixed = points().query("corpus == 'echonext'")
+    mixed = fewshot_points().query("corpus == 'echonext'")
     mixed.loc[mixed.index[:2], "initial"] = "another"
     ((_, attempt),) = replaced(mixed)
     with pytest.raises(BadPoints, match="start from 2 different runs"):
@@ -121,5 +87,5 @@ def test_two_pretrained_runs_of_one_size_are_not_one_curve() -> None:
 
 
 def test_points_without_fine_tuning_have_no_tasks() -> None:
-    assert list(by_task(points().drop(columns="initial"))) == []
-    assert list(by_task(points().query("initial == ''"))) == []
+    assert list(by_task(fewshot_points().drop(columns="initial"))) == []
+    assert list(by_task(fewshot_points().query("initial == ''"))) == []

@@ -12,11 +12,11 @@ from analysis.fitting.fit import fit
 from analysis.fitting.intervals import resample_counts
 from analysis.fitting.laws import LAWS, joint
 from analysis.planning.coverage import PLANTED, coverage, designs, simulate
-from tests.fitting.test_newton import planted
+from tests.planted import planted_grid
 
 
 def test_an_end_of_the_interval_is_where_the_f_test_rejects() -> None:
-    points = planted(0.01, 0)
+    points = planted_grid(0.01, 0)
     found = fit("joint", points)
     n, p = len(points), 5
     critical = found.health.objective_value * (1 + stats.f.ppf(0.95, 1, n - p) / (n - p))
@@ -34,7 +34,7 @@ def test_an_end_of_the_interval_is_where_the_f_test_rejects() -> None:
 
 
 def test_lmfit_agrees_on_values_and_profile_intervals() -> None:
-    points = planted(0.01, 1, design="full")
+    points = planted_grid(0.01, 1, design="full")
     found = fit("joint", points)
     z = np.log(points[["N", "D"]].to_numpy())
     y = np.log(points["loss"].to_numpy())
@@ -63,7 +63,7 @@ def test_lmfit_agrees_on_values_and_profile_intervals() -> None:
 
 
 def test_a_fit_is_familiar_to_lmfit() -> None:
-    parameters = fit("joint", planted(0.01, 0)).parameters()
+    parameters = fit("joint", planted_grid(0.01, 0)).parameters()
     assert set(parameters) == set(LAWS["joint"].coefficients)
     assert parameters["alpha"].min == LAWS["joint"].bound("alpha")[0]
     assert 0 < parameters["alpha"].stderr < 0.1
@@ -71,7 +71,7 @@ def test_a_fit_is_familiar_to_lmfit() -> None:
 
 
 def test_a_wider_level_is_a_wider_interval() -> None:
-    points = planted(0.01, 0)
+    points = planted_grid(0.01, 0)
     narrow, wide = fit("joint", points, level=0.8), fit("joint", points, level=0.99)
     for name in ("E", "alpha", "beta"):
         one, other = narrow.coefficients[name], wide.coefficients[name]
@@ -95,7 +95,7 @@ def test_resamples_keep_every_factor_and_draw_seeds_within_cells() -> None:
 
 
 def test_the_bootstrap_stands_beside_the_profile() -> None:
-    found = fit("joint", planted(0.01, 0, design="full"), bootstrap=300)
+    found = fit("joint", planted_grid(0.01, 0, design="full"), bootstrap=300)
     c = found.coefficients["alpha"]
     assert found.interval == "profile"
     assert c.bootstrap_low < c.value < c.bootstrap_high
@@ -103,7 +103,7 @@ def test_the_bootstrap_stands_beside_the_profile() -> None:
 
 
 def test_simultaneous_bands_are_wider_than_pointwise_ones() -> None:
-    found = fit("joint", planted(0.01, 0))
+    found = fit("joint", planted_grid(0.01, 0))
     x = pd.DataFrame({"N": [1e5, 1e7], "D": [2.09e6, 2.09e6]})
     band = found.band(x)
     for i in range(2):

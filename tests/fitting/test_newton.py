@@ -15,15 +15,9 @@ from analysis.fitting.newton import _Chunk, minimise, solve
 from analysis.fitting.problem import Array, centred, natural, problems_of
 from analysis.fitting.starts import projected_starts, solve_globally, subsets
 from analysis.planning.coverage import TRUTHS, designs
+from tests.planted import planted_grid
 
 SUMS = [law for law in LAWS.values() if law.terms]
-
-
-def planted(noise: float, seed: int, design: str = "ragged", truth: str = "floor a third of the loss") -> pd.DataFrame:
-    grid = designs()[design]
-    rng = np.random.default_rng(seed)
-    loss = joint(grid["N"], grid["D"], **TRUTHS[truth])
-    return grid.assign(loss=loss * np.exp(noise * rng.standard_normal(len(grid))))
 
 
 @pytest.mark.parametrize("law", SUMS, ids=lambda law: law.name)
@@ -43,7 +37,7 @@ def test_terms_and_function_of_a_law_agree(law) -> None:  # type: ignore[no-unty
 @pytest.mark.parametrize("delta", [np.inf, 5e-3])
 @pytest.mark.parametrize("name", ["joint", "interaction", "tied"])
 def test_gradient_and_hessian_are_those_of_the_objective(name: str, delta: float) -> None:
-    points = planted(0.01, 0)
+    points = planted_grid(0.01, 0)
     law = LAWS[name]
     weights = np.random.default_rng(1).integers(0, 3, len(points))
     posed = problems_of(law, {"N": points["N"], "D": points["D"]}, points["loss"], weights, delta)
@@ -116,7 +110,7 @@ def scipy_optimum(points: pd.DataFrame, n_starts: int = 40) -> float:
 @pytest.mark.parametrize("truth", list(TRUTHS))
 def test_small_noisy_grids_are_fitted_at_the_global_optimum(truth: str) -> None:
     for seed in range(4):
-        points = planted(0.01, seed, truth=truth)
+        points = planted_grid(0.01, seed, truth=truth)
         posed = problems_of(LAWS["joint"], {"N": points["N"], "D": points["D"]}, points["loss"])
         found, _ = solve_globally(posed)
         assert found.objective[0] <= scipy_optimum(points) * (1 + 1e-8)
@@ -124,7 +118,7 @@ def test_small_noisy_grids_are_fitted_at_the_global_optimum(truth: str) -> None:
 
 def test_resamples_are_at_their_optimum() -> None:
     """Every resample, fitted in one batch, is as low as each fitted alone from more starts."""
-    points = planted(0.01, 3)
+    points = planted_grid(0.01, 3)
     rng = np.random.default_rng(0)
     counts = rng.multinomial(len(points), np.full(len(points), 1 / len(points)), 60).astype(float)
     x = {"N": points["N"].to_numpy(), "D": points["D"].to_numpy()}
@@ -138,7 +132,7 @@ def test_resamples_are_at_their_optimum() -> None:
 
 
 def test_starts_differ_and_include_the_face_without_a_floor() -> None:
-    points = planted(0.01, 0)
+    points = planted_grid(0.01, 0)
     posed = problems_of(LAWS["joint"], {"N": points["N"], "D": points["D"]}, points["loss"])
     starts = projected_starts(posed, 4)[0]
     assert len(np.unique(starts, axis=0)) == 4
@@ -146,7 +140,7 @@ def test_starts_differ_and_include_the_face_without_a_floor() -> None:
 
 
 def test_a_pool_smaller_than_the_work_gives_the_same_answers(monkeypatch: pytest.MonkeyPatch) -> None:
-    points = planted(0.01, 0)
+    points = planted_grid(0.01, 0)
     rng = np.random.default_rng(0)
     losses = points["loss"].to_numpy() * np.exp(0.01 * rng.standard_normal((200, len(points))))
     posed = problems_of(LAWS["joint"], {"N": points["N"], "D": points["D"]}, losses)
@@ -182,7 +176,7 @@ def test_any_planted_law_is_recovered(truth: dict[str, float]) -> None:
 @properties
 @given(seed=st.integers(0, 10**6), n=st.floats(1e-3, 1e6), d=st.floats(1e-3, 1e6), loss=st.floats(1e-3, 1e3))
 def test_units_change_the_answer_as_the_algebra_says(seed: int, n: float, d: float, loss: float) -> None:
-    points = planted(0.01, seed)
+    points = planted_grid(0.01, seed)
     scaled = points.assign(N=points["N"] * n, D=points["D"] * d, loss=points["loss"] * loss)
     one, other = fit("joint", points, intervals=False), fit("joint", scaled, intervals=False)
     assert other["alpha"] == pytest.approx(one["alpha"], rel=1e-5)
@@ -196,7 +190,7 @@ def test_units_change_the_answer_as_the_algebra_says(seed: int, n: float, d: flo
 @properties
 @given(seed=st.integers(0, 10**6), objective=st.sampled_from(["log-ls", "huber"]))
 def test_order_is_nothing_and_a_duplicate_counts_twice(seed: int, objective: str) -> None:
-    points = planted(0.01, seed)
+    points = planted_grid(0.01, seed)
     options = {"objective": objective, "intervals": False, "bootstrap": 0}
     one = fit("joint", points, **options)  # type: ignore[arg-type]
     shuffled = fit("joint", points.sample(frac=1, random_state=seed), **options)  # type: ignore[arg-type]

@@ -2,14 +2,11 @@
 
 import pytest
 import torch
-from torch import nn
 
 from ecgscale.data.batches import Batch
 from ecgscale.models import NET1D, NET1DS, Net1D
 from ecgscale.models.net1d import from_published
-
-N_LABELS = 150
-SMALL = Net1D((16, 32), (2, 1), stem=16, reads_hz=500)
+from tests.ecgfounder import N_LABELS, SMALL, published
 
 
 def n_released(description: Net1D) -> int:
@@ -52,31 +49,6 @@ def test_recordings_are_standardised_as_a_whole_and_interpolated_when_stored_at_
     torch.testing.assert_close(native.mean((1, 2)), torch.zeros(2), atol=1e-5, rtol=0)
     torch.testing.assert_close(native.std((1, 2), correction=0), torch.ones(2), atol=1e-4, rtol=0)
     assert Net1D((16, 32), (2, 1), leads=1).build().inputs(batch)[0].shape == (2, 1, 5000)
-
-
-def published(description: Net1D) -> dict[str, torch.Tensor]:
-    """A checkpoint as the authors write it, of random weights."""
-    state: dict[str, torch.Tensor] = {}
-
-    def put(name: str, module: nn.Module) -> None:
-        state.update({f"{name}.{key}": value for key, value in module.state_dict().items()})
-
-    put("first_conv.conv", nn.Conv1d(12, description.stem, description.kernel))
-    put("first_bn", nn.BatchNorm1d(description.stem))
-    n_in = description.stem
-    for s, (n_out, n_blocks) in enumerate(zip(description.channels, description.blocks, strict=True)):
-        for b in range(n_blocks):
-            at = f"stage_list.{s}.block_list.{b}"
-            for norm, n in (("bn1", n_in), ("bn2", n_out), ("bn3", n_out)):
-                put(f"{at}.{norm}", nn.BatchNorm1d(n))
-            put(f"{at}.conv1.conv", nn.Conv1d(n_in, n_out, 1))
-            put(f"{at}.conv2.conv", nn.Conv1d(n_out, n_out, description.kernel, groups=n_out // 16))
-            put(f"{at}.conv3.conv", nn.Conv1d(n_out, n_out, 1))
-            put(f"{at}.se_fc1", nn.Linear(n_out, n_out // 2))
-            put(f"{at}.se_fc2", nn.Linear(n_out // 2, n_out))
-            n_in = n_out
-    put("dense", nn.Linear(n_in, N_LABELS))
-    return state
 
 
 def test_published_tensors_load_and_every_mismatch_is_named() -> None:

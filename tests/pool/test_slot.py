@@ -2,7 +2,8 @@
 
 import errno
 import os
-import random
+import subprocess
+import sys
 import threading
 import time
 from pathlib import Path
@@ -14,22 +15,8 @@ import pytest
 from ecgscale import leases, records
 from ecgscale.home import log_path
 from ecgscale.pool import slot
-from tests.faults import STEPS, Cellular, Many, duty, row, served
-
-
-def files(sweep: Many, results: Path) -> list[records.RunFile]:
-    return [records.read(records.path_of(results, sweep.name, run.run_id)) for run in sweep.runs]
-
-
-def expected(sweep: Many) -> pd.DataFrame:
-    rows = [row(run, sweep, step) for run in sweep.runs for step in range(STEPS)]
-    return pd.DataFrame(rows)[["run_id", "step", "value"]].sort_values(["run_id", "step"], ignore_index=True)
-
-
-def measured(sweep: Many, results: Path) -> pd.DataFrame:
-    loaded = records.load(results, [sweep.name])
-    assert loaded.bad == ()
-    return loaded.rows[["run_id", "step", "value"]].sort_values(["run_id", "step"], ignore_index=True)
+from tests.faults import Cellular, Many, duty, served
+from tests.soak import expected, files, measured, soak
 
 
 def test_a_killed_worker_is_replaced_and_the_run_goes_on_from_its_rows(tmp_path: Path) -> None:
@@ -57,11 +44,12 @@ def test_a_run_that_kills_every_worker_is_failed_once_and_keeps_its_rows(tmp_pat
 
 @pytest.mark.slow
 def test_want_of_host_memory_is_oom_for_that_run_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The worker really holds 0.4 GB; what counts as the machine's limit is what is in use now and half of that."""
+    """The worker really holds 0.4 GB; what counts as the machine's limit is what our largest process may hold."""
     host = psutil.virtual_memory()
     monkeypatch.setattr(slot, "MEMORY_LIMIT", 0.0)
     monkeypatch.setattr(slot, "memory_used", lambda: float(_largest() > 350_000_000))
     monkeypatch.setattr(slot, "RETRIES", 0)
+    monkeypatch.setattr(os, "getppid", os.getpid)  # count the workers of this process alone
     sweep = Many("s", (Cellular(1, "hungry"), Cellular(2)))
     assert served(sweep, tmp_path) == "empty"
     hungry, other = files(sweep, tmp_path)
@@ -73,6 +61,20 @@ def test_want_of_host_memory_is_oom_for_that_run_alone(tmp_path: Path, monkeypat
 def _largest() -> int:
     children = psutil.Process().children(recursive=True)
     return max((p.memory_info().rss for p in children if p.status() != psutil.STATUS_ZOMBIE), default=0)
+
+
+def test_only_workers_under_the_same_parent_are_compared(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another launch's worker, however large, does not keep a slot from stopping its own."""
+    code = "import time; time.sleep(60)"
+    ours, parent = (subprocess.Popen([sys.executable, "-c", code, "ecgscale.pool.worker"]) for _ in range(2))
+    try:
+        assert slot.memory_of_workers().keys() >= {ours.pid}
+        monkeypatch.setattr(os, "getppid", lambda: parent.pid)
+        assert slot.memory_of_workers() == {}
+    finally:
+        for process in (ours, parent):
+            process.kill()
+            process.wait()
 
 
 def test_used_memory_is_a_share() -> None:
@@ -145,33 +147,6 @@ def test_what_failed_in_this_launch_is_not_tried_again_in_it_but_in_the_next(tmp
     assert files(sweep, tmp_path)[0].facts["lease"] == before
     assert served(sweep, tmp_path) == "empty"
     assert files(sweep, tmp_path)[0].facts["lease"] != before
-
-
-def soak(folder: Path, n_runs: int, n_slots: int, seconds_between: float, seed: int = 0) -> int:
-    """Two launches' slots do tiny runs while workers are killed at random; how many were.
-
-    In the end each run is done, and its rows are as if none had been killed.
-    """
-    sweep = Many("s", tuple(Cellular(n, "slow") for n in range(n_runs)))
-    results, draw, n_killed = folder / "results", random.Random(seed), 0
-    launches = [duty(sweep, results) for _ in range(2)]
-    slots = [
-        threading.Thread(target=slot.serve, args=(launches[n % 2], str(n)), name=f"slot {n}") for n in range(n_slots)
-    ]
-    for thread in slots:
-        thread.start()
-    while any(thread.is_alive() for thread in slots):
-        time.sleep(seconds_between * draw.uniform(0.5, 1.5))
-        workers = [p for p in psutil.Process().children() if "ecgscale.pool.worker" in p.cmdline()]
-        if workers:
-            draw.choice(workers).kill()
-            n_killed += 1
-    statuses = {file.status for file in files(sweep, results)}
-    if statuses != {"done"}:
-        slot.serve(duty(sweep, results), "last")  # what died three times is done by the same command again
-    pd.testing.assert_frame_equal(measured(sweep, results), expected(sweep))
-    assert not list((results / "leases").rglob("*.lease"))
-    return n_killed
 
 
 @pytest.mark.slow

@@ -13,9 +13,7 @@ import pytest
 
 from analysis.report import report
 from analysis.study import figures
-from tests.figures.test_figures import planted_points, planted_table
-from tests.report.test_report import write_runs
-from tests.study.test_tables import CARD
+from tests.planted import CARD, planted_points, planted_table, write_runs
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page

@@ -5,48 +5,15 @@ from collections.abc import Iterator
 from html.parser import HTMLParser
 from pathlib import Path
 
-import pandas as pd
 import pytest
 
 from analysis.learning import learning, more_data, shortfalls
 from analysis.observations import best_over_steps, trajectories
 from analysis.report import report
 from analysis.study import figures
-from ecgscale import records
-from tests.figures.test_figures import TASKS, planted_points, planted_table
+from tests.planted import TASKS, planted_points, planted_table, write_runs
 
 VOID = {"meta", "link", "br", "img", "input", "hr"}
-
-
-def write_runs(results: Path, points: pd.DataFrame, status: str = "done", why: str = "all steps taken") -> None:
-    """Results files as a sweep leaves them, from planted checkpoints."""
-    for _, part in points.groupby("run_id"):
-        first = part.iloc[0]
-        description = records.canonical({"architecture": first["configuration"], "n": first["N"], "d": first["D"]})
-        identity = {
-            "sweep": first["sweep"],
-            "run_id": records.run_id_of(description),
-            "configuration": first["configuration"],
-            "corpus": first["corpus"],
-            "fraction": first["fraction"],
-            "label_set": "",
-            "seed": 0,
-            "n_params": int(first["N"]),
-            "n_samples": int(first["D"]),
-            "macs_per_sample": int(30 * first["N"]),
-            "batch_size": 64,
-        }
-        rows = []
-        for checkpoint in part.to_dict("records"):
-            at = identity | {"step": checkpoint["step"], "flops": checkpoint["C"], "seconds": 1.0}
-            at |= {"target": checkpoint["target"], "domain": checkpoint["domain"], "n_evaluated": 50}
-            rows += [at | {"split": s, "metric": "loss", "value": checkpoint["loss"]} for s in ("val", "test")]
-            if checkpoint["domain"] == "OOD":
-                rows.append(at | {"split": "test", "metric": "auroc", "value": checkpoint["auroc"]})
-                rows.append(at | {"split": "test", "metric": "prevalence_loss", "value": checkpoint["prevalence_loss"]})
-        facts = {"status": status, "why": why, "commit": "0123456789ab", "corpus_digest": "ab" * 32, "device": "CPU"}
-        facts["versions"] = records.canonical({"torch": "2.13.0", "python": "3.11"})
-        records.write(records.path_of(results, first["sweep"], identity["run_id"]), rows, description, facts)
 
 
 class Page(HTMLParser):

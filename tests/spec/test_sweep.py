@@ -14,10 +14,7 @@ from ecgscale.spec.run import Evaluation, Run, Schedule, from_json
 from ecgscale.spec.sweep import Sweep, load
 from ecgscale.spec.tasks import measurable, robustness
 from tests.paths import HOUSE
-
-RESNET_SL = Run(ResNet(3, 24), Supervised(), Slice("code", 1.0, "code6"))
-RESNET_SSL = Run(ResNet(5, 320), CMSC(), Slice("code", 0.1), seed=1)
-TRANSFORMER_SSL = Run(Transformer(1, 24, 1, 96), Masked(Codebook("mimic")), Slice("code"))
+from tests.runs import RESNET_SL, RESNET_SSL, TRANSFORMER_SSL
 
 SHIPPED = sorted(path.stem for path in (HOUSE / "sweeps").glob("[!_]*.py"))
 

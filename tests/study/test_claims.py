@@ -12,8 +12,7 @@ from analysis.observations import COLUMNS as OBSERVED
 from analysis.study import claims, published
 from analysis.study.claims.evidence import CONFIGURATIONS
 from analysis.table.query import COLUMNS
-from tests.figures.test_figures import planted_points, planted_table
-from tests.report.test_report import write_runs
+from tests.planted import planted_points, planted_table, write_runs
 from tests.shell import Shell
 
 TASKS = ("cpsc2018", "echonext", "mimic-sex", "mimic-icu")

@@ -1,14 +1,16 @@
 """The published numbers that ship: whole, consistent with themselves, and those of the text where it is at hand."""
 
 import re
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 
-from analysis.table.query import REFERENCE
-from tests.paths import SHARED
+from analysis import study
+from tests.paths import NO_RAW, RAW
 
+REFERENCE = Path(study.__file__).parent / "reference"
 CONFIGURATIONS = ["transformer-sl", "transformer-ssl", "resnet-sl", "resnet-ssl"]  # columns of S.5 and S.6
 IN_S7 = ["transformer-sl", "resnet-sl", "transformer-ssl", "resnet-ssl"]
 SCALE = {"K": 1e3, "M": 1e6}
@@ -21,10 +23,10 @@ def table(name: str) -> pd.DataFrame:
 @pytest.fixture(scope="module")
 def source() -> list[list[str]]:
     """Cells of every table row of the paper's text, empty ones left out."""
-    folder = SHARED / "sources"
+    folder = RAW / "sources"
     found = sorted(folder.glob("002_*.txt"))
     if not found:
-        pytest.skip("the paper's text is not beside this clone")
+        pytest.skip(f"the paper's text: {NO_RAW}")
     rows = [line for line in found[0].read_text().splitlines() if "|" in line]
     cells = [[cell for c in row.strip("|").split("|") if (cell := c.strip())] for row in rows]
     return [row for row in cells if row]

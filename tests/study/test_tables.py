@@ -11,19 +11,8 @@ from analysis.study import claims
 from analysis.study.tables import TABLES, Material, NoSuchTable, make, save
 from analysis.study.tables.sheet import Sheet, interval, latex, si
 from ecgscale import records
-from tests.figures.test_figures import TASKS, planted_points, planted_table
-from tests.report.test_report import write_runs
+from tests.planted import CARD, TASKS, planted_points, planted_table, write_runs
 from tests.shell import Shell
-
-CARD = {
-    "recordSet": [
-        {
-            "name": "splits",
-            "data": [{"splits/split": s, "splits/recordings": n} for s, n in (("train", 9), ("test", 1))],
-        }
-    ],
-    "rai:dataPreprocessingProtocol": "100 Hz; 60 Hz notch",
-}
 
 
 @pytest.fixture(scope="module")

@@ -16,7 +16,7 @@ from ecgscale.spec.run import Run, Schedule
 from ecgscale.spec.sweep import Sweep
 from ecgscale.training import checkpoint, codebooks
 from ecgscale.training.train import Diverged, id_loss, learning_rate, pretrain, train_codebook, weight_decay
-from tests.conftest import TINY_CODEBOOK
+from tests.runs import TINY_CODEBOOK
 
 
 def codes_of(run: Run, home: Path) -> codebooks.CodebookModule | None:

@@ -17,7 +17,7 @@ from ecgscale.spec.run import Evaluation, Run, Schedule, from_json
 from ecgscale.spec.sweep import Sweep
 from ecgscale.training import weights
 from ecgscale.trial import trial
-from tests.models.test_net1d import published
+from tests.ecgfounder import published
 from tests.shell import Shell
 
 SMALL = Net1D((16, 32), (2, 1), stem=16)
