@@ -15,7 +15,7 @@ CAPTION = (
     "(a) Test loss on {target} against training compute: every checkpoint faint, the Pareto frontier of each "
     "configuration in full, its law L = E + k (C + C₀)^−γ as a line with its 95 % band "
     "(bootstrap over runs), dashed on grey ground beyond the measured "
-    "compute. (b–e) Lines of equal loss under the joint "
+    "compute. (From b on) Lines of equal loss under the joint "
     "law (Eq. 1) in the plane of compute and parameters, D following from C = κ N D with κ the median over runs; "
     "the thick line is the optimal size N*(C), and the words say where a marginal FLOP goes. Dots are runs; in the "
     "grey outside the measured frame, where N*(C) is dashed, the law extrapolates. Where the joint law is not "
