@@ -53,8 +53,9 @@ def grid(
         if not any(callable(panels[look.name, row]) for look in batch for row in shown):
             continue
         drawn = page(len(shown))
-        ratios = {"height_ratios": [heights[row] for row in shown]} if heights else {}
-        axes = drawn.subplots(len(shown), len(batch), squeeze=False, **ratios, **subplots)
+        if heights:
+            subplots["height_ratios"] = [heights[row] for row in shown]
+        axes = drawn.subplots(len(shown), len(batch), squeeze=False, **subplots)
         for j, look in enumerate(batch):
             colour = style.legible(look.colour)
             axes[0, j].set_title(

@@ -53,7 +53,7 @@ def draw(points: pd.DataFrame, table: pd.DataFrame) -> list[Page]:
         kappa = compute_law(runs).kappa if len(runs) else 1.0
         about = Subject(look, task, kappa, runs.assign(C=kappa * runs["N"] * runs["D"]))
         found = _parabolas(about.runs)
-        columns[look.name] = found and (about, found)
+        columns[look.name] = (about, found) if found is not None else None
 
     def panel(look: style.Look, row: str) -> Panel:
         column = columns[look.name]

@@ -17,6 +17,7 @@ from matplotlib.axis import Axis
 from matplotlib.colors import to_rgb
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
+from matplotlib.typing import ColorType
 
 from analysis.learning import label
 
@@ -196,7 +197,7 @@ FORMULAS = {
 }
 
 
-def key(label: str, colour: str = MUTED, marker: str = "", **line: Any) -> Line2D:
+def key(label: str, colour: ColorType = MUTED, marker: str = "", **line: Any) -> Line2D:
     """One entry of a legend."""
     return Line2D([], [], color=colour, marker=marker, label=label, **line)
 

@@ -101,6 +101,7 @@ def test_a_folder_without_runs_or_fits_still_gives_a_page(tmp_path: Path) -> Non
     Page(page)
     assert "No run has finished yet" in page
     assert "Nothing is fitted yet" in page
+    assert "scaling: no finished runs" in page
 
 
 def test_shortfalls_of_training_are_said_in_words(results: Path) -> None:
