@@ -2,11 +2,14 @@
 
 _LETTERS = {"resnet": "R", "transformer": "T"}
 _PARADIGMS = ("sl", "ssl")
+_CALLED = {"ecgfounder-sl": "ECGFounder", "vit-dino": "ViT-DINO"}  # by their authors
 _SHORT = {f"{letter}-{p.upper()}": f"{name}-{p}" for name, letter in _LETTERS.items() for p in _PARADIGMS}
 
 
 def label(configuration: str) -> str:
     """A configuration's name for people: "resnet-ssl" -> "R-SSL"; of any other, its own."""
+    if configuration in _CALLED:
+        return _CALLED[configuration]
     architecture, _, paradigm = configuration.rpartition("-")
     known = architecture in _LETTERS and paradigm in _PARADIGMS
     return f"{_LETTERS[architecture]}-{paradigm.upper()}" if known else configuration

@@ -13,9 +13,9 @@ import numpy as np
 import pandas as pd
 from markupsafe import Markup, escape
 
-from analysis.figures.figure import Plate, mark_of
+from analysis.figures.figure import Page, mark_of
 from analysis.figures.fitted import NAMES, Number, number_of
-from analysis.figures.style import CONFIGURATIONS, configuration, in_order, target
+from analysis.figures.style import Look, looks, target
 from analysis.figures.typesetting import paper, webfont
 from analysis.learning import learning, more_data, shortfalls
 from analysis.naming import label
@@ -67,6 +67,10 @@ def report(
         select = "test"
     best = best_over_steps(points, select)
     shown_mark = mark_of(best) if mark is None else mark
+    known = {
+        look.name: look for look in looks([*loaded.rows["configuration"].unique(), *table["configuration"].unique()])
+    }
+    pages, absent = _figures(points, table, shown_mark)
     page = (
         _environment()
         .get_template(TEMPLATE)
@@ -76,12 +80,13 @@ def report(
             summary=_summary(best),
             state=_state(loaded, pending),
             refresh=refresh,
-            runs=_runs(loaded, best),
-            figures=list(_figures(points, table, shown_mark)),
-            learning=_learning(best),
+            runs=_runs(loaded, best, known),
+            figures=pages,
+            not_drawn=absent,
+            learning=_learning(best, known),
             shortfalls=shortfalls(learning(best)),
             more_data=_more_data(best),
-            exponents=_exponents(table),
+            exponents=_exponents(table, known),
             exponents_csv=_as_uri(
                 table.to_csv(index=False, float_format="%.8g", lineterminator="\n").encode(), "text/csv"
             ),
@@ -123,7 +128,7 @@ def _summary(best: pd.DataFrame) -> Row:
     runs = best.drop_duplicates(["sweep", "run_id"])
     return {
         "runs": len(runs),
-        "configurations": [label(c) for c in in_order(list(runs["configuration"].unique()), CONFIGURATIONS)],
+        "configurations": [look.label for look in looks(runs["configuration"].unique())],
         "corpora": sorted(runs["corpus"].unique()),
         "n": (si(runs["N"].min()), si(runs["N"].max())),
         "d": (si(runs["D"].min()), si(runs["D"].max())),
@@ -145,21 +150,22 @@ def _state(loaded: records.Results, pending: int) -> Row:
     return {"counts": {k: v for k, v in counts.items() if v or k == "done"}, "failures": failures, "bad": loaded.bad}
 
 
-def _runs(loaded: records.Results, best: pd.DataFrame) -> list[Row]:
+def _runs(loaded: records.Results, best: pd.DataFrame, known: Mapping[str, Look]) -> list[Row]:
     first = loaded.rows.sort_values("step").drop_duplicates("run_id", keep="last").set_index("run_id")
     inside = own(best).set_index("run_id")
     rows = []
     for run in loaded.runs.to_dict("records"):
         name = run["run_id"]
         facts = first.loc[name].to_dict() if name in first.index else {}
+        look = known.get(str(facts.get("configuration", "")))
         rows.append(
             {
                 "sweep": run["sweep"],
                 "run_id": name,
                 "status": run.get("status", "running"),
                 "why": run.get("why") if isinstance(run.get("why"), str) else "",
-                "configuration": label(str(facts.get("configuration", ""))),
-                "colour": configuration(str(facts.get("configuration", ""))).colour,
+                "configuration": look.label if look else "",
+                "colour": look.colour if look else "transparent",
                 "n": facts.get("n_params"),
                 "d": facts.get("n_samples"),
                 "c": facts.get("flops"),
@@ -172,28 +178,42 @@ def _runs(loaded: records.Results, best: pd.DataFrame) -> list[Row]:
     return sorted(rows, key=lambda r: (r["sweep"], r["configuration"], r["n"] or 0, r["d"] or 0, r["run_id"]))
 
 
-def _figures(points: pd.DataFrame, table: pd.DataFrame, mark: str) -> Iterable[Row]:
+def _figures(points: pd.DataFrame, table: pd.DataFrame, mark: str) -> tuple[list[Row], list[str]]:
+    """The pages of every figure, and a line for each that has nothing to show."""
+    found: list[Row] = []
+    absent: list[str] = []
     sweeps = sorted(points["sweep"].unique()) if len(points) else [""]
     for sweep in sweeps:
         part = points[points["sweep"] == sweep] if sweep else points
         fits = table[table["sweep"] == sweep] if sweep else table
+        of_sweep = f" ({sweep})" if len(sweeps) > 1 else ""
         for name in figures.fitting(part):
-            plate = figures.draw(name, part, fits, mark)
-            yield {
-                "name": f"{name}-{sweep}" if len(sweeps) > 1 else name,
-                "title": plate.title + (f" ({sweep})" if len(sweeps) > 1 else ""),
-                "caption": plate.caption,
-                "missing": plate.missing,
-                "svg": _as_uri(_svg(plate), "image/svg+xml"),
-                "csv": _as_uri(_csv(plate.data()), "text/csv"),
-                "ratio": f"{plate.get_figwidth():g} / {plate.get_figheight():.4g}",
-            }
+            try:
+                pages = figures.draw(name, part, fits, mark)
+            except figures.NothingToShow as why:
+                absent.append(f"{name}{of_sweep}: {why}")
+                continue
+            for k, page in enumerate(pages):
+                of_pages = f" ({k + 1} of {len(pages)})" if len(pages) > 1 else ""
+                file = figures.page_name(name, k)
+                found.append(
+                    {
+                        "name": f"{file}-{sweep}" if len(sweeps) > 1 else file,
+                        "title": page.title + of_sweep + of_pages,
+                        "caption": page.caption,
+                        "missing": page.missing,
+                        "svg": _as_uri(_svg(page), "image/svg+xml"),
+                        "csv": _as_uri(_csv(page.data()), "text/csv"),
+                        "ratio": f"{page.get_figwidth():g} / {page.get_figheight():.4g}",
+                    }
+                )
+    return found, absent
 
 
-def _svg(plate: Plate) -> bytes:
+def _svg(page: Page) -> bytes:
     sink = BytesIO()
     with paper():
-        plate.savefig(sink, format="svg", metadata={"Date": None, "Creator": "ecgscale"})
+        page.savefig(sink, format="svg", metadata={"Date": None, "Creator": "ecgscale"})
     return sink.getvalue()
 
 
@@ -207,12 +227,12 @@ def _as_uri(data: bytes, kind: str) -> str:
     return f"data:{kind};base64,{base64.b64encode(data).decode()}"
 
 
-def _learning(best: pd.DataFrame) -> list[Row]:
+def _learning(best: pd.DataFrame, known: Mapping[str, Look]) -> list[Row]:
     if best.empty:
         return []
     rows = []
     for row in learning(best).to_dict("records"):
-        look = configuration(row["configuration"])
+        look = known[row["configuration"]]
         inside = row["domain"] == "ID"
         rows.append({**row, "name": look.label, "colour": look.colour, "on": _of(row["target"], inside)})
     return rows
@@ -226,7 +246,7 @@ def _more_data(best: pd.DataFrame) -> list[Row]:
     return [{**r, "name": label(r["configuration"])} for r in more_data(best).to_dict("records")] if len(best) else []
 
 
-def _exponents(table: pd.DataFrame) -> list[Row]:
+def _exponents(table: pd.DataFrame, known: Mapping[str, Look]) -> list[Row]:
     rows = []
     for row in table.to_dict("records"):
         number = number_of(str(row["law"]), row)
@@ -234,8 +254,8 @@ def _exponents(table: pd.DataFrame) -> list[Row]:
         rows.append(
             {
                 "law": row["law"],
-                "configuration": label(str(row["configuration"])),
-                "colour": configuration(str(row["configuration"])).colour,
+                "configuration": known[row["configuration"]].label,
+                "colour": known[row["configuration"]].colour,
                 "target": row["target"],
                 "domain": row["domain"],
                 "at": row["at"] or "",
@@ -251,7 +271,7 @@ def _exponents(table: pd.DataFrame) -> list[Row]:
             }
         )
     laws = {law: i for i, law in enumerate(LAWS)}
-    place = {label(name): i for i, name in enumerate(CONFIGURATIONS)}
+    place = {look.label: i for i, look in enumerate(known.values())}
     unlisted = len(laws) + len(place)
     return sorted(rows, key=lambda r: (laws.get(r["law"], unlisted), place.get(r["configuration"], unlisted)))
 

@@ -126,6 +126,18 @@ def test_the_study_stands_behind_a_wall() -> None:
     assert not wrong
 
 
+def test_the_study_of_one_paper_is_imported_by_nothing_general() -> None:
+    users = {
+        str(path.relative_to(HOUSE))
+        for package in ("ecgscale", "analysis")
+        for path in modules(package)
+        if any(name == "analysis.study" or name.startswith("analysis.study.") for name in imported(path))
+    }
+    behind_the_wall = ("analysis/study/", "analysis/report.py", "ecgscale/cli/")
+    assert users
+    assert not {user for user in users if not user.startswith(behind_the_wall)}
+
+
 @pytest.mark.parametrize("library", sorted(ALONE))
 def test_heavy_libraries_have_one_room(library: str) -> None:
     users = {

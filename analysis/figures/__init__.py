@@ -25,11 +25,11 @@ from analysis.figures import (
     trajectories,
     transfer,
 )
-from analysis.figures.figure import FORMATS, Plate, mark_of, write
+from analysis.figures.figure import FORMATS, NothingToShow, Page, mark_of, write
 from analysis.figures.typesetting import paper
 from ecgscale.phrases import did_you_mean
 
-Draw = Callable[[pd.DataFrame, pd.DataFrame], Plate]
+Draw = Callable[[pd.DataFrame, pd.DataFrame], list[Page]]
 FIGURES: dict[str, Draw] = {
     "scaling": scaling.draw,  # Fig. 2
     "transfer": transfer.draw,  # Fig. 3
@@ -54,7 +54,7 @@ SPECIAL: dict[str, Callable[[pd.DataFrame], bool]] = {
     "fewshot": fewshot.has,
     "robustness": robustness.has,
 }
-ACROSS: dict[str, Callable[[pd.DataFrame, pd.DataFrame, Sequence[str]], Plate]] = {"comparison": comparison.draw}
+ACROSS: dict[str, Callable[[pd.DataFrame, pd.DataFrame, Sequence[str]], list[Page]]] = {"comparison": comparison.draw}
 
 
 class NoSuchFigure(ValueError):
@@ -62,7 +62,7 @@ class NoSuchFigure(ValueError):
 
 
 def fitting(points: pd.DataFrame, known: Mapping[str, Draw] = FIGURES) -> list[str]:
-    """Names of the ``known`` figures that points have something to show in."""
+    """Names of the ``known`` figures that are about points of this kind."""
     return [name for name in known if name not in SPECIAL or SPECIAL[name](points)]
 
 
@@ -72,27 +72,28 @@ def draw(
     table: pd.DataFrame,
     mark: str | None = None,
     known: Mapping[str, Draw] = FIGURES,
-) -> Plate:
-    """One figure in the house's style, signed with its mark.
+) -> list[Page]:
+    """The pages of one figure in the house's style, signed with its mark; every configuration is on one of them.
 
     ``points``: ``analysis.observations.trajectories`` (every checkpoint of every finished run) of one sweep; plain
     ``observations`` do too, but then the frontier is drawn from the best steps alone. ``table``: the exponents table,
     empty if nothing is fitted yet. ``mark``: words on the figure's face, such as "Demo scale: ..."; None takes the mark
     that the points carry by themselves, "" leaves it out. ``known``: the figures there are, for a study that has more.
-    Raises NoSuchFigure for a name that is not among them.
+    Raises NoSuchFigure for a name that is not among them, and NothingToShow, which says why, for one that these points
+    and fits have nothing for.
     """
     if name not in known:
         raise NoSuchFigure(f"no figure is called '{name}'{did_you_mean(name, [*known, *ACROSS])}")
+    if name in FIGURES and points.empty:
+        raise NothingToShow("no finished runs")
     with paper():
         left_out: list[str] = []
         if name not in SPECIAL:
             points, table, left_out = observed.one_group(robustness.without_conditions(points), table)
-        plate = known[name](points, table)
-        for group in left_out:
-            plate.lacks(group)
-        plate.sign("" if plate.drawn else mark_of(points) if mark is None else mark)
-        plate.settle()
-    return plate
+        pages = known[name](points, table)
+        for words in [*left_out, *observed.never_finished(points)]:
+            pages[0].note_missing(words)
+        return _finished(pages, mark_of(points) if mark is None else mark)
 
 
 def save(
@@ -103,12 +104,14 @@ def save(
     formats: Iterable[str] = ("png",),
     mark: str | None = None,
     known: Mapping[str, Draw] = FIGURES,
-) -> list[Path]:
-    """Draw a figure and write ``folder/name.<format>`` for each format and ``folder/name.csv``, its data.
+) -> tuple[list[Path], list[str]]:
+    """Draw a figure and write its pages: ``folder/name.<format>`` and ``folder/name.csv``, then ``name-2`` and so on.
 
-    The same input gives the same bytes. Points of several sweeps make a figure each, in a folder named after the sweep;
-    a name in ``ACROSS`` takes those of exactly two sweeps and makes one. Arguments as in ``draw``. Raises NoSuchFigure
-    for an unknown name or format, and for a comparison of other than two sweeps.
+    Returns the files, and a line for each sweep that has nothing to show in it, which says why. The same input gives
+    the same bytes; files that the figure left here when it had more pages are removed. Points of several sweeps make a
+    figure each, in a folder named after the sweep; a name in ``ACROSS`` takes those of exactly two sweeps and makes
+    one. Arguments as in ``draw``. Raises NoSuchFigure for an unknown name or format, and for a comparison of other than
+    two sweeps.
     """
     formats = list(formats)
     for wanted in formats:
@@ -116,34 +119,58 @@ def save(
             raise NoSuchFigure(f"figures cannot be written as '{wanted}'{did_you_mean(wanted, FORMATS)}")
     sweeps = sorted(points["sweep"].unique()) if len(points) else []
     if name in ACROSS:
-        return _written(across(name, points, table, sweeps, mark), name, folder, formats)
+        return _written(across(name, points, table, sweeps, mark), name, folder, formats), []
     if len(sweeps) <= 1:
-        return _written(draw(name, points, table, mark, known), name, folder, formats)
-    paths = []
+        try:
+            pages = draw(name, points, table, mark, known)
+        except NothingToShow as why:
+            _written([], name, folder, [])
+            return [], [f"{name} is not drawn: {why}"]
+        return _written(pages, name, folder, formats), []
+    paths, lines = [], []
     for sweep in sweeps:
         part, fits = points[points["sweep"] == sweep], table
-        if name not in fitting(part, known):
+        if name in known and name not in fitting(part, known):
             continue
         if "sweep" in table:
             fits = table[table["sweep"] == sweep]
-        paths += save(name, part, fits, folder / str(sweep), formats, mark, known)
-    return paths
+        written, absent = save(name, part, fits, folder / str(sweep), formats, mark, known)
+        paths += written
+        lines += [f"{sweep}: {line}" for line in absent]
+    return paths, lines
 
 
 def across(
     name: str, points: pd.DataFrame, table: pd.DataFrame, sweeps: Sequence[str], mark: str | None = None
-) -> Plate:
+) -> list[Page]:
     """A figure that sets two sweeps beside each other. Raises NoSuchFigure unless there are two."""
     if len(sweeps) != 2:
         there = f"there are {', '.join(sweeps)}" if sweeps else "there is none"
         raise NoSuchFigure(f"a {name} takes two sweeps with finished runs, and {there}; name two with --sweep")
     with paper():
-        plate = ACROSS[name](points, table, sweeps)
-        plate.sign(mark_of(points) if mark is None else mark)
-        plate.settle()
-    return plate
+        return _finished(ACROSS[name](points, table, sweeps), mark_of(points) if mark is None else mark)
 
 
-def _written(plate: Plate, name: str, folder: Path, formats: list[str]) -> list[Path]:
+def page_name(name: str, k: int) -> str:
+    """What the files of a figure's k-th page (from 0) are called: "scaling", then "scaling-2"."""
+    return f"{name}-{k + 1}" if k else name
+
+
+def _finished(pages: list[Page], mark: str) -> list[Page]:
+    for k, page in enumerate(pages):
+        if len(pages) > 1:
+            page.source += f" · page {k + 1} of {len(pages)}"
+        page.footer("" if page.drawn else mark)
+        page.fix_layout()
+    return pages
+
+
+def _written(pages: list[Page], name: str, folder: Path, formats: list[str]) -> list[Path]:
     with paper():
-        return write(plate, name, folder, formats)
+        paths = [path for k, page in enumerate(pages) for path in write(page, page_name(name, k), folder, formats)]
+    k = len(pages)
+    while stale := [f for f in (folder / f"{page_name(name, k)}.{s}" for s in (*FORMATS, "csv")) if f.exists()]:
+        for file in stale:
+            file.unlink()
+        k += 1
+    return paths

@@ -8,7 +8,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 
 from analysis.figures import fitted, observed, style
-from analysis.figures.figure import Plate, panel_letter
+from analysis.figures.figure import Page, panel_letter
 
 CAPTION = (
     "(a, b) Exponents of the joint law (Eq. 1) in one sweep against the other, one marker a target and "
@@ -20,7 +20,7 @@ CAPTION = (
 CELL = ["configuration", "domain", "target", "N", "D"]
 
 
-def draw(points: pd.DataFrame, table: pd.DataFrame, sweeps: Sequence[str]) -> Plate:
+def draw(points: pd.DataFrame, table: pd.DataFrame, sweeps: Sequence[str]) -> list[Page]:
     """Exponents of two sweeps against each other, and the ratio of their losses where they share cells."""
     first, second = sweeps
     sides = []
@@ -28,43 +28,40 @@ def draw(points: pd.DataFrame, table: pd.DataFrame, sweeps: Sequence[str]) -> Pl
         fits = table[table["sweep"] == sweep] if len(table) else table
         own = observed.best(points[points["sweep"] == sweep], fits)
         sides.append(observed.one_group(own, fits)[:2])
-    plate = Plate(style.TWO_COLUMNS, 2.75, f"{first} and {second}", CAPTION)
+    page = Page(style.TWO_COLUMNS, 2.75, f"{first} and {second}", CAPTION)
     runs = [side[0]["run_id"].nunique() for side in sides]
-    plate.source = f"{runs[0]} runs of sweep {first} · {runs[1]} runs of sweep {second}"
-    names = observed.configurations(pd.concat([sides[0][0], sides[1][0]]))[:4]
-    axes = plate.subplots(1, 3)
+    page.source = f"{runs[0]} runs of sweep {first} · {runs[1]} runs of sweep {second}"
+    looks = observed.configurations(pd.concat([sides[0][0], sides[1][0]]))
+    axes = page.subplots(1, 3)
     for ax, exponent, letter in zip(axes, ("alpha", "beta"), "ab", strict=False):
-        _exponents(plate, ax, exponent, sides, names, sweeps)
+        _exponents(page, ax, exponent, sides, looks, sweeps)
         panel_letter(ax, letter)
-    _ratio(plate, axes[2], sides, names, sweeps)
+    _ratio(page, axes[2], sides, looks, sweeps)
     panel_letter(axes[2], "c")
-    handles = [style.key((look := style.configuration(n)).label, look.colour, look.marker) for n in names]
-    for handle in handles:
-        handle.set_linestyle("")
+    handles = [style.key(look.label, look.colour, look.marker, linestyle="") for look in looks]
     handles.append(style.key("not identified in both", marker="o", markerfacecolor="white", linestyle=""))
-    plate.legend(handles=handles, loc="outside upper center", ncols=len(handles), fontsize=7.5)
-    return plate
+    page.legend(handles=handles, loc="outside upper center", ncols=style.columns(len(handles)), fontsize=7.5)
+    return [page]
 
 
 def _exponents(
-    plate: Plate,
+    page: Page,
     ax: Axes,
     exponent: str,
     sides: list[tuple[pd.DataFrame, pd.DataFrame]],
-    names: list[str],
+    looks: list[style.Look],
     sweeps: Sequence[str],
 ) -> None:
     symbol = fitted.NAMES[exponent]
     ax.set_xlabel(f"{symbol}, {sweeps[0]}")
     ax.set_ylabel(f"{symbol}, {sweeps[1]}")
     shown, agree, both = [], 0, 0
-    for name in names:
-        look = style.configuration(name)
+    for look in looks:
         for target in sorted(set(sides[0][0]["target"]) | set(sides[1][0]["target"])):
             own = [_own_target(side[0], target) for side in sides]
-            fits = [fitted.find(side[1], "joint", name, t) for side, t in zip(sides, own, strict=True)]
+            fits = [fitted.find(side[1], "joint", look.name, t) for side, t in zip(sides, own, strict=True)]
             if not all(fits):
-                plate.lacks(f"{exponent} of {look.label} on {target} in both sweeps")
+                page.note_missing(f"{exponent} of {look.label} on {target} in both sweeps")
                 continue
             x, y = (f[0].numbers[exponent] for f in fits)
             if not np.isfinite(x.value + y.value):
@@ -79,7 +76,7 @@ def _exponents(
                 shown += [x.value, y.value]
                 both += 1
                 agree += x.low <= y.high and y.low <= x.high
-            plate.record(exponent, "exponents", f"{name}, {target}", (sweeps[0], x.value), (sweeps[1], y.value))
+            page.record(exponent, "exponents", f"{look.name}, {target}", (sweeps[0], x.value), (sweeps[1], y.value))
     if not shown:
         style.say(ax, "no exponent is identified\nin both sweeps", at=(0.5, 0.85))
         shown = [0.05, 3.0]
@@ -97,7 +94,7 @@ def _own_target(side: pd.DataFrame, target: str) -> str:
 
 
 def _ratio(
-    plate: Plate, ax: Axes, sides: list[tuple[pd.DataFrame, pd.DataFrame]], names: list[str], sweeps: Sequence[str]
+    page: Page, ax: Axes, sides: list[tuple[pd.DataFrame, pd.DataFrame]], looks: list[style.Look], sweeps: Sequence[str]
 ) -> None:
     ax.set_xlabel("parameters N")
     ax.set_ylabel(f"loss, {sweeps[1]} ÷ {sweeps[0]}")
@@ -105,15 +102,15 @@ def _ratio(
     both = pd.concat(means, axis=1, join="inner", keys=["first", "second"]).reset_index()
     if both.empty:
         style.blank(ax, "the sweeps share no cell\n(configuration, target, N, D)")
-        plate.lacks("cells that both sweeps measured")
+        page.note_missing("cells that both sweeps measured")
         return
     both["ratio"] = both["second"] / both["first"]
     cells = both.groupby(["configuration", "N", "D"])["ratio"].median().reset_index()
-    for name in names:
-        part, look = cells[cells["configuration"] == name], style.configuration(name)
+    for look in looks:
+        part = cells[cells["configuration"] == look.name]
         marks: dict[str, Any] = {"color": look.colour, "markersize": 3.4, "markeredgewidth": 0, "alpha": 0.85}
         ax.plot(part["N"], part["ratio"], look.marker, zorder=3, **marks)
-        plate.record("ratio", "run", name, ("N", part["N"]), ("ratio of losses", part["ratio"]))
+        page.record("ratio", "run", look.name, ("N", part["N"]), ("ratio of losses", part["ratio"]))
     ax.axhline(1, color=style.FAINT, linewidth=0.8, zorder=1)
     style.logarithmic(ax.xaxis, cells["N"].min(), cells["N"].max())
     style.linear(ax.yaxis, 5)

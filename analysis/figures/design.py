@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
 from analysis.figures import style
-from analysis.figures.figure import Plate, panel_letter
+from analysis.figures.figure import Page, panel_letter
 from analysis.figures.typesetting import paper
 from analysis.planning.adaptive_vs_grid import DESIGNS, reached
 
@@ -22,31 +22,31 @@ CAPTION = (
 LOOKS = dict(zip(DESIGNS, (("#5C6670", "s", (0, (4, 1.5))), ("#004488", "o", "-"), ("#DDAA33", "^", "-")), strict=True))
 
 
-def draw(table: pd.DataFrame, what: str) -> Plate:
+def draw(table: pd.DataFrame, what: str) -> Page:
     """Three panels of a table of ``analysis.planning.adaptive_vs_grid.race``; ``what``: its grid, for the footer."""
     with paper():
-        plate = Plate(style.TWO_COLUMNS, 3.0, "Adaptive design against the grid", CAPTION)
-        plate.source = f"{table['law'].nunique()} planted laws · {what}"
-        axes = plate.subplots(1, 3, width_ratios=(1, 1, 0.8))
+        page = Page(style.TWO_COLUMNS, 3.0, "Adaptive design against the grid", CAPTION)
+        page.source = f"{table['law'].nunique()} planted laws · {what}"
+        axes = page.subplots(1, 3, width_ratios=(1, 1, 0.8))
         for ax, letter, name, symbol in zip(axes, "ab", ("alpha", "beta"), "αβ", strict=False):
             panel_letter(ax, letter)
             ax.axhline(1.0, color=style.FAINT, linewidth=0.8, zorder=1)
             for design in DESIGNS:
-                _widths(plate, ax, table[table["design"] == design], design, name)
+                _widths(page, ax, table[table["design"] == design], design, name)
             _shares(ax, table["flops"])
             style.logarithmic(ax.yaxis, 0.4, 6)
             ax.set_ylim(0.35, 7)
             ax.set_ylabel(f"width of {symbol}'s interval ÷ grid's")
         panel_letter(axes[2], "c")
-        _arrivals(plate, axes[2], reached(table))
+        _arrivals(page, axes[2], reached(table))
         keys = [style.key(name, colour, marker, linestyle=line) for name, (colour, marker, line) in LOOKS.items()]
-        plate.legend(handles=keys, loc="outside upper center", ncols=3)
-        plate.sign(MARK)
-        plate.settle()
-    return plate
+        page.legend(handles=keys, loc="outside upper center", ncols=3)
+        page.footer(MARK)
+        page.fix_layout()
+    return page
 
 
-def _widths(plate: Plate, ax: Axes, part: pd.DataFrame, design: str, name: str) -> None:
+def _widths(page: Page, ax: Axes, part: pd.DataFrame, design: str, name: str) -> None:
     """Median and quartiles over laws, read off each law's looks at the same amounts of compute."""
     colour, marker, line = LOOKS[design]
     laws = [look.sort_values("flops") for _, look in part.groupby("law")]
@@ -59,10 +59,10 @@ def _widths(plate: Plate, ax: Axes, part: pd.DataFrame, design: str, name: str) 
     ax.plot(at, quartiles[1], color=colour, marker=marker, linestyle=line, markersize=3)
     axis = ("compute over the grid's", at)
     for kind, values in zip(("lower quartile", "median", "upper quartile"), quartiles, strict=True):
-        plate.record(name, kind, design, axis, (f"width of {name} over the grid's", values))
+        page.record(name, kind, design, axis, (f"width of {name} over the grid's", values))
 
 
-def _arrivals(plate: Plate, ax: Axes, arrived: pd.DataFrame) -> None:
+def _arrivals(page: Page, ax: Axes, arrived: pd.DataFrame) -> None:
     """One dot a law and adaptive design, the median as a bar."""
     designs: Sequence[str] = [d for d in DESIGNS if d in set(arrived["design"])]
     edge = float(arrived.loc[np.isfinite(arrived["flops"]), "flops"].max())
@@ -78,7 +78,7 @@ def _arrivals(plate: Plate, ax: Axes, arrived: pd.DataFrame) -> None:
         if np.isfinite(median):
             ax.plot([median] * 2, [place - 0.36, place + 0.36], color=style.INK, linewidth=1.2)
             ax.annotate(f"{median:.0%}", (median, place + 0.4), ha="center", va="bottom", fontsize=7)
-        plate.record("arrival", "law", design, ("compute over the grid's", flops), ("place", heights))
+        page.record("arrival", "law", design, ("compute over the grid's", flops), ("place", heights))
     ax.set_ylim(-0.6, len(designs) - 0.2)
     ax.yaxis.set_major_locator(NullLocator())
     ax.grid(False, axis="y")

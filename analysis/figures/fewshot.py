@@ -5,7 +5,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 
 from analysis.figures import observed, style
-from analysis.figures.figure import Plate, letter, panel_letter, source_of
+from analysis.figures.figure import NothingToShow, Page, letter, panel_letter, source_of
 from analysis.fitting.effective_data import by_task, curve
 
 CAPTION = (
@@ -23,34 +23,29 @@ def has(points: pd.DataFrame) -> bool:
     return any(part["D"].nunique() > 1 for _, part, _ in by_task(points))
 
 
-def draw(points: pd.DataFrame, table: pd.DataFrame) -> Plate:
+def draw(points: pd.DataFrame, table: pd.DataFrame) -> list[Page]:
     """One panel a task, three in a row."""
     best = observed.best(points, table)
     found = sorted(by_task(best), key=lambda f: _place(f[0]["target"]))
-    rows = max(1, -(-len(found) // ACROSS))
-    plate = Plate(style.TWO_COLUMNS, 0.7 + 2.15 * rows, "What pretraining is worth", CAPTION)
-    plate.source = source_of(best, observed.selection(table))
-    across = min(ACROSS, max(1, len(found)))
-    axes = plate.subplots(rows, across, squeeze=False)
+    if not found:
+        raise NothingToShow("no run was fine-tuned")
+    looks = {k.name: k for k in style.looks({str(n).removesuffix("-tuned") for n in best["configuration"].unique()})}
+    rows, across = -(-len(found) // ACROSS), min(ACROSS, len(found))
+    source = source_of(best, observed.selection(table))
+    page = Page(style.TWO_COLUMNS, 0.7 + 2.15 * rows, "What pretraining is worth", CAPTION, source)
+    axes = page.subplots(rows, across, squeeze=False)
     sizes = sorted({n for _, tuned, _ in found for n in tuned["N"]})
     for k in range(rows * across):
         ax = axes.flat[k]
         if k >= len(found):
-            if found:
-                ax.set_axis_off()
-            else:
-                style.blank(ax, "no finished runs" if points.empty else "no run was fine-tuned")
-                plate.lacks("fine-tuned runs")
+            ax.set_axis_off()
             continue
         panel_letter(ax, letter(k))
         ax.set_xlabel("downstream recordings")
         if k % across == 0:
             ax.set_ylabel("test loss (nats)")
-        _panel(plate, ax, *found[k], sizes)
+        _panel(page, ax, *found[k], sizes, looks[found[k][0]["configuration"].removesuffix("-tuned")])
         _exponents(ax, found[k][0], table)
-    for name in observed.configurations(best)[:4]:
-        if best.empty or not set(best["configuration"]) & {name, f"{name}-tuned"}:
-            plate.lacks(style.configuration(name).label)
     handles = [
         style.key("fine-tuned", marker="o", linewidth=1.2),
         style.key("from scratch", marker="o", markerfacecolor="white", linewidth=1, linestyle=(0, (3, 1.5))),
@@ -59,14 +54,20 @@ def draw(points: pd.DataFrame, table: pd.DataFrame) -> Plate:
             for n in sizes
         ),
     ]
-    plate.legend(handles=handles, loc="outside upper center", ncols=len(handles), fontsize=7.5, columnspacing=1.2)
-    return plate
+    page.legend(handles=handles, loc="outside upper center", ncols=len(handles), fontsize=7.5, columnspacing=1.2)
+    return [page]
 
 
 def _panel(
-    plate: Plate, ax: Axes, facts: dict[str, str], tuned: pd.DataFrame, scratch: pd.DataFrame, sizes: list[float]
+    page: Page,
+    ax: Axes,
+    facts: dict[str, str],
+    tuned: pd.DataFrame,
+    scratch: pd.DataFrame,
+    sizes: list[float],
+    look: style.Look,
 ) -> None:
-    look, name = style.configuration(facts["configuration"].removesuffix("-tuned")), facts["target"]
+    name = facts["target"]
     ax.set_title(f"{style.target(name).label}, {look.label}", fontsize=8, fontweight="semibold")
     ways = (("fine-tuned", tuned, look.colour, "-"), ("from scratch", scratch, "white", (0, (3, 1.5))))
     for way, runs, face, line in ways:
@@ -83,9 +84,9 @@ def _panel(
                 part["D"], part["loss"], marker, color=look.colour, markerfacecolor=face, alpha=strength,
                 markersize=3.4, markeredgewidth=0.8, zorder=4,
             )  # fmt: skip
-            plate.record(name, way, f"N = {n:.4g}", ("D", part["D"]), ("loss", part["loss"]), list(part["run_id"]))
+            page.record(name, way, f"N = {n:.4g}", ("D", part["D"]), ("loss", part["loss"]), list(part["run_id"]))
     if scratch.empty:
-        plate.lacks(f"{style.target(name).label} from scratch")
+        page.note_missing(f"{style.target(name).label} from scratch")
     both = pd.concat([tuned, scratch])
     style.logarithmic(ax.xaxis, both["D"].min(), both["D"].max() if both["D"].nunique() > 1 else 2 * both["D"].max())
     low, high, above = style.without_outliers(both["loss"].tolist())

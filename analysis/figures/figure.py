@@ -1,4 +1,4 @@
-"""A plate: a figure that remembers what it shows, so that its data lies beside it, and that saves to the same bytes."""
+"""A page of a figure: it remembers what it shows, so that its data lies beside it, and saves to the same bytes."""
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -23,10 +23,14 @@ MARKS = {
 DATA_COLUMNS = ("panel", "kind", "series", "x_name", "x", "y_name", "y", "note")
 
 
-class Plate(Figure):
-    """A figure with its title, its caption, what is missing from it, and the numbers on it."""
+class NothingToShow(ValueError):
+    """A figure that these points and fits have nothing for: why."""
 
-    def __init__(self, width: float, height: float, title: str = "", caption: str = "") -> None:
+
+class Page(Figure):
+    """One page of a figure, with its title, its caption, what is missing from it, and the numbers on it."""
+
+    def __init__(self, width: float, height: float, title: str = "", caption: str = "", source: str = "") -> None:
         bottom = FOOTER / height
         rect = (0, bottom, 1, 1 - bottom)
         engine = ConstrainedLayoutEngine(rect=rect, w_pad=0.03, h_pad=0.03, hspace=0.02, wspace=0.02)
@@ -34,7 +38,7 @@ class Plate(Figure):
         FigureCanvasAgg(self)
         self.title, self.caption = title, caption
         self.missing: list[str] = []
-        self.source = ""
+        self.source = source
         self.drawn = False  # nothing on it is measured: no mark of the points applies
         self._shown: list[tuple[tuple[str, ...], np.ndarray, np.ndarray, list[str]]] = []
 
@@ -58,12 +62,12 @@ class Plate(Figure):
         found = table.assign(x=np.concatenate(xs), y=np.concatenate(ys), note=[n for some in notes for n in some])
         return found[list(DATA_COLUMNS)]
 
-    def lacks(self, what: str) -> None:
+    def note_missing(self, what: str) -> None:
         """Note something that this figure should show and cannot."""
         if what not in self.missing:
             self.missing.append(what)
 
-    def sign(self, mark: str) -> None:
+    def footer(self, mark: str) -> None:
         """Write the footer: what was drawn, and the mark (demo, simulated) where there is one."""
         at = 0.06 / self.get_figheight()
         if self.source:
@@ -81,7 +85,7 @@ class Plate(Figure):
                 bbox={"boxstyle": "round,pad=0.25", "facecolor": "#FFF4DF", "edgecolor": "#E3B565", "linewidth": 0.5},
             )
 
-    def settle(self) -> None:
+    def fix_layout(self) -> None:
         """Solve the layout once and for all, rounded: the solver's last digits differ from one time to the next."""
         engine = self.get_layout_engine()
         if engine is not None:
@@ -116,25 +120,25 @@ def source_of(points: pd.DataFrame, select: str, short: bool = False) -> str:
     return text + (f" · left out: {', '.join(lost)}" if lost else "")
 
 
-def write(plate: Plate, name: str, folder: Path, formats: Iterable[str]) -> list[Path]:
-    """Write a plate and its data; the same plate gives the same bytes (no dates, fixed ids, fonts embedded)."""
+def write(page: Page, name: str, folder: Path, formats: Iterable[str]) -> list[Path]:
+    """Write a page and its data; the same page gives the same bytes (no dates, fixed ids, fonts embedded)."""
     folder.mkdir(parents=True, exist_ok=True)
     paths = []
     for suffix in formats:
         path = folder / f"{name}.{suffix}"
-        plate.savefig(path, format=suffix, metadata=_metadata(plate, suffix))
+        page.savefig(path, format=suffix, metadata=_metadata(page, suffix))
         paths.append(path)
     table = folder / f"{name}.csv"
-    plate.data().to_csv(table, index=False, float_format="%.8g", lineterminator="\n")
+    page.data().to_csv(table, index=False, float_format="%.8g", lineterminator="\n")
     return [*paths, table]
 
 
-def _metadata(plate: Plate, suffix: str) -> dict[str, Any]:
+def _metadata(page: Page, suffix: str) -> dict[str, Any]:
     if suffix == "png":
-        return {"Software": "ecgscale", "Title": plate.title}
+        return {"Software": "ecgscale", "Title": page.title}
     if suffix == "pdf":
-        return {"Creator": "ecgscale", "Producer": "matplotlib", "CreationDate": None, "Title": plate.title}
-    return {"Creator": "ecgscale", "Date": None, "Title": plate.title}
+        return {"Creator": "ecgscale", "Producer": "matplotlib", "CreationDate": None, "Title": page.title}
+    return {"Creator": "ecgscale", "Date": None, "Title": page.title}
 
 
 def letter(k: int) -> str:

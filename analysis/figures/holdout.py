@@ -1,5 +1,6 @@
 """Would the smaller runs have foretold the largest? Residuals of the joint law, and its errors beyond them."""
 
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -7,7 +8,8 @@ import pandas as pd
 from matplotlib.axes import Axes
 
 from analysis.figures import observed, style
-from analysis.figures.figure import Plate, panel_letter, source_of
+from analysis.figures.figure import Page, source_of
+from analysis.figures.grid import Panel, grid
 from analysis.fitting import bands
 
 CAPTION = (
@@ -20,46 +22,66 @@ CAPTION = (
 ROWS = ("fitted to all runs", "fitted to the smaller runs")
 
 
-def draw(points: pd.DataFrame, table: pd.DataFrame) -> Plate:
+def draw(points: pd.DataFrame, table: pd.DataFrame) -> list[Page]:
     """Two rows (all runs, hold-out), one column a configuration, one marker a target."""
     best = observed.best(points, table)
-    names = observed.configurations(best)[:4]
-    tasks = observed.targets(best)
-    plate = Plate(style.TWO_COLUMNS, 4.4, "Residuals and hold-out", CAPTION)
-    plate.source = source_of(best, observed.selection(table))
-    axes = plate.subplots(len(ROWS), len(names), sharex="col", squeeze=False)
-    for j, name in enumerate(names):
-        look = style.configuration(name)
-        part = best[(best["configuration"] == name) & (best["C"] > 0)] if len(best) else best
-        for i in range(len(ROWS)):
-            _panel(plate, axes[i, j], part, name, foretelling=i == 1)
-            panel_letter(axes[i, j], "abcdefghij"[i * len(names) + j])
-        axes[0, j].set_title(look.label, color=style.legible(look.colour), fontweight="semibold", fontsize=9, pad=14)
-        axes[-1, j].set_xlabel("compute C (FLOP)")
-    for i, words in enumerate(ROWS):
-        axes[i, 0].set_ylabel(f"{words}\nerror (%)")
-    handles = [style.key((look := style.configuration(n)).label + ", ID", look.colour, look.marker) for n in names]
-    handles += [style.key((look := style.target(t)).label, look.colour, look.marker, markersize=3) for t in tasks]
-    for handle in handles:
-        handle.set_linestyle("")
-    plate.legend(handles=handles, loc="outside upper center", ncols=style.columns(len(handles), 5), fontsize=7.5)
-    return plate
+    looks, tasks = observed.configurations(best), observed.targets(best)
+    source = source_of(best, observed.selection(table))
+
+    def panel(look: style.Look, row: str) -> Panel:
+        part = best[(best["configuration"] == look.name) & (best["C"] > 0)]
+        errors = _errors(part, foretelling=row == ROWS[1])
+        if not errors:
+            return "too few runs for\nthe joint law"
+        return partial(_panel, look=look, row=row, c=part["C"].to_numpy(float), errors=errors, tasks=tasks)
+
+    def page(rows: int) -> Page:
+        return Page(style.TWO_COLUMNS, round(0.6 + 1.9 * rows, 2), "Residuals and hold-out", CAPTION, source)
+
+    def keys(shown: list[style.Look]) -> list[style.Line2D]:
+        own = [style.key(f"{look.label}, ID", look.colour, look.marker, linestyle="") for look in shown]
+        others = [style.target(task) for task in tasks]
+        return own + [style.key(k.label, k.colour, k.marker, markersize=3, linestyle="") for k in others]
+
+    ylabels = {row: f"{row}\nerror (%)" for row in ROWS}
+    return grid(
+        looks,
+        ROWS,
+        panel,
+        page,
+        ylabels=ylabels,
+        xlabel="compute C (FLOP)",
+        keys=keys,
+        columns=5,
+        header={"pad": 14},
+        sharex="col",
+    )
 
 
-def _panel(plate: Plate, ax: Axes, part: pd.DataFrame, name: str, foretelling: bool) -> None:
-    look = style.configuration(name)
-    panel = f"{look.label}, {ROWS[foretelling]}"
+def _errors(part: pd.DataFrame, foretelling: bool) -> dict[str, pd.DataFrame]:
+    """Per target every run's error under the joint law, fitted to all runs or to the smaller ones alone."""
+    held = bands.HELD if foretelling else 0.0
+    found = {
+        target: bands.foretold(part[part["target"] == target], held)
+        for target in [*observed.targets(part, "ID"), *observed.targets(part)]
+    }
+    return {target: errors[0] for target, errors in found.items() if errors is not None}
+
+
+def _panel(
+    page: Page,
+    ax: Axes,
+    look: style.Look,
+    row: str,
+    c: np.ndarray,
+    errors: dict[str, pd.DataFrame],
+    tasks: list[str],
+) -> None:
     inside, beyond, border = [], [], np.inf
-    for target in [*observed.targets(part, "ID"), *observed.targets(part)] if len(part) else []:
-        runs = part[part["target"] == target]
-        found = bands.foretold(runs, bands.HELD if foretelling else 0.0)
-        if found is None:
-            plate.lacks(f"{panel}, {target}: too few runs for the joint law")
-            continue
-        table, _ = found
-        own = look if runs["domain"].iloc[0] == "ID" else style.target(target)
+    for target, table in errors.items():
+        small = target in tasks
+        own = style.target(target) if small else look
         error = 100 * table["error"]
-        small = runs["domain"].iloc[0] != "ID"
         marks: dict[str, Any] = {
             "color": own.colour,
             "markersize": 2.4 if small else 3.6,
@@ -67,16 +89,13 @@ def _panel(plate: Plate, ax: Axes, part: pd.DataFrame, name: str, foretelling: b
             "alpha": 0.85,
         }
         ax.plot(table["C"], error, own.marker, zorder=3 if small else 4, **marks)
-        plate.record(panel, "error", target, ("C", table["C"]), ("error (%)", error), list(table["run_id"]))
+        page.record(
+            f"{look.label}, {row}", "error", target, ("C", table["C"]), ("error (%)", error), list(table["run_id"])
+        )
         inside.append(float(np.sqrt((error[~table["held"]] ** 2).mean())))
-        if foretelling:
+        if table["held"].any():
             beyond.append(float(np.sqrt((error[table["held"]] ** 2).mean())))
             border = min(border, float(table.loc[table["held"], "C"].min()))
-    if not inside:
-        style.blank(ax, "no finished runs" if part.empty else "too few runs for\nthe joint law")
-        plate.lacks(panel)
-        return
-    c = part["C"].to_numpy(float)
     style.logarithmic(ax.xaxis, c.min(), c.max())
     if np.isfinite(border):
         ax.axvspan(border / 1.05, ax.get_xlim()[1], color=style.EXTRAPOLATED, linewidth=0, zorder=0)

@@ -2,6 +2,7 @@
 
 from collections.abc import Hashable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,8 @@ from matplotlib.axes import Axes
 
 from analysis.figures import fitted, isoloss, observed, style
 from analysis.figures.compute import most_known
-from analysis.figures.figure import Plate, panel_letter, source_of
+from analysis.figures.figure import NothingToShow, Page, source_of
+from analysis.figures.grid import Panel, grid
 from analysis.fitting.allocation import IsoFlop, compute_law, isoflop
 from analysis.fitting.fit import BadPoints
 
@@ -30,48 +32,52 @@ STAR: dict[str, Any] = {"markersize": 6, "markeredgewidth": 0.7, "zorder": 5}
 class Subject:
     """What a column is about: a configuration's runs on a task, whose compute C is ``kappa`` N D."""
 
-    configuration: str
+    look: style.Look
     target: str
     kappa: float
     runs: pd.DataFrame
 
 
-def draw(points: pd.DataFrame, table: pd.DataFrame) -> Plate:
+def draw(points: pd.DataFrame, table: pd.DataFrame) -> list[Page]:
     """Two rows (slices, optimal sizes), one column a configuration."""
     best = observed.best(points, table)
-    names, tasks = observed.configurations(best)[:4], observed.targets(best)
-    task = most_known(table, names, tasks) if tasks else ""
-    title = style.target(task).label if task else "a task"
-    plate = Plate(style.TWO_COLUMNS, 3.9, "IsoFLOP beside the joint law", CAPTION.format(target=title, bins=BINS))
-    plate.source = source_of(best, observed.selection(table))
-    axes = plate.subplots(2, len(names), squeeze=False)
-    for j, name in enumerate(names):
-        look = style.configuration(name)
-        axes[0, j].set_title(look.label, color=style.legible(look.colour), fontweight="semibold", fontsize=9)
-        for i in range(2):
-            panel_letter(axes[i, j], "abcdefgh"[i * len(names) + j])
-        runs = best[(best["configuration"] == name) & (best["target"] == task) & (best["C"] > 0)]
+    looks, tasks = observed.configurations(best), observed.targets(best)
+    if not tasks:
+        raise NothingToShow("no task was probed")
+    task = most_known(table, looks, tasks)
+    title = style.target(task).label
+    source = source_of(best, observed.selection(table))
+    columns: dict[str, tuple[Subject, IsoFlop] | None] = {}
+    for look in looks:
+        runs = best[(best["configuration"] == look.name) & (best["target"] == task) & (best["C"] > 0)]
         kappa = compute_law(runs).kappa if len(runs) else 1.0
-        about = Subject(name, task, kappa, runs.assign(C=kappa * runs["N"] * runs["D"]))
+        about = Subject(look, task, kappa, runs.assign(C=kappa * runs["N"] * runs["D"]))
         found = _parabolas(about.runs)
-        if found is None:
-            for ax in axes[:, j]:
-                style.blank(ax, "no finished runs" if runs.empty else "no slice of compute\nholds four sizes")
-            plate.lacks(f"isoFLOP slices of {look.label}")
-            continue
-        _slices(plate, axes[0, j], about, found.minima)
-        _sizes(plate, axes[1, j], about, found, table)
-    axes[0, 0].set_ylabel(f"loss, {title} (nats)")
-    axes[1, 0].set_ylabel("optimal parameters N*")
-    handles = [
+        columns[look.name] = (about, found) if found is not None else None
+
+    def panel(look: style.Look, row: str) -> Panel:
+        column = columns[look.name]
+        if column is None:
+            return "no slice of compute\nholds four sizes"
+        about, found = column
+        if row == "slices":
+            return partial(_slices, about=about, minima=found.minima)
+        return partial(_sizes, about=about, found=found, table=table)
+
+    def page(rows: int) -> Page:
+        caption = CAPTION.format(target=title, bins=BINS)
+        return Page(style.TWO_COLUMNS, 3.9, "IsoFLOP beside the joint law", caption, source)
+
+    keys = [
         style.key("slice of like compute", marker="o", markersize=3, linewidth=0.8),
         style.key("minimum of a parabola", marker="*", markersize=6, linestyle=""),
         style.key("outside its sizes", marker="*", markersize=6, markerfacecolor="white", linestyle=""),
         style.key("N*(C), joint law", linewidth=1.8),
         style.key("power law through minima", linewidth=0.9, linestyle=(0, (1, 1))),
     ]
-    plate.legend(handles=handles, loc="outside upper center", ncols=len(handles), fontsize=style.SMALL)
-    return plate
+    ylabels = {"slices": f"loss, {title} (nats)", "sizes": "optimal parameters N*"}
+    legend = {"fontsize": style.SMALL}
+    return grid(looks, list(ylabels), panel, page, ylabels=ylabels, keys=lambda _: keys, legend=legend)
 
 
 def _parabolas(runs: pd.DataFrame) -> IsoFlop | None:
@@ -82,9 +88,9 @@ def _parabolas(runs: pd.DataFrame) -> IsoFlop | None:
     return found if found is not None and len(found.minima) else None
 
 
-def _slices(plate: Plate, ax: Axes, about: Subject, minima: pd.DataFrame) -> None:
+def _slices(page: Page, ax: Axes, about: Subject, minima: pd.DataFrame) -> None:
     """Loss against size within each slice of like compute, its parabola, and the minimum that lies inside."""
-    runs, label = about.runs, style.configuration(about.configuration).label
+    runs, label = about.runs, about.look.label
     edges = np.linspace(np.log(runs["C"]).min(), np.log(runs["C"]).max() + 1e-9, BINS + 1)
     for row, shade in _shaded(about, minima):
         place = np.digitize(np.log(row["C"]), edges)
@@ -93,7 +99,7 @@ def _slices(plate: Plate, ax: Axes, about: Subject, minima: pd.DataFrame) -> Non
         n = np.geomspace(part["N"].min(), part["N"].max(), 40)
         curve = row["loss"] * np.exp(row["curvature"] * np.log(n / row["N"]) ** 2)
         ax.plot(n, curve, color=shade, linewidth=0.9, zorder=2)
-        plate.record(f"{label}, slices", "run", f"C = {row['C']:.3g}", ("N", part["N"]), ("loss", part["loss"]))
+        page.record(f"{label}, slices", "run", f"C = {row['C']:.3g}", ("N", part["N"]), ("loss", part["loss"]))
         if row["inside"]:
             ax.plot(row["N"], row["loss"], "*", color=shade, markerfacecolor=shade, **STAR)
     style.logarithmic(ax.xaxis, runs["N"].min(), runs["N"].max())
@@ -104,13 +110,13 @@ def _slices(plate: Plate, ax: Axes, about: Subject, minima: pd.DataFrame) -> Non
     style.linear(ax.yaxis)
 
 
-def _sizes(plate: Plate, ax: Axes, about: Subject, found: IsoFlop, table: pd.DataFrame) -> None:
+def _sizes(page: Page, ax: Axes, about: Subject, found: IsoFlop, table: pd.DataFrame) -> None:
     """The minima against compute with their power law, and the optimal size of the joint law."""
-    look, runs = style.configuration(about.configuration), about.runs
+    look, runs = about.look, about.runs
     for row, shade in _shaded(about, found.minima):
         face = shade if row["inside"] else "white"
         ax.plot(row["C"], row["N"], "*", color=shade, markerfacecolor=face, **STAR)
-    plate.record(f"{look.label}, minima", "minimum", look.label, ("C", found.minima["C"]), ("N", found.minima["N"]))
+    page.record(f"{look.label}, minima", "minimum", look.label, ("C", found.minima["C"]), ("N", found.minima["N"]))
     c = np.geomspace(runs["C"].min(), runs["C"].max(), 60)
     words = []
     minima = found.minima[found.minima["inside"].astype(bool)]
@@ -122,19 +128,19 @@ def _sizes(plate: Plate, ax: Axes, about: Subject, found: IsoFlop, table: pd.Dat
         words.append(f"isoFLOP a = {style.number(found.a.value)} [{low}, {high}]")
     else:
         words.append(f"isoFLOP: {len(minima)} minima, a takes 3")
-    law, why = isoloss.joint(table, about.configuration, about.target)
+    law, why = isoloss.joint(table, look.name, about.target)
     if law is not None:
         best, a = isoloss.optimum(law, about.kappa, c)
         inside = (best >= runs["N"].min()) & (best <= runs["N"].max())
         ax.plot(c, best, color=look.colour, linewidth=1, linestyle=(0, (2, 1.5)), zorder=4)
         ax.plot(c[inside], best[inside], color=look.colour, linewidth=1.8, zorder=4)
-        shares = fitted.find(table, "allocation", about.configuration, about.target)
+        shares = fitted.find(table, "allocation", look.name, about.target)
         data = shares[0].numbers.get("a") if shares else None
         words.append(f"joint a = {style.number(a)}{data.interval() if data else ''}")
-        plate.record(f"{look.label}, minima", "joint law", look.label, ("C", c), ("N", best))
+        page.record(f"{look.label}, minima", "joint law", look.label, ("C", c), ("N", best))
     else:
         words.append(f"joint: {why}".replace("\n", " "))
-        plate.lacks(f"N*(C) of {look.label}: {why}".replace("\n", " "))
+        page.note_missing(f"N*(C) of {look.label}: {why}".replace("\n", " "))
     style.logarithmic(ax.xaxis, c[0], c[-1])
     style.logarithmic(ax.yaxis, runs["N"].min() / 3, runs["N"].max() * 3)
     ax.set_xlabel("compute C (FLOP)")
@@ -143,6 +149,6 @@ def _sizes(plate: Plate, ax: Axes, about: Subject, found: IsoFlop, table: pd.Dat
 
 def _shaded(about: Subject, minima: pd.DataFrame) -> Iterator[tuple[dict[Hashable, Any], tuple[float, ...]]]:
     """Each minimum and the shade of its slice: the more compute, the darker."""
-    colour = style.configuration(about.configuration).colour
+    colour = about.look.colour
     for k, row in enumerate(minima.to_dict("records")):
         yield row, style.shade(colour, 0.2 + 0.8 * k / max(1, len(minima) - 1))

@@ -9,7 +9,7 @@ from matplotlib.colors import to_rgba
 from matplotlib.patches import Rectangle
 
 from analysis.figures import fitted, style
-from analysis.figures.figure import Plate
+from analysis.figures.figure import Page
 from analysis.fitting.allocation import compute_law
 from analysis.fitting.fit import BadPoints
 
@@ -46,35 +46,29 @@ def optimum(law: fitted.Fitted, kappa: float, budgets: np.ndarray) -> tuple[np.n
 
 
 def plane(
-    plate: Plate,
+    page: Page,
     ax: Axes,
-    name: str,
+    look: style.Look,
     runs: pd.DataFrame,
     table: pd.DataFrame,
     task: str,
     panel: str = "",
     short: bool = False,
 ) -> None:
-    """Runs of a configuration and, where the joint law is identified, contours, N*(C) and the share of data in words.
+    """Runs of a configuration (at least one) and, where the joint law is identified, contours, N*(C) and data's share.
 
     ``short``: without axis labels and with fewer words, for many panels side by side.
     """
-    look = style.configuration(name)
     panel = panel or look.label
     ax.set_title(look.label, color=style.legible(look.colour), fontweight="semibold")
-    runs = runs[runs["C"] > 0] if len(runs) else runs
-    if runs.empty:
-        style.blank(ax, "no finished runs")
-        plate.lacks(f"iso-loss plane of {panel}")
-        return
     c, n = runs["C"].to_numpy(float), runs["N"].to_numpy(float)
     if not short:
         ax.set_xlabel("compute C (FLOP)")
         ax.set_ylabel("parameters N")
     size: dict[str, Any] = {"markersize": 2 if short else 3, "markeredgewidth": 0.3 if short else 0.4}
     ax.plot(c, n, look.marker, color=look.colour, zorder=5, markeredgecolor="white", **size)
-    plate.record(panel, "run", name, ("C", c), ("N", n), list(runs["run_id"]))
-    law, why = joint(table, name, task)
+    page.record(panel, "run", look.name, ("C", c), ("N", n), list(runs["run_id"]))
+    law, why = joint(table, look.name, task)
     if law is None:
         style.logarithmic(ax.xaxis, c.min(), c.max())
         style.logarithmic(ax.yaxis, n.min(), n.max() * 12)  # room for the words
@@ -90,13 +84,13 @@ def plane(
             color=style.MUTED,
             style="italic",
         )
-        plate.lacks(f"iso-loss contours of {panel}: {why}".replace("\n", " "))
+        page.note_missing(f"iso-loss contours of {panel}: {why}".replace("\n", " "))
         return
-    _contours(plate, ax, look, law, runs, fitted.find(table, "allocation", name, task), panel, short)
+    _contours(page, ax, look, law, runs, fitted.find(table, "allocation", look.name, task), panel, short)
 
 
 def _contours(
-    plate: Plate,
+    page: Page,
     ax: Axes,
     look: style.Look,
     law: fitted.Fitted,
@@ -125,7 +119,7 @@ def _contours(
     inside = (budgets >= c.min()) & (budgets <= c.max()) & (best >= n.min()) & (best <= n.max())
     ax.plot(budgets, best, color=look.colour, linewidth=1, linestyle=(0, (2, 1.5)), zorder=4)
     ax.plot(budgets[inside], best[inside], color=look.colour, linewidth=1.8, zorder=4)
-    plate.record(panel, "optimal size", look.label, ("C", budgets), ("N", best))
+    page.record(panel, "optimal size", look.label, ("C", budgets), ("N", best))
     style.logarithmic(ax.xaxis, budgets.min(), budgets.max())
     style.logarithmic(ax.yaxis, sizes.min(), sizes.max())
     ax.set_xlim(budgets.min(), budgets.max())
@@ -136,7 +130,7 @@ def _contours(
     data = shares[0].numbers.get("b") if shares else None
     interval = f" [{100 * data.low:.0f}, {100 * data.high:.0f}]" if data and np.isfinite(data.low) else ""
     words = f"{100 * (1 - a):.0f} %{interval} {'to data' if short else 'of marginal compute to data'}"
-    plate.record(panel, "share of marginal compute to data", look.label, ("C", np.nan), ("share", 1 - a), words)
+    page.record(panel, "share of marginal compute to data", look.label, ("C", np.nan), ("share", 1 - a), words)
     ax.set_title(ax.get_title(loc="left"), pad=12, color=style.legible(look.colour), fontweight="semibold")
     at: dict[str, Any] = {"xycoords": "axes fraction", "xytext": (0, 3), "textcoords": "offset points"}
     ax.annotate(words, (0, 1), fontsize=style.SMALL, va="bottom", **at)

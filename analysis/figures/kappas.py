@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from analysis.figures import fitted, observed, style
-from analysis.figures.figure import Plate, source_of
+from analysis.figures.figure import NothingToShow, Page, source_of
 
 CAPTION = (
     "Exponent κ of the loss-to-loss law (Eq. 4) for each task and configuration, with 95 % intervals where runs "
@@ -17,30 +17,32 @@ CAPTION = (
 )
 
 
-def draw(points: pd.DataFrame, table: pd.DataFrame) -> Plate:
+def draw(points: pd.DataFrame, table: pd.DataFrame) -> list[Page]:
     """One row a task, one marker a configuration."""
     best = observed.best(points, table)
-    names = observed.configurations(best)[:4]
-    tasks = observed.targets(best) or [""]
-    plate = Plate(style.ONE_COLUMN, 1.55 + 0.33 * len(tasks), "Loss-to-loss exponents", CAPTION)
-    plate.source = source_of(best, observed.selection(table), short=True)
-    ax = plate.subplots()
-    numbers: dict[str, list[fitted.Number]] = {name: [] for name in names}
+    looks, tasks = observed.configurations(best), observed.targets(best)
+    fits = {(look.name, task): fitted.find(table, "transfer", look.name, task) for look in looks for task in tasks}
+    if not any(fits.values()):
+        raise NothingToShow("no transfer law is fitted")
+    height = 1.55 + 0.33 * len(tasks) * max(1, len(looks) / 4) + 0.13 * max(0, -(-len(looks) // 2) - 2)
+    source = source_of(best, observed.selection(table), short=True)
+    page = Page(style.ONE_COLUMN, min(style.PAGE, height), "Loss-to-loss exponents", CAPTION, source)
+    ax = page.subplots()
+    numbers: dict[str, list[fitted.Number]] = {look.name: [] for look in looks}
     for row, task in enumerate(tasks):
-        for k, name in enumerate(names):
-            fits = fitted.find(table, "transfer", name, task)
-            look = style.configuration(name)
-            if not fits:
-                plate.lacks(f"{look.label} on {style.target(task).label or 'any task'}: no κ")
+        for k, look in enumerate(looks):
+            found = fits[look.name, task]
+            if not found:
+                page.note_missing(f"{look.label} on {style.target(task).label}: no κ")
                 continue
-            kappa = fits[0].numbers["kappa"]
-            numbers[name].append(kappa)
-            y = row + (k - (len(names) - 1) / 2) * 0.8 / len(names)
+            kappa = found[0].numbers["kappa"]
+            numbers[look.name].append(kappa)
+            y = row + (k - (len(looks) - 1) / 2) * 0.8 / len(looks)
             marker = "<" if kappa.at_bound == "low" else ">" if kappa.at_bound else look.marker
             face = look.colour if kappa.known else "white"
             if np.isfinite(kappa.low + kappa.high):
                 ax.plot([kappa.low, kappa.high], [y, y], color=look.colour, linewidth=0.9, alpha=0.7, zorder=2)
-                plate.record("kappa", "interval", name, ("kappa", [kappa.low, kappa.high]), ("", np.nan), task)
+                page.record("kappa", "interval", look.name, ("kappa", [kappa.low, kappa.high]), ("", np.nan), task)
             marks: dict[str, Any] = {
                 "color": look.colour,
                 "markerfacecolor": face,
@@ -48,7 +50,7 @@ def draw(points: pd.DataFrame, table: pd.DataFrame) -> Plate:
                 "markeredgewidth": 0.8,
             }
             ax.plot(kappa.value, y, marker, zorder=3, **marks)
-            plate.record("kappa", "value", name, ("kappa", kappa.value), ("", np.nan), f"{task}: {kappa.text(3)}")
+            page.record("kappa", "value", look.name, ("kappa", kappa.value), ("", np.nan), f"{task}: {kappa.text(3)}")
         if row:
             ax.axhline(row - 0.5, color=style.GRID, linewidth=0.6)
     ax.axvline(1, color=style.FAINT, linewidth=0.8, zorder=1)
@@ -62,16 +64,11 @@ def draw(points: pd.DataFrame, table: pd.DataFrame) -> Plate:
         max([2.0, *(max(n.value, n.high) if n.high > 0 else n.value for v in numbers.values() for n in v)]),
     )
     ax.set_xlabel("loss-to-loss exponent κ")
-    if not any(numbers.values()):
-        style.say(ax, "no finished runs" if best.empty else "no transfer law is fitted", at=(0.5, 0.5))
     handles = [
-        style.key(_mean(style.configuration(n).label, numbers[n]), (look := style.configuration(n)).colour, look.marker)
-        for n in names
+        style.key(_mean(look.label, numbers[look.name]), look.colour, look.marker, linestyle="") for look in looks
     ]
-    for handle in handles:
-        handle.set_linestyle("")
-    plate.legend(handles=handles, loc="outside upper center", ncols=2, fontsize=style.SMALL, columnspacing=1)
-    return plate
+    page.legend(handles=handles, loc="outside upper center", ncols=2, fontsize=style.SMALL, columnspacing=1)
+    return [page]
 
 
 def _mean(label: str, numbers: list[fitted.Number]) -> str:

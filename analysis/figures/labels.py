@@ -5,7 +5,8 @@ import pandas as pd
 from matplotlib.axes import Axes
 
 from analysis.figures import observed, style
-from analysis.figures.figure import Plate, panel_letter, source_of
+from analysis.figures.figure import NothingToShow, Page, letter, panel_letter, source_of
+from analysis.figures.grid import Panel, why_not
 
 CAPTION = (
     "Test loss (above) and macro AUROC (below) against the number of pretraining labels: on label sets that stay the "
@@ -15,7 +16,7 @@ CAPTION = (
     "the loss is the one trained on."
 )
 MEASURES = (("loss", "test loss (nats)"), ("auroc", "macro AUROC"))
-LINES = ("-", (0, (3, 1.5)))
+LINES = ("-", (0, (3, 1.5)), (0, (1, 1)), (0, (4, 1, 1, 1)))  # a fixed set each; further ones begin again
 
 
 def has(points: pd.DataFrame) -> bool:
@@ -23,91 +24,104 @@ def has(points: pd.DataFrame) -> bool:
     return bool(len(points)) and bool(_fixed(points))
 
 
-def draw(points: pd.DataFrame, table: pd.DataFrame) -> Plate:
+def draw(points: pd.DataFrame, table: pd.DataFrame) -> list[Page]:
     """A column a fixed label set, then the probe task over labels and over N; a row a measure."""
     best = observed.best(points, table)
-    fixed, tasks = _fixed(best), observed.targets(best)
-    task = tasks[0] if tasks else ""
-    columns = [*(fixed or [""]), "labels", "size"]
-    plate = Plate(style.TWO_COLUMNS, 3.7, "More labels", CAPTION)
-    plate.source = source_of(best, observed.selection(table))
-    axes = plate.subplots(2, len(columns), squeeze=False)
-    names = observed.configurations(best)[:4]
-    for i, (measure, words) in enumerate(MEASURES):
+    looks, fixed, (task, *others) = observed.configurations(best), _fixed(best), [*observed.targets(best), ""]
+    if not fixed:
+        raise NothingToShow("no head was scored on a fixed label set")
+    panels = {}
+    for measure, _ in MEASURES:
+        for column in (*fixed, "labels", "size"):
+            target = task if column in ("labels", "size") else column
+            part = best[(best["target"] == target) & best[measure].notna()]
+            part = part[part["domain"] == ("OOD" if target == task else "ID")]
+            panels[measure, column] = (
+                _over_size(part, looks, measure)
+                if column == "size"
+                else _over_labels(part[part["n_labels"] > 0], looks, fixed, f"{measure}, {column}", measure)
+            )
+    measures = [(m, words) for m, words in MEASURES if any(callable(p) for (of, _), p in panels.items() if of == m)]
+    columns = [c for c in (*fixed, "labels", "size") if any(callable(p) for (_, of), p in panels.items() if of == c)]
+    if not columns:
+        raise NothingToShow(why_not(panels.values()))
+    source = source_of(best, observed.selection(table))
+    page = Page(style.TWO_COLUMNS, 3.7 if len(measures) > 1 else 2.15, "More labels", CAPTION, source)
+    axes = page.subplots(len(measures), len(columns), squeeze=False)
+    for i, (measure, words) in enumerate(measures):
         for j, column in enumerate(columns):
-            ax = axes[i, j]
-            panel_letter(ax, "abcdefghijklmnopqrst"[i * len(columns) + j])
+            ax, how = axes[i, j], panels[measure, column]
+            panel_letter(ax, letter(i * len(columns) + j))
             if j == 0:
                 ax.set_ylabel(words)
             if i == 0:
                 ax.set_title(_title(best, column, task), fontsize=8)
-            target = task if column in ("labels", "size") else column
-            part = best[(best["target"] == target) & best[measure].notna()]
-            part = part[part["domain"] == ("OOD" if target == task else "ID")]
-            if column == "size":
-                _over_size(plate, ax, part, names, measure)
+            if callable(how):
+                how(page, ax)
             else:
-                _over_labels(
-                    plate, ax, part[part["n_labels"] > 0], fixed, f"{measure}, {column or 'fixed set'}", measure
-                )
-            if i == len(MEASURES) - 1:
+                style.blank(ax, how)
+            if i == len(measures) - 1:
                 ax.set_xlabel("parameters N" if column == "size" else "pretraining labels")
-    for name in names:
-        if best.empty or name not in set(best["configuration"]):
-            plate.lacks(style.configuration(name).label)
-    if not fixed:
-        plate.lacks("heads scored on fixed label sets")
-    looks = [style.configuration(name) for name in names]
+    for (measure, column), how in panels.items():
+        if isinstance(how, str):
+            page.note_missing(f"{measure}, {column}: {how}".replace("\n", " "))
+    for other in others[:-1]:
+        page.note_missing(f"{style.target(other).label}: one probe task is shown")
     handles = [style.key(look.label, look.colour, look.marker, linewidth=1.2) for look in looks]
-    for line, target in zip(LINES, fixed, strict=False):
-        handles.append(style.key(f"grown from {_short(target)}", linestyle=line, linewidth=1))
-    plate.legend(handles=handles, loc="outside upper center", ncols=len(handles), fontsize=7.5, columnspacing=1.2)
-    return plate
+    for k, target in enumerate(fixed):
+        handles.append(style.key(f"grown from {_short(target)}", linestyle=LINES[k % len(LINES)], linewidth=1))
+    ncols = style.columns(len(handles))
+    page.legend(handles=handles, loc="outside upper center", ncols=ncols, fontsize=7.5, columnspacing=1.2)
+    return [page]
 
 
-def _over_labels(plate: Plate, ax: Axes, part: pd.DataFrame, fixed: list[str], panel: str, measure: str) -> None:
+def _over_labels(part: pd.DataFrame, looks: list[style.Look], fixed: list[str], panel: str, measure: str) -> Panel:
     """Lines of every configuration and size that saw several numbers of labels, one a fixed set they grew from."""
-    shown = part.iloc[:0]
+    of_name, lines = {look.name: look for look in looks}, []
     for (name, n), runs in part.groupby(["configuration", "N"], sort=False):
-        look = style.configuration(str(name))
-        for k, target in enumerate(fixed[: len(LINES)]):
+        for k, target in enumerate(fixed):
             grown = runs[[_grew_from(label_set, target) for label_set in runs["label_set"]]]
-            if grown["n_labels"].nunique() < 2:
-                continue
+            if grown["n_labels"].nunique() > 1:
+                lines.append((of_name[str(name)], f"{name}, N = {n:.4g}, from {_short(target)}", k, grown))
+    if not lines:
+        return "no finished runs" if part.empty else "no size saw several\nnumbers of labels"
+
+    def drawn(page: Page, ax: Axes) -> None:
+        for look, series, k, grown in lines:
             mean = grown.groupby("n_labels")[measure].mean()
-            ax.plot(mean.index, mean, color=look.colour, linestyle=LINES[k], linewidth=1.1, zorder=3)
+            ax.plot(mean.index, mean, color=look.colour, linestyle=LINES[k % len(LINES)], linewidth=1.1, zorder=3)
             face = look.colour if k == 0 else "white"
             ax.plot(
                 grown["n_labels"], grown[measure], look.marker, color=look.colour, markerfacecolor=face, markersize=3.4,
                 markeredgewidth=0.8, zorder=4,
             )  # fmt: skip
-            series = f"{name}, N = {n:.4g}, from {_short(target)}"
-            plate.record(panel, "run", series, ("n_labels", grown["n_labels"]), (measure, grown[measure]))
-            shown = pd.concat([shown, grown]) if len(shown) else grown
-    if shown.empty:
-        style.blank(ax, "no finished runs" if part.empty else "no size saw several\nnumbers of labels")
-        plate.lacks(panel)
-        return
-    _frame(ax, shown["n_labels"], shown[measure])
+            page.record(panel, "run", series, ("n_labels", grown["n_labels"]), (measure, grown[measure]))
+        shown = pd.concat([grown for *_, grown in lines])
+        _frame(ax, shown["n_labels"], shown[measure])
+
+    return drawn
 
 
-def _over_size(plate: Plate, ax: Axes, part: pd.DataFrame, names: list[str], measure: str) -> None:
+def _over_size(part: pd.DataFrame, looks: list[style.Look], measure: str) -> Panel:
     """Every configuration at all labels (or none, if it needs none) against its size."""
     most = part["n_labels"].max() if len(part) else 0
     whole = part[(part["n_labels"] == most) | (part["paradigm"] == "ssl")]
-    for name in names:
-        look, runs = style.configuration(name), whole[whole["configuration"] == name].sort_values("N")
-        if runs.empty:
-            continue
-        mean = runs.groupby("N")[measure].mean()
-        ax.plot(mean.index, mean, color=look.colour, linestyle=look.line, linewidth=1.1, zorder=3)
-        ax.plot(runs["N"], runs[measure], look.marker, color=look.colour, markersize=3.8, zorder=4)
-        plate.record(f"{measure}, size", "run", name, ("N", runs["N"]), (measure, runs[measure]), list(runs["run_id"]))
     if whole.empty:
-        style.blank(ax, "no finished runs" if part.empty else "no run has all labels")
-        plate.lacks(f"{measure}, size")
-        return
-    _frame(ax, whole["N"], whole[measure])
+        return "no finished runs" if part.empty else "no run has all labels"
+
+    def drawn(page: Page, ax: Axes) -> None:
+        panel = f"{measure}, size"
+        for look in looks:
+            runs = whole[whole["configuration"] == look.name].sort_values("N")
+            if runs.empty:
+                continue
+            mean = runs.groupby("N")[measure].mean()
+            ax.plot(mean.index, mean, color=look.colour, linestyle=look.line, linewidth=1.1, zorder=3)
+            ax.plot(runs["N"], runs[measure], look.marker, color=look.colour, markersize=3.8, zorder=4)
+            page.record(panel, "run", look.name, ("N", runs["N"]), (measure, runs[measure]), list(runs["run_id"]))
+        _frame(ax, whole["N"], whole[measure])
+
+    return drawn
 
 
 def _frame(ax: Axes, x: pd.Series, y: pd.Series) -> None:
@@ -139,8 +153,6 @@ def _short(target: str) -> str:
 def _title(best: pd.DataFrame, column: str, task: str) -> str:
     if column in ("labels", "size"):
         where = ", all labels" if column == "size" else ""
-        return f"OOD, {style.target(task).label}{where}" if task else "no task was probed"
-    if not column:
-        return "no fixed label set"
+        return f"OOD, {style.target(task).label}{where}"
     own = best[(best["target"] == column) & (best["label_set"] == column.partition(":")[2])]["n_labels"]
     return f"ID, {_short(column)}" + (f" ({int(own.iloc[0])} labels)" if len(own) else "")

@@ -8,7 +8,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 
 from analysis.figures import observed, style
-from analysis.figures.figure import Plate, letter, panel_letter, source_of
+from analysis.figures.figure import NothingToShow, Page, letter, panel_letter, source_of
 from analysis.learning import learning
 
 CAPTION = (
@@ -24,28 +24,32 @@ MEASURES = (
 )
 
 
-def draw(points: pd.DataFrame, table: pd.DataFrame) -> Plate:
+def draw(points: pd.DataFrame, table: pd.DataFrame) -> list[Page]:
     """A pair of panels a task, loss on the left and AUROC on the right; many tasks stand in two columns."""
     best = observed.best(points, table)
-    tasks, names = observed.targets(best), observed.configurations(best)
+    tasks, looks = observed.targets(best), observed.configurations(best)
+    if not tasks:
+        raise NothingToShow("no task was probed")
     across = 1 if len(tasks) <= DOWN else 2
-    rows = max(1, -(-len(tasks) // across))
-    height = min(style.PAGE, 0.75 + rows * (0.45 + 0.17 * len(names)))
-    plate = Plate(style.TWO_COLUMNS, height, "Trained, untrained, blind", CAPTION)
-    plate.source = source_of(best, observed.selection(table))
-    frame = learning(best) if len(best) else pd.DataFrame(columns=["target", "configuration"])
-    axes = plate.subplots(rows, 2 * across, squeeze=False)
+    rows = -(-len(tasks) // across)
+    height = min(style.PAGE, 0.75 + rows * (0.45 + 0.17 * len(looks)))
+    source = source_of(best, observed.selection(table))
+    page = Page(style.TWO_COLUMNS, height, "Trained, untrained, blind", CAPTION, source)
+    frame = learning(best)
+    measures = [m for m in MEASURES if frame.loc[frame["domain"] == "OOD", m[0]].notna().any()]
+    wide = len(measures)
+    axes = page.subplots(rows, wide * across, squeeze=False)
     for i in range(rows * across):
-        pair = axes[i % rows, 2 * (i // rows) : 2 * (i // rows) + 2]
-        if i >= max(1, len(tasks)):
+        pair = axes[i % rows, wide * (i // rows) : wide * (i // rows + 1)]
+        if i >= len(tasks):
             for ax in pair:
                 ax.set_axis_off()
             continue
-        task = tasks[i] if tasks else ""
+        task = tasks[i]
         part = {str(r["configuration"]): r for r in frame[frame["target"] == task].to_dict("records")}
-        for j, measure in enumerate(MEASURES):
-            _panel(plate, pair[j], part, names, task, measure)
-            panel_letter(pair[j], letter(2 * i + j))
+        for j, measure in enumerate(measures):
+            _panel(page, pair[j], part, looks, task, measure)
+            panel_letter(pair[j], letter(wide * i + j))
             if across > 1:
                 style.linear(pair[j].xaxis, 3)
             if i % rows == rows - 1 or i == len(tasks) - 1:
@@ -56,34 +60,33 @@ def draw(points: pd.DataFrame, table: pd.DataFrame) -> Plate:
         style.key("not improved", style.WARNING, "x", markersize=5, markeredgewidth=1.4, linestyle=""),
         style.key("prevalence baseline or chance", linewidth=0.9, linestyle=(0, (4, 2))),
     ]
-    plate.legend(handles=handles, loc="outside upper center", ncols=4, fontsize=7.5)
-    return plate
+    page.legend(handles=handles, loc="outside upper center", ncols=4, fontsize=7.5)
+    return [page]
 
 
 def _panel(
-    plate: Plate,
+    page: Page,
     ax: Axes,
     part: Mapping[str, Mapping[Any, Any]],
-    names: list[str],
+    looks: list[style.Look],
     task: str,
     measure: tuple[str, str, str, str],
 ) -> None:
     after, before, verdict, axis = measure
-    title = style.target(task).label if task else "no task was probed"
+    title = style.target(task).label
     ax.set_title(title, fontsize=8, fontweight="semibold")
-    ax.set_yticks(range(len(names)), [style.configuration(n).label for n in names])
-    for tick, name in zip(ax.get_yticklabels(), names, strict=True):
-        tick.set_color(style.legible(style.configuration(name).colour))
+    ax.set_yticks(range(len(looks)), [look.label for look in looks])
+    for tick, look in zip(ax.get_yticklabels(), looks, strict=True):
+        tick.set_color(style.legible(look.colour))
         tick.set_fontweight("semibold")
         tick.set_verticalalignment("center_baseline")
-    ax.set_ylim(len(names) - 0.4, -0.6)
+    ax.set_ylim(len(looks) - 0.4, -0.6)
     ax.grid(False, axis="y")
     ax.spines["left"].set_visible(False)
     ax.tick_params(axis="y", length=0)
     seen = []
-    for y, name in enumerate(names):
-        look = style.configuration(name)
-        if name not in part or not np.isfinite(part[name][after]):
+    for y, look in enumerate(looks):
+        if look.name not in part or not np.isfinite(part[look.name][after]):
             ax.text(
                 0.5,
                 y,
@@ -94,14 +97,14 @@ def _panel(
                 fontsize=style.SMALL,
                 color=style.FAINT,
             )
-            plate.lacks(f"{look.label} on {title}")
+            page.note_missing(f"{look.label} on {title}")
             continue
-        row = part[name]
+        row = part[look.name]
         new, old = float(row[after]), float(row[before])
         seen += [v for v in (new, old) if np.isfinite(v)]
-        plate.record(f"{title}, {axis}", "trained", name, (axis, new), ("", np.nan), str(row[verdict]))
+        page.record(f"{title}, {axis}", "trained", look.name, (axis, new), ("", np.nan), str(row[verdict]))
         if np.isfinite(old):
-            plate.record(f"{title}, {axis}", "untrained", name, (axis, old), ("", np.nan))
+            page.record(f"{title}, {axis}", "untrained", look.name, (axis, old), ("", np.nan))
             ax.annotate(
                 "",
                 (new, y),
@@ -132,7 +135,7 @@ def _panel(
         line = float(np.median([r["prevalence_loss"] for r in part.values()])) if after == "loss" else 0.5
         if np.isfinite(line):
             ax.axvline(line, color=style.MUTED, linewidth=0.9, linestyle=(0, (4, 2)), zorder=1)
-            plate.record(
+            page.record(
                 f"{title}, {axis}",
                 "baseline",
                 "prevalence" if after == "loss" else "chance",

@@ -21,17 +21,9 @@ def selection(table: pd.DataFrame) -> str:
     return "test" if chosen == {"test"} else "val"
 
 
-def configurations(points: pd.DataFrame) -> list[str]:
-    """The paper's four configurations first, whether measured or not; then any other.
-
-    Where none of the four was measured, what was measured comes first, filled up to four panels.
-    """
-    measured = list(points["configuration"].astype(str).unique()) if len(points) else []
-    found = style.in_order(measured, style.CONFIGURATIONS)
-    four = list(style.CONFIGURATIONS)[:4]
-    if found and not set(found) & set(four):
-        return [*found, *four[: max(0, len(four) - len(found))]]
-    return list(dict.fromkeys([*four, *found]))
+def configurations(points: pd.DataFrame) -> list[style.Look]:
+    """Every configuration there is in the points, as figures list and draw it."""
+    return style.looks(points["configuration"].astype(str).unique())
 
 
 def targets(points: pd.DataFrame, domain: str = "OOD") -> list[str]:
@@ -74,6 +66,12 @@ def lost(points: pd.DataFrame, configuration: str | None = None) -> pd.DataFrame
     table = pd.DataFrame(points.attrs.get("lost", []), columns=["sweep", "configuration", "N", "D", "status"])
     table = table[table["sweep"].isin(points["sweep"].unique())] if len(points) else table
     return table if configuration is None else table[table["configuration"] == configuration]
+
+
+def never_finished(points: pd.DataFrame) -> list[str]:
+    """A line for every configuration of these sweeps that no finished run is of."""
+    gone = set(lost(points)["configuration"]) - set(points["configuration"])
+    return [f"{look.label}: no finished runs" for look in style.looks(gone)]
 
 
 def one_group(points: pd.DataFrame, table: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame, list[str]]:

@@ -1,5 +1,6 @@
 """How training and validation part when data are few, and how the excess collapses: the paper's Figs. S.7 and S.8."""
 
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -7,7 +8,8 @@ import pandas as pd
 from matplotlib.axes import Axes
 
 from analysis.figures import fitted, observed, style
-from analysis.figures.figure import Plate, panel_letter, source_of
+from analysis.figures.figure import Page, source_of
+from analysis.figures.grid import Panel, grid
 from analysis.fitting import bands
 from analysis.fitting.overfitting import TOLERATED, collapse, extent, minimum_data
 from analysis.fitting.result import Fit
@@ -26,31 +28,28 @@ CAPTION = (
 LEAST = 2  # checkpoints that make a line
 LISTED = 5  # amounts of data that fit into the legend
 TABLE = 4  # sizes in the table of D_min
-ROWS = 3
+ROWS = {"training": "ID loss (nats)", "cost": "δ, cost of finite data", "collapse": "δ", "minimum data": ""}
+HEIGHTS = {"training": 1, "cost": 1, "collapse": 1, "minimum data": 0.42}
 
 
-def draw(points: pd.DataFrame, table: pd.DataFrame) -> Plate:
+def draw(points: pd.DataFrame, table: pd.DataFrame) -> list[Page]:
     """Trajectories by amount of data, the cost of finite data, its collapse, and the data that avoid it."""
     best = observed.best(points, table)
-    names = observed.configurations(best)[:4]
-    plate = Plate(style.TWO_COLUMNS, 6.6, "Training and validation", CAPTION)
-    plate.source = source_of(best, observed.selection(table))
-    axes = plate.subplots(ROWS + 1, 4, height_ratios=[1, 1, 1, 0.42])
-    amounts = sorted(best["D"].unique()) if len(best) else []
-    for k, name in enumerate(names):
-        look = style.configuration(name)
-        column = axes[:, k]
-        column[0].set_title(look.label, color=style.legible(look.colour), fontweight="semibold", fontsize=9)
-        for row in range(ROWS):
-            panel_letter(column[row], "abcdefghijkl"[row * 4 + k])
-        inside = own(points[(points["configuration"] == name) & (points["step"] > 0)])
-        _trajectories(plate, column[0], inside, look, amounts)
-        runs = own(best[best["configuration"] == name])
-        _cost(plate, column[1:], runs, _unknown(table, name, runs), look)
-    for row, words in enumerate(("ID loss (nats)", "δ, cost of finite data", "δ")):
-        axes[row, 0].set_ylabel(words)
-    plate.legend(handles=_keys(amounts), loc="outside upper center", ncols=7, fontsize=7.5)
-    return plate
+    source = source_of(best, observed.selection(table))
+    amounts = sorted(best["D"].unique())
+
+    def panel(look: style.Look, row: str) -> Panel:
+        if row == "training":
+            return _trajectories(
+                own(points[(points["configuration"] == look.name) & (points["step"] > 0)]), look, amounts
+            )
+        return _cost(row, own(best[best["configuration"] == look.name]), table, look)
+
+    def page(rows: int) -> Page:
+        return Page(style.TWO_COLUMNS, {1: 2.3, 3: 4.7, 4: 6.6}[rows], "Training and validation", CAPTION, source)
+
+    looks, keys = observed.configurations(best), _keys(amounts)
+    return grid(looks, list(ROWS), panel, page, ylabels=ROWS, keys=lambda _: keys, columns=7, heights=HEIGHTS)
 
 
 def _keys(amounts: list[float]) -> list[style.Line2D]:
@@ -63,21 +62,23 @@ def _keys(amounts: list[float]) -> list[style.Line2D]:
     return handles
 
 
-def _trajectories(plate: Plate, ax: Axes, inside: pd.DataFrame, look: style.Look, amounts: list[float]) -> None:
+def _trajectories(inside: pd.DataFrame, look: style.Look, amounts: list[float]) -> Panel:
+    """Validation and training loss at the largest size that saw several amounts of data, a line an amount."""
     sizes = observed.sizes_with_fractions(inside) if len(inside) else []
     lacking = not sizes or "loss_val" not in inside or inside["loss_val"].isna().all()
     if lacking or inside["step"].nunique() < LEAST:
-        style.blank(ax, "no finished runs" if inside.empty else "no size saw several\namounts of data")
-        plate.lacks(look.label)
-        return
-    part = inside[inside["N"] == sizes[0]]
+        return "no finished runs" if inside.empty else "no size saw several\namounts of data"
+    return partial(_lines, part=inside[inside["N"] == sizes[0]], look=look, amounts=amounts)
+
+
+def _lines(page: Page, ax: Axes, part: pd.DataFrame, look: style.Look, amounts: list[float]) -> None:
     for d in sorted(part["D"].unique()):
         line = part[part["D"] == d].groupby("step")[["loss_val", "loss_train"]].mean()
         strength = _strength(d, amounts)
         ax.plot(line.index, line["loss_val"], color=look.colour, alpha=strength, linewidth=1.3)
         ax.plot(line.index, line["loss_train"], color=look.colour, alpha=strength, linewidth=1, linestyle=(0, (1, 1.2)))
         for kind in ("loss_val", "loss_train"):
-            plate.record(look.label, kind, f"D = {d:.0f}", ("step", line.index), ("loss", line[kind]))
+            page.record(look.label, kind, f"D = {d:.0f}", ("step", line.index), ("loss", line[kind]))
     values = part[["loss_val", "loss_train"]].to_numpy(float)
     low, high = float(np.nanmin(values)), float(np.nanmax(values))
     ax.set_ylim(low - 0.06 * (high - low), high + 0.06 * (high - low))
@@ -85,39 +86,37 @@ def _trajectories(plate: Plate, ax: Axes, inside: pd.DataFrame, look: style.Look
     ax.set_xlim(steps.min() - 0.04 * np.ptp(steps), steps.max() + 0.04 * np.ptp(steps))
     style.linear(ax.yaxis)
     style.counts(ax.xaxis)
-    ax.set_xlabel(f"step (N = {style.si(sizes[0])})")
+    ax.set_xlabel(f"step (N = {style.si(part['N'].iloc[0])})")
 
 
-def _cost(plate: Plate, axes: list[Axes], runs: pd.DataFrame, unknown: str, look: style.Look) -> None:
+def _cost(row: str, runs: pd.DataFrame, table: pd.DataFrame, look: style.Look) -> Panel:
     """Rows two and three and the table of one configuration."""
-    by_data, collapsed, words = axes
-    words.set_axis_off()
+    unknown = _unknown(table, look.name, runs)
     law = bands.fitted("joint", runs) if not unknown else None
     if law is None or not {"beta", "B"} <= set(law.fitted):
         why = unknown or "no joint law with a term in D"
-        for ax in (by_data, collapsed):
-            style.blank(ax, why if runs.empty else f"{why}:\nno δ to draw")
-        plate.lacks(f"cost of finite data of {look.label}: {why}")
-        return
-    shown = collapse(law, runs)
-    left_out = int(shown.attrs["left_out"])
-    r2 = float(shown.attrs["r2"])
+        return why if runs.empty else f"{why}:\nno δ to draw"
+    if row == "minimum data":
+        return partial(_table, law=law, sizes=sorted(runs["N"].unique()), look=look)
+    return partial(_by_data if row == "cost" else _collapse, law=law, shown=collapse(law, runs), look=look)
+
+
+def _collapse(page: Page, ax: Axes, law: Fit, shown: pd.DataFrame, look: style.Look) -> None:
+    left_out, r2 = int(shown.attrs["left_out"]), float(shown.attrs["r2"])
     shown = shown[shown["delta"] > 0]
-    _by_data(plate, by_data, law, shown, look)
     u, delta = shown["u"].to_numpy(float), shown["delta"].to_numpy(float)
     line = np.geomspace(u.min(), u.max(), 40)
-    collapsed.plot(line, 1 / line, color=style.MUTED, linewidth=1, zorder=2)
+    ax.plot(line, 1 / line, color=style.MUTED, linewidth=1, zorder=2)
     for n in sorted(shown["N"].unique()):
         part, shade = shown[shown["N"] == n], _shade(look.colour, n, shown["N"])
-        collapsed.plot(part["u"], part["delta"], look.marker, color=shade, markersize=3.4, zorder=3)
-    plate.record(f"{look.label}, collapse", "run", look.label, ("u", u), ("delta", delta), list(shown["run_id"]))
-    style.logarithmic(collapsed.xaxis, u.min(), u.max())
-    style.logarithmic(collapsed.yaxis, min(delta.min(), 1 / u.max()), max(delta.max(), 1 / u.min()))
-    collapsed.set_xlabel("u = D$^β$ L(N, ∞) / B")
+        ax.plot(part["u"], part["delta"], look.marker, color=shade, markersize=3.4, zorder=3)
+    page.record(f"{look.label}, collapse", "run", look.label, ("u", u), ("delta", delta), list(shown["run_id"]))
+    style.logarithmic(ax.xaxis, u.min(), u.max())
+    style.logarithmic(ax.yaxis, min(delta.min(), 1 / u.max()), max(delta.max(), 1 / u.min()))
+    ax.set_xlabel("u = D$^β$ L(N, ∞) / B")
     text = f"R² {style.number(r2)} · n {len(shown)}" + (f" · {left_out} with δ ≤ 0" if left_out else "")
     at: dict[str, Any] = {"xycoords": "axes fraction", "xytext": (2, 3), "textcoords": "offset points"}
-    collapsed.annotate(text, (0, 1), va="bottom", fontsize=style.SMALL, linespacing=1.2, in_layout=False, **at)
-    _table(plate, words, law, sorted(runs["N"].unique()), look)
+    ax.annotate(text, (0, 1), va="bottom", fontsize=style.SMALL, linespacing=1.2, in_layout=False, **at)
 
 
 def _unknown(table: pd.DataFrame, name: str, runs: pd.DataFrame) -> str:
@@ -131,13 +130,14 @@ def _unknown(table: pd.DataFrame, name: str, runs: pd.DataFrame) -> str:
     return "" if found[0].known("beta") else found[0].numbers["beta"].text()
 
 
-def _by_data(plate: Plate, ax: Axes, law: Fit, shown: pd.DataFrame, look: style.Look) -> None:
+def _by_data(page: Page, ax: Axes, law: Fit, shown: pd.DataFrame, look: style.Look) -> None:
+    shown = shown[shown["delta"] > 0]
     d_all = np.geomspace(shown["D"].min(), shown["D"].max(), 40)
     for n in sorted(shown["N"].unique()):
         part, shade = shown[shown["N"] == n], _shade(look.colour, n, shown["N"])
         ax.plot(d_all, extent(law.fitted, n, d_all), color=shade, linewidth=0.7, zorder=2)
         ax.plot(part["D"], part["delta"], look.marker, color=shade, markersize=3.4, zorder=3)
-        plate.record(f"{look.label}, cost", "run", f"N = {n:.0f}", ("D", part["D"]), ("delta", part["delta"]))
+        page.record(f"{look.label}, cost", "run", f"N = {n:.0f}", ("D", part["D"]), ("delta", part["delta"]))
     style.logarithmic(ax.xaxis, d_all[0], d_all[-1])
     style.logarithmic(ax.yaxis, shown["delta"].min(), shown["delta"].max())
     if ax.get_ylim()[0] < TOLERATED < ax.get_ylim()[1]:
@@ -145,8 +145,9 @@ def _by_data(plate: Plate, ax: Axes, law: Fit, shown: pd.DataFrame, look: style.
     ax.set_xlabel("recordings D")
 
 
-def _table(plate: Plate, ax: Axes, law: Fit, sizes: list[float], look: style.Look) -> None:
+def _table(page: Page, ax: Axes, law: Fit, sizes: list[float], look: style.Look) -> None:
     """D_min for the smallest size, the largest, and some between."""
+    ax.set_axis_off()
     chosen = [sizes[i] for i in np.unique(np.linspace(0, len(sizes) - 1, TABLE).round().astype(int))]
     lines = []
     for n in chosen:
@@ -155,7 +156,7 @@ def _table(plate: Plate, ax: Axes, law: Fit, sizes: list[float], look: style.Loo
         ends = f" [{_count(least.low)}, {_count(least.high)}]" if np.isfinite(least.low + least.high) else ""
         text = "far beyond the runs" if far else _count(least.value) + ends
         lines.append(f"{style.si(n)}: {text}")
-        plate.record(f"{look.label}, D_min", "minimum data", look.label, ("N", n), ("D_min", least.value), text)
+        page.record(f"{look.label}, D_min", "minimum data", look.label, ("N", n), ("D_min", least.value), text)
     ax.text(0, 1, "N: D$_{min}$(N, 0.1)", transform=ax.transAxes, va="top", fontsize=style.SMALL, color=style.MUTED)
     at: dict[str, Any] = {"transform": ax.transAxes, "va": "top", "fontsize": style.SMALL, "linespacing": 1.25}
     ax.text(0, 0.74, "\n".join(lines), **at)

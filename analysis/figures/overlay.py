@@ -5,7 +5,7 @@ from itertools import count
 import pandas as pd
 
 from analysis.figures import observed, style
-from analysis.figures.figure import Plate, letter, panel_letter, source_of
+from analysis.figures.figure import NothingToShow, Page, letter, panel_letter, source_of
 from analysis.figures.series import AXES, draw_series, frame, law_keys, lost_key, mark_lost, series_of
 
 CAPTION = (
@@ -18,41 +18,51 @@ CAPTION = (
 ACROSS = 4  # tasks beside each other
 
 
-def draw(points: pd.DataFrame, table: pd.DataFrame) -> Plate:
+def draw(points: pd.DataFrame, table: pd.DataFrame) -> list[Page]:
     """Two rows (N and D) for every four tasks, one column a task."""
     best = observed.best(points, table)
-    names, tasks = observed.configurations(best), observed.targets(best)
-    across = min(ACROSS, max(1, len(tasks)))
-    blocks = max(1, -(-len(tasks) // ACROSS))
-    height = 0.5 + blocks * (2.75 if blocks > 1 else 3.3 if across > 2 else 4.2)
-    plate = Plate(style.TWO_COLUMNS, height, "All configurations, task by task", CAPTION)
-    plate.source = source_of(best, observed.selection(table))
-    axes = plate.subplots(2 * blocks, across, squeeze=False)
+    looks, tasks = observed.configurations(best), observed.targets(best)
+    if not tasks:
+        raise NothingToShow("no task was probed")
+    lines = {
+        (task, variable): [
+            (look, line)
+            for look in looks
+            for line in series_of(
+                best[(best["configuration"] == look.name) & (best["target"] == task)],
+                table, look.name, task, variable, look,
+            )[:1]
+        ]
+        for task in tasks
+        for variable in "ND"
+    }  # fmt: skip
+    variables = [v for v in "ND" if any(lines[task, v] for task in tasks)]
+    across = min(ACROSS, len(tasks))
+    blocks = -(-len(tasks) // ACROSS)
+    height = 0.5 + blocks * (2.75 if blocks > 1 else 3.3 if across > 2 else 4.2) * len(variables) / 2
+    source = source_of(best, observed.selection(table))
+    page = Page(style.TWO_COLUMNS, height, "All configurations, task by task", CAPTION, source)
+    axes = page.subplots(len(variables) * blocks, across, squeeze=False)
     letters = map(letter, count())
     any_lost = False
     for block in range(blocks):
-        for row, variable in enumerate("ND"):
+        for row, variable in enumerate(variables):
             for column in range(across):
-                ax = axes[2 * block + row, column]
-                k = block * across + column
-                if k >= max(1, len(tasks)):
+                ax, k = axes[len(variables) * block + row, column], block * across + column
+                if k >= len(tasks):
                     ax.set_axis_off()
                     continue
+                task, title = tasks[k], style.target(tasks[k]).label
                 panel_letter(ax, next(letters))
                 ax.set_xlabel(AXES[variable])
                 if column == 0:
                     ax.set_ylabel("test loss (nats)")
-                task = tasks[k] if tasks else ""
                 if row == 0:
-                    title = style.target(task).label if task else "no task was probed"
                     ax.set_title(title, fontweight="semibold")
-                shown = []
-                for name in names:
-                    part = best[(best["configuration"] == name) & (best["target"] == task)]
-                    lines = series_of(part, table, name, task, variable, style.configuration(name))[:1]
-                    shown += [(name, line) for line in lines]
-                    if not lines:
-                        plate.lacks(f"{style.configuration(name).label} on {style.target(task).label} over {variable}")
+                shown = lines[task, variable]
+                for look in looks:
+                    if look not in [of for of, _ in shown]:
+                        page.note_missing(f"{look.label} on {title} over {variable}")
                 if not shown:
                     style.blank(ax, "no finished runs" if variable == "N" else "no size saw several\namounts of data")
                     continue
@@ -60,17 +70,16 @@ def draw(points: pd.DataFrame, table: pd.DataFrame) -> Plate:
                 baseline = best.loc[best["target"] == task, "prevalence_loss"].median()
                 if ax.get_ylim()[0] < baseline < ax.get_ylim()[1]:
                     ax.axhline(baseline, color=style.FAINT, linewidth=0.8, zorder=1)
-                for name, line in shown:
-                    draw_series(plate, ax, f"{style.target(task).label}, {name}, over {variable}", line, "loss")
-                    any_lost |= mark_lost(plate, ax, style.target(task).label, best, name, variable)
-    looks = [style.configuration(n) for n in names]
+                for look, line in shown:
+                    draw_series(page, ax, f"{title}, {look.name}, over {variable}", line, "loss")
+                    any_lost |= mark_lost(page, ax, title, best, look.name, variable)
     handles = [style.key(look.label, look.colour, look.marker, linewidth=1.2) for look in looks]
     handles += (law_keys() if len(table) else []) + [lost_key()] * any_lost
-    plate.legend(
+    page.legend(
         handles=handles,
         loc="outside upper center",
         ncols=style.columns(len(handles), 7),
         fontsize=7.5,
         columnspacing=1.2,
     )
-    return plate
+    return [page]

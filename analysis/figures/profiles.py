@@ -1,5 +1,6 @@
 """How well the runs tell each exponent: profile likelihoods of alpha and beta under the joint law."""
 
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -7,7 +8,8 @@ import pandas as pd
 from matplotlib.axes import Axes
 
 from analysis.figures import observed, style
-from analysis.figures.figure import Plate, panel_letter, source_of
+from analysis.figures.figure import Page, source_of
+from analysis.figures.grid import Panel, grid
 from analysis.fitting import bands
 
 CAPTION = (
@@ -18,68 +20,70 @@ CAPTION = (
     "its bound. One row an exponent, one column a configuration; the thick line is in "
     "distribution."
 )
-EXPONENTS = (("alpha", "parameter exponent α"), ("beta", "data exponent β"))
+EXPONENTS = {"alpha": "parameter exponent α", "beta": "data exponent β"}
 TOP = 4.0  # units of the threshold that are shown
 
 
-def draw(points: pd.DataFrame, table: pd.DataFrame) -> Plate:
+def draw(points: pd.DataFrame, table: pd.DataFrame) -> list[Page]:
     """Rows alpha and beta, one column a configuration, one curve a target."""
     best = observed.best(points, table)
-    names = observed.configurations(best)[:4]
-    tasks = observed.targets(best)
-    plate = Plate(style.TWO_COLUMNS, 4.2 if len(tasks) > 4 else 3.9, "Profile likelihoods of the exponents", CAPTION)
-    plate.source = source_of(best, observed.selection(table))
-    axes = plate.subplots(len(EXPONENTS), len(names), sharey=True, squeeze=False)
-    for i, (exponent, title) in enumerate(EXPONENTS):
-        reach: list[float] = []
-        for j, name in enumerate(names):
-            ax, look = axes[i, j], style.configuration(name)
-            part = best[best["configuration"] == name]
-            reach += _panel(plate, ax, part, name, exponent)
-            panel_letter(ax, "abcdefghij"[i * len(names) + j])
-            ax.set_xlabel(title)
-            if i == 0:
-                ax.set_title(look.label, color=style.legible(look.colour), fontweight="semibold", fontsize=9, pad=14)
-            if j == 0:
-                ax.set_ylabel("increase ÷ 95 % limit")
-        for ax in axes[i]:
-            if reach and ax.lines:
-                style.logarithmic(ax.xaxis, min(reach), max(reach))
-    handles = [style.key("in distribution", linewidth=2)]
-    handles += [style.key((look := style.target(t)).label, look.colour, linewidth=1.1) for t in tasks]
-    handles.append(style.key("95 % limit", linewidth=0.9, linestyle=(0, (4, 2))))
-    plate.legend(handles=handles, loc="outside upper center", ncols=style.columns(len(handles)), fontsize=7.5)
-    return plate
+    looks, tasks = observed.configurations(best), observed.targets(best)
+    source = source_of(best, observed.selection(table))
+    curves = {(look.name, exponent): _curves(best, look, exponent) for look in looks for exponent in EXPONENTS}
+    reach: dict[str, list[float]] = {exponent: [] for exponent in EXPONENTS}
+    for (_, exponent), of_panel in curves.items():
+        reach[exponent] += [v for found in of_panel.values() for v in _reach(found)]
+
+    def panel(look: style.Look, exponent: str) -> Panel:
+        shown, inside = curves[look.name, exponent], set(observed.targets(best, "ID"))
+        if not shown:
+            return "no joint law with\nthis exponent"
+        return partial(_panel, look=look, exponent=exponent, curves=shown, inside=inside, ends=reach[exponent])
+
+    def page(rows: int) -> Page:
+        height = (4.2 if len(tasks) > 4 else 3.9) * rows / len(EXPONENTS)
+        return Page(style.TWO_COLUMNS, height, "Profile likelihoods of the exponents", CAPTION, source)
+
+    keys = [style.key("in distribution", linewidth=2)]
+    keys += [style.key((look := style.target(t)).label, look.colour, linewidth=1.1) for t in tasks]
+    keys.append(style.key("95 % limit", linewidth=0.9, linestyle=(0, (4, 2))))
+    ylabels = dict.fromkeys(EXPONENTS, "increase ÷ 95 % limit")
+    header = {"pad": 14}
+    return grid(looks, list(EXPONENTS), panel, page, ylabels=ylabels, keys=lambda _: keys, header=header, sharey=True)
 
 
-def _panel(plate: Plate, ax: Axes, part: pd.DataFrame, name: str, exponent: str) -> list[float]:
-    """Curves of one configuration; returns the exponents where they reach the top of the panel."""
-    look = style.configuration(name)
-    panel = f"{look.label}, {exponent}"
-    known = 0
-    shown = []
-    for target in [*observed.targets(part, "ID"), *observed.targets(part)] if len(part) else []:
-        runs = part[part["target"] == target]
-        found = bands.likelihood("joint", runs, exponent)
-        if found is None:
-            plate.lacks(f"{panel}, {target}: the joint law has no {exponent}")
-            continue
-        inside = runs["domain"].iloc[0] == "ID"
-        known += bool(found.excess[0] > 1 and found.excess[-1] > 1)
+def _curves(best: pd.DataFrame, look: style.Look, exponent: str) -> dict[str, bands.Likelihood]:
+    """The profile of every target whose joint law has the exponent."""
+    part = best[best["configuration"] == look.name]
+    found = {
+        target: bands.likelihood("joint", part[part["target"] == target], exponent)
+        for target in [*observed.targets(part, "ID"), *observed.targets(part)]
+    }
+    return {target: curve for target, curve in found.items() if curve is not None}
+
+
+def _panel(
+    page: Page,
+    ax: Axes,
+    look: style.Look,
+    exponent: str,
+    curves: dict[str, bands.Likelihood],
+    inside: set[str],
+    ends: list[float],
+) -> None:
+    for target, found in curves.items():
         line: dict[str, Any] = (
-            {"color": look.colour, "linewidth": 2, "zorder": 4} if inside else {"color": style.target(target).colour}
+            {"color": look.colour, "linewidth": 2, "zorder": 4}
+            if target in inside
+            else {"color": style.target(target).colour}
         )
         ax.plot(
             found.values, np.minimum(found.excess, 2 * TOP), **({"linewidth": 0.9, "zorder": 3, "alpha": 0.9} | line)
         )
-        plate.record(panel, "profile", target, (exponent, found.values), ("increase / 95 % limit", found.excess))
-        shown.append(found)
+        panel, increase = f"{look.label}, {exponent}", ("increase / 95 % limit", found.excess)
+        page.record(panel, "profile", target, (exponent, found.values), increase)
     ax.axhline(1, color=style.MUTED, linewidth=0.9, linestyle=(0, (4, 2)), zorder=2)
-    if not shown:
-        style.say(ax, "no finished runs" if part.empty else "no joint law with\nthis exponent", at=(0.5, 0.6))
-        if part.empty:
-            plate.lacks(panel)
-        return []
+    ax.set_xlabel(EXPONENTS[exponent])
     ax.set_ylim(0, TOP)
     style.linear(ax.yaxis)
     at: dict[str, Any] = {
@@ -88,8 +92,9 @@ def _panel(plate: Plate, ax: Axes, part: pd.DataFrame, name: str, exponent: str)
         "textcoords": "offset points",
         "in_layout": False,
     }
-    ax.annotate(f"{known} of {len(shown)} closed on both sides", (0, 1), fontsize=style.SMALL, va="bottom", **at)
-    return [v for found in shown for v in _reach(found)]
+    known = sum(bool(found.excess[0] > 1 and found.excess[-1] > 1) for found in curves.values())
+    ax.annotate(f"{known} of {len(curves)} closed on both sides", (0, 1), fontsize=style.SMALL, va="bottom", **at)
+    style.logarithmic(ax.xaxis, min(ends), max(ends))
 
 
 def _reach(found: bands.Likelihood) -> tuple[float, float]:

@@ -4,7 +4,8 @@ import pandas as pd
 from matplotlib.axes import Axes
 
 from analysis.figures import fitted, observed, style
-from analysis.figures.figure import Plate, letter, panel_letter, source_of
+from analysis.figures.figure import Page, letter, panel_letter, source_of
+from analysis.figures.grid import batches
 from analysis.figures.series import AXES, LAW, Series, draw_series, frame, law_keys, lost_key, mark_lost, series_of
 
 CAPTION = (
@@ -19,40 +20,58 @@ COLUMNS = (("ID", "N"), ("ID", "D"), ("OOD", "N"), ("OOD", "D"))
 LISTED = 4  # tasks whose exponents fit above a panel
 
 
-def draw(points: pd.DataFrame, table: pd.DataFrame) -> Plate:
-    """Four columns (ID and OOD loss against N and D) by one row a configuration."""
+def draw(points: pd.DataFrame, table: pd.DataFrame) -> list[Page]:
+    """Four columns (ID and OOD loss against N and D) by one row a configuration, four rows a page."""
     best = observed.best(points, table)
-    names = observed.configurations(best)
-    tasks = observed.targets(best)
+    looks, tasks = observed.configurations(best), observed.targets(best)
     scales, label = observed.scale(best)
     listed = len(tasks) if len(tasks) <= LISTED else 1
-    any_lost = False
     sizes = 2 if any(len(observed.sizes_with_fractions(p)) > 1 for _, p in best.groupby("configuration")) else 1
     above = max(listed, sizes)  # lines of words above a panel
-    columns = [c for c in COLUMNS if c[0] in set(best["domain"]) or not observed.printed(best)]
-    plate = Plate(style.TWO_COLUMNS, (1.2 + 0.125 * above) * len(names) + 0.95, "Loss against size and data", CAPTION)
-    plate.source = source_of(best, observed.selection(table))
-    if len(columns) < len(COLUMNS):
-        plate.source += " · in-distribution losses are not printed"
-        plate.lacks("in-distribution losses: not printed")
-    axes = plate.subplots(len(names), len(columns), squeeze=False)
-    for i, name in enumerate(names):
+    series = {
+        (look.name, column): _series(
+            best[(best["configuration"] == look.name) & (best["domain"] == column[0])], table, look, *column, scales
+        )
+        for look in looks
+        for column in COLUMNS
+    }
+    columns = [column for column in COLUMNS if any(series[look.name, column] for look in looks)]
+    return [_page(best, table, batch, columns, series, tasks, label, above) for batch in batches(looks)]
+
+
+def _page(
+    best: pd.DataFrame,
+    table: pd.DataFrame,
+    looks: list[style.Look],
+    columns: list[tuple[str, str]],
+    series: dict[tuple[str, tuple[str, str]], list[Series]],
+    tasks: list[str],
+    label: str,
+    above: int,
+) -> Page:
+    source = source_of(best, observed.selection(table))
+    height = (1.2 + 0.125 * above) * len(looks) + 0.95
+    page = Page(style.TWO_COLUMNS, height, "Loss against size and data", CAPTION, source)
+    if observed.printed(best):
+        page.source += " · in-distribution losses are not printed"
+    for domain, variable in COLUMNS:
+        if (domain, variable) not in columns:
+            page.note_missing(f"{domain} loss against {variable}: not measured")
+    axes = page.subplots(len(looks), len(columns), squeeze=False)
+    any_lost = False
+    for i, look in enumerate(looks):
         for j, (domain, variable) in enumerate(columns):
-            ax = axes[i, j]
-            part = best[(best["configuration"] == name) & (best["domain"] == domain)]
-            series = _series(part, table, name, domain, variable, scales)
-            panel = f"{style.configuration(name).label}, {domain} against {variable}"
-            nothing = "no finished runs" if part.empty else "no size saw several\namounts of data"
-            _panel(plate, ax, panel, series, label if domain == "OOD" else "ID loss (nats)", nothing)
+            ax, shown = axes[i, j], series[look.name, (domain, variable)]
+            panel = f"{look.label}, {domain} against {variable}"
+            _panel(page, ax, panel, shown, label if domain == "OOD" else "ID loss (nats)", variable)
             if domain == "ID" or len(tasks) <= LISTED:
-                any_lost |= mark_lost(plate, ax, panel, best, name, variable) if series else False
+                any_lost |= mark_lost(page, ax, panel, best, look.name, variable) if shown else False
             panel_letter(ax, letter(i * len(columns) + j))
             if i == 0:
                 _heading(ax, domain, variable, above)
-            if i == len(names) - 1:
+            if i == len(looks) - 1:
                 ax.set_xlabel(AXES[variable])
             if j == 0:
-                look = style.configuration(name)
                 ax.annotate(
                     look.label,
                     (0, 0.5),
@@ -68,8 +87,8 @@ def draw(points: pd.DataFrame, table: pd.DataFrame) -> Plate:
                 )
             if j == 0 or domain != columns[j - 1][0]:
                 ax.set_ylabel("ID loss (nats)" if domain == "ID" else label)
-    _legend(plate, tasks, any_lost)
-    return plate
+    _legend(page, tasks, any_lost)
+    return page
 
 
 def _heading(ax: Axes, domain: str, variable: str, lines: int) -> None:
@@ -89,28 +108,28 @@ def _heading(ax: Axes, domain: str, variable: str, lines: int) -> None:
 
 
 def _series(
-    part: pd.DataFrame, table: pd.DataFrame, name: str, domain: str, variable: str, scales: dict[str, float]
+    part: pd.DataFrame, table: pd.DataFrame, own: style.Look, domain: str, variable: str, scales: dict[str, float]
 ) -> list[Series]:
     found: list[Series] = []
     for target in style.in_order(list(part["target"].unique()), style.TARGETS):
-        look = style.configuration(name) if domain == "ID" else style.target(target)
+        look = own if domain == "ID" else style.target(target)
         scale = scales.get(target, 1.0) if domain == "OOD" else 1.0
-        lines = series_of(part[part["target"] == target], table, name, target, variable, look, scale)
+        lines = series_of(part[part["target"] == target], table, own.name, target, variable, look, scale)
         found += lines if domain == "ID" else lines[:1]
     return found
 
 
-def _panel(plate: Plate, ax: Axes, panel: str, series: list[Series], y_name: str, nothing: str) -> None:
+def _panel(page: Page, ax: Axes, panel: str, series: list[Series], y_name: str, variable: str) -> None:
     if not series:
-        style.blank(ax, nothing)
-        plate.lacks(panel)
+        style.blank(ax, "no finished runs" if variable == "N" else "no size saw several\namounts of data")
+        page.note_missing(panel)
         return
     frame(ax, series)
     low, high = ax.get_ylim()
     if y_name.endswith("prevalence") and low < 1 < high:
         ax.axhline(1, color=style.FAINT, linewidth=0.6, zorder=1)
     for s in series:
-        draw_series(plate, ax, panel, s, y_name, crowded=len(series) > LISTED)
+        draw_series(page, ax, panel, s, y_name, crowded=len(series) > LISTED)
     _words(ax, series)
 
 
@@ -159,9 +178,9 @@ def _by_size(shown: list[Series], name: str) -> list[tuple[str, str]]:
     return lines
 
 
-def _legend(plate: Plate, tasks: list[str], any_lost: bool) -> None:
+def _legend(page: Page, tasks: list[str], any_lost: bool) -> None:
     handles = [style.key((look := style.target(t)).label, look.colour, look.marker, linewidth=1.2) for t in tasks]
     handles += law_keys() + [lost_key()] * any_lost
-    plate.legend(
+    page.legend(
         handles=handles, loc="outside upper center", ncols=style.columns(len(handles)), fontsize=7.5, columnspacing=1.4
     )

@@ -9,7 +9,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 
 from analysis.figures import fitted, observed, style
-from analysis.figures.figure import Plate
+from analysis.figures.figure import Page
 from analysis.fitting import bands
 
 AXES = {"N": "parameters N", "D": "recordings D"}
@@ -78,21 +78,21 @@ def frame(ax: Axes, shown: list[Series]) -> None:
     style.linear(ax.yaxis)
 
 
-def draw_series(plate: Plate, ax: Axes, panel: str, s: Series, y_name: str, crowded: bool = False) -> None:
+def draw_series(page: Page, ax: Axes, panel: str, s: Series, y_name: str, crowded: bool = False) -> None:
     """Points, law, floor and 95 % band of one line; ``crowded``: small, without band, the floor at the edge alone."""
     xs, ys = s.points[s.variable].to_numpy(float), s.points["loss"].to_numpy(float) / s.scale
     face = "white" if s.hollow else s.look.colour
     marks: dict[str, Any] = {"markersize": 2.6 if crowded else 4, "markeredgewidth": 0.5 if crowded else 0.8}
     ax.plot(xs, ys, s.look.marker, color=s.look.colour, markerfacecolor=face, zorder=4, **marks)
-    plate.record(panel, "run", s.name, (s.variable, xs), (y_name, ys), list(s.points["run_id"]))
+    page.record(panel, "run", s.name, (s.variable, xs), (y_name, ys), list(s.points["run_id"]))
     if s.law is not None and s.exponent is not None:
-        _law(plate, ax, panel, s, s.law, s.exponent, y_name, crowded)
+        _law(page, ax, panel, s, s.law, s.exponent, y_name, crowded)
         if not crowded and s.exponent.known and not s.hollow:
-            _band(plate, ax, panel, s, s.law, y_name)
+            _band(page, ax, panel, s, s.law, y_name)
 
 
 def _law(
-    plate: Plate,
+    page: Page,
     ax: Axes,
     panel: str,
     s: Series,
@@ -106,7 +106,7 @@ def _law(
     line = style.law_line(exponent.known)
     line["linewidth"] *= 0.7 if s.hollow or crowded else 1
     ax.plot(xs, ys, color=s.look.colour, zorder=3, **line)
-    plate.record(panel, "law", s.name, (s.variable, xs), (y_name, ys), exponent.text())
+    page.record(panel, "law", s.name, (s.variable, xs), (y_name, ys), exponent.text())
     if not exponent.known or s.hollow:
         return
     ahead: dict[str, Any] = style.BEYOND | ({"linewidth": 0.8} if crowded else {})
@@ -120,10 +120,10 @@ def _law(
         ax.set_ylim(bottom, top)
     if bottom < floor < top:
         ax.axhline(floor, 0.93 if crowded else 0, color=s.look.colour, zorder=2, **style.FLOOR)
-    plate.record(panel, "floor", s.name, (s.variable, np.nan), (y_name, floor), law.numbers["E"].text(3))
+    page.record(panel, "floor", s.name, (s.variable, np.nan), (y_name, floor), law.numbers["E"].text(3))
 
 
-def _band(plate: Plate, ax: Axes, panel: str, s: Series, law: fitted.Fitted, y_name: str) -> None:
+def _band(page: Page, ax: Axes, panel: str, s: Series, law: fitted.Fitted, y_name: str) -> None:
     xs = np.geomspace(s.points[s.variable].min(), ax.get_xlim()[1], 24)
     band = bands.band(LAW[s.variable][0], s.points, xs)
     if band is None or np.abs(np.log(band.loss / law(**{s.variable: xs}))).max() > bands.AGREE:
@@ -131,10 +131,10 @@ def _band(plate: Plate, ax: Axes, panel: str, s: Series, law: fitted.Fitted, y_n
     low, high = band.low / s.scale, band.high / s.scale
     ax.fill_between(xs, low, high, color=s.look.colour, alpha=style.BAND, linewidth=0, zorder=1.5)
     for kind, ys in (("band, low", low), ("band, high", high)):
-        plate.record(panel, kind, s.name, (s.variable, xs), (y_name, ys), "95 %, profile likelihood")
+        page.record(panel, kind, s.name, (s.variable, xs), (y_name, ys), "95 %, profile likelihood")
 
 
-def mark_lost(plate: Plate, ax: Axes, panel: str, points: pd.DataFrame, configuration: str, variable: str) -> bool:
+def mark_lost(page: Page, ax: Axes, panel: str, points: pd.DataFrame, configuration: str, variable: str) -> bool:
     """Crosses on the axis where runs failed, diverged or ran out of memory; says whether there are any.
 
     Over N those at full data count, over D those at a size that the panel follows.
@@ -164,7 +164,7 @@ def mark_lost(plate: Plate, ax: Axes, panel: str, points: pd.DataFrame, configur
         clip_on=False,
         zorder=6,
     )
-    plate.record(panel, "lost run", configuration, (variable, values), ("", np.nan), list(lost["status"]))
+    page.record(panel, "lost run", configuration, (variable, values), ("", np.nan), list(lost["status"]))
     return True
 
 

@@ -6,9 +6,10 @@ Each colour comes with a second channel (marker, line) so that no figure needs c
 
 import math
 import statistics
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
+from zlib import crc32
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -16,7 +17,9 @@ from matplotlib.axis import Axis
 from matplotlib.colors import to_rgb
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
+from matplotlib.typing import ColorType
 
+from analysis.naming import label
 from ecgscale.phrases import si
 
 ONE_COLUMN, TWO_COLUMNS, PAGE = 3.25, 6.75, 9.0  # inches: widths, and the height of a page
@@ -28,22 +31,27 @@ WARNING = "#9A5B00"  # marks, bound hits: never the colour of a configuration
 
 @dataclass(frozen=True)
 class Look:
-    """How one series is drawn: its name for people, colour, marker and line."""
+    """How one series is drawn: its name for people, colour, marker and line, and its name in the rows."""
 
     label: str
     colour: str
     marker: str
     line: Any = "-"
+    name: str = ""
 
 
+DASHED = (0, (5, 1.5))
 CONFIGURATIONS = {
-    "transformer-sl": Look("T-SL", "#994455", "s", "-"),
-    "transformer-ssl": Look("T-SSL", "#EE99AA", "D", (0, (5, 1.5))),
-    "resnet-sl": Look("R-SL", "#004488", "o", "-"),
-    "resnet-ssl": Look("R-SSL", "#6699CC", "^", (0, (5, 1.5))),
-    "ecgfounder-sl": Look("ECGFounder", "#117733", "P", "-"),
-    "vit-dino": Look("ViT-DINO", "#DDAA33", "X", (0, (5, 1.5))),
+    "transformer-sl": ("#994455", "s"),
+    "transformer-ssl": ("#EE99AA", "D"),
+    "resnet-sl": ("#004488", "o"),
+    "resnet-ssl": ("#6699CC", "^"),
+    "ecgfounder-sl": ("#117733", "P"),
+    "vit-dino": ("#DDAA33", "X"),
 }
+# For any other configuration: as far from all above, and from each other, as eyes of every kind can tell.
+FURTHER = ("#222222", "#888800", "#66CCEE", "#661100", "#B0A8FF", "#332288", "#D9B48F", "#9970AB")
+FURTHER_MARKERS = ("v", "p", "d", "h", "*", "8", "s", "o")
 
 TARGETS = {
     "cpsc2018": Look("CPSC2018", "#00505C", "o"),
@@ -61,17 +69,34 @@ TARGETS = {
     "ludb-rhythm": Look("LUDB rhythm", "#00505C", "X"),
     "ptbxl-sex": Look("PTB-XL sex", "#3B3B3B", "o"),
 }
-SPARE = (("#7A6A2F", "h"), ("#8C5A7A", "p"), ("#4F6D3A", "<"), ("#A0522D", ">"), ("#5F6BA8", "*"))
 
 
-def configuration(name: str) -> Look:
-    """Look of a configuration; one that is not listed gets a spare colour, the same each time."""
-    return CONFIGURATIONS.get(name) or _spare(name)
+def looks(names: Iterable[str]) -> list[Look]:
+    """Looks of configurations, in the order in which figures list them; no two are alike.
+
+    One that is not in ``CONFIGURATIONS`` has a place among ``FURTHER`` by its name, or the next that is free, so that
+    it looks the same in every figure of a sweep and, unless two fall on one place, in every sweep.
+    """
+    found, taken = [], set[int]()
+    colours = len(FURTHER)
+    for name in in_order(list(names), CONFIGURATIONS):
+        if name not in CONFIGURATIONS:
+            place = crc32(name.encode()) % colours
+            while place in taken:
+                place = (place + 1) % colours if len(taken) < colours else place + 1
+            taken.add(place)
+            look = FURTHER[place % colours], FURTHER_MARKERS[(place + place // colours) % len(FURTHER_MARKERS)]
+        else:
+            look = CONFIGURATIONS[name]
+        found.append(Look(label(name), *look, "-" if name.endswith("-sl") else DASHED, name))
+    return found
 
 
 def target(name: str) -> Look:
-    """Look of a task or corpus."""
-    return TARGETS.get(name) or _spare(name)
+    """Look of a task or corpus; one that is not listed has the same each time."""
+    place = crc32(name.encode())
+    further = FURTHER[place % len(FURTHER)], FURTHER_MARKERS[place // len(FURTHER) % len(FURTHER_MARKERS)]
+    return TARGETS.get(name) or Look(name, *further, (0, (1, 1)))
 
 
 def legible(colour: str) -> str:
@@ -86,15 +111,10 @@ def legible(colour: str) -> str:
     return "#" + "".join(f"{round(255 * c):02X}" for c in (red, green, blue))
 
 
-def in_order(names: Sequence[str], known: dict[str, Look]) -> list[str]:
+def in_order(names: Iterable[str], known: Iterable[str]) -> list[str]:
     """Names in the order in which figures list them: the known first, the others by name."""
     place = {name: i for i, name in enumerate(known)}
     return sorted(set(names), key=lambda n: (place.get(n, len(place)), n))
-
-
-def _spare(name: str) -> Look:
-    colour, marker = SPARE[sum(name.encode()) % len(SPARE)]
-    return Look(name, colour, marker, (0, (1, 1)))
 
 
 def number(value: float, digits: int = 2) -> str:
@@ -166,7 +186,7 @@ FORMULAS = {
 }
 
 
-def key(label: str, colour: str = MUTED, marker: str = "", **line: Any) -> Line2D:
+def key(label: str, colour: ColorType = MUTED, marker: str = "", **line: Any) -> Line2D:
     """One entry of a legend."""
     return Line2D([], [], color=colour, marker=marker, label=label, **line)
 

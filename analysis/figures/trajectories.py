@@ -1,68 +1,69 @@
 """Loss along training, in and out of distribution: the shape of the paper's Fig. S.4."""
 
+from functools import partial
+
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection
 from matplotlib.colors import LogNorm
-from matplotlib.lines import Line2D
 
 from analysis.figures import observed, style
-from analysis.figures.figure import Plate, letter, panel_letter, source_of
+from analysis.figures.figure import Page, source_of
+from analysis.figures.grid import Panel, grid
 
 CAPTION = (
     "Test loss (nats) of every run along training, against the compute spent: in distribution (first row) and on each "
     "task. One line a run, darker for more parameters; dashed lines saw only a part of the data. The open marker "
     "is the step that was selected."
 )
+MANY = 5  # rows: more of them are low and share their axes
 
 
-def draw(points: pd.DataFrame, table: pd.DataFrame) -> Plate:
+def draw(points: pd.DataFrame, table: pd.DataFrame) -> list[Page]:
     """One row a target, one column a configuration, one line a run."""
     best = observed.best(points, table)
-    names = observed.configurations(best)[:4]
-    targets = [*observed.targets(best, "ID"), *observed.targets(best)] or [""]
-    many = len(targets) > 5
-    plate = Plate(style.TWO_COLUMNS, 0.6 + (0.7 if many else 1.35) * len(targets), "Loss along training", CAPTION)
-    plate.source = source_of(best, observed.selection(table))
-    axes = plate.subplots(len(targets), len(names), squeeze=False)
-    sizes = best["N"] if len(best) else pd.Series([1.0, 10.0])
-    norm = LogNorm(sizes.min() / 6, sizes.max())
-    for i, target in enumerate(targets):
-        for j, name in enumerate(names):
-            ax, look = axes[i, j], style.configuration(name)
-            mine = (points["configuration"] == name) & (points["target"] == target)
-            panel_letter(ax, letter(i * len(names) + j))
-            if i == 0:
-                ax.set_title(look.label, color=style.legible(look.colour), fontweight="semibold", fontsize=9)
-            if j == 0:
-                inside = len(best) and (best.loc[best["target"] == target, "domain"] == "ID").any()
-                label = "in\ndistribution" if inside else style.target(target).label.replace(" ", "\n", 1)
-                ax.set_ylabel(label if many else "ID loss (nats)" if inside else f"{label}\nloss (nats)")
-            chosen = best[(best["configuration"] == name) & (best["target"] == target)]
-            _panel(plate, ax, f"{look.label}, {target}", points[mine & (points["step"] > 0)], chosen, look, norm)
-            if i == len(targets) - 1:
-                ax.set_xlabel("compute C (FLOP)")
-            elif many:  # a column shares its axis
-                ax.tick_params(labelbottom=False)
-    few = [
-        Line2D([], [], color=_shade("#5C6670", norm, v), linewidth=1.4, label=f"N = {style.si(v)}")
-        for v in _range(sizes)
-    ]
-    few.append(style.key("part of the data", linewidth=1, linestyle=(0, (2, 1.5))))
-    few.append(style.key("selected step", marker="o", markerfacecolor="white", linestyle=""))
-    plate.legend(handles=few, loc="outside upper center", ncols=len(few), fontsize=7.5)
-    return plate
+    inside = observed.targets(best, "ID")
+    targets = [*inside, *observed.targets(best)]
+    source = source_of(best, observed.selection(table))
+    norm = LogNorm(best["N"].min() / 6, best["N"].max())
+
+    def panel(look: style.Look, target: str) -> Panel:
+        mine = (points["configuration"] == look.name) & (points["target"] == target)
+        paths = points[mine & (points["step"] > 0) & (points["C"] > 0)]
+        chosen = best[(best["configuration"] == look.name) & (best["target"] == target)]
+        if paths.empty:
+            return "no finished runs"
+        return partial(_panel, target=target, part=paths, chosen=chosen, look=look, norm=norm)
+
+    def page(rows: int) -> Page:
+        height = 0.6 + (0.7 if rows > MANY else 1.35) * rows
+        return Page(style.TWO_COLUMNS, height, "Loss along training", CAPTION, source)
+
+    sizes = [float(best["N"].min()), float(best["N"].max())]
+    keys = [style.key(f"N = {style.si(n)}", _shade(style.MUTED, norm, n), linewidth=1.4) for n in sizes]
+    keys.append(style.key("part of the data", linewidth=1, linestyle=(0, (2, 1.5))))
+    keys.append(style.key("selected step", marker="o", markerfacecolor="white", linestyle=""))
+    return grid(
+        observed.configurations(best),
+        targets,
+        panel,
+        page,
+        ylabels={target: _ylabel(target, target in inside, len(targets) > MANY) for target in targets},
+        xlabel="compute C (FLOP)",
+        keys=lambda _: keys,
+        inner_ticks=len(targets) <= MANY,
+    )
+
+
+def _ylabel(target: str, inside: bool, many: bool) -> str:
+    words = "in\ndistribution" if inside else style.target(target).label.replace(" ", "\n", 1)
+    return words if many else "ID loss (nats)" if inside else f"{words}\nloss (nats)"
 
 
 def _panel(
-    plate: Plate, ax: Axes, panel: str, part: pd.DataFrame, chosen: pd.DataFrame, look: style.Look, norm: LogNorm
+    page: Page, ax: Axes, target: str, part: pd.DataFrame, chosen: pd.DataFrame, look: style.Look, norm: LogNorm
 ) -> None:
-    part = part[part["C"] > 0] if len(part) else part
-    if part.empty:
-        style.blank(ax, "no finished runs")
-        plate.lacks(panel)
-        return
     most = part["D"].max()
     part = part.sort_values(["run_id", "C"], kind="stable")
     numbers = part[["C", "loss", "N", "D", "step"]].to_numpy(float)
@@ -70,7 +71,7 @@ def _panel(
     lines = np.split(numbers, first[1:])
     for run, line in zip(ids, lines, strict=True):
         note = f"step {line[-1, 4]:.0f}"
-        plate.record(panel, "run", str(run), ("C", line[:, 0]), ("loss", line[:, 1]), note)
+        page.record(f"{look.label}, {target}", "run", str(run), ("C", line[:, 0]), ("loss", line[:, 1]), note)
     looks = {
         "colors": [_shade(look.colour, norm, line[0, 2]) for line in lines],
         "linestyles": ["-" if line[0, 3] == most else (0, (2, 1.5)) for line in lines],
@@ -88,7 +89,3 @@ def _panel(
 
 def _shade(colour: str, norm: LogNorm, n: float) -> tuple[float, ...]:
     return style.shade(colour, float(norm(n)))
-
-
-def _range(sizes: pd.Series) -> list[float]:
-    return [float(sizes.min()), float(sizes.max())] if len(sizes) else []

@@ -7,7 +7,8 @@ import pandas as pd
 from matplotlib.axes import Axes
 
 from analysis.figures import fitted, observed, style
-from analysis.figures.figure import Plate, panel_letter, source_of
+from analysis.figures.figure import NothingToShow, Page, letter, panel_letter, source_of
+from analysis.figures.grid import batches
 from analysis.fitting import bands
 from analysis.fitting.identifiability import BadPoints
 from analysis.fitting.transfer import loss_to_loss, pairs
@@ -24,34 +25,44 @@ LISTED = 5
 APART = 0.052  # of a panel's height: a line of small words
 
 
-def draw(points: pd.DataFrame, table: pd.DataFrame) -> Plate:
-    """One panel a configuration, one line a task."""
+def draw(points: pd.DataFrame, table: pd.DataFrame) -> list[Page]:
+    """One panel a configuration, one line a task; four panels a page."""
     best = observed.best(points, table)
-    names, tasks = observed.configurations(best), observed.targets(best)
+    tasks = observed.targets(best)
     scales, label = observed.scale(best)
-    rows = -(-len(names) // 2)
+    parts = {look: best[best["configuration"] == look.name] for look in observed.configurations(best)}
+    both = [look for look, part in parts.items() if any(len(pairs(part, task)) for task in tasks)]
+    if not both:
+        raise NothingToShow("no run was measured both in and out of distribution")
     listed = len(tasks) if len(tasks) <= LISTED else 3
-    height = 0.45 + rows * (2.0 + 0.12 * listed)
-    plate = Plate(style.TWO_COLUMNS, height, "From in-distribution to out-of-distribution loss", CAPTION)
-    plate.source = source_of(best, observed.selection(table))
-    axes = plate.subplots(rows, 2, squeeze=False).ravel()
-    for k, ax in enumerate(axes):
-        if k >= len(names):
-            ax.set_axis_off()
-            continue
-        _panel(plate, ax, names[k], best[best["configuration"] == names[k]], table, tasks, scales, label)
-        panel_letter(ax, "abcdefghijkl"[k])
-        if k % 2 == 0:
-            ax.set_ylabel(label)
-    if len(tasks) > LISTED:
-        looks = [style.target(t) for t in tasks]
-        handles = [style.key(look.label, look.colour, look.marker, linewidth=1.2) for look in looks]
-        plate.legend(handles=handles, loc="outside upper center", ncols=6, fontsize=7.5, columnspacing=1.2)
-    return plate
+    source = source_of(best, observed.selection(table))
+    pages = []
+    for looks in batches(both):
+        rows = -(-len(looks) // 2)
+        height = 0.45 + rows * (2.0 + 0.12 * listed)
+        page = Page(style.TWO_COLUMNS, height, "From in-distribution to out-of-distribution loss", CAPTION, source)
+        axes = page.subplots(rows, min(2, len(looks)), squeeze=False).ravel()
+        for k, ax in enumerate(axes):
+            if k >= len(looks):
+                ax.set_axis_off()
+                continue
+            _panel(page, ax, looks[k], parts[looks[k]], table, tasks, scales, label)
+            panel_letter(ax, letter(k))
+            if k % 2 == 0:
+                ax.set_ylabel(label)
+        if len(tasks) > LISTED:
+            of_tasks = [style.target(t) for t in tasks]
+            handles = [style.key(look.label, look.colour, look.marker, linewidth=1.2) for look in of_tasks]
+            page.legend(handles=handles, loc="outside upper center", ncols=6, fontsize=7.5, columnspacing=1.2)
+        pages.append(page)
+    for look in parts:
+        if look not in both:
+            pages[0].note_missing(f"{look.label}: no run was measured both in and out of distribution")
+    return pages
 
 
 def _band(
-    plate: Plate,
+    page: Page,
     ax: Axes,
     panel: str,
     task: str,
@@ -76,7 +87,7 @@ def _band(
     low, high = (v / scale for v in ends)
     ax.fill_between(x, low, high, color=style.target(task).colour, alpha=style.BAND, linewidth=0, zorder=1)
     for kind, ys in (("band, low", low), ("band, high", high)):
-        plate.record(panel, kind, task, ("ID loss above its floor", x), (label, ys), "95 %, bootstrap over runs")
+        page.record(panel, kind, task, ("ID loss above its floor", x), (label, ys), "95 %, bootstrap over runs")
 
 
 def _at_ends(ax: Axes, ends: list[tuple[float, float, str, str]]) -> None:
@@ -99,7 +110,7 @@ def _at_ends(ax: Axes, ends: list[tuple[float, float, str, str]]) -> None:
         )
 
 
-def _mark_excluded(plate: Plate, ax: Axes, panel: str, excluded: list[tuple[str, float]], label: str) -> None:
+def _mark_excluded(page: Page, ax: Axes, panel: str, excluded: list[tuple[str, float]], label: str) -> None:
     """Crosses at the left edge for runs at or below the floor of the in-distribution loss."""
     for task, y in excluded:
         where: dict[str, Any] = {
@@ -107,23 +118,22 @@ def _mark_excluded(plate: Plate, ax: Axes, panel: str, excluded: list[tuple[str,
             "clip_on": ax.get_ylim()[0] > y or y > ax.get_ylim()[1],
         }
         ax.plot(0, y, "x", color=style.target(task).colour, markersize=4, markeredgewidth=1, zorder=5, **where)
-        plate.record(
+        page.record(
             panel, "excluded run", task, ("ID loss above its floor", np.nan), (label, y), "at or below the floor"
         )
 
 
 def _panel(
-    plate: Plate,
+    page: Page,
     ax: Axes,
-    name: str,
+    look: style.Look,
     part: pd.DataFrame,
     table: pd.DataFrame,
     tasks: list[str],
     scales: dict[str, float],
     label: str,
 ) -> None:
-    look = style.configuration(name)
-    fits = {t: next(iter(fitted.find(table, "transfer", name, t)), None) for t in tasks}
+    fits = {t: next(iter(fitted.find(table, "transfer", look.name, t)), None) for t in tasks}
     lines, kappas, floors, xs_all, ys_all = [], [], set[float](), [], []
     excluded: list[tuple[str, float]] = []
     ends: list[tuple[float, float, str, str]] = []
@@ -143,7 +153,7 @@ def _panel(
         ys_all.append(y)
         small: dict[str, Any] = {"markersize": 2.6 if len(tasks) > LISTED else 4, "markeredgewidth": 0}
         ax.plot(x, y, of_task.marker, color=of_task.colour, alpha=0.85, zorder=3, **small)
-        plate.record(look.label, "run", task, ("ID loss above its floor", x), (label, y), list(both["run_id"]))
+        page.record(look.label, "run", task, ("ID loss above its floor", x), (label, y), list(both["run_id"]))
         text, line = f"{of_task.label}: no fit", style.law_line(False)
         if fit:
             kappa = fit.numbers["kappa"]
@@ -151,9 +161,9 @@ def _panel(
             xs = np.geomspace(x.min(), x.max(), 80)
             ys = fit(loss_id=xs + floor) / scale
             ax.plot(xs, ys, color=of_task.colour, zorder=2, **line)
-            plate.record(look.label, "law", task, ("ID loss above its floor", xs), (label, ys), kappa.text())
+            page.record(look.label, "law", task, ("ID loss above its floor", xs), (label, ys), kappa.text())
             if kappa.known and len(tasks) <= LISTED:
-                _band(plate, ax, look.label, task, pairs(part, task), fit, xs, scale, label)
+                _band(page, ax, look.label, task, pairs(part, task), fit, xs, scale, label)
             n = f"n {fit.n_points}" + (f" of {measured}" if fit.n_points < measured else "")
             kappas += [kappa.value] if kappa.known else []
             if len(tasks) > LISTED:
@@ -165,8 +175,8 @@ def _panel(
         look.label, color=style.legible(look.colour), fontweight="semibold", fontsize=9, pad=5 + 10.4 * len(listed)
     )
     if not lines:
-        style.blank(ax, "no finished runs measured both in and out of distribution")
-        plate.lacks(look.label)
+        style.blank(ax, "every run lies at or below\nthe in-distribution floor")
+        page.note_missing(look.label)
         return
     everywhere = np.concatenate(xs_all)
     style.logarithmic(ax.xaxis, everywhere.min(), everywhere.max())
@@ -186,7 +196,7 @@ def _panel(
     )
     style.say_above(ax, above, "run")
     style.linear(ax.yaxis)
-    _mark_excluded(plate, ax, look.label, excluded, label)
+    _mark_excluded(page, ax, look.label, excluded, label)
     if label.endswith("prevalence"):
         ax.axhline(1, color=style.FAINT, linewidth=0.6, zorder=1)
     which = "E of each fit" if len(floors) > 1 else f"E = {floor:.3f}" if (floor := floors.pop()) > 5e-4 else "E = 0"

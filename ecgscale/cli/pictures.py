@@ -23,7 +23,7 @@ def figures(
     reference: Annotated[bool, typer.Option("--reference", help="From the paper's printed tables instead.")] = False,
     formats: Annotated[str, typer.Option("--format", help="Any of png, pdf, svg, separated by commas.")] = "png",
 ) -> None:
-    """Regenerate figures from results, each with its data as CSV beside it.
+    """Regenerate figures from results, each with its data as CSV beside it; four configurations to a page.
 
     With two sweeps the figure "comparison" sets them side by side. --reference draws those that the paper's printed
     tables can feed, into figures/reference.
@@ -44,8 +44,11 @@ def figures(
     table = exponents_in(results, points)
     two = len(points) and points["sweep"].nunique() == 2
     for name in names or [*drawn.fitting(points), *(drawn.ACROSS if two else ())]:
-        for path in drawn.save(name, points, table, results / "figures", wanted):
+        paths, absent = drawn.save(name, points, table, results / "figures", wanted)
+        for path in paths:
             print(where(path))
+        for line in absent:
+            say(line)
     if table.empty:
         say("nothing is fitted yet, so the figures show points alone; next: ecgscale fit")
     name_bad(points.attrs["bad"])

@@ -11,6 +11,7 @@ import pytest
 from ecgscale import leases, records
 from ecgscale.pool.states import pausing
 from tests import layouts
+from tests.planted import planted_points, write_runs
 from tests.shell import SWEEP, Shell
 
 
@@ -196,3 +197,12 @@ def test_a_second_signal_ends_at_once() -> None:
             os.kill(os.getpid(), signal.SIGINT)
         os._exit(0)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 130
+
+
+def test_a_figure_that_has_nothing_to_show_is_said_in_a_line_beside_those_drawn(shell: Shell) -> None:
+    write_runs(shell.folder / "results", planted_points(("resnet-sl",)))
+    drawn = shell.type("figures", "learning", "isoflop", "fewshot")
+    assert drawn.returncode == 0
+    assert drawn.stdout.split() == ["results/figures/learning.png", "results/figures/learning.csv"]
+    assert "isoflop is not drawn: no slice of compute holds four sizes" in drawn.stderr
+    assert "fewshot is not drawn: no run was fine-tuned" in drawn.stderr

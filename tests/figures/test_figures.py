@@ -6,22 +6,63 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from analysis.figures import FIGURES, NoSuchFigure, across, draw, save
+from analysis.figures import FIGURES, SPECIAL, NoSuchFigure, across, draw, save
 from analysis.figures.fitted import find, number_of
 from tests import drawn
-from tests.drawn import TWO, words
-from tests.planted import DATA, JOINT, NO_POINTS, NO_TABLE, SIZES, planted_points, planted_table
+from tests.drawn import OWN, PARTIAL, TWO, WHY, words
+from tests.planted import CONFIGURATIONS, DATA, JOINT, NO_POINTS, NO_TABLE, SIZES, planted_points, planted_table
+
+OF_ANY_SWEEP = [name for name in FIGURES if name not in SPECIAL]
+QUICK = ("scaling", "kappas", "learning", "contours", "exponents", "trajectories")
+QUICK_FIRST = [name if name in QUICK else pytest.param(name, marks=pytest.mark.slow) for name in OF_ANY_SWEEP]
 
 
-@pytest.mark.parametrize("name", FIGURES)
+@pytest.mark.parametrize("name", OF_ANY_SWEEP)
 def test_a_whole_sweep_draws_without_warnings_and_says_its_scale(name: str) -> None:
     drawn.check_whole_sweep(name, draw)
 
 
 @pytest.mark.parametrize("case", drawn.CASES)
-@pytest.mark.parametrize("name", FIGURES)
-def test_a_partial_sweep_draws_and_says_what_is_missing(name: str, case: str) -> None:
+@pytest.mark.parametrize("name", OF_ANY_SWEEP)
+def test_a_partial_sweep_is_drawn_without_what_it_lacks_or_says_why_not(name: str, case: str) -> None:
     drawn.check_partial_sweep(name, draw, case)
+
+
+@pytest.mark.parametrize("name", QUICK_FIRST)
+def test_every_configuration_is_in_every_figure(name: str) -> None:
+    drawn.check_every_configuration(name, draw)
+
+
+@pytest.mark.parametrize("name", QUICK_FIRST)
+def test_one_configuration_alone_leaves_no_panel_empty(name: str) -> None:
+    drawn.check_one_configuration_alone(name, draw)
+
+
+@pytest.mark.parametrize(
+    ("name", "case"),
+    [("kappas", "no fits"), ("overlay", "no probes"), ("isoflop", "one size"), ("exponents", "no fits")],
+)
+def test_a_figure_with_nothing_to_show_is_not_drawn_and_says_why(name: str, case: str, tmp_path: Path) -> None:
+    (tmp_path / f"{name}.png").write_bytes(b"of runs that are gone")
+    points, table = PARTIAL[case]()
+    assert save(name, points, table, tmp_path) == ([], [f"{name} is not drawn: {WHY[name, case]}"])
+    assert not list(tmp_path.iterdir())
+
+
+def test_the_pages_of_a_figure_are_files_of_their_own(tmp_path: Path) -> None:
+    every = (*CONFIGURATIONS, *OWN)
+    paths, lines = save("contours", planted_points(every), planted_table(every), tmp_path)
+    assert [p.name for p in paths] == [f"contours{k}.{s}" for k in ("", "-2", "-3") for s in ("png", "csv")]
+    assert lines == []
+    save("contours", planted_points(), planted_table(), tmp_path)
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["contours.csv", "contours.png"]
+
+
+def test_a_configuration_whose_runs_all_failed_is_named() -> None:
+    points = planted_points(("resnet-sl",))
+    points.attrs["lost"] = [{"sweep": "demo", "configuration": "gru-sl", "N": 1e5, "D": DATA[-1], "status": "oom"}]
+    (page,) = draw("learning", points, NO_TABLE)
+    assert "gru-sl: no finished runs" in page.missing
 
 
 def test_the_same_input_gives_the_same_bytes_in_every_format(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -29,7 +70,7 @@ def test_the_same_input_gives_the_same_bytes_in_every_format(tmp_path: Path, mon
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", [n for n in FIGURES if n != "transfer"])
+@pytest.mark.parametrize("name", [n for n in OF_ANY_SWEEP if n != "transfer"])
 def test_every_other_figure_comes_out_the_same_twice(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -38,9 +79,9 @@ def test_every_other_figure_comes_out_the_same_twice(
 
 def test_the_data_beside_a_figure_are_the_points_and_lines_that_it_shows() -> None:
     points = planted_points(("resnet-sl",))
-    plate = draw("scaling", points, planted_table())
-    assert "α = 0.45 [0.36, 0.54] · n 11 · R² 0.97" in words(plate)
-    table = plate.data()
+    (page,) = draw("scaling", points, planted_table())
+    assert "α = 0.45 [0.36, 0.54] · n 11 · R² 0.97" in words(page)
+    table = page.data()
     runs = table.query("panel == 'R-SL, ID against N' and kind == 'run'")
     assert sorted(runs["x"]) == sorted(SIZES)
     full = points.query("domain == 'ID' and step > 0 and D == 2010").groupby("N")["loss"].min()
@@ -51,7 +92,7 @@ def test_the_data_beside_a_figure_are_the_points_and_lines_that_it_shows() -> No
 
 def test_a_bound_is_marked_and_never_drawn_as_a_result() -> None:
     points, table = planted_points(), planted_table()
-    joint = draw("compute", points, table)
+    (joint,) = draw("compute", points, table)
     text = words(joint)
     assert "β at its lower bound" in text
     assert "of marginal compute to data" in text
@@ -63,7 +104,7 @@ def test_a_bound_is_marked_and_never_drawn_as_a_result() -> None:
 
 def test_the_optimal_size_on_the_plane_follows_the_closed_form() -> None:
     shown = (
-        draw("compute", planted_points(), planted_table()).data().query("kind == 'optimal size' and panel == 'R-SL'")
+        draw("compute", planted_points(), planted_table())[0].data().query("kind == 'optimal size' and panel == 'R-SL'")
     )
     slope = np.polyfit(np.log(shown["x"]), np.log(shown["y"]), 1)[0]
     assert slope == pytest.approx(JOINT["beta"] / (JOINT["alpha"] + JOINT["beta"]), rel=1e-6)
@@ -90,10 +131,10 @@ def test_two_sweeps_stand_beside_each_other(tmp_path: Path) -> None:
     )
     points = pd.concat([planted_points(), worse])
     table = pd.concat([planted_table(), planted_table().assign(sweep="other")])
-    plate = across("comparison", points, table, ["demo", "other"])
-    ratios = plate.data().query("panel == 'ratio'")["y"]
+    (page,) = across("comparison", points, table, ["demo", "other"])
+    ratios = page.data().query("panel == 'ratio'")["y"]
     np.testing.assert_allclose(ratios, 1.1)
-    assert "intervals overlap" in words(plate)
+    assert "intervals overlap" in words(page)
     with pytest.raises(NoSuchFigure, match="takes two sweeps"):
         save("comparison", planted_points(), table, tmp_path)
 
@@ -104,7 +145,7 @@ def test_failed_runs_are_marked_where_they_lie() -> None:
         {"sweep": "demo", "configuration": "resnet-sl", "N": 1e5, "D": DATA[-1], "status": "oom"},
         {"sweep": "another", "configuration": "resnet-sl", "N": 3e4, "D": DATA[-1], "status": "oom"},
     ]
-    shown = draw("scaling", points, planted_table()).data().query("kind == 'lost run'")
+    shown = draw("scaling", points, planted_table())[0].data().query("kind == 'lost run'")
     assert set(shown.query("panel == 'R-SL, ID against N'")["x"]) == {1e5}
     assert set(shown["note"]) == {"oom"}
 
@@ -113,14 +154,14 @@ def test_a_line_never_runs_through_two_label_sets() -> None:
     points = planted_points(("resnet-sl",)).assign(label_set="code6")
     other = points[points["D"] == DATA[-1]].assign(label_set="icd927", run_id="other", loss=9.0)
     table = pd.concat([planted_table(("resnet-sl",)).assign(label_set=s) for s in ("icd927", "code6")])
-    plate = draw("scaling", pd.concat([points, other]), table)
-    assert (plate.data()["y"].dropna() < 5).all()
-    assert "resnet-sl pretrained on ptbxl-sample icd927 (1 runs)" in plate.missing
+    (page,) = draw("scaling", pd.concat([points, other]), table)
+    assert (page.data()["y"].dropna() < 5).all()
+    assert "resnet-sl pretrained on ptbxl-sample icd927 (1 runs)" in page.missing
 
 
 def test_several_sweeps_make_a_folder_each(tmp_path: Path) -> None:
     points = pd.concat([planted_points(("resnet-sl",)).assign(sweep=s) for s in ("demo", "other")])
-    paths = save("learning", points, planted_table(), tmp_path)
+    paths, _ = save("learning", points, planted_table(), tmp_path)
     assert {p.parent.name for p in paths} == {"demo", "other"}
 
 
@@ -141,5 +182,5 @@ def test_drawing_leaves_the_users_style_alone() -> None:
 
 def test_models_of_other_kinds_are_drawn_where_the_papers_four_were_not_measured() -> None:
     points = planted_points(TWO).replace({"configuration": dict(zip(TWO, ("vit-ssl", "net1d-sl"), strict=True))})
-    plate = draw("scaling", points, NO_TABLE)
-    assert {"vit-ssl, ID against N", "net1d-sl, ID against N"} <= set(plate.data()["panel"])
+    (page,) = draw("scaling", points, NO_TABLE)
+    assert {"vit-ssl, ID against N", "net1d-sl, ID against N"} <= set(page.data()["panel"])

@@ -127,10 +127,10 @@ def test_adaptive_design_needs_half_of_the_grid_s_compute_at_most() -> None:
     assert whole["flops"].to_numpy() == pytest.approx(1.0)
     assert whole["alpha"].median() == pytest.approx(1.0, abs=0.15)  # the same grid, drawn anew
     assert looks["alpha_covered"].mean() > 0.8
-    plate = draw(looks, "test")
-    shown = plate.data()
+    page = draw(looks, "test")
+    shown = page.data()
     assert set(shown["panel"]) == {"alpha", "beta", "arrival"}
-    assert any("Simulated" in text.get_text() for text in plate.texts)
+    assert any("Simulated" in text.get_text() for text in page.texts)
 
 
 def test_suggested_runs_can_be_pasted_into_the_sweep(shell: Shell) -> None:

@@ -101,6 +101,7 @@ def test_a_folder_without_runs_or_fits_still_gives_a_page(tmp_path: Path) -> Non
     Page(page)
     assert "No run has finished yet" in page
     assert "Nothing is fitted yet" in page
+    assert "scaling: no finished runs" in page
 
 
 def test_shortfalls_of_training_are_said_in_words(results: Path) -> None:
@@ -132,7 +133,7 @@ def test_the_data_of_a_figure_can_be_saved_from_the_page(page: str) -> None:
 
 
 def test_a_page_of_a_sweep_at_work_reloads_itself(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("analysis.report._figures", lambda *points: [])
+    monkeypatch.setattr("analysis.report._figures", lambda *points: ([], []))
     write_runs(tmp_path, planted_points(), "running", "")
     page = report(tmp_path, pending=7, refresh=30).read_text()
     assert '<meta http-equiv="refresh" content="30">' in page

@@ -26,7 +26,7 @@ def test_a_whole_sweep_draws_without_warnings_and_says_its_scale(name: str) -> N
 
 @pytest.mark.parametrize("case", drawn.CASES)
 @pytest.mark.parametrize("name", OWN)
-def test_a_partial_sweep_draws_and_says_what_is_missing(name: str, case: str) -> None:
+def test_a_partial_sweep_is_drawn_without_what_it_lacks_or_says_why_not(name: str, case: str) -> None:
     drawn.check_partial_sweep(name, draw, case)
 
 
@@ -40,10 +40,10 @@ def test_the_published_tables_feed_a_figure() -> None:
     points = reference.published()
     assert len(points) == 11 * 4 * (5 + 6)
     assert points[["N", "D", "loss", "target"]].notna().all().all()
-    plate = draw("overlay", points, NO_TABLE, reference.NOMINAL)
-    assert "arXiv 2605.17276v1" in words(plate)
-    assert "nominal" in words(plate)
-    shown = plate.data().query("panel == 'CPSC2018, resnet-sl, over N' and kind == 'run'")
+    (page,) = draw("overlay", points, NO_TABLE, reference.NOMINAL)
+    assert "arXiv 2605.17276v1" in words(page)
+    assert "nominal" in words(page)
+    shown = page.data().query("panel == 'CPSC2018, resnet-sl, over N' and kind == 'run'")
     assert 0.1815 in set(shown["y"])
 
 
@@ -55,16 +55,16 @@ def test_the_winners_of_the_published_tables_are_those_of_the_paper(tmp_path: Pa
 
 
 def test_the_published_kappas_have_their_means_and_eight_bound_hits(tmp_path: Path) -> None:
-    plate = draw("kappas", reference.published(), reference.table(refitted=False), "Published")
-    text = words(plate)
+    (page,) = draw("kappas", reference.published(), reference.table(refitted=False), "Published")
+    text = words(page)
     for mean in ("T-SL: mean 0.128", "R-SL: mean 0.133", "T-SSL: mean 0.466", "R-SSL: mean 0.270"):
         assert mean in text
-    assert plate.data()["note"].str.contains("bound").sum() == 8
+    assert page.data()["note"].str.contains("bound").sum() == 8
     with pytest.raises(NoSuchFigure, match="no printed table feeds the figure 'trajectories'"):
         save_reference("trajectories", tmp_path)
 
 
 def test_every_published_model_is_named_on_the_landscape() -> None:
-    plate = draw("landscape", NO_POINTS, NO_TABLE)
-    assert {"ECG-FM", "ECGFounder", "InceptionTime", "HuBERT (Base)"} <= set(words(plate).split("\n"))
-    assert len(plate.data().query("kind == 'published'")) == 22
+    (page,) = draw("landscape", NO_POINTS, NO_TABLE)
+    assert {"ECG-FM", "ECGFounder", "InceptionTime", "HuBERT (Base)"} <= set(words(page).split("\n"))
+    assert len(page.data().query("kind == 'published'")) == 22

@@ -6,8 +6,8 @@ from pathlib import Path
 import pandas as pd
 
 from analysis import figures as general
-from analysis.figures import ACROSS, SPECIAL, Draw, NoSuchFigure, across
-from analysis.figures.figure import Plate
+from analysis.figures import ACROSS, SPECIAL, Draw, NoSuchFigure, NothingToShow, across, page_name
+from analysis.figures.figure import Page
 from analysis.study.figures import landscape, reference, schematic, winners
 from ecgscale.phrases import did_you_mean
 
@@ -22,15 +22,27 @@ FIGURES: dict[str, Draw] = {
     for name, draw in {**_BEFORE.get(place, {}), place: of_any}.items()
 }
 
-__all__ = ["ACROSS", "FIGURES", "SPECIAL", "NoSuchFigure", "across", "draw", "fitting", "save", "save_reference"]
+__all__ = [
+    "ACROSS",
+    "FIGURES",
+    "SPECIAL",
+    "NoSuchFigure",
+    "NothingToShow",
+    "across",
+    "draw",
+    "fitting",
+    "page_name",
+    "save",
+    "save_reference",
+]
 
 
 def fitting(points: pd.DataFrame) -> list[str]:
-    """Names of the figures that points have something to show in."""
+    """Names of the figures that are about points of this kind."""
     return general.fitting(points, FIGURES)
 
 
-def draw(name: str, points: pd.DataFrame, table: pd.DataFrame, mark: str | None = None) -> Plate:
+def draw(name: str, points: pd.DataFrame, table: pd.DataFrame, mark: str | None = None) -> list[Page]:
     """``analysis.figures.draw`` of any figure, the paper's own too."""
     return general.draw(name, points, table, mark, FIGURES)
 
@@ -42,7 +54,7 @@ def save(
     folder: Path,
     formats: Iterable[str] = ("png",),
     mark: str | None = None,
-) -> list[Path]:
+) -> tuple[list[Path], list[str]]:
     """``analysis.figures.save`` of any figure, the paper's own too."""
     return general.save(name, points, table, folder, formats, mark, FIGURES)
 
@@ -53,4 +65,4 @@ def save_reference(name: str, folder: Path, formats: Iterable[str] = ("png",)) -
         known = f"no printed table feeds the figure '{name}'" if name in FIGURES else f"no figure is called '{name}'"
         raise NoSuchFigure(f"{known}{did_you_mean(name, reference.FIGURES)}")
     table = reference.table(name in reference.REFITTED)
-    return save(name, reference.published(), table, folder, formats, reference.FIGURES[name])
+    return save(name, reference.published(), table, folder, formats, reference.FIGURES[name])[0]

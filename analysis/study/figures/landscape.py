@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.patches import Rectangle
 
 from analysis.figures import observed, style
-from analysis.figures.figure import Plate
+from analysis.figures.figure import Page
 from analysis.study.benchmark import ours
 from analysis.study.published import benchmark
 
@@ -52,14 +52,14 @@ AROUND = (
 )
 
 
-def draw(points: pd.DataFrame, table: pd.DataFrame) -> Plate:
+def draw(points: pd.DataFrame, table: pd.DataFrame) -> list[Page]:
     """One panel: parameters against mean AUROC, a bubble a published model, a line a configuration of ours."""
     best = observed.best(points, table)
     models, own = benchmark(), ours(best)
-    plate = Plate(style.TWO_COLUMNS, 4.4, "ECG models by size and performance", CAPTION)
-    plate.source = SOURCE
-    plate.set_layout_engine("none")
-    ax = plate.add_axes(FRAME)
+    looks = [look for look in observed.configurations(best) if look.name in set(own["configuration"])]
+    page = Page(style.TWO_COLUMNS, 4.4, "ECG models by size and performance", CAPTION, SOURCE)
+    page.set_layout_engine("none")
+    ax = page.add_axes(FRAME)
     sizes = np.r_[models["n_params"], own["N"]]
     style.logarithmic(ax.xaxis, float(sizes.min()), float(sizes.max()))
     heights = np.r_[models["mean"], own["auroc"]]
@@ -78,13 +78,13 @@ def draw(points: pd.DataFrame, table: pd.DataFrame) -> Plate:
         }
         ax.plot(row["n_params"], row["mean"], MARKERS[row["family"]], alpha=0.92, zorder=4 - size / 100, **marks)
         panel = f"{row['family']}, {row['paradigm']}"
-        plate.record(panel, "published", row["model"], ("N", row["n_params"]), ("mean AUROC", row["mean"]), "Table S.9")
+        page.record(panel, "published", row["model"], ("N", row["n_params"]), ("mean AUROC", row["mean"]), "Table S.9")
     _name(ax, models, own)
-    _ours(plate, ax, own)
+    _ours(page, ax, own, looks)
     if own.empty:
-        plate.lacks("runs of this sweep: none has an AUROC on a probe task")
-    _legend(plate, own)
-    return plate
+        page.note_missing("runs of this sweep: none has an AUROC on a probe task")
+    _legend(page, looks)
+    return [page]
 
 
 def _diameter(recordings: float) -> float:
@@ -92,13 +92,12 @@ def _diameter(recordings: float) -> float:
     return 4.0 if not math.isfinite(recordings) else math.sqrt(20 + 80 * max(math.log10(recordings / 1e5), 0.0))
 
 
-def _ours(plate: Plate, ax: Axes, own: pd.DataFrame) -> None:
-    for name in style.in_order(list(own["configuration"]), style.CONFIGURATIONS):
-        look = style.configuration(name)
-        part = own[own["configuration"] == name].sort_values("N")
+def _ours(page: Page, ax: Axes, own: pd.DataFrame, looks: list[style.Look]) -> None:
+    for look in looks:
+        part = own[own["configuration"] == look.name].sort_values("N")
         marks: dict[str, Any] = {"color": look.colour, "markerfacecolor": "white", "markersize": 3.6, "linewidth": 0.8}
         ax.plot(part["N"], part["auroc"], look.marker, linestyle="-", zorder=2, **marks)
-        plate.record("this sweep", "run", name, ("N", part["N"]), ("mean AUROC", part["auroc"]), "linear probes")
+        page.record("this sweep", "run", look.name, ("N", part["N"]), ("mean AUROC", part["auroc"]), "linear probes")
 
 
 def _name(ax: Axes, models: pd.DataFrame, own: pd.DataFrame) -> None:
@@ -161,7 +160,7 @@ def _overlap(a: Box, b: Box) -> float:
     return max(0.0, min(a[2], b[2]) - max(a[0], b[0])) * max(0.0, min(a[3], b[3]) - max(a[1], b[1]))
 
 
-def _legend(plate: Plate, own: pd.DataFrame) -> None:
+def _legend(page: Page, looks: list[style.Look]) -> None:
     """Columns: pretrained models, models from scratch, what areas mean, and the runs of this sweep."""
     bubble: dict[str, Any] = {"markersize": 6, "linestyle": ""}
     pretrained = [
@@ -177,10 +176,9 @@ def _legend(plate: Plate, own: pd.DataFrame) -> None:
         style.key(words, style.MUTED, "o", markersize=_diameter(n), markerfacecolor="white", linestyle="")
         for n, words in ((1e5, "0.1M recordings"), (1e6, "1M"), (1e7, "10M"))
     ]
-    looks = [style.configuration(n) for n in style.in_order(list(own["configuration"]), style.CONFIGURATIONS)]
     runs = [style.key(f"this sweep: {k.label}", k.colour, k.marker, markerfacecolor="white") for k in looks]
     columns = [c for c in (pretrained, scratch, areas, runs) if c]
     rows = max(len(c) for c in columns)
     handles = [h for c in columns for h in (*c, *[style.key("", linestyle="")] * (rows - len(c)))]
     at: dict[str, Any] = {"loc": "upper center", "bbox_to_anchor": (0.5, 0.995), "fontsize": 7.5, "columnspacing": 1.6}
-    plate.legend(handles=handles, ncols=len(columns), **at)
+    page.legend(handles=handles, ncols=len(columns), **at)

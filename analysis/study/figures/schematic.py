@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.patches import FancyArrowPatch, FancyBboxPatch, Rectangle
 
 from analysis.figures import style
-from analysis.figures.figure import Plate, panel_letter
+from analysis.figures.figure import Page, panel_letter
 
 CAPTION = (
     "The two self-supervised methods. (a) Masked modelling (Transformers, Eqs. 6): the recording is cut into "
@@ -19,15 +19,15 @@ CAPTION = (
 )
 WAVES = ((0.22, 0.035, 0.12), (0.36, 0.011, -0.12), (0.40, 0.013, 1.0), (0.44, 0.012, -0.25), (0.66, 0.060, 0.28))
 MASKED = (1, 3)  # words that are hidden
-SSL = {"masked": style.CONFIGURATIONS["transformer-ssl"], "contrast": style.CONFIGURATIONS["resnet-ssl"]}
+SSL = dict(zip(("masked", "contrast"), style.looks(("transformer-ssl", "resnet-ssl")), strict=True))
 
 
-def draw(points: pd.DataFrame, table: pd.DataFrame) -> Plate:
+def draw(points: pd.DataFrame, table: pd.DataFrame) -> list[Page]:
     """Two panels, one a method; nothing on them is measured."""
-    plate = Plate(style.TWO_COLUMNS, 3.7, "The two self-supervised methods", CAPTION)
-    plate.drawn = True
-    plate.source = "A drawing: the curves are sums of five bell curves a beat"
-    above, below = plate.subplots(2, 1)
+    page = Page(style.TWO_COLUMNS, 3.7, "The two self-supervised methods", CAPTION)
+    page.drawn = True
+    page.source = "A drawing: the curves are sums of five bell curves a beat"
+    above, below = page.subplots(2, 1)
     for ax, letter in ((above, "a"), (below, "b")):
         ax.set_axis_off()
         ax.set_xlim(0, 100)
@@ -35,9 +35,9 @@ def draw(points: pd.DataFrame, table: pd.DataFrame) -> Plate:
         panel_letter(ax, letter)
     _title(above, "Masked modelling of heartbeats", "masked")
     _title(below, "Contrast of adjacent segments", "contrast")
-    _masked(plate, above)
-    _contrast(plate, below)
-    return plate
+    _masked(page, above)
+    _contrast(page, below)
+    return [page]
 
 
 def beat(t: np.ndarray, stretch: float = 1.0) -> np.ndarray:
@@ -51,14 +51,14 @@ def _title(ax: Axes, text: str, kind: str) -> None:
 
 
 def _curve(
-    plate: Plate, ax: Axes, panel: str, x: float, y: float, width: float, height: float, n_beats: int, **line: Any
+    page: Page, ax: Axes, panel: str, x: float, y: float, width: float, height: float, n_beats: int, **line: Any
 ) -> None:
     """Beats one after the other from x, their baseline at y."""
     t = np.linspace(0, n_beats, 160 * n_beats, endpoint=False)
     xs, ys = x + width * t / n_beats, y + height * beat(t % 1, line.pop("stretch", 1.0))
     drawn: dict[str, Any] = {"color": style.INK, "linewidth": 0.9} | line
     ax.plot(xs, ys, **drawn)
-    plate.record(panel, "drawn curve", "ECG", ("x", xs[::8]), ("y", ys[::8]))
+    page.record(panel, "drawn curve", "ECG", ("x", xs[::8]), ("y", ys[::8]))
 
 
 def _box(ax: Axes, x: float, y: float, width: float, height: float, text: str, colour: str, face: str = "") -> None:
@@ -98,11 +98,11 @@ def _small(ax: Axes, x: float, y: float, text: str, **how: Any) -> None:
     ax.text(x, y, text, **(look | how))
 
 
-def _masked(plate: Plate, ax: Axes) -> None:
+def _masked(page: Page, ax: Axes) -> None:
     colour = SSL["masked"].colour
     words, width, gap, left = 5, 5.6, 0.8, 1.0
     span = words * (width + gap) - gap
-    _curve(plate, ax, "masked", left, 15.5, span, 5.5, words)
+    _curve(page, ax, "masked", left, 15.5, span, 5.5, words)
     _small(ax, left + span / 2, 23.2, "recording, cut between the R peaks")
     for k in range(words):
         x = left + k * (width + gap)
@@ -112,7 +112,7 @@ def _masked(plate: Plate, ax: Axes) -> None:
         if hidden:
             ax.text(x + width / 2, 8.1, "[M]", ha="center", va="center", fontsize=7.5, fontweight="semibold")
         else:
-            _curve(plate, ax, "masked", x + 0.5, 6.5, width - 1, 4, 1)
+            _curve(page, ax, "masked", x + 0.5, 6.5, width - 1, 4, 1)
         _arrow(ax, (x + width / 2, 14.6), (x + width / 2, 11.6), linewidth=0.6)
     _small(ax, left + span / 2, 2.6, "words: one beat of one lead; a share is masked")
     _arrow(ax, (left + span + 0.8, 8.1), (38.4, 8.1))
@@ -142,14 +142,14 @@ def _masked(plate: Plate, ax: Axes) -> None:
     )
 
 
-def _contrast(plate: Plate, ax: Axes) -> None:
+def _contrast(page: Page, ax: Axes) -> None:
     colour = SSL["contrast"].colour
     patients = ((16.5, "patient 1", 1.0), (4.5, "patient 2", 0.72))
     for y, name, stretch in patients:
         for half in range(2):
             x = 7.5 + 13.2 * half
             ax.add_patch(Rectangle((x, y - 1.6), 12.4, 7.2, facecolor="#F1F5FA", edgecolor=colour, linewidth=0.8))
-            _curve(plate, ax, "contrast", x + 0.4, y, 11.6, 4.6, 3, stretch=stretch)
+            _curve(page, ax, "contrast", x + 0.4, y, 11.6, 4.6, 3, stretch=stretch)
         _small(ax, 3.4, y + 2, name)
         _arrow(ax, (34, y + 2), (38.4, 10.6 + (1.6 if y > 10 else -1.6)))
     _small(ax, 20.5, 24.0, "two adjacent segments each")
