@@ -113,7 +113,8 @@ def read(path: Path, *, gains: bool = True) -> Recording:
             raise MalformedRecordError("lead is not calibrated (gain 0)")
         scale[i], offset[i] = _MV_PER[lead.units.lower()] / lead.gain, lead.baseline
     millivolts = (units - offset) * scale
-    return Recording(millivolts, head.sampling_hz, names, checksum=agree)
+    gain = f"{head.leads[0].gain:.10g}/{head.leads[0].units}"
+    return Recording(millivolts, head.sampling_hz, names, checksum=agree, gain=gain)
 
 
 def _lead(line: str) -> Lead:

@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 
 from ecgscale.data import split
+from ecgscale.data.amplitude import STANDARD_DEVIATIONS
 from ecgscale.data.dataset import Card, Dataset, Index, labels_of
 from ecgscale.data.filters import Recipe
 from ecgscale.data.recording import LEADS, Recording
@@ -101,4 +102,5 @@ DATASET = Dataset(
     recipe=Recipe(),
     einthoven=None,
     units="standard deviations",
+    amplitude=STANDARD_DEVIATIONS,
 )
