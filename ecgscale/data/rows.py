@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ecgscale.data import amplitude, quality
+from ecgscale.data import amplitude, hdf5, quality
 from ecgscale.data.amplitude import Measured
 from ecgscale.data.corpus import MISSING
 from ecgscale.data.dataset import Dataset
@@ -30,6 +30,8 @@ WINDOW_SECONDS = 10
 UNIT = 0.001  # int16 steps of a microvolt: no file of the study is finer, and +-32 mV hold
 _BATCH = 32  # records filtered together: what a processor's cache likes
 _MAX_MISSING = 0.2  # of a lead's samples
+# What numpy, pandas and h5py raise for a damaged file.
+_UNREADABLE = (ArithmeticError, LookupError, MemoryError, OSError, RuntimeError, TypeError, ValueError)
 POLICIES = ("keep", "zero", "drop")
 
 
@@ -126,7 +128,9 @@ def rows_of(dataset: Dataset, raw: Path, where: Sequence[str] | np.ndarray, opti
                 signal, rows.quality[row] = _checked(dataset, read, options)
             except MalformedRecordError as reason:
                 rows.reasons[row] = str(reason)
-            except (OSError, KeyError) as error:  # the file is there in the index, and does not give this record
+            except hdf5.Locked:
+                raise
+            except _UNREADABLE as error:  # the file is there in the index, and does not give this record
                 rows.reasons[row] = f"file cannot be read ({type(error).__name__})"
             else:
                 hz = read.recording.sampling_hz
