@@ -13,7 +13,7 @@ _open: dict[Path, tuple[tuple[int, int], Any]] = {}  # path -> (size and time of
 
 
 class Locked(RuntimeError):
-    """Another process writes the file: nothing is wrong with its records, so none of them is refused for it."""
+    """The file cannot be had now: nothing is wrong with its records, so none of them is refused for it."""
 
 
 def dataset(path: Path, name: str) -> Any:
@@ -94,12 +94,13 @@ def _file(path: Path) -> Any:
         _open.pop(stale)[1].close()
     try:
         file = h5py.File(path, "r")
-    except BlockingIOError:
-        raise Locked(
-            f"{path.name} is locked: another process has it open for writing; once that has ended the same command "
-            "goes on (or, if nobody writes, with HDF5_USE_FILE_LOCKING=FALSE)"
-        ) from None
     except OSError as error:
+        if isinstance(error, BlockingIOError) or "unable to lock file" in str(error):
+            raise Locked(
+                f"{path.name} cannot be locked for reading: another process has it open for writing, or its disk knows "
+                "no locks; the same command goes on once nobody writes, in the second case with "
+                "HDF5_USE_FILE_LOCKING=FALSE"
+            ) from None
         reason = str(error).partition("(")[2].rstrip(")")[:120]  # without the path that h5py puts before
         raise OSError(f"{path.name} is not a complete HDF5 file ({state[0]:,} bytes): {reason}") from None
     _open[path] = state, file

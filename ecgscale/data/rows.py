@@ -31,7 +31,7 @@ UNIT = 0.001  # int16 steps of a microvolt: no file of the study is finer, and +
 _BATCH = 32  # records filtered together: what a processor's cache likes
 _MAX_MISSING = 0.2  # of a lead's samples
 # What numpy, pandas and h5py raise for a damaged file.
-_UNREADABLE = (ArithmeticError, LookupError, MemoryError, OSError, RuntimeError, TypeError, ValueError)
+UNREADABLE = (ArithmeticError, LookupError, MemoryError, OSError, RuntimeError, TypeError, ValueError)
 POLICIES = ("keep", "zero", "drop")
 
 
@@ -123,14 +123,14 @@ def rows_of(dataset: Dataset, raw: Path, where: Sequence[str] | np.ndarray, opti
         alike = defaultdict(list)  # records of one rate and length are filtered together
         for row in range(first, min(first + _BATCH, n)):
             try:
-                read = _read(dataset, raw, str(where[row]))
+                read = raw_record(dataset, raw, str(where[row]))
                 rows.qrs[row], rows.gains[row] = read.qrs, read.recording.gain
                 signal, rows.quality[row] = _checked(dataset, read, options)
             except MalformedRecordError as reason:
                 rows.reasons[row] = str(reason)
             except hdf5.Locked:
                 raise
-            except _UNREADABLE as error:  # the file is there in the index, and does not give this record
+            except UNREADABLE as error:  # the file is there in the index, and does not give this record
                 rows.reasons[row] = f"file cannot be read ({type(error).__name__})"
             else:
                 hz = read.recording.sampling_hz
@@ -142,7 +142,7 @@ def rows_of(dataset: Dataset, raw: Path, where: Sequence[str] | np.ndarray, opti
 
 
 @dataclass(frozen=True)
-class _Read:
+class RawRecord:
     """One recording, its signal with canonical leads [n_leads, n_samples] without gaps, and what is wrong with it."""
 
     recording: Recording
@@ -154,7 +154,8 @@ class _Read:
     qrs: float
 
 
-def _read(dataset: Dataset, raw: Path, where: str) -> _Read:
+def raw_record(dataset: Dataset, raw: Path, where: str) -> RawRecord:
+    """Read one record and look at it. Raises MalformedRecordError for what is none, and what a damaged file raises."""
     recording = dataset.load(raw, where)
     if recording.sampling_hz not in dataset.card.sampling_hz:
         raise MalformedRecordError(f"sampling rate {recording.sampling_hz:g} Hz is not that of the dataset's card")
@@ -171,7 +172,9 @@ def _read(dataset: Dataset, raw: Path, where: str) -> _Read:
         flaws |= FLAWS["limb lead flat or missing"]
     missing = np.isnan(signal).mean(axis=1)
     signal = quality.interpolated(signal)
-    return _Read(recording, signal, flaws, bad, flat, missing, amplitude.of_record(signal, recording.sampling_hz, bad))
+    return RawRecord(
+        recording, signal, flaws, bad, flat, missing, amplitude.of_record(signal, recording.sampling_hz, bad)
+    )
 
 
 def _in_order(dataset: Dataset, recording: Recording) -> np.ndarray:
@@ -184,7 +187,7 @@ def _in_order(dataset: Dataset, recording: Recording) -> np.ndarray:
     return ordered(np.concatenate([recording.signal, nothing]), (*recording.leads, *absent), dataset.leads)
 
 
-def _checked(dataset: Dataset, read: _Read, options: Options) -> tuple[np.ndarray, int]:
+def _checked(dataset: Dataset, read: RawRecord, options: Options) -> tuple[np.ndarray, int]:
     """The signal as it is to be filtered, and all of its flaws. Raises MalformedRecordError for one not to be used."""
     reason = amplitude.why_not_possible(read.qrs, dataset.amplitude)
     if reason:
