@@ -118,11 +118,9 @@ def _why_not_without(limb: np.ndarray, tolerance: float, absent: np.ndarray) -> 
     if hold(tuple(there.tolist())):
         return None
     gone = ", ".join(LEADS[lead] for lead in np.flatnonzero(absent))
-    orders = [names for names in permutations(range(6), len(there)) if hold(names)]
-    if len(orders) != 1:  # of few leads several orders may hold
-        return f"limb leads break Einthoven's law, also without {gone} (flat or missing)"
-    called, found = (", ".join(LEADS[lead] for lead in leads) for leads in (there, orders[0]))
-    return f"leads are permuted: what is called {called} is {found} ({gone}: flat or missing)"
+    if any(hold(names) for names in permutations(range(6), len(there))):  # several orders do: none is named
+        return f"leads are permuted: those without {gone} (flat or missing) obey Einthoven's law in another order"
+    return f"limb leads break Einthoven's law in every order of names, also without {gone} (flat or missing)"
 
 
 @lru_cache(maxsize=2048)
