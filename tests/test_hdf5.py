@@ -6,6 +6,7 @@ import subprocess
 import sys
 import textwrap
 from pathlib import Path
+from typing import Any
 
 import h5py
 import numpy as np
@@ -60,7 +61,7 @@ def test_a_truncated_file_is_named_with_its_size(tmp_path: Path) -> None:
         hdf5.column(path, "x")
 
 
-ABSURD = {
+ABSURD: dict[str, dict[str, Any]] = {
     "petabytes in pieces": {"shape": (10**12, 4096, 12), "chunks": (1, 4096, 12)},
     "one row of terabytes": {"shape": (4, 10**11, 12), "chunks": (1, 4096, 12)},
     "a column of terabytes": {"shape": (10**12,), "chunks": (4096,)},

@@ -56,7 +56,7 @@ def shapes(path: Path) -> dict[str, tuple[int, ...]]:
     import h5py
 
     file = _file(path)
-    found = {}
+    found: dict[str, tuple[int, ...]] = {}
     for name in file:
         if not isinstance(file.get(name, getlink=True), h5py.HardLink) or name.startswith("#"):  # MATLAB's own
             continue
