@@ -8,13 +8,16 @@ import numpy as np
 def array(path: Path, shape: tuple[int | None, ...]) -> np.ndarray:
     """The array of a .npy file as a read-only memory map; ``shape`` with None for any length.
 
-    Raises OSError in one sentence that names the file: truncated, foreign, Python objects, or of another shape.
+    Raises in one sentence that names the file OSError for one that is truncated, foreign or of another shape, and
+    ValueError for Python objects.
     """
     try:
         found = np.load(path, mmap_mode="r", allow_pickle=False)
     except FileNotFoundError:
         raise FileNotFoundError(f"{path.name} is missing") from None
     except Exception as error:  # numpy raises many kinds for a damaged header
+        if "Python objects" in str(error):
+            raise ValueError(f"{path.name} holds Python objects, which are never loaded") from None
         said = str(error).partition("\n")[0][:100] or type(error).__name__
         raise OSError(f"{path.name} is not a whole NumPy array ({path.stat().st_size:,} bytes): {said}") from None
     if not isinstance(found, np.ndarray) or found.dtype.kind not in "iuf":
