@@ -6,11 +6,11 @@ from typing import Any
 
 import pandas as pd
 
-from analysis.estimates import Coefficient, Fit
-from analysis.fit import fit
-from analysis.laws import Law
-from analysis.screening import BadPoints, clean, law_named
-from analysis.transfer import loss_to_loss
+from analysis.fitting.fit import fit
+from analysis.fitting.identifiability import BadPoints, clean, law_named
+from analysis.fitting.laws import Law
+from analysis.fitting.result import Coefficient, Fit
+from analysis.fitting.transfer import loss_to_loss
 
 KNOWN_COLUMNS = ("N", "D", "C", "loss", "loss_id", "loss_ood", "weight", "seed", "run_id", "E_id", "E_ood")
 

@@ -13,14 +13,14 @@ import numpy as np
 import pandas as pd
 from markupsafe import Markup, escape
 
-from analysis import claims, figures
+from analysis.figures.figure import Plate, mark_of
 from analysis.figures.fitted import NAMES, Number, number_of
-from analysis.figures.plate import Plate, mark_of
 from analysis.figures.style import CONFIGURATIONS, configuration, in_order, si, target
 from analysis.figures.typesetting import paper, webfont
 from analysis.learning import label, learning, more_data, shortfalls
 from analysis.observations import best_over_steps, own, trajectories
-from analysis.query import COLUMNS
+from analysis.study import claims, figures
+from analysis.table.query import COLUMNS
 from ecgscale import records
 
 TEMPLATE = "report.html.j2"

@@ -9,11 +9,11 @@ import torch
 from ecgscale import data, provenance, records
 from ecgscale.leases import Lease, Lost
 from ecgscale.objectives import Collapsed
-from ecgscale.placeless import placeless, sentence
 from ecgscale.probing.measure import Measurement, Row, id_curve
-from ecgscale.spec import Run
-from ecgscale.sweep import Sweep
-from ecgscale.training import kept, underway
+from ecgscale.redact import placeless, sentence
+from ecgscale.spec.run import Run
+from ecgscale.spec.sweep import Sweep
+from ecgscale.training import kept_weights, session
 from ecgscale.training.inputs import opened
 from ecgscale.training.train import Diverged, Snapshot
 
@@ -68,15 +68,15 @@ def trial(
         measurement = Measurement(run, sweep, inputs.corpus, home, device, inputs.mixed)
         lacking = data.missing_parts([*run.slice.corpora, *measurement.corpora], home)
         facts["n_missing_parts"] = str(sum(len(parts) for parts in lacking.values()))
-        resume = underway.resumable(run, sweep.name, home, {row["step"] for row in journal.rows}, inputs.digests)
-        if not kept.begin(run, home, sweep.keep, inputs.digests, resume["measured"] if resume else None):
+        resume = session.resumable(run, sweep.name, home, {row["step"] for row in journal.rows}, inputs.digests)
+        if not kept_weights.begin(run, home, sweep.keep, inputs.digests, resume["measured"] if resume else None):
             resume = None
         measured = resume["measured"] if resume else 0
         rows = [row for row in journal.rows if row["step"] <= measured] if resume else []
         journal.begin(rows, facts)
         note(f"attempt {facts['attempt']}" + (f", from step {resume['step']}" if resume else ""))
         if not _stalled(run, journal.rows):
-            with underway.training(
+            with session.training(
                 run,
                 inputs,
                 sweep.name,
@@ -100,7 +100,7 @@ def trial(
                     journal.sync()
                     if sweep.keep != "none":
                         loss = id_curve(journal.rows)[snapshot.step]
-                        kept.put(run, home, snapshot.step, loss, snapshot.module.probed)
+                        kept_weights.put(run, home, snapshot.step, loss, snapshot.module.probed)
                     save(snapshot, measured)
                     note(_progress(run, journal.rows, snapshot))
                     if _stalled(run, journal.rows):
@@ -110,9 +110,9 @@ def trial(
                         return "paused"
         early = f"no better ID validation loss for {run.schedule.patience_epochs:g} epochs"
         if sweep.keep != "none":
-            kept.finish(run, home)
+            kept_weights.finish(run, home)
         state = end("done", early if _stalled(run, journal.rows) else "all steps taken")
-        underway.forget(run, sweep.name, home)
+        session.forget(run, sweep.name, home)
         return state
     except Lost:
         raise

@@ -14,9 +14,8 @@ from itertools import product
 from ecgscale.data.corpus import Slice
 from ecgscale.models import RESNETS, TRANSFORMERS, Architecture, Codebook
 from ecgscale.objectives import CMSC, Masked, Objective, Supervised
-from ecgscale.spec import Run
-from ecgscale.sweep import Sweep
-from ecgscale.tasks import PAPER_TASKS
+from ecgscale.spec import Run, Sweep
+from ecgscale.spec.tasks import PAPER_TASKS
 
 CORPUS = "code"
 FRACTIONS = (0.01, 0.02, 0.05, 0.1, 0.5)  # of the training patients, beside all of them

@@ -15,8 +15,7 @@ from itertools import product
 from ecgscale.data.corpus import Slice
 from ecgscale.models import Architecture, Codebook, ResNet, Transformer
 from ecgscale.objectives import CMSC, Masked, Objective, Supervised
-from ecgscale.spec import Evaluation, Run, Schedule
-from ecgscale.sweep import Sweep
+from ecgscale.spec import Evaluation, Run, Schedule, Sweep
 
 CORPUS = "ptbxl-sample"
 FRACTIONS = (0.05, 0.1, 0.22, 0.47)  # of the training patients, beside all of them

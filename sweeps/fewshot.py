@@ -2,7 +2,7 @@
 
 What it costs: see `ecgscale plan fewshot --device a100`. What it needs: the supervised Transformers of `code_grid`,
 whose best weights that sweep keeps, and the tasks' datasets, prepared.
-How to run it: `ecgscale launch fewshot --address auto`; then `analysis.effective` and the figure `fewshot`.
+How to run it: `ecgscale launch fewshot --address auto`; then the figure `fewshot`.
 
 Four sizes of T-SL, each fine-tuned and trained from random weights on seven fractions of each task's training
 patients. The paper's text names four of its six tasks (CPSC2018, CSN, PTB-XL rhythm, EchoNext); PTB-XL form and MIMIC
@@ -11,9 +11,9 @@ schedule are lost too: these span two decades, and a run ends when its validatio
 """
 
 from ecgscale.spec import Evaluation, Schedule
-from ecgscale.sweep import Sweep, load
-from ecgscale.tasks import TASKS
-from ecgscale.tuning import from_scratch, tuned
+from ecgscale.spec.finetune import from_scratch, tuned
+from ecgscale.spec.sweep import Sweep, load
+from ecgscale.spec.tasks import TASKS
 
 NAMES = ("cpsc2018", "csn", "ptbxl-rhythm", "echonext", "ptbxl-form", "mimic-sex")
 FRACTIONS = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0)

@@ -2,7 +2,7 @@
 
 What it costs: see `ecgscale plan finetune --device a100`. What it needs: the runs of `code_grid` that saw all data,
 whose best weights that sweep keeps, and the tasks' datasets, prepared.
-How to run it: `ecgscale launch finetune --address auto`; then `analysis.finetuned` tabulates macro AUROC and F1.
+How to run it: `ecgscale launch finetune --address auto`; then `analysis.study.finetuned` tabulates macro AUROC and F1.
 
 The rung of each ladder that the paper evaluates at every fraction (16.8M, 19.2M), pretrained in each of the four
 configurations, and its twin from random weights; all weights move. Learning rates are Table S.8's for Ribeiro's ResNet
@@ -12,9 +12,9 @@ validation loss has not improved for five epochs; the step with the lowest valid
 
 from ecgscale.models import RESNETS, TRANSFORMERS
 from ecgscale.spec import Evaluation, Schedule
-from ecgscale.sweep import Sweep, load
-from ecgscale.tasks import PAPER_TASKS
-from ecgscale.tuning import from_scratch, tuned
+from ecgscale.spec.finetune import from_scratch, tuned
+from ecgscale.spec.sweep import Sweep, load
+from ecgscale.spec.tasks import PAPER_TASKS
 
 TASKS = tuple(task for task in PAPER_TASKS if task.name != "csn")  # Table S.9 has no column for it
 SCHEDULE = Schedule(steps=10_000)

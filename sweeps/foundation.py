@@ -27,9 +27,8 @@ from ecgscale.data.corpus import Slice
 from ecgscale.data.noise import KINDS
 from ecgscale.models import NET1D, NET1DS, VITS, Net1D, ViT
 from ecgscale.objectives import DINO, Objective, Supervised
-from ecgscale.spec import Evaluation, Run, Schedule
-from ecgscale.sweep import Sweep
-from ecgscale.tasks import robustness
+from ecgscale.spec import Evaluation, Run, Schedule, Sweep
+from ecgscale.spec.tasks import robustness
 
 CODE_ALONE = Slice("code")
 MIX = Slice("code", mix=(("heedb", 1.0), ("icentia11k", 0.5)))

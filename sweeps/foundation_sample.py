@@ -14,9 +14,8 @@ as fast, as in the demo.
 from ecgscale.data.corpus import Slice
 from ecgscale.models import ViT
 from ecgscale.objectives import DINO
-from ecgscale.spec import Evaluation, Run, Schedule
-from ecgscale.sweep import Sweep
-from ecgscale.tasks import robustness
+from ecgscale.spec import Evaluation, Run, Schedule, Sweep
+from ecgscale.spec.tasks import robustness
 
 SMALL = ViT(2, 64, 2, patch=50, layer_scale=1.0, init_std=0.05)
 SELF_SUPERVISED = DINO(

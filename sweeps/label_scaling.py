@@ -14,8 +14,7 @@ about 10M parameters and 5e-4 below 10M, 1e-4 above stand in for them.
 from ecgscale.data.corpus import Slice
 from ecgscale.models import RESNETS, TRANSFORMERS, Architecture, Codebook
 from ecgscale.objectives import CMSC, Masked, Objective, Supervised
-from ecgscale.spec import Evaluation, Run, Schedule
-from ecgscale.sweep import Sweep
+from ecgscale.spec import Evaluation, Run, Schedule, Sweep
 
 CORPUS, ALL = "mimic-icd10", "icd10"
 FIXED = (f"{ALL}/dominant", f"{ALL}/tail")

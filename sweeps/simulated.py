@@ -12,8 +12,7 @@ from itertools import product
 from ecgscale.data.corpus import Slice
 from ecgscale.models import Architecture, Codebook, ResNet, Transformer
 from ecgscale.objectives import CMSC, Masked, Objective, Supervised
-from ecgscale.spec import Evaluation, Run, Schedule
-from ecgscale.sweep import Sweep
+from ecgscale.spec import Evaluation, Run, Schedule, Sweep
 
 CORPUS = "simulated-100000"
 FRACTIONS = (0.001, 0.003, 0.01, 0.03, 0.1, 0.3)  # of the training patients, beside all of them: 81 to 81,000 records

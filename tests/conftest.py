@@ -10,28 +10,13 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 import pytest
 
 from ecgscale.data.corpus import Slice
-from ecgscale.models import Codebook, ResNet, Transformer
+from ecgscale.models import ResNet, Transformer
 from ecgscale.objectives import CMSC, Masked, Supervised
 from ecgscale.pricing import calibration
-from ecgscale.spec import Evaluation, Run, Schedule
-from ecgscale.sweep import Sweep
+from ecgscale.spec.run import Evaluation, Run, Schedule
+from ecgscale.spec.sweep import Sweep
+from tests.runs import TINY_CODEBOOK
 from tests.shell import Shell
-
-TINY_CODEBOOK = Codebook(
-    "ludb-sample",
-    n_codes=16,
-    code_width=8,
-    layers=1,
-    decoder_layers=1,
-    width=8,
-    heads=1,
-    ffn=16,
-    steps=4,
-    batch_size=16,
-    lr=1e-3,
-    n_tokens=64,
-    leads="independent",
-)
 
 
 @pytest.fixture(scope="session")

@@ -13,7 +13,7 @@ from ecgscale import leases, records
 from ecgscale.pool.slot import Cell, Duty, serve
 from ecgscale.pool.worker import Setup
 from ecgscale.records import canonical, run_id_of
-from ecgscale.training import company
+from ecgscale.training import followers
 
 STEPS = 3
 
@@ -105,7 +105,7 @@ def _misbehave(fault: str, interruptions: tuple[str, ...], pause: Callable[[], b
     if fault == "killed" or (fault == "killed once" and not interruptions):
         os.kill(os.getpid(), signal.SIGKILL)
     if fault == "deserted" and not interruptions:
-        with company.following(2, "tests.faults:die", None):
+        with followers.following(2, "tests.faults:die", None):
             time.sleep(60)
     if fault == "exit" and not interruptions:
         os._exit(7)
@@ -127,12 +127,12 @@ def _misbehave(fault: str, interruptions: tuple[str, ...], pause: Callable[[], b
             time.sleep(0.01)
 
 
-def die(call: company.Call) -> None:
+def die(call: followers.Call) -> None:
     """What a following process does that is killed."""
     os.kill(os.getpid(), signal.SIGKILL)
 
 
-def wait(call: company.Call) -> None:
+def wait(call: followers.Call) -> None:
     """What one does that is needed; it says so by a file."""
     (Path(call.told) / str(call.rank)).touch()
     time.sleep(60)

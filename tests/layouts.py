@@ -18,6 +18,7 @@ from scipy.signal import resample_poly
 from ecgscale.data import embedded
 from ecgscale.data.readers import echonext, mimic
 from ecgscale.data.recording import LEADS, TWELVE_FROM_EIGHT
+from tests.paths import FIXTURES
 
 CODE_ORDER = ("DI", "DII", "DIII", "AVR", "AVL", "AVF", "V1", "V2", "V3", "V4", "V5", "V6")
 MIMIC_ORDER = ("I", "II", "III", "aVR", "aVF", "aVL", "V1", "V2", "V3", "V4", "V5", "V6")
@@ -152,7 +153,7 @@ def ptbxl(raw: Path, n: int = 12, prefix: int = 0) -> None:
         low = folder.replace("500", "100", 1)
         rows.append(row | {"filename_lr": f"{low}/{ecg_id:05d}_lr", "filename_hr": f"{folder}/{ecg_id:05d}_hr"})
     pd.DataFrame(rows).to_csv(raw / "ptbxl_database.csv", index=False)
-    (raw / "scp_statements.csv").write_bytes((Path(__file__).parent / "data" / "scp_statements.csv").read_bytes())
+    (raw / "scp_statements.csv").write_bytes((FIXTURES / "scp_statements.csv").read_bytes())
 
 
 def _challenge(letter: str, folder: str, hz: int, seconds: float, malformed: bool = False) -> Callable[..., None]:

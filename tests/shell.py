@@ -9,13 +9,14 @@ from pathlib import Path
 from unittest import mock
 
 from ecgscale.cli import main
+from tests.paths import HOUSE
 
 SWEEP = """
 from ecgscale.data.corpus import Slice
 from ecgscale.models import ResNet
 from ecgscale.objectives import CMSC, Supervised
 from ecgscale.spec import Evaluation, Run, Schedule
-from ecgscale.sweep import Sweep
+from ecgscale.spec import Sweep
 
 def cell(fraction, objective, labels=""):
     schedule, evaluation = Schedule(steps=4, batch_size=8, lr=1e-2), Evaluation(every=2, probe_epochs=3)
@@ -31,7 +32,7 @@ class Shell:
 
     def __init__(self, folder: Path, home: Path) -> None:
         self.folder, self.home = folder, home
-        own = {"ECGSCALE_HOME": str(home), "PYTHONPATH": str(Path(__file__).parent.parent)}
+        own = {"ECGSCALE_HOME": str(home), "PYTHONPATH": str(HOUSE)}
         self.environment = {**os.environ, **own, "OMP_NUM_THREADS": "1", "COLUMNS": "100"}
         (folder / "sweeps").mkdir()
         (folder / "sweeps" / "mine.py").write_text(SWEEP)

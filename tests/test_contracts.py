@@ -12,10 +12,10 @@ from ecgscale.compute import cost, macs
 from ecgscale.data.batches import Batch, Store
 from ecgscale.data.corpus import Slice
 from ecgscale.models import ARCHITECTURES, Architecture, Backbone, Codebook, Net1D, ResNet, Transformer, ViT
-from ecgscale.models.folded import BatchNorm
+from ecgscale.models.cpu_conv import BatchNorm
 from ecgscale.objectives import CMSC, DINO, OBJECTIVES, Masked, Objective, Supervised
 from ecgscale.objectives.cmsc import VARIANTS
-from ecgscale.spec import Run, from_json
+from ecgscale.spec.run import Run, from_json
 from ecgscale.training.step import Execution, gradients
 from ecgscale.training.train import Pretraining
 

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-HOUSE = Path(__file__).parent.parent
+TESTS = Path(__file__).parent
+HOUSE = TESTS.parent
 
 
 def in_order(plan: str) -> tuple[str, ...]:
@@ -23,8 +24,11 @@ def in_order(plan: str) -> tuple[str, ...]:
 # A file imports only from files and rooms before it: those of its own room too.
 TRAINING = in_order(
     """
-    records placeless home leases data models objectives spec spelling sweep changes compute tasks tuning provenance
-    training: checkpoint step sharding train codebooks kept weights inputs company parts lockstep underway
+    records redact home leases data models objectives
+    spec: run check sweep override tasks finetune
+    compute provenance
+    training: checkpoint step sharding train codebooks kept_weights weights inputs
+    training: followers sharded_checkpoint distributed session
     probing: scores convex heartbeats conditions probe heads external measure reprobe
     trial
     pool: states observers preflight worker slot shares watch launch
@@ -34,15 +38,22 @@ TRAINING = in_order(
 )
 ANALYSIS = in_order(
     """
-    records observations laws sums newton starts intervals screening estimates curved fit curves comparison transfer
-    effective finetuned allocation forecast overfitting conditions query benchmark exponents published points simulate
-    design race learning claims tables figures report
+    records observations
+    fitting: laws problem newton starts intervals identifiability result shifted fit bands transfer comparison
+    fitting: effective_data allocation forecast overfitting
+    study.finetuned
+    table: where query build
+    points
+    planning: coverage adaptive adaptive_vs_grid
+    learning figures
+    study: benchmark published figures claims tables
+    report
     """
 )
 ALONE = {
     "ray": ["ecgscale/pool/launch.py"],
     "fvcore": ["ecgscale/compute.py"],
-    "matplotlib": ["analysis/figures/"],
+    "matplotlib": ["analysis/figures/", "analysis/study/figures/"],
     "numba": ["ecgscale/data/"],
 }
 
@@ -89,7 +100,8 @@ def test_imports_point_one_way(package: str, order: tuple[str, ...]) -> None:
 def test_a_room_opens_with_its_idea_alone(room: str) -> None:
     body = ast.parse((HOUSE / "ecgscale" / room / "__init__.py").read_text())
     assert ast.get_docstring(body)
-    assert len(body.body) == 1
+    named = [part for part in body.body[1:] if not isinstance(part, (ast.ImportFrom, ast.Assign))]
+    assert not named if room == "spec" else len(body.body) == 1
 
 
 def test_analysis_knows_only_records() -> None:
@@ -118,8 +130,8 @@ def test_heavy_libraries_have_one_room(library: str) -> None:
     ("module", "forbidden"),
     [
         ("ecgscale.records", "torch"),
-        ("analysis.query", "torch"),
-        ("analysis.query", "scipy"),
+        ("analysis.table.query", "torch"),
+        ("analysis.table.query", "scipy"),
         ("ecgscale.cli", "pandas"),
         ("ecgscale.pool.slot", "torch"),
         ("ecgscale.data", "numba"),
@@ -129,6 +141,31 @@ def test_heavy_libraries_have_one_room(library: str) -> None:
 def test_light_doors_stay_light(module: str, forbidden: str) -> None:
     code = f"import sys, {module}; sys.exit({forbidden!r} in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+BESIDE = {"benchmarks", "fixtures"}  # folders of tests that hold none
+TESTED = sorted(TESTS.rglob("test_*.py"))
+
+
+@pytest.mark.parametrize("path", TESTED, ids=lambda path: str(path.relative_to(TESTS)))
+def test_no_test_module_imports_another(path: Path) -> None:
+    """What two of them need stands in a module of its own beside the folders: planted, drawn, runs, layouts, ..."""
+    others = [name for name in imported(path) if name.startswith("tests.") and ".test_" in name]
+    assert not others
+
+
+@pytest.mark.parametrize("path", [path for path in TESTED if path.parent != TESTS], ids=lambda path: path.stem)
+def test_folders_of_tests_mirror_the_rooms(path: Path) -> None:
+    """A folder is called as the room, or file of the top floor, that its modules test: each imports something of it."""
+    room = path.relative_to(TESTS).parts[0]
+    assert room not in BESIDE
+    modules = [f"{package}.{room}" for package in ("ecgscale", "analysis") if list((HOUSE / package).glob(f"{room}*"))]
+    assert modules, f"neither ecgscale nor analysis has a room called {room}"
+    names = imported(path) | ({"ecgscale.cli"} if "tests.shell" in imported(path) else set())
+    named = names | set(re.findall(r"\becgscale(?:\.\w+)+", path.read_text()))  # by a process of its own, too
+    assert any(f"{name}.".startswith(f"{module}.") for name in named for module in modules)
+    if room == "figures":
+        assert not any(name.startswith("analysis.study") for name in names)
 
 
 def test_results_readme_is_the_schema() -> None:

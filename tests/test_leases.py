@@ -10,8 +10,8 @@ import pytest
 from ecgscale import leases, records
 from ecgscale.leases import Claims, Heartbeat, Lease, Lost
 from ecgscale.pool.states import states
-from ecgscale.sweep import Sweep
-from tests.test_sweep import RESNET_SL
+from ecgscale.spec.sweep import Sweep
+from tests.runs import RESNET_SL
 
 DESCRIPTION = '{"seed":7}'
 RUN = records.run_id_of(DESCRIPTION)

@@ -14,10 +14,10 @@ from ecgscale.data.corpus import Slice
 from ecgscale.home import checkpoint_path
 from ecgscale.models import ViT
 from ecgscale.objectives import DINO, dino
-from ecgscale.placeless import sentence
-from ecgscale.spec import Evaluation, Run, Schedule
-from ecgscale.sweep import Sweep
-from ecgscale.training import checkpoint, underway
+from ecgscale.redact import sentence
+from ecgscale.spec.run import Evaluation, Run, Schedule
+from ecgscale.spec.sweep import Sweep
+from ecgscale.training import checkpoint, session
 
 
 def rows(results: Path, run_id: str) -> pd.DataFrame:
@@ -170,7 +170,7 @@ def test_want_of_memory_is_recorded_and_not_raised(
         asked.append(options.get("micro_batch"))
         raise error
 
-    monkeypatch.setattr(underway, "pretrain", short)
+    monkeypatch.setattr(session, "pretrain", short)
     run = tiny_sweep.runs[0]
     assert trial.trial(run, tiny_sweep, home, tmp_path, micro_batch=2) == "oom"
     facts = records.read(records.path_of(tmp_path, "tiny", run.run_id)).facts

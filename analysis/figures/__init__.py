@@ -1,7 +1,7 @@
-"""Figures of the study: each draws points and fitted laws, and lies beside its data."""
+"""Figures of any sweep: each draws points and fitted laws, and lies beside its data."""
 
 import difflib
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -16,33 +16,27 @@ from analysis.figures import (
     isoflop,
     kappas,
     labels,
-    landscape,
     learning,
     observed,
     overfitting,
     overlay,
     profiles,
-    reference,
     robustness,
     scaling,
-    schematic,
     trajectories,
     transfer,
-    winners,
 )
-from analysis.figures.plate import FORMATS, Plate, mark_of, write
+from analysis.figures.figure import FORMATS, Plate, mark_of, write
 from analysis.figures.typesetting import paper
 
-FIGURES: dict[str, Callable[[pd.DataFrame, pd.DataFrame], Plate]] = {
-    "landscape": landscape.draw,  # Fig. 1
+Draw = Callable[[pd.DataFrame, pd.DataFrame], Plate]
+FIGURES: dict[str, Draw] = {
     "scaling": scaling.draw,  # Fig. 2
     "transfer": transfer.draw,  # Fig. 3
     "kappas": kappas.draw,  # Table S.7
     "overlay": overlay.draw,  # Figs. 4 and S.3
-    "winners": winners.draw,  # Tables S.5 and S.6
     "compute": compute.draw,  # Fig. 5
     "learning": learning.draw,
-    "schematic": schematic.draw,  # Fig. S.1
     "contours": contours.draw,  # Fig. S.5
     "isoflop": isoflop.draw,
     "exponents": exponents.draw,  # Fig. S.2
@@ -67,26 +61,33 @@ class NoSuchFigure(ValueError):
     """A figure or format that is not there: which, and the nearest that is."""
 
 
-def fitting(points: pd.DataFrame) -> list[str]:
-    """Names of the figures that points have something to show in."""
-    return [name for name in FIGURES if name not in SPECIAL or SPECIAL[name](points)]
+def fitting(points: pd.DataFrame, known: Mapping[str, Draw] = FIGURES) -> list[str]:
+    """Names of the ``known`` figures that points have something to show in."""
+    return [name for name in known if name not in SPECIAL or SPECIAL[name](points)]
 
 
-def draw(name: str, points: pd.DataFrame, table: pd.DataFrame, mark: str | None = None) -> Plate:
+def draw(
+    name: str,
+    points: pd.DataFrame,
+    table: pd.DataFrame,
+    mark: str | None = None,
+    known: Mapping[str, Draw] = FIGURES,
+) -> Plate:
     """One figure in the house's style, signed with its mark.
 
     ``points``: ``analysis.observations.trajectories`` (every checkpoint of every finished run) of one sweep; plain
     ``observations`` do too, but then the frontier is drawn from the best steps alone. ``table``: the exponents table,
     empty if nothing is fitted yet. ``mark``: words on the figure's face, such as "Demo scale: ..."; None takes the mark
-    that the points carry by themselves, "" leaves it out. Raises NoSuchFigure for a name that is not in ``FIGURES``.
+    that the points carry by themselves, "" leaves it out. ``known``: the figures there are, for a study that has more.
+    Raises NoSuchFigure for a name that is not among them.
     """
-    if name not in FIGURES:
-        raise NoSuchFigure(f"no figure is called '{name}'{_nearest(name, [*FIGURES, *ACROSS])}")
+    if name not in known:
+        raise NoSuchFigure(f"no figure is called '{name}'{nearest(name, [*known, *ACROSS])}")
     with paper():
         left_out: list[str] = []
         if name not in SPECIAL:
             points, table, left_out = observed.one_group(robustness.without_conditions(points), table)
-        plate = FIGURES[name](points, table)
+        plate = known[name](points, table)
         for group in left_out:
             plate.lacks(group)
         plate.sign("" if plate.drawn else mark_of(points) if mark is None else mark)
@@ -101,6 +102,7 @@ def save(
     folder: Path,
     formats: Iterable[str] = ("png",),
     mark: str | None = None,
+    known: Mapping[str, Draw] = FIGURES,
 ) -> list[Path]:
     """Draw a figure and write ``folder/name.<format>`` for each format and ``folder/name.csv``, its data.
 
@@ -111,20 +113,20 @@ def save(
     formats = list(formats)
     for wanted in formats:
         if wanted not in FORMATS:
-            raise NoSuchFigure(f"figures cannot be written as '{wanted}'{_nearest(wanted, FORMATS)}")
+            raise NoSuchFigure(f"figures cannot be written as '{wanted}'{nearest(wanted, FORMATS)}")
     sweeps = sorted(points["sweep"].unique()) if len(points) else []
     if name in ACROSS:
         return _written(across(name, points, table, sweeps, mark), name, folder, formats)
     if len(sweeps) <= 1:
-        return _written(draw(name, points, table, mark), name, folder, formats)
+        return _written(draw(name, points, table, mark, known), name, folder, formats)
     paths = []
     for sweep in sweeps:
         part, fits = points[points["sweep"] == sweep], table
-        if name not in fitting(part):
+        if name not in fitting(part, known):
             continue
         if "sweep" in table:
             fits = table[table["sweep"] == sweep]
-        paths += save(name, part, fits, folder / str(sweep), formats, mark)
+        paths += save(name, part, fits, folder / str(sweep), formats, mark, known)
     return paths
 
 
@@ -142,20 +144,12 @@ def across(
     return plate
 
 
-def save_reference(name: str, folder: Path, formats: Iterable[str] = ("png",)) -> list[Path]:
-    """Draw a figure from the paper's printed tables, as ``save`` does. Raises NoSuchFigure if they cannot feed it."""
-    if name not in reference.FIGURES:
-        known = f"no printed table feeds the figure '{name}'" if name in FIGURES else f"no figure is called '{name}'"
-        raise NoSuchFigure(f"{known}{_nearest(name, reference.FIGURES)}")
-    table = reference.table(name in reference.REFITTED)
-    return save(name, reference.published(), table, folder, formats, reference.FIGURES[name])
-
-
 def _written(plate: Plate, name: str, folder: Path, formats: list[str]) -> list[Path]:
     with paper():
         return write(plate, name, folder, formats)
 
 
-def _nearest(name: str, known: Iterable[str]) -> str:
+def nearest(name: str, known: Iterable[str]) -> str:
+    """The nearest name that is there as the end of a sentence, or all names."""
     near = difflib.get_close_matches(name, list(known), 1, 0.4)
     return f"; did you mean '{near[0]}'?" if near else f"; there are {', '.join(known)}"

@@ -8,7 +8,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 
 from analysis.figures import fitted, observed, style
-from analysis.figures.plate import Plate, panel_letter
+from analysis.figures.figure import Plate, panel_letter
 
 CAPTION = (
     "(a, b) Exponents of the joint law (Eq. 1) in one sweep against the other, one marker a target and "

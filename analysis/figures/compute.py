@@ -4,11 +4,11 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 
-from analysis import curves
-from analysis.allocation import frontier, pareto
 from analysis.figures import fitted, isoloss, observed, style
-from analysis.figures.plate import Plate, panel_letter, source_of
-from analysis.screening import BadPoints
+from analysis.figures.figure import Plate, panel_letter, source_of
+from analysis.fitting import bands
+from analysis.fitting.allocation import frontier, pareto
+from analysis.fitting.identifiability import BadPoints
 
 CAPTION = (
     "(a) Test loss on {target} against training compute: every checkpoint faint, the Pareto frontier of each "
@@ -48,11 +48,11 @@ def draw(points: pd.DataFrame, table: pd.DataFrame) -> Plate:
 def _band(plate: Plate, ax: Axes, name: str, part: pd.DataFrame, law: fitted.Fitted, x: np.ndarray) -> None:
     """The frontier's 95 % band: runs drawn anew, the front of each resample found and fitted."""
     try:
-        found = frontier(part, bootstrap=curves.RESAMPLES)
+        found = frontier(part, bootstrap=bands.RESAMPLES)
     except BadPoints:
         return
-    ends = curves.resampled(found, C=x)
-    if ends is None or np.abs(np.log(found(C=x) / law(C=x))).max() > curves.AGREE:
+    ends = bands.resampled(found, C=x)
+    if ends is None or np.abs(np.log(found(C=x) / law(C=x))).max() > bands.AGREE:
         return  # the table was fitted otherwise
     ax.fill_between(x, *ends, color=style.configuration(name).colour, alpha=style.BAND, linewidth=0, zorder=1.5)
     for kind, ys in zip(("band, low", "band, high"), ends, strict=True):

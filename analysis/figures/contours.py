@@ -4,7 +4,7 @@ import pandas as pd
 
 from analysis.figures import isoloss, observed, style
 from analysis.figures.compute import most_known
-from analysis.figures.plate import Plate, source_of
+from analysis.figures.figure import Plate, source_of
 
 CAPTION = (
     "Lines of equal loss under the joint law (Eq. 1) in the plane of compute C (FLOP, across) and parameters N "

@@ -8,9 +8,9 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
 from analysis.figures import style
-from analysis.figures.plate import Plate, panel_letter
+from analysis.figures.figure import Plate, panel_letter
 from analysis.figures.typesetting import paper
-from analysis.race import DESIGNS, reached
+from analysis.planning.adaptive_vs_grid import DESIGNS, reached
 
 MARK = "Simulated: losses drawn from planted laws"
 CAPTION = (
@@ -23,7 +23,7 @@ LOOKS = dict(zip(DESIGNS, (("#5C6670", "s", (0, (4, 1.5))), ("#004488", "o", "-"
 
 
 def draw(table: pd.DataFrame, what: str) -> Plate:
-    """Three panels of a table of ``analysis.race.race``; ``what`` says in the footer which grid it was run on."""
+    """Three panels of a table of ``analysis.planning.adaptive_vs_grid.race``; ``what``: its grid, for the footer."""
     with paper():
         plate = Plate(style.TWO_COLUMNS, 3.0, "Adaptive design against the grid", CAPTION)
         plate.source = f"{table['law'].nunique()} planted laws · {what}"

@@ -5,7 +5,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 
 from analysis.figures import fitted, observed, style
-from analysis.figures.plate import Plate, panel_letter, source_of
+from analysis.figures.figure import Plate, panel_letter, source_of
 
 CAPTION = (
     "Coefficients of the joint law L = E + A N^−α + B D^−β (Eq. 1) for each target and configuration, with 95 % "

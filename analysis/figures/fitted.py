@@ -7,9 +7,9 @@ from typing import Any
 
 import pandas as pd
 
-from analysis.curved import SHIFTS
 from analysis.figures.style import number
-from analysis.laws import LAWS
+from analysis.fitting.laws import LAWS
+from analysis.fitting.shifted import SHIFTS
 
 NAMES = {"alpha": "α", "beta": "β", "kappa": "κ", "gamma": "γ"}
 UNKNOWN = "not identified"

@@ -6,9 +6,9 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 
-from analysis import curves
 from analysis.figures import observed, style
-from analysis.figures.plate import Plate, panel_letter, source_of
+from analysis.figures.figure import Plate, panel_letter, source_of
+from analysis.fitting import bands
 
 CAPTION = (
     "Errors of the joint law (Eq. 1), ln(measured / law) in per cent, against the compute of each run. First row: "
@@ -52,7 +52,7 @@ def _panel(plate: Plate, ax: Axes, part: pd.DataFrame, name: str, foretelling: b
     inside, beyond, border = [], [], np.inf
     for target in [*observed.targets(part, "ID"), *observed.targets(part)] if len(part) else []:
         runs = part[part["target"] == target]
-        found = curves.foretold(runs, curves.HELD if foretelling else 0.0)
+        found = bands.foretold(runs, bands.HELD if foretelling else 0.0)
         if found is None:
             plate.lacks(f"{panel}, {target}: too few runs for the joint law")
             continue

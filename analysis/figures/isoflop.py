@@ -8,11 +8,11 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 
-from analysis.allocation import IsoFlop, compute_law, isoflop
 from analysis.figures import fitted, isoloss, observed, style
 from analysis.figures.compute import most_known
-from analysis.figures.plate import Plate, panel_letter, source_of
-from analysis.fit import BadPoints
+from analysis.figures.figure import Plate, panel_letter, source_of
+from analysis.fitting.allocation import IsoFlop, compute_law, isoflop
+from analysis.fitting.fit import BadPoints
 
 CAPTION = (
     "First row: test loss on {target} of runs in {bins} slices of like compute C = κ N D (one pass over the "

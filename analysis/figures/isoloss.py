@@ -8,10 +8,10 @@ from matplotlib.axes import Axes
 from matplotlib.colors import to_rgba
 from matplotlib.patches import Rectangle
 
-from analysis.allocation import compute_law
 from analysis.figures import fitted, style
-from analysis.figures.plate import Plate
-from analysis.fit import BadPoints
+from analysis.figures.figure import Plate
+from analysis.fitting.allocation import compute_law
+from analysis.fitting.fit import BadPoints
 
 LEVELS = 9
 

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from analysis.figures import fitted, observed, style
-from analysis.figures.plate import Plate, source_of
+from analysis.figures.figure import Plate, source_of
 
 CAPTION = (
     "Exponent κ of the loss-to-loss law (Eq. 4) for each task and configuration, with 95 % intervals where runs "

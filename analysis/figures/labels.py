@@ -5,7 +5,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 
 from analysis.figures import observed, style
-from analysis.figures.plate import Plate, panel_letter, source_of
+from analysis.figures.figure import Plate, panel_letter, source_of
 
 CAPTION = (
     "Test loss (above) and macro AUROC (below) against the number of pretraining labels: on label sets that stay the "

@@ -8,7 +8,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 
 from analysis.figures import observed, style
-from analysis.figures.plate import Plate, letter, panel_letter, source_of
+from analysis.figures.figure import Plate, letter, panel_letter, source_of
 from analysis.learning import learning
 
 CAPTION = (

@@ -6,12 +6,12 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 
-from analysis import curves
-from analysis.estimates import Fit
 from analysis.figures import fitted, observed, style
-from analysis.figures.plate import Plate, panel_letter, source_of
+from analysis.figures.figure import Plate, panel_letter, source_of
+from analysis.fitting import bands
+from analysis.fitting.overfitting import TOLERATED, collapse, extent, minimum_data
+from analysis.fitting.result import Fit
 from analysis.observations import own
-from analysis.overfitting import TOLERATED, collapse, extent, minimum_data
 
 CAPTION = (
     "One column a configuration. First row: validation loss (full) and the mean training loss since the "
@@ -92,7 +92,7 @@ def _cost(plate: Plate, axes: list[Axes], runs: pd.DataFrame, unknown: str, look
     """Rows two and three and the table of one configuration."""
     by_data, collapsed, words = axes
     words.set_axis_off()
-    law = curves.fitted("joint", runs) if not unknown else None
+    law = bands.fitted("joint", runs) if not unknown else None
     if law is None or not {"beta", "B"} <= set(law.fitted):
         why = unknown or "no joint law with a term in D"
         for ax in (by_data, collapsed):

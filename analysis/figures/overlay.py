@@ -5,7 +5,7 @@ from itertools import count
 import pandas as pd
 
 from analysis.figures import observed, style
-from analysis.figures.plate import Plate, letter, panel_letter, source_of
+from analysis.figures.figure import Plate, letter, panel_letter, source_of
 from analysis.figures.series import AXES, draw_series, frame, law_keys, lost_key, mark_lost, series_of
 
 CAPTION = (

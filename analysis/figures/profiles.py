@@ -6,9 +6,9 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 
-from analysis import curves
 from analysis.figures import observed, style
-from analysis.figures.plate import Plate, panel_letter, source_of
+from analysis.figures.figure import Plate, panel_letter, source_of
+from analysis.fitting import bands
 
 CAPTION = (
     "Profile likelihoods of both exponents of the joint law (Eq. 1): the increase of the sum of squares of ln L "
@@ -60,7 +60,7 @@ def _panel(plate: Plate, ax: Axes, part: pd.DataFrame, name: str, exponent: str)
     shown = []
     for target in [*observed.targets(part, "ID"), *observed.targets(part)] if len(part) else []:
         runs = part[part["target"] == target]
-        found = curves.likelihood("joint", runs, exponent)
+        found = bands.likelihood("joint", runs, exponent)
         if found is None:
             plate.lacks(f"{panel}, {target}: the joint law has no {exponent}")
             continue
@@ -92,7 +92,7 @@ def _panel(plate: Plate, ax: Axes, part: pd.DataFrame, name: str, exponent: str)
     return [v for found in shown for v in _reach(found)]
 
 
-def _reach(found: curves.Likelihood) -> tuple[float, float]:
+def _reach(found: bands.Likelihood) -> tuple[float, float]:
     """The values between which a curve lies below the top of the panel."""
     below = found.values[found.excess <= TOP]
     return (float(np.min(below)), float(np.max(below))) if len(below) else (found.best / 2, found.best * 2)

@@ -8,7 +8,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 
 from analysis.figures import observed, style
-from analysis.figures.plate import Plate, panel_letter, source_of
+from analysis.figures.figure import Plate, panel_letter, source_of
 
 CAPTION = (
     "Macro AUROC on test recordings with recorded noise of one kind added at a ratio of powers (NSTDB's stretch that "

@@ -4,7 +4,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 
 from analysis.figures import fitted, observed, style
-from analysis.figures.plate import Plate, letter, panel_letter, source_of
+from analysis.figures.figure import Plate, letter, panel_letter, source_of
 from analysis.figures.series import AXES, LAW, Series, draw_series, frame, law_keys, lost_key, mark_lost, series_of
 
 CAPTION = (

@@ -8,9 +8,9 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 
-from analysis import curves
 from analysis.figures import fitted, observed, style
-from analysis.figures.plate import Plate
+from analysis.figures.figure import Plate
+from analysis.fitting import bands
 
 AXES = {"N": "parameters N", "D": "recordings D"}
 LAW = {"N": ("size", "alpha"), "D": ("data", "beta")}
@@ -125,8 +125,8 @@ def _law(
 
 def _band(plate: Plate, ax: Axes, panel: str, s: Series, law: fitted.Fitted, y_name: str) -> None:
     xs = np.geomspace(s.points[s.variable].min(), ax.get_xlim()[1], 24)
-    band = curves.band(LAW[s.variable][0], s.points, xs)
-    if band is None or np.abs(np.log(band.loss / law(**{s.variable: xs}))).max() > curves.AGREE:
+    band = bands.band(LAW[s.variable][0], s.points, xs)
+    if band is None or np.abs(np.log(band.loss / law(**{s.variable: xs}))).max() > bands.AGREE:
         return  # the table was fitted otherwise: another objective, other points
     low, high = band.low / s.scale, band.high / s.scale
     ax.fill_between(xs, low, high, color=s.look.colour, alpha=style.BAND, linewidth=0, zorder=1.5)

@@ -8,7 +8,7 @@ from matplotlib.colors import LogNorm
 from matplotlib.lines import Line2D
 
 from analysis.figures import observed, style
-from analysis.figures.plate import Plate, letter, panel_letter, source_of
+from analysis.figures.figure import Plate, letter, panel_letter, source_of
 
 CAPTION = (
     "Test loss (nats) of every run along training, against the compute spent: in distribution (first row) and on each "

@@ -6,11 +6,11 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 
-from analysis import curves
 from analysis.figures import fitted, observed, style
-from analysis.figures.plate import Plate, panel_letter, source_of
-from analysis.screening import BadPoints
-from analysis.transfer import loss_to_loss, pairs
+from analysis.figures.figure import Plate, panel_letter, source_of
+from analysis.fitting import bands
+from analysis.fitting.identifiability import BadPoints
+from analysis.fitting.transfer import loss_to_loss, pairs
 
 CAPTION = (
     "Out-of-distribution loss against the in-distribution loss above its floor, one point a run, one panel a "
@@ -64,13 +64,13 @@ def _band(
     """The 95 % band of a line at x, the in-distribution loss above the table's floor."""
     floor = law.numbers["E_id"].value
     try:
-        found = loss_to_loss(both, bootstrap=curves.RESAMPLES)
+        found = loss_to_loss(both, bootstrap=bands.RESAMPLES)
     except BadPoints:
         return
-    if found.draws is None or np.abs(np.log(found(loss_id=x + floor) / law(loss_id=x + floor))).max() > curves.AGREE:
+    if found.draws is None or np.abs(np.log(found(loss_id=x + floor) / law(loss_id=x + floor))).max() > bands.AGREE:
         return  # the table was fitted otherwise
     # A resample whose floor lies above a loss foretells its own floor there.
-    ends = curves.resampled(found, loss_id=np.maximum(x + floor, found.draws["E_id"].to_numpy()[:, None]))
+    ends = bands.resampled(found, loss_id=np.maximum(x + floor, found.draws["E_id"].to_numpy()[:, None]))
     if ends is None:
         return
     low, high = (v / scale for v in ends)

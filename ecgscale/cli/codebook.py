@@ -24,7 +24,7 @@ def train(
 
     from ecgscale.models import Codebook
     from ecgscale.objectives import Masked
-    from ecgscale.sweep import load
+    from ecgscale.spec.sweep import load
     from ecgscale.training import codebooks
 
     if bool(sweep) == bool(corpus):

@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from ecgscale.pricing.cells import Cell
-    from ecgscale.spec import Run
-    from ecgscale.sweep import Sweep
+    from ecgscale.spec.run import Run
+    from ecgscale.spec.sweep import Sweep
 
 EACH = "alpha+beta"
 BATCH = 12  # runs a configuration: then is the time to look again
@@ -47,14 +47,14 @@ def suggest(
     """
     import pandas as pd
 
-    from analysis.design import PRIOR
-    from analysis.design import suggest as designed
     from analysis.observations import observations
-    from analysis.query import as_json as rendered
+    from analysis.planning.adaptive import PRIOR
+    from analysis.planning.adaptive import suggest as designed
+    from analysis.table.query import as_json as rendered
     from ecgscale.pricing.cells import as_code, cells
     from ecgscale.pricing.plan import checked
-    from ecgscale.spec import did_you_mean
-    from ecgscale.sweep import load
+    from ecgscale.spec.run import did_you_mean
+    from ecgscale.spec.sweep import load
 
     loaded, asked = load(sweep), wanted.split("+")
     groups = _groups(cells(loaded, checked(loaded, home_of(home))), configuration)
@@ -125,11 +125,11 @@ def simulate(
     """Plant a law, draw a sweep's grid from it, refit: does this grid identify the exponents, and how well?"""
     import pandas as pd
 
-    from analysis.query import as_json as rendered
-    from analysis.query import as_text
-    from analysis.simulate import simulate as simulated
+    from analysis.planning.coverage import simulate as simulated
+    from analysis.table.query import as_json as rendered
+    from analysis.table.query import as_text
     from ecgscale.pricing.plan import plan
-    from ecgscale.sweep import load
+    from ecgscale.spec.sweep import load
 
     loaded = load(sweep)
     if adaptive:
@@ -161,9 +161,9 @@ def _race(
     """Adaptive design against the sweep's own grid, configuration by configuration."""
     import pandas as pd
 
-    from analysis.query import as_json as rendered
-    from analysis.query import as_text
-    from analysis.race import race, reached
+    from analysis.planning.adaptive_vs_grid import race, reached
+    from analysis.table.query import as_json as rendered
+    from analysis.table.query import as_text
     from ecgscale.pricing.cells import cells
     from ecgscale.pricing.plan import checked
 
@@ -194,7 +194,7 @@ def _race(
     say("flops_share: compute for both intervals to be as narrow as the whole grid's, over the grid's; median of laws")
     if figure:
         from analysis.figures.design import draw
-        from analysis.figures.plate import write
+        from analysis.figures.figure import write
 
         which = configuration or f"{len(groups)} configurations"
         for path in write(draw(every, f"grid of sweep {loaded.name}, {which}"), "design", figure, ["png"]):
@@ -213,8 +213,8 @@ def _groups(found: "Sequence[Cell]", configuration: str | None) -> "dict[tuple[s
 
 def _chosen(names: list[str], configuration: str | None) -> list[str]:
     """Configurations of a sweep: all, or the one asked for. Raises ValueError with the nearest for one not in it."""
-    from analysis.query import CONFIGURATIONS
-    from ecgscale.spec import did_you_mean
+    from analysis.table.query import CONFIGURATIONS
+    from ecgscale.spec.run import did_you_mean
 
     if configuration is None:
         return list(dict.fromkeys(names))
@@ -228,7 +228,7 @@ def _priced(pool: "Sequence[Cell]", done: set[str]) -> "pd.DataFrame":
     """Cells as the design reads them: N, D, flops, and how many runs of each are left to buy."""
     import pandas as pd
 
-    from analysis.design import SEEDS
+    from analysis.planning.adaptive import SEEDS
     from ecgscale.pricing.cells import seeds
 
     return pd.DataFrame(
@@ -244,7 +244,7 @@ def _priced(pool: "Sequence[Cell]", done: set[str]) -> "pd.DataFrame":
 
 def _runs(pool: "Sequence[Cell]", bought: list[int], done: set[str]) -> "list[Run]":
     """A run for each cell bought, in order: its lowest seed that is neither done nor bought before."""
-    from analysis.design import SEEDS
+    from analysis.planning.adaptive import SEEDS
     from ecgscale.pricing.cells import seeds
 
     free = {i: [run for run in seeds(pool[i].run, SEEDS) if run.run_id not in done] for i in set(bought)}
@@ -285,6 +285,6 @@ def _ends(low: float, high: float) -> str:
 
 
 def _file(sweep: str) -> str:
-    from ecgscale.sweep import sweep_folder
+    from ecgscale.spec.sweep import sweep_folder
 
     return sweep if sweep.endswith(".py") else where(sweep_folder() / f"{sweep}.py")

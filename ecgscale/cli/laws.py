@@ -8,16 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from ecgscale.cli.door import (
-    FAILED,
-    RESULTS,
-    Json,
-    Results,
-    app,
-    existing,
-    name_bad,
-    print_json,
-)
+from ecgscale.cli.door import FAILED, RESULTS, Json, Results, app, existing, name_bad, print_json
 from ecgscale.cli.terminal import say, show, table, where
 
 Configuration = Annotated[str, typer.Option(help="R-SL, R-SSL, T-SL, T-SSL (or resnet-sl, ...), or another by name.")]
@@ -48,8 +39,8 @@ def fit(
 
         print_json(fit_points(points, law=law, objective=objective, delta=delta, bootstrap=bootstrap))
         return
-    from analysis.exponents import fit_results
-    from analysis.query import flagged
+    from analysis.table.build import fit_results
+    from analysis.table.query import flagged
 
     known = sorted(p.name for p in (existing(results) / "runs").glob("*") if p.is_dir())
     named = [Path(name).stem for name in sweeps or ()]
@@ -64,7 +55,7 @@ def fit(
     counted = fitted.groupby("law", sort=False).agg(fits=("coefficient", "size"))
     counted["flagged"] = flagged(fitted).groupby(fitted["law"]).sum()
     if as_json:
-        from analysis.query import as_json as rendered
+        from analysis.table.query import as_json as rendered
 
         show(rendered(fitted))
     else:
@@ -92,7 +83,7 @@ def exponents(
     strict: Annotated[bool, typer.Option("--strict", help="Exit 1 if a selected row is flagged.")] = False,
 ) -> None:
     """Query the table of fitted exponents."""
-    from analysis import query
+    from analysis.table import query
 
     rows = query.query(query.read(existing(results)), law, configuration, target, coefficient, condition)
     rows = query.with_paper(rows) if paper else rows
@@ -116,8 +107,8 @@ def claims(
     as_json: Json = False,
 ) -> None:
     """The study's eighteen headline claims as tests: value, interval, the paper's value, holds or not, and why."""
-    from analysis import claims as tested
-    from analysis.figures.plate import mark_of
+    from analysis.figures.figure import mark_of
+    from analysis.study import claims as tested
 
     misprints: list[tested.Misprint] = []
     if reference:
@@ -151,7 +142,7 @@ def predict(
     as_json: Json = False,
 ) -> None:
     """The loss at a model and data size, with an interval; says when it extrapolates, and how far."""
-    from analysis.forecast import predict as predicted
+    from analysis.fitting.forecast import predict as predicted
 
     _ask(
         lambda points, name: predicted(points, name, target, n_params, n_samples),
@@ -174,7 +165,7 @@ def allocate(
     as_json: Json = False,
 ) -> None:
     """Compute-optimal N, D and loss for a budget, with intervals, and the share of marginal compute to data."""
-    from analysis.forecast import allocate_group
+    from analysis.fitting.forecast import allocate_group
 
     _ask(
         lambda points, name: allocate_group(points, name, target, flops), configuration, results, sweep, select, as_json
@@ -191,8 +182,8 @@ def _ask(
 ) -> None:
     """Put a question to the observations of a configuration and print the answer."""
     from analysis.observations import observations
-    from analysis.query import CONFIGURATIONS, as_text
-    from analysis.query import as_json as rendered
+    from analysis.table.query import CONFIGURATIONS, as_text
+    from analysis.table.query import as_json as rendered
 
     observed = observations(existing(results), [sweep] if sweep else None, select)
     answer = question(observed, CONFIGURATIONS.get(configuration.upper(), configuration))

@@ -27,8 +27,8 @@ def figures(
     With two sweeps the figure "comparison" sets them side by side. --reference draws those that the paper's printed
     tables can feed, into figures/reference.
     """
-    from analysis import figures as drawn
-    from analysis.figures import reference as printed
+    from analysis.study import figures as drawn
+    from analysis.study.figures import reference as printed
 
     wanted = formats.split(",")
     if reference:
@@ -74,8 +74,8 @@ def tables(
     formats: Annotated[str, typer.Option("--format", help="Any of md, latex, csv, by commas.")] = "md,latex,csv",
 ) -> None:
     """Tables S.1-S.11: ours where results can fill them, else as printed; as Markdown, LaTeX and CSV."""
-    from analysis.claims import in_results
-    from analysis.tables import TABLES, Material, make, save
+    from analysis.study.claims import in_results
+    from analysis.study.tables import TABLES, Material, make, save
 
     material = None
     if not reference:
@@ -130,7 +130,7 @@ def report(
 def _progress(results: Path) -> tuple[dict[str, int], int, bool]:
     """When each file of the runs was last written, how many planned runs have none, and whether any run is open."""
     from ecgscale.pool.states import states
-    from ecgscale.sweep import load, sweep_folder
+    from ecgscale.spec.sweep import load, sweep_folder
 
     folder = results / "runs"
     found = {str(p.relative_to(folder)): p.stat().st_mtime_ns for p in folder.rglob("*") if p.is_file()}
@@ -142,7 +142,7 @@ def _progress(results: Path) -> tuple[dict[str, int], int, bool]:
 
 def _tasks(targets: Iterable[str]) -> list[dict[str, str]]:
     """What training knows of the tasks that were measured, as data."""
-    from ecgscale.tasks import TASKS
+    from ecgscale.spec.tasks import TASKS
 
     return [vars(TASKS[name]) for name in sorted(set(targets)) if name in TASKS]
 

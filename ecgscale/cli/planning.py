@@ -24,7 +24,7 @@ def plan(
 ) -> None:
     """Price a sweep before it is paid: size, data, compute, time, memory, disk and state of every run."""
     from ecgscale.pricing import plan as pricing
-    from ecgscale.sweep import load
+    from ecgscale.spec.sweep import load
 
     loaded = load(sweep)
     on = pricing.device_named(device, home_of(home))
@@ -100,7 +100,7 @@ def cluster(
     """Print what starts Ray on a cluster: a Slurm script, a KubeRay job, a cluster file for `ray up`."""
     from importlib.resources import files
 
-    from ecgscale.spec import did_you_mean
+    from ecgscale.spec.run import did_you_mean
 
     if name not in CLUSTERS:
         raise ValueError(f"there is nothing for a cluster {name!r}{did_you_mean(name, CLUSTERS)}")

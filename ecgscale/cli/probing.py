@@ -29,8 +29,8 @@ def reprobe(
     from ecgscale.pricing.plan import checked
     from ecgscale.probing.reprobe import lacking
     from ecgscale.probing.reprobe import reprobe as measure
-    from ecgscale.sweep import load
-    from ecgscale.training import kept
+    from ecgscale.spec.sweep import load
+    from ecgscale.training import kept_weights
 
     loaded = load(sweep)
     tasks = list(dict.fromkeys(task or loaded.tasks))
@@ -42,7 +42,7 @@ def reprobe(
     finished = [loaded.run(run_id) for run_id in state.loc[state["state"] == "done", "run_id"]]
     wanted = {run: tasks if task else lacking(run, loaded, results, tasks) for run in finished}
     wanted = {run: names for run, names in wanted.items() if names}
-    ready = [run for run in wanted if kept.is_ready(run, home_of(home))]
+    ready = [run for run in wanted if kept_weights.is_ready(run, home_of(home))]
     if wanted and not ready:
         raise Refused(f"none of {len(wanted)} runs has kept weights here; sweeps that give keep= keep them")
     torch.set_num_threads(1)

@@ -23,7 +23,7 @@ def status(
     import time
 
     from ecgscale.pool.states import counts, states
-    from ecgscale.sweep import load, sweep_folder
+    from ecgscale.spec.sweep import load, sweep_folder
 
     if sweep is None:
         folder = existing(results) / "runs"
@@ -62,7 +62,7 @@ def status(
 def failures(sweep: SweepName, results: Results = RESULTS) -> None:
     """Runs that did not end well, grouped by cause, with where to read more and how to do them again."""
     from ecgscale.pool.states import states
-    from ecgscale.sweep import load
+    from ecgscale.spec.sweep import load
 
     all_runs = states(load(sweep), results)
     bad = all_runs[~all_runs["state"].isin(["done", *OPEN])]
@@ -88,7 +88,7 @@ def logs(
 
     from ecgscale import records
     from ecgscale.home import log_path
-    from ecgscale.sweep import load
+    from ecgscale.spec.sweep import load
 
     loaded = load(sweep)
     one = loaded.run(run_id)
@@ -112,7 +112,7 @@ def logs(
 def stop(sweep: SweepName, results: Results = RESULTS) -> None:
     """Tell every launch of a sweep into this results folder to stop at its next step, wherever it runs."""
     from ecgscale import leases
-    from ecgscale.sweep import load
+    from ecgscale.spec.sweep import load
 
     n = leases.close_all(leases.folder_of(existing(results), load(sweep).name))
     say(f"told {n} launch{'es' if n != 1 else ''} of {sweep} to stop; they checkpoint first")

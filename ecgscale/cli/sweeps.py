@@ -7,21 +7,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ecgscale.cli.door import (
-    FAILED,
-    RESULTS,
-    Home,
-    Refused,
-    Results,
-    RunId,
-    SweepName,
-    app,
-    home_of,
-)
+from ecgscale.cli.door import FAILED, RESULTS, Home, Refused, Results, RunId, SweepName, app, home_of
 from ecgscale.cli.terminal import say, table, where
 
 if TYPE_CHECKING:
-    from ecgscale.sweep import Sweep
+    from ecgscale.spec.sweep import Sweep
 
 Only = Annotated[
     list[str] | None, typer.Option(metavar="FIELD=VALUE", help="Only runs whose plan says so; repeatable.")
@@ -61,8 +51,8 @@ def launch(
     Several launches of one sweep into one results folder share its runs. SIGINT, SIGTERM or SIGUSR1 stop at the next
     step; a second one at once.
     """
-    from ecgscale.changes import set_fields
-    from ecgscale.sweep import load
+    from ecgscale.spec.override import set_fields
+    from ecgscale.spec.sweep import load
 
     loaded = load(sweep)
     if changes:
@@ -87,7 +77,7 @@ def retry(
     allow_missing: AllowMissing = False,
 ) -> None:
     """Do again what ended as failed, diverged or out of memory; each run from its last checkpoint."""
-    from ecgscale.sweep import load
+    from ecgscale.spec.sweep import load
 
     again = ("failed", "diverged", "oom")
     place = (workers, gpus, address, processes)
@@ -114,7 +104,7 @@ def _launch(
     from ecgscale.pool.states import Full, Infeasible, PoolLost, Stopped, counts, measured_memory, set_aside_damaged
     from ecgscale.pool.states import states as states_of
     from ecgscale.pricing import plan as pricing
-    from ecgscale.sweep import stages
+    from ecgscale.spec.sweep import stages
 
     for sentence in set_aside_damaged(loaded, results):
         say(f"  {sentence}")
@@ -205,7 +195,7 @@ def run(
     from ecgscale.home import checkpoint_files, note
     from ecgscale.pool.states import pausing
     from ecgscale.pricing.plan import unlaunchable
-    from ecgscale.sweep import load
+    from ecgscale.spec.sweep import load
     from ecgscale.trial import trial
 
     loaded, place = load(sweep), home_of(home)

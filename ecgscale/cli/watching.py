@@ -23,7 +23,7 @@ def observe(
 ) -> None:
     """Show measured rows in TensorBoard, MLflow or Weights & Biases; runs know nothing of it."""
     from ecgscale.pool.observers import OBSERVERS, observe
-    from ecgscale.spec import did_you_mean
+    from ecgscale.spec.run import did_you_mean
 
     if kind not in OBSERVERS:
         raise ValueError(f"there is no observer {kind!r}{did_you_mean(kind, OBSERVERS)}")

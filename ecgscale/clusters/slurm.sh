@@ -37,7 +37,7 @@ start_ray() { # NODE, then options of ray start
 }
 
 launch='' requeue='' heard=''
-# shellcheck disable=SC2329 # the traps call it
+# shellcheck disable=SC2317,SC2329 # the traps call it (SC2317 in shellcheck before 0.11)
 stop_launch() {
   heard=yes
   if [[ -n $launch ]]; then kill -TERM "$launch" 2> /dev/null || true; fi

@@ -11,13 +11,13 @@ from ecgscale.data import cards, corpus, preparation, pricing, simulate, verific
 from ecgscale.data.cards import rates_in_words
 from ecgscale.data.corpus import Corpus, Slice
 from ecgscale.data.dataset import Card, Dataset
-from ecgscale.data.exclusive import Busy
 from ecgscale.data.library import missing_parts, open_corpus
-from ecgscale.data.outline import Outline, outline
+from ecgscale.data.lock import Busy
 from ecgscale.data.preparation import Progress
+from ecgscale.data.prepare_rows import Options
 from ecgscale.data.pricing import Price
 from ecgscale.data.readers import DATASETS
-from ecgscale.data.rows import Options
+from ecgscale.data.sizes import Outline, outline
 
 __all__ = [
     "DATASETS",

@@ -26,10 +26,10 @@ from ecgscale.data import corpus, split
 from ecgscale.data.amplitude import Measured, why_not_usual
 from ecgscale.data.corpus import Corpus
 from ecgscale.data.dataset import Dataset, Index
-from ecgscale.data.exclusive import alone
+from ecgscale.data.lock import alone
 from ecgscale.data.peaks import MAX_BEATS
+from ecgscale.data.prepare_rows import UNIT, Options, in_words, row_bytes, rows_of, stored_leads
 from ecgscale.data.quality import narrowed
-from ecgscale.data.rows import UNIT, Options, in_words, row_bytes, rows_of, stored_leads
 
 _CHUNK = 256  # records a marker
 _FIRST_CHUNKS = 4  # spread over all records: their amplitudes are judged before the others are read

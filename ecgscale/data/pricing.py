@@ -11,7 +11,7 @@ import numpy as np
 
 from ecgscale.data import corpus, preparation
 from ecgscale.data.dataset import Dataset
-from ecgscale.data.rows import Options, row_bytes
+from ecgscale.data.prepare_rows import Options, row_bytes
 
 _CHUNK = 32  # records
 _CHUNKS = 4  # that each process does while it is timed

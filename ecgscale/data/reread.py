@@ -9,8 +9,8 @@ from ecgscale.data import hdf5
 from ecgscale.data.amplitude import qrs_amplitudes
 from ecgscale.data.corpus import Manifest
 from ecgscale.data.dataset import Dataset, Index, inside
+from ecgscale.data.prepare_rows import UNREADABLE, RawRecord, raw_record, stored_leads
 from ecgscale.data.recording import MalformedRecordError
-from ecgscale.data.rows import UNREADABLE, RawRecord, raw_record, stored_leads
 from ecgscale.data.split import NONE
 
 _RUNS, _RUN = 8, 4  # records of a sample: neighbours, as windows of one long record are read together

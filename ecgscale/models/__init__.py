@@ -1,6 +1,6 @@
 """Backbones: what they are called, and the ladders of sizes they come in."""
 
-from ecgscale.models.codebook import Codebook, VectorQuantisedBeats
+from ecgscale.models.codebook import Codebook, CodebookModule
 from ecgscale.models.features import Backbone, Features
 from ecgscale.models.net1d import NET1D, NET1DS, Net1D
 from ecgscale.models.resnet import RESNET_200M, RESNETS, ResNet
@@ -28,10 +28,10 @@ __all__ = [
     "Architecture",
     "Backbone",
     "Codebook",
+    "CodebookModule",
     "Features",
     "Net1D",
     "ResNet",
     "Transformer",
-    "VectorQuantisedBeats",
     "ViT",
 ]

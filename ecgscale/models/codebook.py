@@ -12,7 +12,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from ecgscale.data.beats import BEAT_SAMPLES, Sentence
-from ecgscale.models.transformer import HeartbeatEncoder, Transformer
+from ecgscale.models.transformer import Transformer, TransformerBackbone
 
 _EMA_DECAY = 0.99
 _KMEANS_ITERATIONS = 10
@@ -54,8 +54,8 @@ class Codebook:
         if self.imported and not re.fullmatch("[0-9a-f]{64}", self.imported):
             raise ValueError(f"Codebook: imported={self.imported!r} is no SHA-256 (64 hexadecimal digits)")
 
-    def build(self) -> "VectorQuantisedBeats":
-        return VectorQuantisedBeats(self)
+    def build(self) -> "CodebookModule":
+        return CodebookModule(self)
 
 
 class Reconstruction(NamedTuple):
@@ -66,7 +66,7 @@ class Reconstruction(NamedTuple):
     codes: torch.Tensor
 
 
-class VectorQuantisedBeats(nn.Module):
+class CodebookModule(nn.Module):
     """Encoder, nearest code by cosine, decoder (VQ-HBR). Codes move by exponential average, not by gradient.
 
     As published, a code that no word of a batch is nearest to stays where it is; it is not moved to where words are.
@@ -76,10 +76,10 @@ class VectorQuantisedBeats(nn.Module):
         super().__init__()
         width, n_tokens, leads = recipe.width, recipe.n_tokens, recipe.leads
         encoder = Transformer(recipe.layers, width, recipe.heads, recipe.ffn, 0.0, n_tokens, leads)
-        self.encoder = HeartbeatEncoder(encoder)
+        self.encoder = TransformerBackbone(encoder)
         self.to_code = nn.Sequential(nn.Linear(width, width), nn.Tanh(), nn.Linear(width, recipe.code_width))
         decoder = Transformer(recipe.decoder_layers, width, recipe.heads, recipe.ffn, 0.0, n_tokens, leads)
-        self.decoder = HeartbeatEncoder(decoder)
+        self.decoder = TransformerBackbone(decoder)
         self.decoder.word = nn.Conv1d(recipe.code_width, width, 3, padding=1, padding_mode="circular", bias=False)
         self.to_word = nn.Sequential(nn.Linear(width, width), nn.Tanh(), nn.Linear(width, BEAT_SAMPLES))
         self.register_buffer("codes", F.normalize(torch.randn(recipe.n_codes, recipe.code_width), dim=1))

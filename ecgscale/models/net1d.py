@@ -60,10 +60,10 @@ class Net1D:
         return f"{sum(self.blocks)}x{self.channels[-1]}"
 
     def build(self) -> Backbone:
-        return Stages(self)
+        return Net1DBackbone(self)
 
 
-class Stages(Backbone):
+class Net1DBackbone(Backbone):
     """Signals [n, leads, n_samples] to features of the last stage's channels: their mean over time."""
 
     def __init__(self, description: Net1D) -> None:
@@ -132,12 +132,12 @@ class SamePadded(nn.Conv1d):
 
 
 def from_published(state: Mapping[str, torch.Tensor], description: Net1D) -> dict[str, torch.Tensor]:
-    """Tensors of a published ECGFounder checkpoint under the names of ``Stages``; its head and idle norms left out.
+    """Tensors of a published ECGFounder checkpoint under the names of ``Net1DBackbone``, without head and idle norms.
 
     Raises ValueError naming the first tensor that is missing, superfluous, of another shape or holds what is no number.
     """
     with torch.device("meta"):
-        expected = Stages(description).state_dict()
+        expected = Net1DBackbone(description).state_dict()
     renamed: dict[str, torch.Tensor] = {}
     for name, tensor in state.items():
         parts = name.removeprefix("module.").split(".")

@@ -47,7 +47,7 @@ _UNUSED = frozenset(
 
 
 def names(layers: int, decoder_layers: int) -> dict[str, str]:
-    """Published name of every tensor that is needed, and its name in a VectorQuantisedBeats."""
+    """Published name of every tensor that is needed, and its name in a CodebookModule."""
     mapped = {_CODES: "codes", **_HEADS}
     for part, depth in (("encoder", layers), ("decoder", decoder_layers)):
         mapped |= {f"{part}.{theirs}": f"{part}.{ours}" for theirs, ours in _BACKBONE.items()}
@@ -58,7 +58,7 @@ def names(layers: int, decoder_layers: int) -> dict[str, str]:
 
 
 def adopt(tensors: Mapping[str, torch.Tensor], corpus: str, digest: str) -> tuple[Codebook, dict[str, torch.Tensor]]:
-    """The recipe of a published VQ-HBR, and its tensors as a VectorQuantisedBeats loads them.
+    """The recipe of a published VQ-HBR, and its tensors as a CodebookModule loads them.
 
     Sizes are those of the tensors. Codes were learned from millivolts. Raises ValueError, in one sentence, for a tensor
     that is missing, is not known, has another shape, or is not what its name says.

@@ -11,8 +11,8 @@ import torch
 from torch import nn
 
 from ecgscale.data.batches import Batch
+from ecgscale.models.cpu_conv import BatchNorm, Convolution
 from ecgscale.models.features import Backbone, Features
-from ecgscale.models.folded import BatchNorm, Convolution
 
 DOWNSAMPLING = 64  # 1024 samples (10 s at 100 Hz, padded) become 16 positions, whatever the depth
 _RIBEIRO_CHANNELS = np.array([64, 128, 196, 256, 320]) / 320  # Ribeiro's five blocks, by the width of the last
@@ -70,10 +70,10 @@ class ResNet:
         return steps if self.profile == "uniform" else (1, *steps)
 
     def build(self) -> Backbone:
-        return ResidualNetwork(self)
+        return ResNetBackbone(self)
 
 
-class ResidualNetwork(Backbone):
+class ResNetBackbone(Backbone):
     """Signals [n, 12, n_samples] to features of width ``width``: global average pool of the last block."""
 
     def __init__(self, description: ResNet) -> None:

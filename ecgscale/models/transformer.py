@@ -50,10 +50,10 @@ class Transformer:
         return f"{self.layers}x{self.width}"
 
     def build(self) -> Backbone:
-        return HeartbeatEncoder(self)
+        return TransformerBackbone(self)
 
 
-class HeartbeatEncoder(Backbone):
+class TransformerBackbone(Backbone):
     """Sentences to features: class token pooled, one local vector a word. Attention sees padding, as in HeartLang."""
 
     def __init__(self, description: Transformer) -> None:

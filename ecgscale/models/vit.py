@@ -73,10 +73,10 @@ class ViT:
         return f"{self.layers}x{self.width}"
 
     def build(self) -> Backbone:
-        return LeadPatchEncoder(self)
+        return ViTBackbone(self)
 
 
-class LeadPatchEncoder(Backbone):
+class ViTBackbone(Backbone):
     """Patches to features: the class token pooled, one local vector a patch. Absent leads take part in nothing."""
 
     any_leads = True

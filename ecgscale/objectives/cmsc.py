@@ -41,10 +41,10 @@ class CMSC:
             raise ValueError(f"{self}: variant is {' or '.join(map(repr, VARIANTS))}")
 
     def build(self, backbone: Backbone, n_labels: int) -> Pretraining:
-        return SegmentContrast(backbone, self)
+        return CMSCModule(backbone, self)
 
 
-class SegmentContrast(Contrast):
+class CMSCModule(Contrast):
     views = 2
     head_rows = 2
 

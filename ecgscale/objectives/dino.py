@@ -20,7 +20,7 @@ from ecgscale.data.batches import Batch
 from ecgscale.data.noise import KINDS, Noise
 from ecgscale.data.recording import ABSENT_LEAD, LEADS
 from ecgscale.models import Backbone
-from ecgscale.models.vit import LeadPatchEncoder, ViT, patches, start
+from ecgscale.models.vit import ViT, ViTBackbone, patches, start
 from ecgscale.objectives.crops import Window, crop, disturbed, hidden_patches, shape_of
 from ecgscale.objectives.distillation import cross_entropy, gram, koleo, masked_patches, rank_of, sinkhorn_knopp
 from ecgscale.objectives.objective import Collapsed, Group, Loss, Optimiser, Pretraining
@@ -91,7 +91,7 @@ class DINO:
             raise ValueError(f"{self}: all_leads is in [0, 1], init_std above 0 or None")
 
     def build(self, backbone: Backbone, n_labels: int) -> Pretraining:
-        return SelfDistillation(cast(LeadPatchEncoder, backbone), self)
+        return DINOModule(cast(ViTBackbone, backbone), self)
 
 
 class ProjectionHead(nn.Module):
@@ -114,14 +114,14 @@ class ProjectionHead(nn.Module):
 class Teacher(nn.Module):
     """The moving average of a student's parts; gradients never reach it."""
 
-    def __init__(self, backbone: LeadPatchEncoder, head: ProjectionHead, patch_head: ProjectionHead) -> None:
+    def __init__(self, backbone: ViTBackbone, head: ProjectionHead, patch_head: ProjectionHead) -> None:
         super().__init__()
         self.backbone, self.head = copy.deepcopy(backbone), copy.deepcopy(head)
         self.patch_head = copy.deepcopy(patch_head)
         self.requires_grad_(False)
 
 
-class SelfDistillation(Pretraining):
+class DINOModule(Pretraining):
     """Student and teacher; the student is trained, the teacher is its moving average and is what probes see.
 
     Where processes share a batch its centring is over all of it, but KoLeo looks for neighbours in each one's share.
@@ -129,14 +129,14 @@ class SelfDistillation(Pretraining):
 
     fixed_batches = True
 
-    def __init__(self, backbone: LeadPatchEncoder, description: DINO) -> None:
+    def __init__(self, backbone: ViTBackbone, description: DINO) -> None:
         super().__init__()
         self.description = description
-        self.backbone: LeadPatchEncoder = backbone
+        self.backbone: ViTBackbone = backbone
         self.head = ProjectionHead(backbone.width, description)
         self.patch_head = ProjectionHead(backbone.width, description)
         self.teacher = Teacher(self.backbone, self.head, self.patch_head)
-        self.anchor: LeadPatchEncoder | None = None
+        self.anchor: ViTBackbone | None = None
         if description.gram_from < 1:
             self.anchor = copy.deepcopy(backbone).requires_grad_(False)
         # Recordings' crops, and the patches that are hidden of a global one of middling length.
@@ -183,7 +183,7 @@ class SelfDistillation(Pretraining):
     def _anchoring(self) -> bool:
         return self._step >= round(self.description.gram_from * self._steps)
 
-    def train(self, mode: bool = True) -> "SelfDistillation":
+    def train(self, mode: bool = True) -> "DINOModule":
         super().train(mode)
         self.teacher.eval()
         if self.anchor is not None:

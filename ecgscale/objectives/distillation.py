@@ -4,7 +4,7 @@ import torch
 from torch import distributed
 from torch.nn import functional as F
 
-from ecgscale.objectives.together import over_processes
+from ecgscale.objectives.collectives import over_processes
 
 SINKHORN_ITERATIONS = 3
 

@@ -9,8 +9,8 @@ from torch.nn import functional as F
 
 from ecgscale.data.batches import Batch
 from ecgscale.data.beats import Sentence
-from ecgscale.models import Backbone, Codebook, VectorQuantisedBeats
-from ecgscale.models.transformer import HeartbeatEncoder
+from ecgscale.models import Backbone, Codebook, CodebookModule
+from ecgscale.models.transformer import TransformerBackbone
 from ecgscale.objectives.objective import Loss, Optimiser, Pretraining
 
 
@@ -41,31 +41,31 @@ class Masked:
             raise ValueError(f"ratio={self.ratio}: the share of hidden heartbeats is above 0 and below 1")
 
     def build(
-        self, backbone: Backbone, n_labels: int, codes: VectorQuantisedBeats | None = None, scale_mv: float = 1.0
+        self, backbone: Backbone, n_labels: int, codes: CodebookModule | None = None, scale_mv: float = 1.0
     ) -> Pretraining:
         """``codes`` is the trained codebook; without it (to count or price) the module cannot be trained.
 
         ``scale_mv`` is the corpus' standard deviation, which a codebook that reads millivolts needs.
         """
-        return MaskedHeartbeats(cast(HeartbeatEncoder, backbone), self, codes, scale_mv)
+        return MaskedModule(cast(TransformerBackbone, backbone), self, codes, scale_mv)
 
 
-class MaskedHeartbeats(Pretraining):
+class MaskedModule(Pretraining):
     def __init__(
         self,
-        backbone: HeartbeatEncoder,
+        backbone: TransformerBackbone,
         description: Masked,
-        codes: VectorQuantisedBeats | None,
+        codes: CodebookModule | None,
         scale_mv: float = 1.0,
     ) -> None:
         super().__init__()
-        self.backbone: HeartbeatEncoder = backbone
+        self.backbone: TransformerBackbone = backbone
         self.description = description
         self.head = nn.Linear(backbone.width, description.codebook.n_codes)
         self.head_rows = round(description.ratio * backbone.n_tokens)
         self.codebook_unit = scale_mv if description.codebook.unit == "mv" else 1.0
         # Frozen and shared: in a tuple, so that it is neither a parameter nor part of a checkpoint.
-        self._codes: tuple[VectorQuantisedBeats, ...] = (codes.eval().requires_grad_(False),) if codes else ()
+        self._codes: tuple[CodebookModule, ...] = (codes.eval().requires_grad_(False),) if codes else ()
 
     def forward(self, batch: Batch, draw: torch.Generator) -> Loss:
         sentence = Sentence(*self.backbone.inputs(batch))

@@ -10,7 +10,7 @@ from torch import nn
 
 from ecgscale.data.batches import Batch
 from ecgscale.models import Backbone
-from ecgscale.objectives.together import of_all
+from ecgscale.objectives.collectives import of_all
 
 
 class Loss(NamedTuple):

@@ -33,10 +33,10 @@ class Supervised:
             raise ValueError(f"{self}: focal_gamma is 0 (cross-entropy) or above")
 
     def build(self, backbone: Backbone, n_labels: int) -> Pretraining:
-        return Classification(backbone, n_labels, self.focal_gamma)
+        return SupervisedModule(backbone, n_labels, self.focal_gamma)
 
 
-class Classification(Pretraining):
+class SupervisedModule(Pretraining):
     def __init__(self, backbone: Backbone, n_labels: int, focal_gamma: float = 0.0) -> None:
         super().__init__()
         self.backbone = backbone

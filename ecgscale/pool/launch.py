@@ -36,8 +36,8 @@ from ecgscale.pool.slot import Cell, Duty, is_over, serve
 from ecgscale.pool.states import Full, Infeasible, Interrupted, PoolLost, Stopped, pausing
 from ecgscale.pool.watch import WATCH_SECONDS, reach, watched
 from ecgscale.pool.worker import TRIAL, Setup
-from ecgscale.spec import Run
-from ecgscale.sweep import Sweep
+from ecgscale.spec.run import Run
+from ecgscale.spec.sweep import Sweep
 
 _LOOK_SECONDS = 300.0  # that a node may take for it: storage that hangs does not hold up a launch for ever
 _ABORTS = 3  # of Ray's whole loop, after which there is no use in trying again

@@ -20,8 +20,8 @@ from ecgscale import data, provenance
 from ecgscale.data import corpus as corpora
 from ecgscale.objectives import Masked
 from ecgscale.records import write_whole
-from ecgscale.sweep import Sweep
-from ecgscale.tasks import TASKS
+from ecgscale.spec.sweep import Sweep
+from ecgscale.spec.tasks import TASKS
 from ecgscale.training import codebooks
 
 _FOLDER = ".preflight"

@@ -6,8 +6,8 @@ from pathlib import Path
 
 from ecgscale import records
 from ecgscale.pool.slot import Cell
-from ecgscale.spec import Run
-from ecgscale.sweep import Sweep
+from ecgscale.spec.run import Run
+from ecgscale.spec.sweep import Sweep
 
 _MOST_A_GPU = 8  # runs that share one
 _PIECES = 4  # that a batch is cut into after the device ran out of memory

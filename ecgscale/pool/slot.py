@@ -13,6 +13,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,8 +22,8 @@ import psutil
 from ecgscale import leases, records
 from ecgscale.home import checkpoint_files, note
 from ecgscale.leases import Claims, Heartbeat, Lease, Lost
-from ecgscale.placeless import placeless
 from ecgscale.pool.worker import Setup, Task
+from ecgscale.redact import placeless
 
 RETRIES = 2  # of a run whose worker died
 GRACE_SECONDS = 25.0  # from the order to stop until workers are killed
@@ -193,10 +194,8 @@ class Worker:
         return psutil.Process(self.process.pid).memory_info().rss if self.process else 0
 
     def is_largest(self) -> bool:
-        """Whether no other worker on this machine holds more memory."""
-        held = {
-            p.pid: p.info["memory_info"].rss for p in psutil.process_iter(["cmdline", "memory_info"]) if _is_worker(p)
-        }
+        """Whether no other worker of this node's slots holds more memory."""
+        held = memory_of_workers()
         return self.process is not None and max(held, key=lambda pid: held[pid], default=0) == self.process.pid
 
     def stop(self) -> None:
@@ -255,5 +254,11 @@ def memory_used() -> float:
     return used
 
 
-def _is_worker(process: psutil.Process) -> bool:
-    return "ecgscale.pool.worker" in (process.info["cmdline"] or ())
+def memory_of_workers() -> dict[int, int]:
+    """Bytes that each worker holds, by process id: of the slots with this one's parent, not of other people's."""
+    held = {}
+    for process in psutil.Process(os.getppid()).children(recursive=True):
+        with suppress(psutil.Error):  # it ended meanwhile
+            if "ecgscale.pool.worker" in process.cmdline():
+                held[process.pid] = process.memory_info().rss
+    return held

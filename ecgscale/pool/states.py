@@ -12,8 +12,8 @@ from typing import Any
 import pandas as pd
 
 from ecgscale import leases, records
-from ecgscale.spec import Run
-from ecgscale.sweep import Sweep
+from ecgscale.spec.run import Run
+from ecgscale.spec.sweep import Sweep
 
 
 def states(sweep: Sweep, results: Path) -> pd.DataFrame:

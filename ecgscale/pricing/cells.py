@@ -10,8 +10,8 @@ import numpy as np
 from ecgscale.compute import Cost, cost
 from ecgscale.data import Outline
 from ecgscale.models import RESNET_200M, RESNETS, TRANSFORMER_200M, TRANSFORMERS, Architecture
-from ecgscale.spec import Run, to_json
-from ecgscale.sweep import Sweep
+from ecgscale.spec.run import Run, to_json
+from ecgscale.spec.sweep import Sweep
 
 FRACTIONS = 13  # from the least of the sweep to all, evenly in logarithms
 BEYOND = 4.0  # times the sweep's largest size: a law is not trusted further out than that before it is measured there
@@ -82,7 +82,7 @@ def seeds(run: Run, count: int) -> list[Run]:
 
 def as_code(sweep: Sweep, runs: Sequence[Run]) -> str:
     """Python that, at the end of the sweep's file, adds runs to its SWEEP."""
-    modules: dict[str, set[str]] = {"ecgscale.sweep": {"Sweep"}}
+    modules: dict[str, set[str]] = {"ecgscale.spec.sweep": {"Sweep"}}
     lines = [f"        {_spelt(run, modules)},\n" for run in runs]
     imports = [f"from {module} import {', '.join(sorted(names))}\n" for module, names in sorted(modules.items())]
     opening, closing = "SWEEP = Sweep(\n    SWEEP.name,\n    (\n        *SWEEP.runs,\n", "    ),\n    SWEEP.tasks,\n)\n"

@@ -18,10 +18,10 @@ from ecgscale.objectives import Masked
 from ecgscale.pool.states import states
 from ecgscale.pricing import calibration
 from ecgscale.pricing.calibration import Device
-from ecgscale.spec import Run, did_you_mean
-from ecgscale.sweep import Sweep, shipped
-from ecgscale.tasks import TASKS, Task, measurable, why_not
-from ecgscale.training import codebooks, kept, weights
+from ecgscale.spec.run import Run, did_you_mean
+from ecgscale.spec.sweep import Sweep, shipped
+from ecgscale.spec.tasks import TASKS, Task, measurable, why_not
+from ecgscale.training import codebooks, kept_weights, weights
 
 _BYTES_A_PARAMETER = 16  # weight, gradient and two moments of Adam, float32
 _EVALUATED = 1 / 3  # a forward pass costs a third of a training step on the same recording
@@ -258,7 +258,7 @@ def _without_weights(sweep: Sweep, chosen: Sequence[Run], home: Path, results: P
     """Initial runs whose weights are not kept here and that are not chosen themselves, by what trains them."""
     mine = {run.run_id for run in chosen}
     initial = {run.initial.run_id: run.initial for run in chosen if run.initial is not None}
-    wanted = [run for run_id, run in initial.items() if not kept.is_ready(run, home)]
+    wanted = [run for run_id, run in initial.items() if not kept_weights.is_ready(run, home)]
     causes: dict[str, list[Run]] = {}
     for run in wanted:
         holder = next((s for s in (sweep, *shipped()) if s.keep != "none" and run in s.runs), None)

@@ -8,7 +8,7 @@ import torch
 from ecgscale.data.batches import Batch
 from ecgscale.data.noise import SAMPLING_HZ, Noise
 from ecgscale.data.recording import ABSENT_LEAD, lead_ids
-from ecgscale.tasks import Task
+from ecgscale.spec.tasks import Task
 
 Change = Callable[[Batch, int], Batch]  # a batch, and the place of its first recording among those of its split
 

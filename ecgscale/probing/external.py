@@ -15,7 +15,7 @@ from ecgscale.data.corpus import Corpus
 from ecgscale.objectives import Pretraining
 from ecgscale.probing.probe import features
 from ecgscale.probing.scores import label_aurocs
-from ecgscale.tasks import Task
+from ecgscale.spec.tasks import Task
 
 _MOST = 20_000  # test recordings, whole patients: what intervals need no more than
 

@@ -14,9 +14,9 @@ from ecgscale.models import Backbone
 from ecgscale.probing.external import external_scores
 from ecgscale.probing.heads import columns, head_scores
 from ecgscale.probing.probe import probe
-from ecgscale.spec import Run
-from ecgscale.sweep import Sweep
-from ecgscale.tasks import Task, measurable
+from ecgscale.spec.run import Run
+from ecgscale.spec.sweep import Sweep
+from ecgscale.spec.tasks import Task, measurable
 from ecgscale.training.train import Snapshot, id_loss
 
 Row = dict[str, Any]

@@ -18,8 +18,8 @@ from ecgscale.probing.conditions import Change, change_of
 from ecgscale.probing.convex import fit_convex, prevalence, with_bias
 from ecgscale.probing.heartbeats import around_beats, beats_of
 from ecgscale.probing.scores import best_thresholds, scores
-from ecgscale.spec import Evaluation
-from ecgscale.tasks import CLEAN, Task
+from ecgscale.spec.run import Evaluation
+from ecgscale.spec.tasks import CLEAN, Task
 
 _BATCH_SIZE = 256
 

@@ -8,10 +8,10 @@ import torch
 from ecgscale import data, records
 from ecgscale.models import Backbone
 from ecgscale.probing.measure import Row, probe_rows
-from ecgscale.spec import Run
-from ecgscale.sweep import Sweep
-from ecgscale.tasks import Task, measurable
-from ecgscale.training import kept
+from ecgscale.spec.run import Run
+from ecgscale.spec.sweep import Sweep
+from ecgscale.spec.tasks import Task, measurable
+from ecgscale.training import kept_weights
 from ecgscale.training.inputs import initial_weights
 
 
@@ -39,9 +39,9 @@ def reprobe(
     """
     path = records.path_of(results, sweep.name, run.run_id)
     file = records.read(path)
-    index = kept.index_of(run, home)
+    index = kept_weights.index_of(run, home)
     if index is None or not index.complete:
-        raise kept.NotKept(f"weights of run {run.run_id} ({run.name}) are not kept here")
+        raise kept_weights.NotKept(f"weights of run {run.run_id} ({run.name}) are not kept here")
     before = {int(row["step"]): row for row in records.as_rows(file.rows.drop_duplicates("step"))}
     steps = [step for step in (0, *sorted(index.losses)) if step in before]
     asked = _probed(tasks, run)
@@ -65,7 +65,7 @@ def backbone_at(run: Run, step: int, home: Path) -> Backbone:
     torch.manual_seed(run.seed)
     backbone = run.architecture.build()
     if step:
-        backbone.load_state_dict(kept.load(run, home, step)[0])
+        backbone.load_state_dict(kept_weights.load(run, home, step)[0])
     elif found := initial_weights(run, home):
         backbone.load_state_dict(found[0])
     return backbone

@@ -10,10 +10,10 @@ from pathlib import Path
 import torch
 
 from ecgscale import data
-from ecgscale.models import Codebook, VectorQuantisedBeats
+from ecgscale.models import Codebook, CodebookModule
 from ecgscale.models.published import adopt
 from ecgscale.records import canonical, run_id_of
-from ecgscale.spec import to_json
+from ecgscale.spec.run import to_json
 from ecgscale.training import checkpoint
 from ecgscale.training.train import train_codebook
 
@@ -85,7 +85,7 @@ def adopt_file(file: Path, home: Path, corpus: str = "mimic") -> Codebook:
     return recipe
 
 
-def read(recipe: Codebook, home: Path) -> tuple[VectorQuantisedBeats, str]:
+def read(recipe: Codebook, home: Path) -> tuple[CodebookModule, str]:
     """The codebook of a recipe, frozen, and its digest.
 
     Raises FileNotFoundError, with the command to type, if it was never made, is damaged, or is of another version.

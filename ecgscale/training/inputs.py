@@ -8,10 +8,10 @@ import torch
 
 from ecgscale import data
 from ecgscale.data.corpus import Corpus
-from ecgscale.models import VectorQuantisedBeats
+from ecgscale.models import CodebookModule
 from ecgscale.objectives import Masked
-from ecgscale.spec import Run
-from ecgscale.training import codebooks, kept, weights
+from ecgscale.spec.run import Run
+from ecgscale.training import codebooks, kept_weights, weights
 
 
 @dataclass(frozen=True)
@@ -23,7 +23,7 @@ class Inputs:
 
     corpus: Corpus
     mixed: tuple[Corpus, ...]
-    codes: VectorQuantisedBeats | None
+    codes: CodebookModule | None
     initial: Mapping[str, torch.Tensor] | None
     digests: Mapping[str, str]
 
@@ -50,5 +50,5 @@ def initial_weights(run: Run, home: Path) -> tuple[dict[str, torch.Tensor], str]
     Raises FileNotFoundError (kept.NotKept or weights.NotImported), in one sentence, if they are not there.
     """
     if run.initial is not None:
-        return kept.load(run.initial, home)
+        return kept_weights.load(run.initial, home)
     return (weights.load(run.weights, home), run.weights) if run.weights else None

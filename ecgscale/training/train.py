@@ -13,9 +13,9 @@ from ecgscale.data.batches import Store, order
 from ecgscale.data.beats import Sentence
 from ecgscale.data.corpus import Corpus
 from ecgscale.data.mixture import Mixture, stored
-from ecgscale.models import Codebook, VectorQuantisedBeats
+from ecgscale.models import Codebook, CodebookModule
 from ecgscale.objectives import Group, Masked, Optimiser, Pretraining
-from ecgscale.spec import Run
+from ecgscale.spec.run import Run
 from ecgscale.training.step import Execution, descend, equip, execution, gradients, optimiser_of, randomness
 
 ID_BATCH_SIZE = 128  # contrastive losses depend on it, so it is one for all evaluations
@@ -56,7 +56,7 @@ class Snapshot:
         }
 
 
-def build(run: Run, corpus: Corpus, codes: VectorQuantisedBeats | None = None) -> Pretraining:
+def build(run: Run, corpus: Corpus, codes: CodebookModule | None = None) -> Pretraining:
     """The untrained model of a run under its objective; the seed decides its weights.
 
     Raises ValueError for a corpus at a rate that its models do not read.
@@ -77,7 +77,7 @@ def pretrain(
     corpus: Corpus,
     *,
     mixed: Sequence[Corpus] = (),
-    codes: VectorQuantisedBeats | None = None,
+    codes: CodebookModule | None = None,
     initial: Mapping[str, torch.Tensor] | None = None,
     device: str = "cpu",
     resume: Mapping[str, Any] | None = None,
@@ -190,7 +190,7 @@ class CodebookSnapshot:
 
     step: int
     reconstruction: float
-    module: VectorQuantisedBeats
+    module: CodebookModule
     optimiser: torch.optim.Optimizer
 
     def state(self) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from ecgscale.compute import cost
 from ecgscale.models import RESNET_200M, TRANSFORMER_200M
 from ecgscale.objectives import Supervised
 from tests.benchmarks import Measurement
-from tests.test_models import LADDER, OBJECTIVES, by_hand
+from tests.counts import LADDER, OBJECTIVES, by_hand
 
 ROUNDS = 5
 FIRST = "import ecgscale.compute as c, ecgscale.models as m, ecgscale.objectives as o, time; s = time.perf_counter(); "

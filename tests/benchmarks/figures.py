@@ -5,9 +5,9 @@ import tempfile
 import time
 from pathlib import Path
 
-from analysis.exponents import exponents
-from analysis.figures import FIGURES, save
 from analysis.observations import best_over_steps, trajectories
+from analysis.study.figures import FIGURES, save
+from analysis.table.build import exponents
 from ecgscale import records
 from tests.benchmarks import Measurement
 from tests.synthetic import write_grid

@@ -3,7 +3,6 @@
 import time
 from collections.abc import Callable
 from functools import partial
-from pathlib import Path
 from statistics import median
 from typing import Any
 
@@ -12,16 +11,17 @@ import pandas as pd
 from scipy.optimize import minimize
 from scipy.special import huber, logsumexp
 
-from analysis.fit import fit
-from analysis.intervals import resample_counts
-from analysis.laws import LAWS
-from analysis.newton import minimise
-from analysis.simulate import TRUTHS, designs
-from analysis.starts import best_of, projected_starts, solve_globally
-from analysis.sums import Array, problems_of
+from analysis.fitting.fit import fit
+from analysis.fitting.intervals import resample_counts
+from analysis.fitting.laws import LAWS
+from analysis.fitting.newton import minimise
+from analysis.fitting.problem import Array, problems_of
+from analysis.fitting.starts import best_of, projected_starts, solve_globally
+from analysis.planning.coverage import TRUTHS, designs
 from tests.benchmarks import Measurement
+from tests.paths import FIXTURES
 
-POINTS = Path(__file__).parents[1] / "data" / "laws" / "chinchilla_epoch.csv"
+POINTS = FIXTURES / "laws" / "chinchilla_epoch.csv"
 ROUNDS = 3
 RESAMPLES = 4000
 GAP = 1e-8

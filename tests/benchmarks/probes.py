@@ -15,7 +15,7 @@ from torch.utils.data import DataLoader, TensorDataset
 
 from ecgscale.probing.convex import RIDGES, fit_convex
 from ecgscale.probing.probe import fit_linear
-from ecgscale.spec import Evaluation
+from ecgscale.spec.run import Evaluation
 from tests.benchmarks import Measurement
 
 ROUNDS = 3

@@ -19,7 +19,7 @@ from ecgscale.data.corpus import Corpus, Slice
 from ecgscale.models import RESNETS, ResNet
 from ecgscale.models.resnet import DOWNSAMPLING
 from ecgscale.objectives import Supervised
-from ecgscale.spec import Evaluation, Run, Schedule
+from ecgscale.spec.run import Evaluation, Run, Schedule
 from ecgscale.training.train import pretrain
 from tests.benchmarks import Measurement
 

@@ -1,0 +1,200 @@
+"""Compute-optimal allocation: how to split a budget between parameters and data (Eqs. S.3-S.7), and its cross-checks.
+
+Compute is ``C = kappa N^s D^t``; s = t = 1 when every recording is seen once, other powers when the number of epochs is
+itself a power law of N and D. The optimum under a joint law equates the marginal returns,
+``alpha A N^-alpha / s = beta B D^-beta / t``.
+"""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from scipy import special
+
+from analysis.fitting.identifiability import BadPoints, clean
+from analysis.fitting.laws import LAWS
+from analysis.fitting.problem import Array
+from analysis.fitting.result import Coefficient, Fit
+from analysis.fitting.shifted import fit_curved
+
+RESAMPLES = 200  # of the frontier: each has a front of its own
+
+
+@dataclass(frozen=True)
+class Compute:
+    """``C = kappa N^s D^t``, in FLOP. ``scatter``: standard deviation of ln C about it."""
+
+    kappa: float = 6.0
+    s: float = 1.0
+    t: float = 1.0
+    scatter: float = 0.0
+
+
+def compute_law(points: pd.DataFrame, epochs: bool = False) -> Compute:
+    """What a run costs: kappa, the median of C/(N D), or with ``epochs`` also the powers, by least squares of logs."""
+    clean_points, _ = clean(points, ["N", "D", "C"])
+    n, d, c = (np.log(clean_points[v].to_numpy(float)) for v in ("N", "D", "C"))
+    if not epochs:
+        ratio = c - n - d
+        return Compute(float(np.exp(np.median(ratio))), scatter=float(ratio.std()))
+    design = np.column_stack([np.ones(len(c)), n, d])
+    if np.linalg.matrix_rank(design - np.r_[0, n.mean(), d.mean()]) < 3:
+        raise BadPoints("the powers of compute need runs that differ in both N and D")
+    (log_kappa, s, t), _, _, _ = np.linalg.lstsq(design, c, rcond=None)
+    residual = c - design @ np.array([log_kappa, s, t])
+    return Compute(float(np.exp(log_kappa)), float(s), float(t), float(residual.std()))
+
+
+def log_optimum(c: Mapping[str, Any], flops: float, compute: Compute) -> tuple[Any, Any]:
+    """ln N* and ln D* of a joint law's coefficients (floats or arrays, also complex) at a budget (Eq. S.7)."""
+    alpha, beta, s, t = c["alpha"], c["beta"], compute.s, compute.t
+    budget = math.log(flops / compute.kappa)
+    q = np.log(beta * c["B"] * s) - np.log(alpha * c["A"] * t)
+    total = s * beta + t * alpha
+    return (beta * budget - t * q) / total, (alpha * budget + s * q) / total
+
+
+def exponents_of(alpha: Any, beta: Any, compute: Compute | None = None) -> tuple[Any, Any, Any]:
+    """a, b, gamma with N* ~ C^a, D* ~ C^b, L* - E ~ C^-gamma."""
+    compute = compute or Compute()
+    total = compute.s * beta + compute.t * alpha
+    return beta / total, alpha / total, alpha * beta / total
+
+
+def allocate(law: Fit, flops: float, compute: Compute | None = None, level: float = 0.95) -> pd.DataFrame:
+    """Compute-optimal N, D and loss at a budget, with intervals; one row a quantity (value, low, high, note).
+
+    ``model_share`` and ``data_share`` are the shares of marginal compute, a and b (Fig. 5). The interval of each
+    quantity is profiled (or bootstrapped) as a function of all coefficients. Raises BadPoints for a fit without both
+    exponents.
+    """
+    compute = compute or Compute()
+    if not flops > 0:
+        raise BadPoints(f"a budget of {flops} FLOP cannot be spent; it has to be positive")
+    if law.law != "joint" or not {"alpha", "beta"} <= set(law.fitted):
+        raise BadPoints(f"allocation needs a joint law with both exponents known: {law.note or law.law}")
+    joint = LAWS["joint"].function
+
+    def log_loss(c: Mapping[str, Array]) -> Array:
+        log_n, log_d = log_optimum(c, flops, compute)
+        return np.log(joint(np.exp(log_n), np.exp(log_d), **{"E": 0.0, **{k: c[k] for k in law.fitted}}))
+
+    def shares(c: Mapping[str, Array], which: int) -> Array:
+        return exponents_of(c["alpha"], c["beta"], compute)[which] * (compute.s, compute.t)[which]
+
+    log_quantities = {
+        "N": lambda c: log_optimum(c, flops, compute)[0],
+        "D": lambda c: log_optimum(c, flops, compute)[1],
+        "loss": log_loss,
+    }
+    plain = {"model_share": lambda c: shares(c, 0), "data_share": lambda c: shares(c, 1)}
+    rows = []
+    for name, quantity in (log_quantities | plain).items():
+        q = law.quantity(quantity, level)
+        ends = (q.value, q.low, q.high) if name in plain else tuple(math.exp(v) for v in (q.value, q.low, q.high))
+        note = _beyond(law, name, ends[0])
+        rows.append({"quantity": name, "value": ends[0], "low": ends[1], "high": ends[2], "note": note})
+    return pd.DataFrame(rows)
+
+
+def _beyond(law: Fit, name: str, value: float) -> str:
+    if name not in law.ranges:
+        return ""
+    low, high = law.ranges[name]
+    if value > high:
+        return f"{value / high:.3g} times beyond the largest fitted {name}"
+    return f"{low / value:.3g} times below the smallest fitted {name}" if value < low else ""
+
+
+def pareto(flops: Array, loss: Array) -> NDArray[np.bool_]:
+    """Which points no other beats with less or equal compute."""
+    order = np.lexsort((loss, flops))
+    best = np.minimum.accumulate(loss[order])
+    front = np.zeros(len(loss), bool)
+    front[order] = loss[order] < np.r_[np.inf, best[:-1]]
+    return front
+
+
+def frontier(table: pd.DataFrame, bootstrap: int = RESAMPLES, level: float = 0.95, seed: int = 0) -> Fit:
+    """Compute frontier ``E + k (C + C0)^-gamma`` through the Pareto points of all runs' checkpoints (Fig. 5a).
+
+    ``table``: columns C, loss and, where runs left several checkpoints, run_id. The bootstrap draws runs and finds the
+    front of each resample anew. A short frontier identifies gamma, E and C0 poorly: bounds hit are flagged.
+    """
+    points, _ = clean(table, ["C", "loss"])
+    flops, loss = points["C"].to_numpy(float), points["loss"].to_numpy(float)
+    run = points["run_id"].factorize()[0] if "run_id" in points else np.arange(len(points))
+    rng = np.random.default_rng(seed)
+    counts = [pareto(flops, loss).astype(float)]
+    for _ in range(bootstrap):
+        for _ in range(20):
+            drawn = np.isin(run, rng.integers(0, run.max() + 1, run.max() + 1))
+            front = np.zeros(len(loss))
+            front[np.flatnonzero(drawn)[pareto(flops[drawn], loss[drawn])]] = 1.0
+            if front.sum() >= 5:
+                break
+        counts.append(front)
+    weights = np.array(counts)
+    if weights[0].sum() < 5:
+        raise BadPoints(f"the compute frontier has {int(weights[0].sum())} points; its law needs five")
+    used = weights.any(0)
+    return fit_curved(LAWS["frontier"], points.iloc[np.flatnonzero(used)], counts=weights[:, used], level=level)
+
+
+@dataclass(frozen=True)
+class IsoFlop:
+    """Parabolas of loss over ln N at like compute: their minima, and N* ~ C^a through these with its interval."""
+
+    minima: pd.DataFrame  # C, N, D, loss, n_points, curvature, inside (minimum within the points)
+    a: Coefficient
+
+
+def isoflop(points: pd.DataFrame, n_bins: int | None = None, level: float = 0.95) -> IsoFlop:
+    """Allocation from isoFLOP parabolas (Hoffmann et al. 2022, approach 2), only to stand beside the joint fit: biased
+    when the grid is wide or off-centre, or alpha differs from beta. Slices: equal C, or ``n_bins`` bins of ln C."""
+    clean_points, _ = clean(points, ["N", "D", "C", "loss"])
+    log_c = np.log(clean_points["C"].to_numpy(float))
+    if n_bins:
+        edges = np.linspace(log_c.min(), log_c.max() + 1e-9, n_bins + 1)
+        slices = np.digitize(log_c, edges)
+    else:
+        slices = np.round(log_c, 2)
+    rows = []
+    for _, part in clean_points.groupby(slices):
+        if part["N"].nunique() < 4:
+            continue
+        x, y = np.log(part["N"].to_numpy(float)), np.log(part["loss"].to_numpy(float))
+        middle = x.mean()
+        curvature, slope, level_at = np.polyfit(x - middle, y, 2)
+        if curvature <= 0:
+            continue
+        offset = -slope / (2 * curvature)
+        flops = float(np.exp(np.log(part["C"]).mean()))
+        best = math.exp(middle + offset)
+        rows.append(
+            {
+                "C": flops,
+                "N": best,
+                "D": flops / best / float(np.exp(np.log(part["C"] / part["N"] / part["D"]).mean())),
+                "loss": math.exp(level_at - slope**2 / (4 * curvature)),
+                "n_points": len(part),
+                "curvature": curvature,
+                "inside": bool(x.min() <= middle + offset <= x.max()),
+            }
+        )
+    minima = pd.DataFrame(rows, columns=["C", "N", "D", "loss", "n_points", "curvature", "inside"])
+    usable = minima[minima["inside"].astype(bool)]
+    if len(usable) < 3:
+        return IsoFlop(
+            minima, Coefficient(math.nan, status="unidentified", note=f"{len(usable)} isoFLOP minima; three needed")
+        )
+    x, y = np.log(usable["C"].to_numpy()), np.log(usable["N"].to_numpy())
+    slope, start = np.polyfit(x, y, 1)
+    freedom = len(x) - 2
+    error = math.sqrt(float(((y - start - slope * x) ** 2).sum()) / freedom / float(((x - x.mean()) ** 2).sum()))
+    half = float(special.stdtrit(freedom, 0.5 + level / 2)) * error
+    return IsoFlop(minima, Coefficient(float(slope), float(slope - half), float(slope + half)))

@@ -1,0 +1,61 @@
+"""Forecasts from observations: the loss at a size and an amount of data, and the best use of a budget."""
+
+import difflib
+
+import pandas as pd
+
+from analysis.fitting.allocation import allocate, compute_law
+from analysis.fitting.fit import fit
+from analysis.fitting.identifiability import BadPoints
+
+
+def allocate_group(
+    points: pd.DataFrame, configuration: str, target: str, flops: float, epochs: bool = False
+) -> pd.DataFrame:
+    """``allocate`` from observations: the joint law of a configuration and target, compute calibrated on its runs."""
+    part = group(points, configuration, target)
+    table = allocate(fit("joint", part), flops, compute_law(part, epochs))
+    return table.assign(configuration=configuration, target=target, flops=flops)
+
+
+def predict(points: pd.DataFrame, configuration: str, target: str, n_params: float, n_samples: float) -> pd.DataFrame:
+    """Loss at N and D with its interval, one row; ``note`` says when it extrapolates, and how far."""
+    found = fit("joint", group(points, configuration, target))
+    c = found.predict(N=float(n_params), D=float(n_samples))
+    note = "; ".join(t for t in (c.note, found.note) if t)
+    row = {
+        "configuration": configuration,
+        "target": target,
+        "N": float(n_params),
+        "D": float(n_samples),
+        "loss": c.value,
+        "low": c.low,
+        "high": c.high,
+        "status": found.status,
+        "note": note,
+    }
+    return pd.DataFrame([row])
+
+
+def group(points: pd.DataFrame, configuration: str, target: str) -> pd.DataFrame:
+    """The observations of a configuration and target.
+
+    Raises BadPoints with the nearest name if there are none, and if they come from different sweeps, corpora or label
+    sets, whose losses do not belong in one law.
+    """
+    for column, name in (("configuration", configuration), ("target", target)):
+        known = sorted(points[column].dropna().unique())
+        if name not in known:
+            near = difflib.get_close_matches(name, known, 1, 0.4)
+            hint = f"; did you mean '{near[0]}'?" if near else f"; there are {', '.join(known) or 'none'}"
+            raise BadPoints(f"no observations of {column} '{name}'{hint}")
+    part = points[(points["configuration"] == configuration) & (points["target"] == target)]
+    if part.empty:
+        raise BadPoints(f"no run of {configuration} was measured on {target}")
+    for column in ("sweep", "corpus", "label_set"):
+        if column in part and len(found := sorted(part[column].unique())) > 1:
+            raise BadPoints(
+                f"{configuration} on {target} was measured with different {column}s: {', '.join(found)}; "
+                "name one sweep with --sweep"
+            )
+    return part

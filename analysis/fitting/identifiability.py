@@ -1,0 +1,79 @@
+"""Screen points before a fit: which can be used in logarithms, and what of a law they can say anything about."""
+
+import difflib
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+
+from analysis.fitting.laws import LAWS, Law
+
+
+class BadPoints(ValueError):
+    """Points that a law cannot be fitted to: what is wrong, and what to do."""
+
+
+def law_named(name: str | Law) -> Law:
+    """A law by its name; raises BadPoints with the nearest name for a typo."""
+    if isinstance(name, Law):
+        return name
+    if name not in LAWS:
+        near = difflib.get_close_matches(name, LAWS, 1)
+        hint = f"; did you mean '{near[0]}'?" if near else f"; laws are {', '.join(LAWS)}"
+        raise BadPoints(f"no law is called '{name}'{hint}")
+    return LAWS[name]
+
+
+def clean(data: pd.DataFrame, columns: Sequence[str]) -> tuple[pd.DataFrame, dict[str, int]]:
+    """Points usable in logarithms, as floats, and how many were left out for which reason.
+
+    Raises BadPoints if a column is missing or no point is left.
+    """
+    for column in columns:
+        if column not in data:
+            near = difflib.get_close_matches(column, [str(c) for c in data.columns], 1, 0.5)
+            hint = f" (did you mean to rename '{near[0]}'?)" if near else ""
+            raise BadPoints(f"the points have no column '{column}'{hint}; columns needed: {', '.join(columns)}")
+    numbers = data[list(columns)].apply(pd.to_numeric, errors="coerce").astype(float)
+    keep, excluded = np.ones(len(data), bool), {}
+    for column in columns:
+        v = numbers[column].to_numpy()
+        for reason, bad in (("not a number", np.isnan(v)), ("infinite", np.isinf(v)), ("not positive", v <= 0)):
+            count = int((bad & keep).sum())
+            if count:
+                excluded[f"{column} {reason}"] = count
+            keep &= ~bad
+    if not keep.any():
+        why = "; ".join(f"{n} with {r}" for r, n in excluded.items()) or "the table is empty"
+        raise BadPoints(f"no point can be fitted: {why}")
+    kept = data.loc[keep].copy()
+    kept[list(columns)] = numbers.loc[keep]
+    return kept.reset_index(drop=True), excluded
+
+
+def identifiable(law: Law, points: pd.DataFrame) -> tuple[Law, dict[str, str]]:
+    """The part of a law that the points can say something about, and why each other exponent can't be known."""
+    reasons: dict[str, str] = {}
+    solved = law
+    for term in law.terms:
+        for exponent, (variable, _) in term.powers.items():
+            if points[variable].nunique() == 1:
+                reasons[exponent] = f"{exponent} can't be known: {variable} takes one value"
+                if term.amplitude in solved.coefficients:
+                    solved = solved.without(term.amplitude)
+                    reasons[term.amplitude] = f"{term.amplitude} can't be told from E: {variable} takes one value"
+    if not solved.exponents:
+        raise BadPoints(f"nothing varies in these points: {' and '.join(law.variables)} take one value each")
+    floor = next((t.amplitude for t in solved.terms if not t.powers), None)
+    for term in solved.terms:
+        for exponent, (variable, _) in term.powers.items():
+            if floor and points[variable].nunique() == 2 and len(solved.exponents) == len(solved.variables_used()):
+                reasons[exponent] = f"{exponent} can't be known: {variable} takes two values, it needs three"
+                reasons[floor] = f"{floor} can't be told from {term.amplitude}: {variable} takes two values"
+    if len(law.variables) == 2 and not reasons:
+        logs = [np.log(points[v].to_numpy(float)) for v in law.variables]
+        if np.corrcoef(*logs)[0, 1] ** 2 > 1 - 1e-6:
+            reasons |= {
+                e: f"{e} can't be known: {law.variables[0]} and {law.variables[1]} grow together" for e in law.exponents
+            }
+    return solved, reasons

@@ -1,0 +1,140 @@
+"""Fits posed as arrays: a sum of power laws at n points in centred logarithms, and S problems over it."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from analysis.fitting.laws import Law
+
+Array = NDArray[np.float64]
+Pull = Callable[[Array, NDArray[np.intp]], tuple[Array, Array]]
+
+TOLERANCE = 1e-12  # of the objective: the Newton decrement at which a problem is solved
+ITERATIONS = 300
+
+
+@dataclass(frozen=True)
+class Form:
+    """A law at n points. theta: the floor, logs of amplitudes at the centre, and the exponents, in the law's order.
+
+    ``columns[k]`` are the entries of theta that term k reads and ``features[k]`` their factors [n, len(columns[k])], or
+    [S, n, len(columns[k])] where every problem has points of its own;
+    ``kinds`` says of every entry of theta whether it is a "floor", an "amplitude" or an "exponent". Losses are in units
+    of ``exp(centre["loss"])``.
+    """
+
+    names: tuple[str, ...]
+    kinds: tuple[str, ...]
+    columns: tuple[NDArray[np.intp], ...]
+    features: tuple[Array, ...]
+    centre: Mapping[str, float]
+
+    def of_kind(self, kind: str) -> NDArray[np.intp]:
+        """Entries of theta of a kind."""
+        return np.array([i for i, k in enumerate(self.kinds) if k == kind], int)
+
+
+@dataclass(frozen=True)
+class Problems:
+    """S problems over one form: logs of the losses [S or 1, n], weights [S or 1, n], objective, bounds [p].
+
+    ``pull`` adds ``stiffness/2 (q(theta) - goal)^2`` per problem (for profile likelihoods).
+    """
+
+    form: Form
+    y: Array
+    weights: Array
+    delta: float
+    low: Array
+    high: Array
+    pull: Pull | None = None
+    goal: Array | None = None
+    stiffness: Array | None = None
+    tolerance: float = TOLERANCE
+    patience: int = ITERATIONS
+
+    def __len__(self) -> int:
+        return max(len(self.y), len(self.weights))
+
+    def rows(self, which: NDArray[np.intp]) -> tuple[Array, Array]:
+        """Targets and weights of some problems."""
+        y = self.y if len(self.y) == 1 else self.y[which]
+        return y, self.weights if len(self.weights) == 1 else self.weights[which]
+
+
+def form(law: Law, x: Mapping[str, ArrayLike], loss: Array) -> Form:
+    """Centre the logs of the variables (arrays [n] or [S, n]) and of the losses, and lay out the terms of a law."""
+    logs = {v: np.log(np.asarray(x[v], float)) for v in law.variables}
+    centre = {v: float(z.mean()) for v, z in logs.items()} | {"loss": float(np.log(loss).mean())}
+    index = {name: i for i, name in enumerate(law.coefficients)}
+    columns, features = [], []
+    for term in law.terms:
+        ones = [np.ones_like(logs[law.variables[0]])]
+        powers = [sign * (logs[v] - centre[v]) for v, sign in term.powers.values()]
+        columns.append(np.array([index[term.amplitude], *(index[e] for e in term.powers)]))
+        features.append(np.stack(ones + powers, axis=-1))
+    floors = {t.amplitude for t in law.terms if not t.powers}
+    kinds = ["floor" if c in floors else "exponent" if c in law.exponents else "amplitude" for c in law.coefficients]
+    return Form(law.coefficients, tuple(kinds), tuple(columns), tuple(features), centre)
+
+
+def centred(law: Law, centre: Mapping[str, float], values: Mapping[str, Array]) -> Array:
+    """Theta [S, p] from natural coefficients (arrays [S]): the inverse of ``natural``."""
+    theta = {name: np.asarray(values[name], float) for name in law.coefficients}
+    for term in law.terms:
+        if not term.powers:
+            theta[term.amplitude] = theta[term.amplitude] * np.exp(-centre["loss"])
+            continue
+        shift = sum(sign * centre[v] * theta[e] for e, (v, sign) in term.powers.items())
+        theta[term.amplitude] = np.log(np.maximum(theta[term.amplitude], 1e-300)) - centre["loss"] + shift
+    return np.stack([theta[name] for name in law.coefficients], -1)
+
+
+def natural(law: Law, centre: Mapping[str, float], theta: Array) -> dict[str, Array]:
+    """Coefficients as the law's function takes them, from centred theta [..., p] (real or complex)."""
+    values = {name: theta[..., i] for i, name in enumerate(law.coefficients)}
+    for term in law.terms:
+        if not term.powers:
+            values[term.amplitude] = values[term.amplitude] * np.exp(centre["loss"])
+            continue
+        shift = sum(sign * centre[v] * values[e] for e, (v, sign) in term.powers.items())
+        values[term.amplitude] = np.exp(values[term.amplitude] + centre["loss"] - shift)
+    return values
+
+
+def terms_of(form: Form, features: Sequence[Array], theta: Array) -> tuple[list[Array], Array]:
+    """Terms of the prediction at every point [S, n] (or [S, 1] where constant) and their sum [S, n]."""
+    terms = []
+    for columns, factors in zip(form.columns, features, strict=True):
+        part = theta[:, columns]
+        if len(columns) == 1:
+            terms.append(part)
+            continue
+        exponent = part @ factors.T if factors.ndim == 2 else np.einsum("sm,snm->sn", part, factors)
+        terms.append(np.exp(np.minimum(exponent, 300.0)))
+    total = terms[0]
+    for term in terms[1:]:
+        total = total + term
+    return terms, total
+
+
+def problems_of(
+    law: Law,
+    x: Mapping[str, ArrayLike],
+    loss: ArrayLike,
+    weights: ArrayLike | None = None,
+    delta: float = np.inf,
+) -> Problems:
+    """Pose the fits of a law to losses [n] or [S, n] at points x (arrays [n]), with weights [n] or [S, n]."""
+    loss = np.atleast_2d(np.asarray(loss, float))
+    layout = form(law, x, loss)
+    weights = np.ones((1, loss.shape[1])) if weights is None else np.atleast_2d(np.asarray(weights, float))
+    limits = np.array(
+        [
+            law.bound(c) if k == "exponent" else (0.0 if k == "floor" else -60.0, 60.0)
+            for c, k in zip(layout.names, layout.kinds, strict=True)
+        ]
+    )
+    return Problems(layout, np.log(loss) - layout.centre["loss"], weights, delta, limits[:, 0], limits[:, 1])

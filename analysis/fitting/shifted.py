@@ -1,0 +1,298 @@
+"""Laws that are no plain sums of power laws: a shifted power law (frontier, transfer with free floors) and Kaplan's.
+
+For a fixed shift s, ``E + k (x + s)^p`` is a sum of power laws; the batched solver fits it, and a bracketed search
+over s, one for all resamples at once, does the rest.
+"""
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from types import MappingProxyType
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from scipy import optimize
+
+from analysis.fitting.identifiability import BadPoints, clean, identifiable
+from analysis.fitting.intervals import percentile, resample_counts
+from analysis.fitting.laws import EXPONENT, LAWS, TRANSFER, Law, Term, kaplan
+from analysis.fitting.newton import minimise
+from analysis.fitting.problem import Array, centred, natural, problems_of
+from analysis.fitting.result import Coefficient, Fit, Health
+from analysis.fitting.starts import solve_globally
+
+GRID = 25  # shifts tried before the search closes in
+CLOSING = 32  # golden-section steps: the bracket shrinks by 2e-7
+COARSE = 12  # of these for resamples: by 3e-3, far below the spread of the shifts
+PATIENCE = 40  # steps of a solve: those that take more lie in a valley where no shift can be told from the next
+RESAMPLES = 300
+GOLDEN = (math.sqrt(5) - 1) / 2
+
+
+@dataclass(frozen=True)
+class Shift:
+    """How a law hides a shifted power law: names of floor, factor, exponent and shift, and the range of the shift."""
+
+    floor: str
+    factor: str
+    exponent: str
+    shift: str
+    sign: int  # of the exponent
+    bounds: tuple[float, float]
+    moved: Callable[[Array, Array], Array]  # x and s to the base of the power
+    at: Callable[[Array, Array], Array]  # position in [0, 1] and x to s
+
+
+SHIFTS = {
+    "frontier": Shift(
+        "E",
+        "k",
+        "gamma",
+        "C0",
+        -1,
+        (EXPONENT[0], 8.0),
+        lambda x, s: x + s,
+        lambda t, x: np.where(t <= 0, 0.0, x.min() * 1e-3 * (1e5 * x.max() / x.min()) ** np.clip(t, 0, 1)),
+    ),
+    "transfer": Shift(
+        "E_ood",
+        "K",
+        "kappa",
+        "E_id",
+        +1,
+        TRANSFER,
+        lambda x, s: x - s,
+        lambda t, x: x.min() * (1 - 10.0 ** (-6 * np.clip(t, 0, 1))),
+    ),
+}
+
+
+def fit_curved(
+    law: Law,
+    data: pd.DataFrame,
+    *,
+    objective: str = "log-ls",
+    delta: float = 1e-3,
+    bootstrap: int | None = None,
+    level: float = 0.95,
+    seed: int = 0,
+    counts: Array | None = None,
+) -> Fit:
+    """Fit one of these laws; see ``analysis.fitting.fit.fit``. Intervals are bootstrapped; Kaplan's form gets none.
+
+    ``counts`` [1 + R, n] are weights of the points, first the fit's own, then those of the resamples (clean points
+    only).
+    """
+    points, excluded = clean(data, [*law.variables, law.response])
+    scale = delta if objective == "huber" else np.inf
+    x = {v: points[v].to_numpy(float) for v in law.variables}
+    loss = points[law.response].to_numpy(float)
+    if len(points) <= len(law.coefficients):
+        raise BadPoints(
+            f"the {law.name} law has {len(law.coefficients)} coefficients; {len(points)} points are too few"
+        )
+    limits: dict[str, str] = {}
+    if law.name == "kaplan":
+        values, draws = _kaplan(points, objective, delta), None
+    else:
+        if counts is None:
+            counts = np.ones((1, len(points)))
+            n_resamples = RESAMPLES if bootstrap is None else bootstrap
+            if n_resamples:
+                counts = np.vstack([counts, resample_counts(points[list(law.variables)], n_resamples, seed)])
+        values, limits, draws = _shifted(law, points, loss, scale, counts)
+    used = np.ones(len(loss), bool) if counts is None else counts[0] > 0
+    coefficients = {}
+    for name in law.coefficients:
+        low, high = percentile(draws[name].to_numpy(), level) if draws is not None else (math.nan, math.nan)
+        at = limits.get(name, "")
+        coefficients[name] = Coefficient(
+            values[name],
+            float(low),
+            float(high),
+            at,
+            "bound" if at else "ok",
+            f"{name} at its {at} bound" if at else "",
+        )
+    notes = [c.note for c in coefficients.values() if c.note]
+    return Fit(
+        law=law.name,
+        coefficients=coefficients,
+        derived={},
+        health=_health(law, values, {v: z[used] for v, z in x.items()}, loss[used], excluded, scale),
+        objective=objective,
+        delta=scale,
+        interval="none" if draws is None else "bootstrap",
+        level=level,
+        status="bound" if limits else "ok",
+        note="; ".join(notes),
+        fitted=values,
+        draws=draws,
+        ranges={v: (float(x[v].min()), float(x[v].max())) for v in law.variables},
+    )
+
+
+def _shifted(
+    law: Law, points: pd.DataFrame, loss: Array, scale: float, counts: Array
+) -> tuple[dict[str, float], dict[str, str], pd.DataFrame | None]:
+    """Coefficients, bounds hit, and bootstrap draws of a shifted power law."""
+    shift = SHIFTS[law.name]
+    column = law.variables[0]
+    x = points[column].to_numpy(float)
+    if len(np.unique(x)) < 4:
+        raise BadPoints(f"the {law.name} law needs at least four values of {column}; there are {len(np.unique(x))}")
+    inner = Law(
+        "shifted",
+        law.function,
+        ("x",),
+        (shift.floor, shift.factor, shift.exponent),
+        (Term(shift.floor), Term(shift.factor, {shift.exponent: ("x", shift.sign)})),
+        MappingProxyType({shift.exponent: shift.bounds}),
+    )
+    size = len(counts)
+    grid = np.linspace(0, 1, GRID)
+    objective = np.empty((GRID, size))
+    found: list[dict[str, Array]] = []
+    for i, t in enumerate(grid):
+        posed = problems_of(inner, {"x": shift.moved(x, shift.at(np.array(t), x))}, loss, counts, scale)
+        if i == 0:
+            solution, _ = solve_globally(replace(posed, patience=PATIENCE), 4)
+        else:  # from one shift to the next the optimum moves little: follow it
+            solution = minimise(replace(posed, patience=PATIENCE), centred(inner, posed.form.centre, found[-1]))
+        objective[i] = solution.objective
+        found.append(natural(inner, posed.form.centre, solution.theta))
+    best = objective.argmin(0)
+    warm = {name: np.stack([f[name] for f in found])[best, np.arange(size)] for name in inner.coefficients}
+
+    def solved(t: Array) -> tuple[Array, dict[str, Array]]:  # of the first so many resamples
+        moved = shift.moved(x, shift.at(t[:, None], x))
+        posed = problems_of(inner, {"x": moved}, loss, counts[: len(t)], scale)
+        solution = minimise(
+            replace(posed, patience=PATIENCE),
+            centred(inner, posed.form.centre, {k: v[: len(t)] for k, v in warm.items()}),
+        )
+        return solution.objective, natural(inner, posed.form.centre, solution.theta)
+
+    low, high = grid[np.maximum(best - 1, 0)], grid[np.minimum(best + 1, GRID - 1)]
+    low, high = _close_in(solved, low, high, COARSE)
+    low[:1], high[:1] = _close_in(solved, low[:1], high[:1], CLOSING - COARSE)
+    t = (low + high) / 2
+    value, natural_at = solved(t)
+    kept = objective.min(0) < value  # an end of the range
+    t = np.where(kept, grid[best], t)
+    table = {name: np.where(kept, warm[name], natural_at[name]) for name in inner.coefficients}
+    table[shift.shift] = shift.at(t, x)
+    values = {name: float(v[0]) for name, v in table.items()}
+    limits = _limits(values, shift, t[0])
+    return values, limits, pd.DataFrame({k: v[1:] for k, v in table.items()}) if size > 1 else None
+
+
+def _close_in(
+    solved: Callable[[Array], tuple[Array, dict[str, Array]]], low: Array, high: Array, steps: int
+) -> tuple[Array, Array]:
+    """Golden-section search for the lowest objective, one bracket a resample."""
+    left, right = high - GOLDEN * (high - low), low + GOLDEN * (high - low)
+    at_left, at_right = solved(left)[0], solved(right)[0]
+    for _ in range(steps):
+        shrink = at_left < at_right
+        high, low = np.where(shrink, right, high), np.where(shrink, low, left)
+        probe = np.where(shrink, high - GOLDEN * (high - low), low + GOLDEN * (high - low))
+        value = solved(probe)[0]
+        left, right = np.where(shrink, probe, right), np.where(shrink, left, probe)
+        at_left, at_right = np.where(shrink, value, at_right), np.where(shrink, at_left, value)
+    return low, high
+
+
+def _limits(values: Mapping[str, float], shift: Shift, t: float) -> dict[str, str]:
+    limits = {}
+    low, high = shift.bounds
+    if values[shift.exponent] <= low * (1 + 1e-9):
+        limits[shift.exponent] = "low"
+    if values[shift.exponent] >= high * (1 - 1e-9):
+        limits[shift.exponent] = "high"
+    if values[shift.floor] <= 0:
+        limits[shift.floor] = "low"
+    if t >= 1 - 1e-9 or t <= 1e-9:
+        limits[shift.shift] = "high" if t > 0.5 else "low"
+    return limits
+
+
+def _kaplan(points: pd.DataFrame, objective: str, delta: float) -> dict[str, float]:
+    """Least squares (or Huber) of logs from the joint optimum's exponents and others around them."""
+    law, _ = identifiable(LAWS["joint"], points)
+    if law.exponents != LAWS["joint"].exponents:
+        raise BadPoints("Kaplan's form needs points that differ in both N and D")
+    scale = delta if objective == "huber" else np.inf
+    posed = problems_of(law, {v: points[v].to_numpy(float) for v in law.variables}, points["loss"], None, scale)
+    joint = dict(zip(posed.form.names, solve_globally(posed)[0].theta[0], strict=True))
+    share_n, share_d = (max(math.exp(joint[k] + posed.form.centre["loss"]), 1e-9) for k in ("A", "B"))
+    N, D, y = (points[c].to_numpy(float) for c in ("N", "D", "loss"))
+    log_n, log_d = np.log(N).mean(), np.log(D).mean()
+
+    def values(theta: Array) -> dict[str, Any]:
+        E, a, alpha, b, beta = theta
+        return {"E": E, "A": math.exp(a + log_n), "alpha": alpha, "B": math.exp(b + log_d), "beta": beta}
+
+    def residual(theta: Array) -> Array:
+        return np.log(kaplan(N, D, **values(theta))) - np.log(y)
+
+    low = np.array([0, -60, EXPONENT[0], -60, EXPONENT[0]])
+    high = np.array([y.min(), 60, EXPONENT[1], 60, EXPONENT[1]])
+    best = None
+    for factor in (0.7, 1.0, 1.5):
+        for floor in (0.2, 0.9):
+            alpha, beta = (np.clip(factor * joint[e], 0.02, 2.5) for e in ("alpha", "beta"))
+            start = np.array([floor * y.min(), math.log(share_n) / alpha, alpha, math.log(share_d) / beta, beta])
+            try:
+                found = optimize.least_squares(
+                    residual,
+                    np.clip(start, low + 1e-9, high - 1e-9),
+                    bounds=(low, high),
+                    loss="huber" if objective == "huber" else "linear",
+                    f_scale=delta if objective == "huber" else 1.0,
+                    x_scale="jac",
+                    ftol=1e-14,
+                    xtol=1e-14,
+                    gtol=1e-14,
+                    max_nfev=2000,
+                )
+            except ValueError:
+                continue
+            if best is None or found.cost < best.cost:
+                best = found
+    if best is None:
+        raise BadPoints("Kaplan's form has no finite start on these points")
+    return {k: float(v) for k, v in values(best.x).items()}
+
+
+def _health(
+    law: Law,
+    values: Mapping[str, float],
+    x: Mapping[str, Array],
+    loss: Array,
+    excluded: Mapping[str, int],
+    scale: float,
+) -> Health:
+    predicted = np.asarray(law(values, **x), float)
+    residual = np.log(predicted / loss)
+    n, p = len(loss), len(law.coefficients)
+    squares = float((residual**2).sum())
+    clipped = np.clip(residual, -scale, scale)
+    loglik = -0.5 * n * (math.log(max(squares / n, 1e-300)) + 1 + math.log(2 * math.pi))
+    likelihood = math.isinf(scale)
+    return Health(
+        n_points=n,
+        n_params=p,
+        excluded=excluded,
+        converged=True,
+        decrement=math.nan,
+        starts_agree=math.nan,
+        condition=math.nan,
+        objective_value=float((clipped * (residual - clipped / 2)).sum()),
+        r2=1 - float(((predicted - loss) ** 2).sum()) / max(float(((loss - loss.mean()) ** 2).sum()), 1e-300),
+        rmse_log=math.sqrt(squares / n),
+        aic=2 * (p + 1) - 2 * loglik if likelihood else math.nan,
+        bic=math.log(n) * (p + 1) - 2 * loglik if likelihood else math.nan,
+        holdout=math.nan,
+    )

@@ -1,0 +1,152 @@
+"""Global optima: for fixed exponents a law is linear, so a grid over the exponents gives starts near every basin."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from analysis.fitting.newton import Solution, minimise, solve
+from analysis.fitting.problem import Array, Problems
+
+BRIEF = 60  # steps of every start in least squares; then only those go on that may still win
+CONTENDING = 0.02  # relative distance to the best objective at which they may
+
+
+def subsets(moments: Array, right: Array, square: Array) -> tuple[Array, Array]:
+    """Non-negative least squares in closed form, batched: best of all sets of active amplitudes.
+
+    ``moments`` [..., K, K] and ``right`` [..., K] are the normal equations, ``square`` [...] the sum of squares of the
+    target. Returns amplitudes [..., K] and residual sums of squares [...].
+    """
+    n_terms = right.shape[-1]
+    best = np.zeros_like(right)
+    least = np.broadcast_to(square, right.shape[:-1]).copy()
+    for mask in range(1, 2**n_terms):
+        inside = [k for k in range(n_terms) if mask >> k & 1]
+        flat = moments[..., inside, :][..., inside].reshape(-1, len(inside), len(inside))
+        target = right[..., inside]
+        answer, regular = solve(flat, target.reshape(-1, len(inside)))
+        answer = answer.reshape(target.shape)
+        rss = square - np.einsum("...k,...k->...", answer, target)
+        better = regular.reshape(rss.shape) & (answer > 0).all(-1) & (rss < least)
+        least = np.where(better, rss, least)
+        new = np.zeros_like(best)
+        new[..., inside] = answer
+        best = np.where(better[..., None], new, best)
+    return best, least
+
+
+def projected_starts(problems: Problems, n_starts: int, which: NDArray[np.intp] | None = None) -> Array:
+    """Starts [S, T, p] from a grid over the exponents: for fixed exponents a law is linear, solve the rest exactly.
+
+    Relative least squares ``sum_i w_i (L(x_i)/L_i - 1)^2`` under non-negative amplitudes. The starts are the lowest
+    points of as many blocks of the grid, so that they differ; the last is the lowest on the face E = 0.
+    """
+    form = problems.form
+    names = form.of_kind("exponent").tolist()
+    points = 14 if len(names) > 1 else 40
+    low, high = np.maximum(problems.low, 0.01), np.minimum(problems.high, 2.5)
+    axes = [low[i] + (high[i] - low[i]) * np.linspace(0, 1, points) ** 1.7 for i in names]
+    grid = np.stack(np.meshgrid(*axes, indexing="ij"), -1).reshape(-1, len(names))  # [G, exponents]
+    size = len(problems) if which is None else len(which)
+    which = np.arange(size) if which is None else which
+    amplitude_of = [int(c[0]) for c in form.columns]
+    n_terms, n = len(amplitude_of), problems.y.shape[1]
+    basis = np.ones((len(grid), n_terms, n))
+    for k, (columns, features) in enumerate(zip(form.columns, form.features, strict=True)):
+        exponents = grid[:, [names.index(int(c)) for c in columns[1:]]]
+        basis[:, k] = np.exp(exponents @ features[:, 1:].T)
+    upper = np.triu_indices(n_terms)
+    products = (basis[:, upper[0]] * basis[:, upper[1]]).reshape(-1, n).T  # [n, G * pairs]
+    linear = basis.reshape(-1, n).T  # [n, G * K]
+    starts = np.empty((size, n_starts, len(form.names)))
+    step = max(1, 40_000 // len(grid))
+    for i in range(0, size, step):
+        y, w = problems.rows(which[i : i + step])
+        rows = len(which[i : i + step])
+        relative = np.broadcast_to(w * np.exp(-2 * y), (rows, n))
+        moments = np.empty((rows, len(grid), n_terms, n_terms))
+        flat = (relative @ products).reshape(rows, len(grid), -1)
+        moments[..., upper[0], upper[1]] = flat
+        moments[..., upper[1], upper[0]] = flat
+        right = (np.broadcast_to(w * np.exp(-y), (rows, n)) @ linear).reshape(rows, len(grid), n_terms)
+        square = np.broadcast_to(w, (rows, n)).sum(1)[:, None]
+        amplitudes, rss = subsets(moments, right, square)
+        order = _lowest_of_blocks(rss.reshape(rows, *[points] * len(names)), n_starts)
+        chosen = np.take_along_axis(amplitudes, order[..., None], 1)
+        if n_starts > 1 and len(form.columns[0]) == 1 and n_terms > 1:
+            bare, bare_rss = subsets(moments[..., 1:, 1:], right[..., 1:], square)
+            face = bare_rss.argmin(1)
+            order[:, -1] = face
+            chosen[:, -1, 1:] = bare[np.arange(rows), face]
+            chosen[:, -1, 0] = 0.0
+        typical = np.exp(np.broadcast_to(y, (rows, n)).mean(1))[:, None]
+        part = starts[i : i + step]
+        part[..., names] = grid[order]
+        for k, column in enumerate(amplitude_of):
+            floor = form.kinds[column] == "floor"
+            part[..., column] = chosen[..., k] if floor else np.log(np.maximum(chosen[..., k], 1e-3 * typical))
+    return starts
+
+
+def _lowest_of_blocks(surface: Array, count: int) -> NDArray[np.intp]:
+    """Flat indices [S, count] of the lowest points of the blocks of surfaces [S, ...]: halves of every axis."""
+    size, shape = len(surface), surface.shape[1:]
+    flat = surface.reshape(size, -1)
+    halves = 2 if len(shape) > 1 else 4
+    place = np.indices(shape).reshape(len(shape), -1)
+    block = np.zeros(flat.shape[1], int)
+    for axis, length in enumerate(shape):
+        block = block * halves + place[axis] * halves // length
+    members = [np.flatnonzero(block == b) for b in range(halves ** len(shape))]
+    lowest = np.stack([m[flat[:, m].argmin(1)] for m in members], 1)
+    rank = np.take_along_axis(flat, lowest, 1).argsort(1)
+    return np.take_along_axis(lowest, np.resize(rank.T, (count, size)).T, 1)
+
+
+def best_of(problems: Problems, starts: Array, which: NDArray[np.intp] | None = None) -> tuple[Solution, Array]:
+    """Solve from several starts [S, T, p] each; the best solution and the share of starts that agree with it [S]."""
+    size, n_starts, n_params = starts.shape
+    which = np.arange(size) if which is None else which
+    brief = problems
+    if np.isinf(problems.delta):  # Huber's kinks take more steps from anywhere
+        brief = replace(problems, patience=min(BRIEF, problems.patience))
+    found = minimise(brief, starts.reshape(-1, n_params), np.repeat(which, n_starts))
+    objective = found.objective.reshape(size, n_starts)
+    near = (objective <= objective.min(1)[:, None] * (1 + CONTENDING)).ravel()
+    late = np.flatnonzero(near & ~found.converged)
+    if len(late) and problems.patience > brief.patience:
+        rest = replace(problems, patience=problems.patience - brief.patience)
+        last = minimise(rest, found.theta[late], which[late // n_starts])
+        found.theta[late], found.objective[late] = last.theta, last.objective
+        found.decrement[late], found.converged[late] = last.decrement, last.converged
+        objective = found.objective.reshape(size, n_starts)
+    winner = np.arange(size) * n_starts + objective.argmin(1)
+    best = found.objective[winner]
+    agree = (objective <= best[:, None] * (1 + 1e-8) + 1e-28).mean(1)
+    return Solution(found.theta[winner], best, found.decrement[winner], found.converged[winner]), agree
+
+
+def solve_globally(
+    problems: Problems, n_starts: int = 4, more: Sequence[Array] = (), which: NDArray[np.intp] | None = None
+) -> tuple[Solution, Array]:
+    """Fit every problem from its own projected starts, and from ``more`` starts [p] that all share."""
+    n_starts = max(1, n_starts)
+    starts = projected_starts(problems, n_starts, which)
+    extra = [np.broadcast_to(m, (len(starts), 1, starts.shape[2])) for m in more]
+    smooth = problems
+    if problems.delta < 1e-4:
+        # Nearly absolute deviations: come down to the scale by decades, each from the optimum of the one before.
+        smooth = replace(problems, delta=1e-3)
+    found, agree = best_of(smooth, np.concatenate([starts, *extra], 1), which)
+    while smooth.delta > problems.delta:
+        smooth = replace(smooth, delta=max(problems.delta, smooth.delta / 4))
+        found = minimise(smooth, found.theta, which)
+    return found, agree
+
+
+def refit(problems: Problems, centre: Array, n_starts: int = 1) -> Solution:
+    """Fit every problem from a known optimum [p] and from its own projected starts; the better wins."""
+    found, _ = solve_globally(problems, n_starts, more=[centre])
+    return found

@@ -1,0 +1,55 @@
+"""Figures of the paper that no other study has, beside the general ones: landscape, schematic, winners, print."""
+
+from collections.abc import Iterable
+from pathlib import Path
+
+import pandas as pd
+
+from analysis import figures as general
+from analysis.figures import ACROSS, SPECIAL, Draw, NoSuchFigure, across, nearest
+from analysis.figures.figure import Plate
+from analysis.study.figures import landscape, reference, schematic, winners
+
+_BEFORE: dict[str, dict[str, Draw]] = {  # in the paper's order: what stands before which general figure
+    "scaling": {"landscape": landscape.draw},  # Fig. 1
+    "compute": {"winners": winners.draw},  # Tables S.5 and S.6
+    "contours": {"schematic": schematic.draw},  # Fig. S.1
+}
+FIGURES: dict[str, Draw] = {
+    name: draw
+    for place, of_any in general.FIGURES.items()
+    for name, draw in {**_BEFORE.get(place, {}), place: of_any}.items()
+}
+
+__all__ = ["ACROSS", "FIGURES", "SPECIAL", "NoSuchFigure", "across", "draw", "fitting", "save", "save_reference"]
+
+
+def fitting(points: pd.DataFrame) -> list[str]:
+    """Names of the figures that points have something to show in."""
+    return general.fitting(points, FIGURES)
+
+
+def draw(name: str, points: pd.DataFrame, table: pd.DataFrame, mark: str | None = None) -> Plate:
+    """``analysis.figures.draw`` of any figure, the paper's own too."""
+    return general.draw(name, points, table, mark, FIGURES)
+
+
+def save(
+    name: str,
+    points: pd.DataFrame,
+    table: pd.DataFrame,
+    folder: Path,
+    formats: Iterable[str] = ("png",),
+    mark: str | None = None,
+) -> list[Path]:
+    """``analysis.figures.save`` of any figure, the paper's own too."""
+    return general.save(name, points, table, folder, formats, mark, FIGURES)
+
+
+def save_reference(name: str, folder: Path, formats: Iterable[str] = ("png",)) -> list[Path]:
+    """Draw a figure from the paper's printed tables, as ``save`` does. Raises NoSuchFigure if they cannot feed it."""
+    if name not in reference.FIGURES:
+        known = f"no printed table feeds the figure '{name}'" if name in FIGURES else f"no figure is called '{name}'"
+        raise NoSuchFigure(f"{known}{nearest(name, reference.FIGURES)}")
+    table = reference.table(name in reference.REFITTED)
+    return save(name, reference.published(), table, folder, formats, reference.FIGURES[name])

@@ -1,0 +1,1 @@
+"""The table of fitted exponents: built from all groups of runs, stored, and queried."""

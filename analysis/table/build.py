@@ -1,0 +1,198 @@
+"""The exponents table: every law fitted to every group of observations, one row a coefficient.
+
+A group is a configuration on a target (and corpus, label set, sweep). Laws: the joint law; its marginals over N at full
+data and over D at each size that saw several fractions, with and without a floor; transfer from the in-distribution
+loss to each target; the compute frontier; allocation exponents from the joint law.
+"""
+
+import math
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from analysis.fitting.allocation import frontier
+from analysis.fitting.effective_data import replaced
+from analysis.fitting.fit import fit
+from analysis.fitting.identifiability import BadPoints
+from analysis.fitting.result import Coefficient, Fit
+from analysis.fitting.transfer import Floors, loss_to_loss, pairs
+from analysis.observations import best_over_steps, own, trajectories
+from analysis.table.query import COLUMNS, as_markdown
+from ecgscale.records import write_whole
+
+GROUP = ["sweep", "corpus", "label_set", "configuration", "target", "domain"]
+LEVELS = 4  # sizes or fractions below which a marginal law is not tried
+ALLOCATION = ("a", "b", "gamma")
+Facts = dict[str, Any]
+
+
+def exponents(
+    points: pd.DataFrame,
+    *,
+    objective: str = "log-ls",
+    delta: float = 1e-3,
+    bootstrap: int | None = None,
+    paths: pd.DataFrame | None = None,
+    on_fit: Callable[[str], None] | None = None,
+) -> pd.DataFrame:
+    """Fit all laws to all groups of ``points`` (see ``observations``); columns ``analysis.table.query.COLUMNS``.
+
+    ``paths`` are the checkpoints of all runs (see ``trajectories``), from which the frontier is drawn; without them it
+    is drawn from the points. ``bootstrap`` resamples stand beside the intervals (log-ls) or make them (huber, transfer,
+    frontier). A law that cannot be fitted to a group has one row with status "failed" and the reason.
+    """
+    options: dict[str, Any] = {"objective": objective, "delta": delta, "bootstrap": bootstrap}
+    resamples = {} if bootstrap is None else {"bootstrap": bootstrap}
+    rows: list[Facts] = []
+    floors: Floors = {}
+    for key, part in points.groupby(GROUP, dropna=False, sort=True):
+        facts: Facts = dict(zip(GROUP, key, strict=True))
+        facts["select"] = "+".join(sorted(part["selected_by"].unique())) if "selected_by" in part else ""
+        if on_fit:
+            on_fit(f"{facts['configuration']} on {facts['target']}")
+        joint = None
+        for law, at, subset in _marginals(part):
+            found, new = _rows(facts | {"law": law, "at": at}, partial(fit, law, subset, **options))
+            joint = found if law == "joint" else joint
+            rows += new
+        if joint is not None:
+            rows += _allocation(facts, joint)
+        whole = _like(paths, facts) if paths is not None else part
+        # A front of the lowest test losses is selected on them, whatever picked the steps of the other laws.
+        rows += _rows(facts | {"law": "frontier", "at": "", "select": "test"}, partial(frontier, whole, **resamples))[1]
+        if facts["domain"] != "ID":
+            inside = points[_same(points, facts, [c for c in GROUP if c not in ("target", "domain")])]
+            if len(own(inside)):
+                both = pairs(inside, str(facts["target"]))
+                rows += _rows(
+                    facts | {"law": "transfer", "at": ""}, partial(loss_to_loss, both, floors_found=floors, **resamples)
+                )[1]
+    for facts, attempt in replaced(points):
+        rows += _rows(facts | {"law": "replaced", "at": ""}, attempt)[1]
+    table = pd.DataFrame(rows, columns=list(COLUMNS))
+    table.attrs = {}
+    return table
+
+
+def _marginals(part: pd.DataFrame) -> Iterator[tuple[str, str, pd.DataFrame]]:
+    """The joint law on all points of a group, and marginal laws on the slices of its ragged grid."""
+    yield "joint", "", part
+    full = part[part["D"] == part["D"].max()]
+    if full["N"].nunique() >= LEVELS:
+        for law in ("size", "pure_size"):
+            yield law, f"D = {full['D'].iloc[0]:.4g}", full
+    for n, row in part.groupby("N"):
+        if row["D"].nunique() >= LEVELS:
+            for law in ("data", "pure_data"):
+                yield law, f"N = {n:.4g}", row
+
+
+def _rows(facts: Facts, attempt: Callable[[], Fit]) -> tuple[Fit | None, list[Facts]]:
+    try:
+        found = attempt()
+    except BadPoints as error:
+        return None, [
+            facts | {"coefficient": "", "status": "failed", "note": str(error), "at_bound": "", "n_points": 0}
+        ]
+    return found, rows_of(facts, found)
+
+
+def rows_of(facts: Facts, found: Fit) -> list[Facts]:
+    """Rows of a fit's coefficients (and of its terms at the centre) in the table; ``facts`` say what was fitted."""
+    named = {**found.coefficients, **{k: v for k, v in found.derived.items() if k not in ALLOCATION}}
+    return [_row(facts, found, name, c) for name, c in named.items()]
+
+
+def _allocation(facts: Facts, joint: Fit) -> list[Facts]:
+    facts = facts | {"law": "allocation", "at": ""}
+    return [_row(facts, joint, name, joint.derived[name]) for name in ALLOCATION if name in joint.derived]
+
+
+def _row(facts: Facts, found: Fit, name: str, c: Coefficient) -> Facts:
+    h = found.health
+    ok = found.status in ("ok", "bound", "unidentified")
+    return facts | {
+        "coefficient": name,
+        "value": c.value,
+        "low": c.low,
+        "high": c.high,
+        "at_bound": c.at_bound,
+        "status": c.status if ok else found.status,
+        "note": "; ".join(dict.fromkeys(note for note in (c.note, found.note) if note)),
+        "bootstrap_low": c.bootstrap_low,
+        "bootstrap_high": c.bootstrap_high,
+        "n_points": h.n_points,
+        "n_params": h.n_params,
+        "n_excluded": sum(h.excluded.values()),
+        "excluded": "; ".join(f"{count} with {reason}" for reason, count in h.excluded.items()),
+        "r2": h.r2,
+        "rmse_log": h.rmse_log,
+        "aic": h.aic,
+        "bic": h.bic,
+        "holdout": h.holdout,
+        "converged": h.converged,
+        "starts_agree": h.starts_agree,
+        "condition": h.condition,
+        "objective": found.objective,
+        "interval": found.interval,
+        "level": found.level,
+    }
+
+
+def _same(table: pd.DataFrame, facts: Facts, columns: list[str]) -> pd.Series:
+    mask = pd.Series(True, index=table.index)
+    for c in columns:
+        mask &= table[c].isna() if pd.isna(facts[c]) else table[c] == facts[c]
+    return mask
+
+
+def _like(table: pd.DataFrame, facts: Facts) -> pd.DataFrame:
+    return table[_same(table, facts, GROUP) & (table["step"] > 0)]
+
+
+def fit_results(
+    results: Path, sweeps: list[str] | None = None, select: str = "val", **options: Any
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Read runs, select steps, fit everything, write ``exponents.parquet`` and ``.md``; returns table and points.
+
+    Raises BadPoints if no run is done.
+    """
+    paths = trajectories(results, sweeps)
+    if paths.empty:
+        counts = ", ".join(f"{n} {status}" for status, n in paths.attrs["runs"].items()) or "no run"
+        where = f"sweeps {', '.join(sweeps)}" if sweeps else "the results"
+        damaged = "".join(f"; {sentence}" for sentence in paths.attrs["bad"])
+        raise BadPoints(f"nothing to fit: {where} hold {counts}; launch a sweep first{damaged}")
+    points = best_over_steps(paths, select)
+    table = exponents(points, paths=paths, **options)
+    write(table, results)
+    return table, points
+
+
+def write(table: pd.DataFrame, results: Path) -> None:
+    """Write the table as ``exponents.parquet`` and, for reading, ``exponents.md``."""
+    write_whole(results / "exponents.parquet", table.to_parquet(index=False))
+    write_whole(results / "exponents.md", as_markdown(table).encode())
+
+
+def summary(table: pd.DataFrame, by: str = "configuration", coefficient: str = "kappa") -> pd.DataFrame:
+    """Mean, population standard deviation and median of a coefficient over targets, with and without bound hits."""
+    rows = []
+    for key, part in table[table["coefficient"] == coefficient].groupby(by):
+        for label, values in (("all", part["value"]), ("off the bounds", part.loc[part["at_bound"] == "", "value"])):
+            v = values.dropna().to_numpy(float)
+            rows.append(
+                {
+                    by: key,
+                    "rows": label,
+                    "n": len(v),
+                    "mean": v.mean() if len(v) else math.nan,
+                    "std": np.std(v) if len(v) else math.nan,
+                    "median": np.median(v) if len(v) else math.nan,
+                }
+            )
+    return pd.DataFrame(rows)

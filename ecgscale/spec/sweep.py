@@ -1,0 +1,125 @@
+"""A sweep: a name and a tuple of distinct runs, assigned to SWEEP in a Python file."""
+
+import runpy
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from ecgscale.spec.check import mistakes
+from ecgscale.spec.run import Run, did_you_mean
+
+KEEPS = ("none", "best", "all")
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """Runs to be trained, and what is measured and kept of each (which changes no run's identity).
+
+    Raises ValueError if two runs are the same, or if one starts from another whose weights the sweep does not keep.
+    """
+
+    name: str
+    runs: tuple[Run, ...]
+    tasks: tuple[str, ...]  # probed on, out of distribution
+    label_sets: tuple[str, ...] = ()  # of the runs' own corpora: what supervised heads are scored on, in distribution
+    keep: str = "none"  # backbones of finished evaluations: none, the best by ID validation loss, or all
+
+    def __post_init__(self) -> None:
+        if self.keep not in KEEPS:
+            raise ValueError(f"sweep {self.name}: keep={self.keep!r}{did_you_mean(self.keep, KEEPS)}")
+        seen: dict[str, Run] = {}
+        for run in self.runs:
+            if run.run_id in seen:
+                raise ValueError(f"sweep {self.name} holds {run.name} ({run.run_id}) twice; runs are distinct")
+            seen[run.run_id] = run
+        for run in self.runs:
+            if self.keep == "none" and run.initial is not None and run.initial.run_id in seen:
+                raise ValueError(
+                    f"sweep {self.name}: {run.name} starts from {run.initial.name} of the same sweep, "
+                    'whose weights are not kept; give the sweep keep="best"'
+                )
+
+    def run(self, run_id: str) -> Run:
+        """The run of this id, or of a beginning of it that no other has. Raises ValueError if there is none."""
+        matches = [run for run in self.runs if run.run_id.startswith(run_id)]
+        if len(matches) == 1:
+            return matches[0]
+        known = [run.run_id for run in self.runs]
+        if matches:
+            raise ValueError(f"{run_id!r} begins {len(matches)} run ids of sweep {self.name}; type more of it")
+        raise ValueError(f"sweep {self.name} has no run {run_id!r}{did_you_mean(run_id, known) if known else ''}")
+
+
+def stages(runs: Sequence[Run]) -> list[tuple[Run, ...]]:
+    """Runs in an order in which each comes after the run that it starts from, if that is among them."""
+    among = {run.run_id for run in runs}
+
+    def depth(run: Run) -> int:
+        return 0 if run.initial is None else depth(run.initial) + (run.initial.run_id in among)
+
+    found = sorted({depth(run) for run in runs})
+    return [tuple(run for run in runs if depth(run) == d) for d in found]
+
+
+class Misspelt(ValueError):
+    """A sweep file names fields or values that there are not."""
+
+
+def sweep_folder() -> Path:
+    """Where sweep definitions live: ./sweeps, or the ones this package came with."""
+    here = Path("sweeps")
+    return here if here.is_dir() else Path(__file__).parents[2] / "sweeps"
+
+
+def shipped() -> Iterator[Sweep]:
+    """Every sweep of the folder that loads."""
+    for path in sorted(sweep_folder().glob("*.py")):
+        try:
+            yield load(str(path))
+        except ValueError:
+            continue  # __init__, or somebody's work in progress
+
+
+def load(name: str) -> Sweep:
+    """Load a sweep from its file or its stem.
+
+    Raises ValueError, in one sentence that names the file, for one that is not there or does not define a SWEEP.
+    """
+    path = Path(name)
+    if path.suffix != ".py":
+        path = sweep_folder() / f"{name}.py"
+    if not path.is_file():
+        known = sorted(p.stem for p in path.parent.glob("*.py") if p.stem != "__init__")
+        hint = did_you_mean(path.stem, known) if known else ""
+        raise ValueError(f"no sweep {path.stem!r} in {path.parent.name or '.'}/{hint}")
+    try:
+        wrong = mistakes(path.read_text())
+        if wrong:
+            raise Misspelt(f"sweep file {path.name}, {'; '.join(wrong)}")
+        sweep = runpy.run_path(str(path)).get("SWEEP")
+    except Misspelt:
+        raise
+    except Exception as error:
+        raise ValueError(f"sweep file {path.name}{_line(error, path)}: {_what(error)}") from error
+    if not isinstance(sweep, Sweep):
+        raise ValueError(f"sweep file {path.name} assigns no Sweep to SWEEP")
+    if sweep.name != path.stem:
+        raise ValueError(f"sweep file {path.name} calls its sweep {sweep.name!r}; the name is the file's stem")
+    return sweep
+
+
+def _what(error: BaseException) -> str:
+    """An error in a sweep file as one sentence."""
+    return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+
+
+def _line(error: BaseException, path: Path) -> str:
+    """The line of the sweep file where an error arose."""
+    if isinstance(error, SyntaxError):
+        return f", line {error.lineno}"
+    trace, line = error.__traceback__, None
+    while trace:
+        if trace.tb_frame.f_code.co_filename == str(path):
+            line = trace.tb_lineno
+        trace = trace.tb_next
+    return f", line {line}" if line else ""

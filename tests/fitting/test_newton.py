@@ -1,0 +1,202 @@
+"""The batched solver: exact derivatives, exact inner solutions, global optima, and the algebra of its answers."""
+
+import math
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy import optimize
+
+from analysis.fitting.fit import fit
+from analysis.fitting.laws import LAWS, joint
+from analysis.fitting.newton import _Chunk, minimise, solve
+from analysis.fitting.problem import Array, centred, natural, problems_of
+from analysis.fitting.starts import projected_starts, solve_globally, subsets
+from analysis.planning.coverage import TRUTHS, designs
+from tests.planted import planted_grid
+
+SUMS = [law for law in LAWS.values() if law.terms]
+
+
+@pytest.mark.parametrize("law", SUMS, ids=lambda law: law.name)
+def test_terms_and_function_of_a_law_agree(law) -> None:  # type: ignore[no-untyped-def]
+    rng = np.random.default_rng(0)
+    x = {v: rng.uniform(2, 50, 7) for v in law.variables}
+    values = {c: rng.uniform(0.1, 0.9) for c in law.coefficients}
+    posed = problems_of(law, x, np.ones(7))
+    theta = centred(law, posed.form.centre, {k: np.array([v]) for k, v in values.items()})
+    again = natural(law, posed.form.centre, theta)
+    assert {k: float(v[0]) for k, v in again.items()} == pytest.approx(values, rel=1e-12)
+    everything = np.arange(1)
+    _, residual = _Chunk.of(posed, everything).predict(theta)
+    np.testing.assert_allclose(np.exp(residual[0] + posed.y[0]), law(values, **x), rtol=1e-12)
+
+
+@pytest.mark.parametrize("delta", [np.inf, 5e-3])
+@pytest.mark.parametrize("name", ["joint", "interaction", "tied"])
+def test_gradient_and_hessian_are_those_of_the_objective(name: str, delta: float) -> None:
+    points = planted_grid(0.01, 0)
+    law = LAWS[name]
+    weights = np.random.default_rng(1).integers(0, 3, len(points))
+    posed = problems_of(law, {"N": points["N"], "D": points["D"]}, points["loss"], weights, delta)
+    theta = solve_globally(posed)[0].theta + 0.03
+    chunk = _Chunk.of(posed, np.arange(1))
+    _, gradient, hessian = chunk.derivatives(theta)
+    step = 1e-6 * np.eye(theta.shape[1])
+    for i, s in enumerate(step):
+        up, down = chunk.derivatives(theta + s), chunk.derivatives(theta - s)
+        assert gradient[0, i] == pytest.approx((up[0][0] - down[0][0]) / 2e-6, rel=1e-5, abs=1e-8)
+        np.testing.assert_allclose(hessian[0, i], (up[1][0] - down[1][0]) / 2e-6, rtol=1e-4, atol=1e-6)
+
+
+def test_elimination_solves_and_recognises_what_is_not_positive() -> None:
+    rng = np.random.default_rng(0)
+    root = rng.standard_normal((50, 5, 5))
+    matrix = root @ np.swapaxes(root, 1, 2) + 0.1 * np.eye(5)
+    matrix[7, 2, 2] = -1
+    right = rng.standard_normal((50, 5))
+    kept = matrix.copy(), right.copy()
+    answer, positive = solve(matrix, right)
+    assert not positive[7]
+    assert positive.sum() == 49
+    good = positive
+    np.testing.assert_allclose(np.einsum("spq,sq->sp", matrix[good], answer[good]), right[good], rtol=1e-8, atol=1e-8)
+    for one in (slice(0, 1), slice(0, 50)):
+        solve(matrix[one], right[one])
+    assert np.array_equal(kept[0], matrix)
+    assert np.array_equal(kept[1], right)
+
+
+def test_non_negative_least_squares_are_scipys() -> None:
+    rng = np.random.default_rng(0)
+    design, target = rng.uniform(size=(30, 8, 3)), rng.standard_normal((30, 8))
+    found, rss = subsets(
+        np.einsum("sni,snj->sij", design, design), np.einsum("sni,sn->si", design, target), (target**2).sum(1)
+    )
+    for i in range(30):
+        expected, norm = optimize.nnls(design[i], target[i])
+        np.testing.assert_allclose(found[i], expected, atol=1e-9)
+        assert rss[i] == pytest.approx(norm**2, rel=1e-9)
+
+
+def scipy_optimum(points: pd.DataFrame, n_starts: int = 40) -> float:
+    """The lowest of many tight least-squares descents from random starts."""
+    z = np.log(points[["N", "D"]].to_numpy())
+    z, y = z - z.mean(0), np.log(points["loss"].to_numpy())
+
+    def residual(t: Array) -> Array:
+        return np.log(t[0] + np.exp(t[1] - t[2] * z[:, 0]) + np.exp(t[3] - t[4] * z[:, 1])) - y
+
+    rng = np.random.default_rng(0)
+    low, high = [0, -40, 0.005, -40, 0.005], [2, 5, 3, 5, 3]
+    best = math.inf
+    for _ in range(n_starts):
+        start = [
+            rng.uniform(0, 0.3),
+            rng.uniform(-6, 0),
+            rng.uniform(0.02, 1.5),
+            rng.uniform(-6, 0),
+            rng.uniform(0.02, 1.5),
+        ]
+        best = min(
+            best, optimize.least_squares(residual, start, bounds=(low, high), xtol=1e-15, ftol=1e-15, gtol=1e-15).cost
+        )
+    return best
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("truth", list(TRUTHS))
+def test_small_noisy_grids_are_fitted_at_the_global_optimum(truth: str) -> None:
+    for seed in range(4):
+        points = planted_grid(0.01, seed, truth=truth)
+        posed = problems_of(LAWS["joint"], {"N": points["N"], "D": points["D"]}, points["loss"])
+        found, _ = solve_globally(posed)
+        assert found.objective[0] <= scipy_optimum(points) * (1 + 1e-8)
+
+
+def test_resamples_are_at_their_optimum() -> None:
+    """Every resample, fitted in one batch, is as low as each fitted alone from more starts."""
+    points = planted_grid(0.01, 3)
+    rng = np.random.default_rng(0)
+    counts = rng.multinomial(len(points), np.full(len(points), 1 / len(points)), 60).astype(float)
+    x = {"N": points["N"].to_numpy(), "D": points["D"].to_numpy()}
+    for delta in (np.inf, 1e-3):
+        posed = problems_of(LAWS["joint"], x, points["loss"].to_numpy(), counts, delta)
+        found, _ = solve_globally(posed)
+        many, _ = solve_globally(posed, 16)
+        assert found.converged.mean() > 0.98
+        worse = found.objective > many.objective * (1 + 1e-8) + 1e-20
+        assert worse.mean() <= 0.02
+
+
+def test_starts_differ_and_include_the_face_without_a_floor() -> None:
+    points = planted_grid(0.01, 0)
+    posed = problems_of(LAWS["joint"], {"N": points["N"], "D": points["D"]}, points["loss"])
+    starts = projected_starts(posed, 4)[0]
+    assert len(np.unique(starts, axis=0)) == 4
+    assert starts[-1, 0] == 0
+
+
+def test_a_pool_smaller_than_the_work_gives_the_same_answers(monkeypatch: pytest.MonkeyPatch) -> None:
+    points = planted_grid(0.01, 0)
+    rng = np.random.default_rng(0)
+    losses = points["loss"].to_numpy() * np.exp(0.01 * rng.standard_normal((200, len(points))))
+    posed = problems_of(LAWS["joint"], {"N": points["N"], "D": points["D"]}, losses)
+    starts = projected_starts(posed, 1)[:, 0]
+    whole = minimise(posed, starts)
+    monkeypatch.setattr("analysis.fitting.newton.CHUNK", 1)
+    pooled = minimise(posed, starts)
+    np.testing.assert_allclose(pooled.objective, whole.objective, rtol=1e-9)
+    np.testing.assert_allclose(pooled.theta, whole.theta, rtol=1e-4, atol=1e-5)
+
+
+coefficients = st.fixed_dictionaries(
+    {
+        "E": st.floats(0.01, 0.3),
+        "A": st.floats(1.0, 10.0),
+        "alpha": st.floats(0.2, 0.7),
+        "B": st.floats(2.0, 30.0),
+        "beta": st.floats(0.2, 0.6),
+    }
+)
+properties = settings(max_examples=15, deadline=None, derandomize=True)
+
+
+@properties
+@given(truth=coefficients)
+def test_any_planted_law_is_recovered(truth: dict[str, float]) -> None:
+    grid = designs()["full"]
+    found = fit("joint", grid.assign(loss=joint(grid["N"], grid["D"], **truth)), intervals=False)
+    for name, value in truth.items():
+        assert found[name] == pytest.approx(value, rel=1e-5)
+
+
+@properties
+@given(seed=st.integers(0, 10**6), n=st.floats(1e-3, 1e6), d=st.floats(1e-3, 1e6), loss=st.floats(1e-3, 1e3))
+def test_units_change_the_answer_as_the_algebra_says(seed: int, n: float, d: float, loss: float) -> None:
+    points = planted_grid(0.01, seed)
+    scaled = points.assign(N=points["N"] * n, D=points["D"] * d, loss=points["loss"] * loss)
+    one, other = fit("joint", points, intervals=False), fit("joint", scaled, intervals=False)
+    assert other["alpha"] == pytest.approx(one["alpha"], rel=1e-5)
+    assert other["beta"] == pytest.approx(one["beta"], rel=1e-5)
+    assert other["E"] == pytest.approx(one["E"] * loss, rel=1e-5, abs=1e-7 * loss)
+    assert other["A"] == pytest.approx(one["A"] * loss * n ** one["alpha"], rel=1e-3)
+    assert other["B"] == pytest.approx(one["B"] * loss * d ** one["beta"], rel=1e-3)
+    assert other.health.objective_value == pytest.approx(one.health.objective_value, rel=1e-9)
+
+
+@properties
+@given(seed=st.integers(0, 10**6), objective=st.sampled_from(["log-ls", "huber"]))
+def test_order_is_nothing_and_a_duplicate_counts_twice(seed: int, objective: str) -> None:
+    points = planted_grid(0.01, seed)
+    options = {"objective": objective, "intervals": False, "bootstrap": 0}
+    one = fit("joint", points, **options)  # type: ignore[arg-type]
+    shuffled = fit("joint", points.sample(frac=1, random_state=seed), **options)  # type: ignore[arg-type]
+    twice = fit("joint", pd.concat([points, points]), **options)  # type: ignore[arg-type]
+    weighted = fit("joint", points.assign(weight=2.0), **options)  # type: ignore[arg-type]
+    assert shuffled.health.objective_value == pytest.approx(one.health.objective_value, rel=1e-8)
+    for other in (twice, weighted):
+        assert other.health.objective_value == pytest.approx(2 * one.health.objective_value, rel=1e-8)
+        assert other["alpha"] == pytest.approx(one["alpha"], rel=1e-3)

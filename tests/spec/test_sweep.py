@@ -1,0 +1,196 @@
+"""Runs and sweeps as values: identity, and one sentence for what a person mistyped."""
+
+from pathlib import Path
+
+import pytest
+
+from ecgscale import records
+from ecgscale.data.corpus import Slice
+from ecgscale.data.noise import KINDS
+from ecgscale.models import Codebook, ResNet, Transformer
+from ecgscale.objectives import CMSC, Masked, Supervised
+from ecgscale.spec.override import set_fields
+from ecgscale.spec.run import Evaluation, Run, Schedule, from_json
+from ecgscale.spec.sweep import Sweep, load
+from ecgscale.spec.tasks import measurable, robustness
+from tests.paths import HOUSE
+from tests.runs import RESNET_SL, RESNET_SSL, TRANSFORMER_SSL
+
+SHIPPED = sorted(path.stem for path in (HOUSE / "sweeps").glob("[!_]*.py"))
+
+
+# Identities that results may already be filed under: a change here orphans them.
+@pytest.mark.parametrize(
+    ("run", "run_id"),
+    [(RESNET_SL, "8c5436b22dae"), (RESNET_SSL, "2a2e88f86bb6"), (TRANSFORMER_SSL, "187b40fb23a4")],
+)
+def test_identities_are_pinned(run: Run, run_id: str) -> None:
+    assert run.run_id == run_id
+
+
+def test_identity_is_the_hash_of_the_description() -> None:
+    assert RESNET_SL.run_id == records.run_id_of(RESNET_SL.description)
+    assert "schedule" not in RESNET_SL.description  # defaults are left out
+
+
+def test_names_are_for_people() -> None:
+    assert RESNET_SL.name == "resnet-sl 3x24 1 s0"
+    assert RESNET_SSL.configuration == "resnet-ssl"
+
+
+@pytest.mark.parametrize(
+    ("parts", "sentence"),
+    [
+        ((ResNet(3, 8), Masked(Codebook("mimic")), Slice("code")), "a resnet reads signal, but masked needs beats"),
+        ((Transformer(1, 8, 1, 8), CMSC(), Slice("code")), "a transformer reads beats, but cmsc needs signal"),
+        ((ResNet(3, 8), Supervised(), Slice("code")), "supervised needs labels"),
+        ((Transformer(1, 8, 1, 8, n_tokens=64), Masked(Codebook("m")), Slice("code")), "256 tokens"),
+    ],
+)
+def test_parts_that_do_not_fit_are_refused(parts: tuple[object, ...], sentence: str) -> None:
+    with pytest.raises(ValueError, match=sentence):
+        Run(*parts)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("fraction", [0, -0.5, 1.5])
+def test_fractions_are_fractions(fraction: float) -> None:
+    with pytest.raises(ValueError, match="fraction"):
+        Slice("code", fraction)
+
+
+def test_descriptions_with_a_typo_name_the_nearest_field() -> None:
+    wrong = RESNET_SL.description.replace("depth", "dept")
+    with pytest.raises(ValueError, match=r"run\.architecture has no field 'dept'; did you mean 'depth'"):
+        from_json(wrong)
+
+
+def test_a_sweep_holds_a_run_once() -> None:
+    with pytest.raises(ValueError, match="twice"):
+        Sweep("s", (RESNET_SL, RESNET_SL), ())
+
+
+def test_runs_are_found_by_the_beginning_of_their_id() -> None:
+    sweep = Sweep("s", (RESNET_SL, RESNET_SSL), ())
+    assert sweep.run(RESNET_SL.run_id[:6]) is RESNET_SL
+    with pytest.raises(ValueError, match="has no run"):
+        sweep.run("zzz")
+
+
+@pytest.mark.parametrize("name", SHIPPED)
+def test_shipped_sweeps_load_and_each_of_their_tasks_is_for_some_run(name: str) -> None:
+    sweep = load(name)
+    assert sweep.name == name
+    assert len({run.run_id for run in sweep.runs}) == len(sweep.runs)
+    assert all(from_json(run.description) == run for run in sweep.runs)
+    for task in sweep.tasks:
+        assert any(measurable([task], run) for run in sweep.runs), f"no run can be measured on {task}"
+
+
+def test_the_demo_is_as_large_as_it_claims() -> None:
+    sweep = load("demo")
+    configurations = {run.configuration for run in sweep.runs}
+    assert len(sweep.runs) >= 36
+    assert len(configurations) == 4
+    for configuration in configurations:
+        runs = [run for run in sweep.runs if run.configuration == configuration]
+        sizes = [sum(p.numel() for p in r.architecture.build().parameters()) for r in runs if r.slice.fraction == 1]
+        assert len(sizes) >= 4
+        assert max(sizes) >= 95 * min(sizes)
+        assert len({run.slice.fraction for run in runs}) >= 4
+
+
+def test_the_grid_is_the_papers() -> None:
+    sweep = load("code_grid")
+    assert len(sweep.runs) == 120
+    assert len(sweep.tasks) == 11
+    assert all(run.schedule == Schedule() and run.evaluation == Evaluation() for run in sweep.runs)
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("SWEEP = 1", "assigns no Sweep"),
+        (
+            "from ecgscale.models import ResNet\nResNet(3, 24, kernl=3)",
+            "line 2: ResNet has no field 'kernl'; did you mean 'kernel'",
+        ),
+        (
+            "from ecgscale.spec.run import Schedule\n\nSchedule(stps=3)",
+            "line 3: Schedule has no field 'stps'; did you mean 'steps'",
+        ),
+        ("def", "line 1"),
+        ("from ecgscale.spec.sweep import Sweep\nSWEEP = Sweep('other', (), ())", "calls its sweep 'other'"),
+    ],
+)
+def test_a_mistake_in_a_sweep_file_is_one_sentence(tmp_path: Path, text: str, sentence: str) -> None:
+    file = tmp_path / "mine.py"
+    file.write_text(text)
+    with pytest.raises(ValueError, match=sentence) as raised:
+        load(str(file))
+    assert "mine.py" in str(raised.value)
+    assert str(tmp_path) not in str(raised.value)
+    assert "\n" not in str(raised.value)
+
+
+def test_a_sweep_that_is_not_there_names_the_nearest() -> None:
+    with pytest.raises(ValueError, match="no sweep 'demmo' in sweeps/; did you mean 'demo'"):
+        load("demmo")
+
+
+def test_all_mistakes_in_a_sweep_file_are_named_at_once(tmp_path: Path) -> None:
+    file = tmp_path / "mine.py"
+    file.write_text(
+        "from ecgscale.models import ResNet\nfrom ecgscale.spec.run import Schedule\n"
+        "ResNet(3, '24')\nResNet(3, 24, kernl=3)\nSchedule(steps=2.5, lr='fast', warmup=0)\n"
+    )
+    with pytest.raises(ValueError, match=r"^sweep file mine.py, line 3: ") as raised:
+        load(str(file))
+    assert str(raised.value).split("; ", 1)[1].count("line ") == 3
+    for sentence in (
+        "line 3: ResNet.width is '24', expected a whole number",
+        "line 4: ResNet has no field 'kernl'; did you mean 'kernel'?",
+        "line 5: Schedule.steps is 2.5, expected a whole number",
+        "line 5: Schedule.lr is 'fast', expected a number or None",
+    ):
+        assert sentence in str(raised.value)
+
+
+def test_set_fields_makes_other_runs_under_other_ids() -> None:
+    sweep = Sweep("s", (RESNET_SL, RESNET_SSL), ())
+    changed = set_fields(sweep, ["schedule.steps=100", "seed=3", "slice.fraction=0.5", "schedule.lr=none"])
+    assert {run.schedule.steps for run in changed.runs} == {100}
+    assert {(run.seed, run.slice.fraction, run.schedule.lr) for run in changed.runs} == {(3, 0.5, None)}
+    assert not {run.run_id for run in changed.runs} & {run.run_id for run in sweep.runs}
+    assert set_fields(sweep, ["schedule.steps=100000"]).runs == sweep.runs
+
+
+def test_every_wrong_change_is_named_at_once() -> None:
+    sweep = Sweep("s", (RESNET_SL,), ())
+    with pytest.raises(ValueError, match=r"did you mean 'schedule\.steps'") as raised:
+        set_fields(sweep, ["steps=1", "seed=one", "schedule.warmup", "slice.fractoin=1"])
+    for sentence in ("seed is 'one', expected a whole number", "write FIELD=VALUE", "did you mean 'slice.fraction'"):
+        assert sentence in str(raised.value)
+    with pytest.raises(ValueError, match="steps is at least 1"):
+        set_fields(sweep, ["schedule.steps=0"])
+
+
+def test_the_foundation_models_are_asked_what_their_sources_asked() -> None:
+    """Seven ViTs on three corpora, without each kind of noise; five Net1Ds and single leads; both sources' tasks."""
+    sweep = load("foundation")
+    vits, nets = ([run for run in sweep.runs if run.architecture.kind == kind] for kind in ("vit", "net1d"))
+    mixed = [run for run in vits if set(dict(run.slice.mix)) == {"heedb", "icentia11k"}]
+    assert len({run.architecture.size for run in mixed}) == 7
+    assert {getattr(run.objective, "noise", None) for run in mixed} == {
+        tuple(KINDS),
+        *(tuple(kind for kind in KINDS if kind != absent) for absent in KINDS),
+        (),
+    }
+    assert len({run.architecture.size for run in nets if run.slice.label_set == "12sl"}) == 5
+    assert {(getattr(run.architecture, "leads", 0), run.slice.label_set) for run in nets} == {
+        (leads, labels) for leads in (12, 1) for labels in ("12sl", "code6")
+    }
+    assert {"ptbxl-diag", "mitbih-beats", "code-test-head@ecgfounder", "cinc2017-rhythm-head@ecgfounder"} < set(
+        sweep.tasks
+    )
+    for name in ("ptbxl-diag", "mitbih-beats"):
+        assert set(robustness(name)) <= set(sweep.tasks)

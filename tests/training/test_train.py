@@ -1,0 +1,177 @@
+"""Training: the same bits every time, also after a resume; schedules; divergence."""
+
+import math
+from dataclasses import replace
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from ecgscale import data
+from ecgscale.data.batches import order
+from ecgscale.objectives import DINO, Masked, Optimiser
+from ecgscale.spec.run import Run, Schedule
+from ecgscale.spec.sweep import Sweep
+from ecgscale.training import checkpoint, codebooks
+from ecgscale.training.train import Diverged, id_loss, learning_rate, pretrain, train_codebook, weight_decay
+from tests.runs import TINY_CODEBOOK
+
+
+def codes_of(run: Run, home: Path) -> codebooks.CodebookModule | None:
+    if not isinstance(run.objective, Masked):
+        return None
+    if not codebooks.is_trained(run.objective.codebook, home):
+        codebooks.train(run.objective.codebook, home, lambda step, error: None)
+    return codebooks.read(run.objective.codebook, home)[0]
+
+
+def weights(module: torch.nn.Module) -> list[torch.Tensor]:
+    return [tensor.clone() for tensor in module.state_dict().values()]
+
+
+@pytest.mark.parametrize("index", range(4))
+def test_a_resumed_run_has_the_same_bits(index: int, tiny_sweep: Sweep, home: Path, tmp_path: Path) -> None:
+    run = tiny_sweep.runs[index]
+    corpus, codes = data.open_corpus(run.slice.corpus, home), codes_of(run, home)
+    whole = [(s.step, s.train_loss, weights(s.module)) for s in pretrain(run, corpus, codes=codes)]
+    assert [step for step, _, _ in whole] == [0, 3, 6]
+    for snapshot in islice(pretrain(run, corpus, codes=codes), 2):
+        checkpoint.save(tmp_path / "c.pt", snapshot.state())
+    found = checkpoint.load(tmp_path / "c.pt")
+    assert found is not None
+    resume = found[0]
+    rest = [(s.step, s.train_loss, weights(s.module)) for s in pretrain(run, corpus, codes=codes, resume=resume)]
+    assert [step for step, _, _ in rest] == [6]
+    assert rest[0][1] == whole[2][1]
+    assert all(torch.equal(a, b) for a, b in zip(rest[0][2], whole[2][2], strict=True))
+
+
+def test_the_seed_changes_the_run(tiny_sweep: Sweep, home: Path) -> None:
+    run = tiny_sweep.runs[0]
+    corpus = data.open_corpus(run.slice.corpus, home)
+    first, second = (next(pretrain(replace(run, seed=seed), corpus)).module for seed in (0, 1))
+    assert not torch.equal(first.head.weight, second.head.weight)  # type: ignore[arg-type]
+
+
+def test_a_loss_that_is_no_number_is_divergence(tiny_sweep: Sweep, home: Path) -> None:
+    run = replace(tiny_sweep.runs[0], schedule=Schedule(steps=6, batch_size=8, lr=1e30))
+    with pytest.raises(Diverged, match=r"at step [23], learning rate 1e\+30"):
+        list(pretrain(run, data.open_corpus(run.slice.corpus, home)))
+
+
+def test_id_loss_is_the_same_at_every_call(tiny_sweep: Sweep, home: Path) -> None:
+    from ecgscale.data.batches import Store
+
+    for run in tiny_sweep.runs:
+        corpus = data.open_corpus(run.slice.corpus, home)
+        module = next(pretrain(run, corpus, codes=codes_of(run, home))).module
+        store = Store(corpus, corpus.rows("test"), run.slice.label_set)
+        assert id_loss(module, store) == id_loss(module, store)
+
+
+def test_order_goes_through_every_recording_once_an_epoch() -> None:
+    seen = np.concatenate([order(10, 4, seed=0, step=s) for s in range(5)])
+    assert sorted(seen[:10]) == sorted(seen[10:]) == list(range(10))
+    assert list(seen[:10]) != list(seen[10:])
+    assert sorted(order(3, 8, seed=0, step=0)) == [0, 0, 0, 1, 1, 1, 2, 2] or len(order(3, 8, 0, 0)) == 8
+
+
+def test_learning_rate_warms_up_and_ends_low() -> None:
+    rates = [learning_rate(s, 100, 1e-3, 0.05, 1e-5) for s in range(100)]
+    assert rates[0] == pytest.approx(2e-4)
+    assert max(rates) == pytest.approx(1e-3)
+    assert rates[4:] == sorted(rates[4:], reverse=True)
+    assert rates[-1] == pytest.approx(1e-5, rel=0.1)
+    assert Schedule().peak_lr(9_999_999) == 1e-3
+    assert Schedule().peak_lr(10_000_000) == 1e-4
+
+
+def test_weight_decay_goes_on_a_cosine_to_its_end() -> None:
+    decays = [weight_decay(step, 100, DINO.optimiser) for step in (0, 50, 100)]
+    assert decays == pytest.approx([0.04, 0.22, 0.4])
+    assert weight_decay(99, 100, Optimiser(weight_decay=0.1)) == 0.1
+
+
+def test_a_damaged_checkpoint_falls_back_one(tmp_path: Path) -> None:
+    path = tmp_path / "c.pt"
+    checkpoint.save(path, {"step": 1})
+    checkpoint.save(path, {"step": 2})
+
+    def step() -> int | None:
+        found = checkpoint.load(path)
+        return found[0]["step"] if found else None
+
+    assert step() == 2
+    silent = 0
+    original = path.read_bytes()
+    draw = np.random.default_rng(0)
+    for _ in range(200):
+        damaged = bytearray(original)
+        damaged[draw.integers(len(damaged))] ^= 1 << draw.integers(8)
+        path.write_bytes(damaged)
+        silent += step() != 1
+    assert silent == 0
+    path.write_bytes(original[: len(original) // 2])
+    assert step() == 1
+    checkpoint.remove(path)
+    assert checkpoint.load(path) is None
+
+
+def test_a_codebook_uses_its_codes(home: Path, tiny_sweep: Sweep) -> None:
+    book = codes_of(tiny_sweep.runs[3], home)
+    assert book is not None
+    from ecgscale.data.batches import Store
+    from ecgscale.data.beats import Sentence
+
+    corpus = data.open_corpus("ludb-sample", home)
+    batch = Store(corpus, corpus.rows("val")).batch(np.arange(20))
+    sentence = Sentence(*book.encoder.inputs(batch))
+    codes = book.label(sentence)
+    assert codes.shape == sentence.lead.shape
+    assert len(codes[sentence.lead > 0].unique()) > 2
+    assert len(codes[sentence.lead == 0].unique()) == 1
+    norms = book.get_buffer("codes").norm(dim=1)
+    torch.testing.assert_close(norms, torch.ones_like(norms))
+    assert math.isfinite(float(book(sentence).loss.detach()))
+
+
+def test_a_codebook_whose_training_is_cut_off_has_the_same_bits(
+    home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(codebooks, "_SAVED_EVERY", 2)
+    recipe = replace(TINY_CODEBOOK, steps=5)
+    corpus = data.open_corpus(recipe.corpus, home)
+    *_, whole = train_codebook(recipe, corpus)
+    monkeypatch.setattr(data, "open_corpus", lambda name, home: corpus)
+    steps: list[int] = []
+
+    def progress(step: int, error: float) -> None:
+        steps.append(step)
+        if steps == [1, 2, 3]:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        codebooks.train(recipe, tmp_path, progress)
+    assert not codebooks.is_trained(recipe, tmp_path)
+    codebooks.train(recipe, tmp_path, progress)
+    assert steps == [1, 2, 3, 3, 4, 5]
+    book = codebooks.read(recipe, tmp_path)[0]
+    assert all(torch.equal(a, b) for a, b in zip(weights(book), weights(whole.module), strict=True))
+    assert len(list((tmp_path / "codebooks").iterdir())) == 1
+
+
+def test_a_damaged_codebook_is_trained_again(home: Path, tiny_sweep: Sweep) -> None:
+    codes_of(tiny_sweep.runs[3], home)
+    objective = tiny_sweep.runs[3].objective
+    assert isinstance(objective, Masked)
+    path = codebooks.path_of(objective.codebook, home)
+    whole = path.read_bytes()
+    path.write_bytes(whole[:-9])
+    try:
+        assert not codebooks.is_trained(objective.codebook, home)
+        with pytest.raises(FileNotFoundError, match="ecgscale codebook train"):
+            codebooks.read(objective.codebook, home)
+    finally:
+        path.write_bytes(whole)

@@ -1,0 +1,89 @@
+"""Published weights are imported by content, checked tensor by tensor, and are where a run that names them starts."""
+
+import hashlib
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from ecgscale.data.corpus import Slice
+from ecgscale.models import Net1D
+from ecgscale.objectives import Supervised
+from ecgscale.pricing.plan import unlaunchable
+from ecgscale.probing.reprobe import backbone_at
+from ecgscale.records import load
+from ecgscale.spec.run import Evaluation, Run, Schedule, from_json
+from ecgscale.spec.sweep import Sweep
+from ecgscale.training import weights
+from ecgscale.trial import trial
+from tests.ecgfounder import published
+from tests.shell import Shell
+
+SMALL = Net1D((16, 32), (2, 1), stem=16)
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    torch.manual_seed(0)
+    scores = {"epoch": np.int64(3), "auroc": np.float64(0.9), "optimizer": {"step": torch.tensor(7.0)}}
+    torch.save({**scores, "state_dict": published(SMALL)}, tmp_path / "founder.pth")
+    return tmp_path / "founder.pth"
+
+
+def test_a_run_starts_from_published_weights(file: Path, home: Path, tmp_path: Path) -> None:
+    digest = hashlib.sha256(file.read_bytes()).hexdigest()
+    schedule, settings = Schedule(steps=2, batch_size=4), Evaluation(every=2, probe_epochs=2, probe_records=50)
+    run = Run(SMALL, Supervised(), Slice("ludb-sample", 1.0, "rhythm"), schedule, settings, weights=digest)
+    assert run.configuration == "ecgfounder-sl-tuned"
+    assert from_json(run.description) == run
+    sweep = Sweep("tuning", (run,), ("ludb-rhythm",))
+    assert any("ecgscale weights import" in cause for cause in unlaunchable(sweep, home, tmp_path))
+    with pytest.raises(weights.NotImported, match=digest[:12]):
+        trial(run, sweep, home, tmp_path)
+    architecture, name = weights.adopt_file(file, home)
+    assert (architecture, name) == (SMALL, digest)
+    assert unlaunchable(sweep, home, tmp_path) == []
+    kept = weights.load(digest, home)
+    for key, tensor in backbone_at(run, 0, home).state_dict().items():
+        assert torch.equal(tensor, kept[key])
+    assert trial(run, sweep, home, tmp_path) == "done"
+    rows = load(tmp_path, ["tuning"]).rows
+    measured = rows[(rows["step"] == 0) & (rows["target"] == "ludb-rhythm")]
+    assert set(measured["metric"]) >= {"loss", "auroc"}
+
+
+def test_a_run_starts_from_one_thing() -> None:
+    part = Slice("ludb-sample", 1.0, "rhythm")
+    first = Run(SMALL, Supervised(), part)
+    assert first.configuration == "ecgfounder-sl"
+    with pytest.raises(ValueError, match="not from both"):
+        Run(SMALL, Supervised(), part, initial=first, weights="ab")
+
+
+def test_what_is_no_ecgfounder_is_refused(file: Path, home: Path, tmp_path: Path) -> None:
+    for content, reason in (
+        ({"epoch": 3}, "no state dict"),
+        ({"a": torch.zeros(2)}, "no ECGFounder"),
+        ({k: v for k, v in published(SMALL).items() if "block_list.0.conv2" not in k}, "lacks"),
+    ):
+        torch.save(content, tmp_path / "other.pth")
+        with pytest.raises(ValueError, match=reason):
+            weights.adopt_file(tmp_path / "other.pth", home)
+    torch.save({"state_dict": published(SMALL), "run": Path("rm")}, tmp_path / "other.pth")
+    with pytest.raises(
+        ValueError, match=r"^other\.pth is no checkpoint of tensors alone: it calls for pathlib\.PosixPath$"
+    ):
+        weights.adopt_file(tmp_path / "other.pth", home)
+    (tmp_path / "other.pth").write_bytes(b"no zip")
+    with pytest.raises(ValueError, match=r"other\.pth is no checkpoint"):
+        weights.adopt_file(tmp_path / "other.pth", home)
+    with pytest.raises(FileNotFoundError):
+        weights.adopt_file(tmp_path / "absent.pth", home)
+
+
+def test_the_verb_says_what_a_sweep_writes(file: Path, tmp_path: Path, shell: Shell) -> None:
+    said = shell.type("weights", "import", str(file))
+    assert said.returncode == 0
+    assert f"weights='{hashlib.sha256(file.read_bytes()).hexdigest()}'" in said.stderr
+    assert "Net1D(channels=(16, 32), blocks=(2, 1)" in said.stderr
