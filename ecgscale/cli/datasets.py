@@ -18,7 +18,7 @@ Raw = Annotated[Path | None, typer.Option(help="The dataset as its provider ship
 
 
 # What fits on a terminal; a pipe gets every column.
-_NARROW = ["name", "n_records", "n_patients", "hz", "access", "licence", "prepared", "n_prepared"]
+_NARROW = ["name", "n_records", "n_patients", "hz", "access", "licence", "prepared", "n_prepared", "n_upsampled"]
 
 
 _SILENT_SECONDS = 60  # at most, while a corpus is prepared
@@ -99,6 +99,9 @@ def prepare(
     for flaw, n in corpus.manifest.flaws.items():
         if n:
             say(f"  flagged: {n} x {flaw}")
+    say("  " + "; ".join(f"{what}: {value:g}" for what, value in corpus.manifest.amplitude.items()))
+    for line in data.rates_in_words(corpus.manifest):
+        say(f"  {line}")
     for part in corpus.manifest.missing:
         say(f"  missing: {part}")
     say(f"next: ecgscale data card {corpus.name}")

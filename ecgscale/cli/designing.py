@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ecgscale.cli.door import RESULTS, Home, Json, Results, SweepName, app, home_of, name_bad, print_json
-from ecgscale.cli.terminal import say, table, where
+from ecgscale.cli.terminal import say, show, table, where
 from ecgscale.phrases import did_you_mean, si
 
 if TYPE_CHECKING:
@@ -75,7 +75,7 @@ def suggest(
     then, now = pd.concat(chosen, ignore_index=True), pd.concat(intervals, ignore_index=True)
     new = [run for run in runs if run not in loaded.runs]
     if code:
-        print(as_code(loaded, new) if new else "# every run proposed is in the sweep already\n", end="")
+        show(as_code(loaded, new) if new else "# every run proposed is in the sweep already\n", end="")
         return
     if as_json:
         print_json({"runs": json.loads(rendered(then)), "intervals": json.loads(rendered(now))})
@@ -145,7 +145,7 @@ def simulate(
         answer.insert(0, "configuration", name)
         answers.append(answer)
     table_ = pd.concat(answers, ignore_index=True)
-    print(rendered(table_) if as_json else as_text(table_))
+    show(rendered(table_) if as_json else as_text(table_))
     say(f"{n_sweeps} simulated sweeps a configuration; nothing of this enters results")
 
 
@@ -190,7 +190,7 @@ def _race(
     ).reset_index()
     covered = every.groupby(["configuration", "design"])[["alpha_covered", "beta_covered"]].mean().reset_index()
     summary = summary.merge(covered, on=["configuration", "design"])
-    print(rendered(summary) if as_json else as_text(summary), end="")
+    show(rendered(summary) if as_json else as_text(summary), end="")
     say("flops_share: compute for both intervals to be as narrow as the whole grid's, over the grid's; median of laws")
     if figure:
         from analysis.figures.design import draw

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from ecgscale.cli.door import FAILED, RESULTS, Json, Results, app, existing, name_bad, print_json
-from ecgscale.cli.terminal import say, table, where
+from ecgscale.cli.terminal import say, show, table, where
 from ecgscale.phrases import did_you_mean
 
 Configuration = Annotated[str, typer.Option(help="R-SL, R-SSL, T-SL, T-SSL (or resnet-sl, ...), or another by name.")]
@@ -55,7 +55,7 @@ def fit(
     if as_json:
         from analysis.table.query import as_json as rendered
 
-        print(rendered(fitted))
+        show(rendered(fitted))
     else:
         table(["law", "coefficients", "flagged"], [(name, *row) for name, *row in counted.itertuples()])
     left_out = {state: n for state, n in observed.attrs["runs"].items() if state != "done"}
@@ -92,7 +92,7 @@ def exponents(
     if isinstance(rendered, bytes):
         sys.stdout.buffer.write(rendered)
     else:
-        print(rendered.rstrip("\n"))
+        show(rendered.rstrip("\n"))
     if strict and (suspect := query.flagged(rows)).any():
         say(f"{int(suspect.sum())} of {len(rows)} rows are flagged")
         raise typer.Exit(FAILED)
@@ -124,9 +124,9 @@ def claims(
         found = [vars(m) for m in misprints]
         print_json({"source": source, "claims": tested.as_json(verdicts), "misprints": found})
         return
-    print(tested.as_text(verdicts), end="")
+    show(tested.as_text(verdicts), end="")
     if misprints:
-        print(f"\nWhat does not add up in print\n{tested.as_list(misprints)}", end="")
+        show(f"\nWhat does not add up in print\n{tested.as_list(misprints)}", end="")
     say(source)
     say("next: ecgscale claims, on your own results" if reference else "next: ecgscale report, or claims --reference")
 
@@ -189,5 +189,5 @@ def _ask(
 
     observed = observations(existing(results), [sweep] if sweep else None, select)
     answer = question(observed, configuration_named(configuration))
-    print(rendered(answer) if as_json else as_text(answer))
+    show(rendered(answer) if as_json else as_text(answer))
     name_bad(observed.attrs["bad"])

@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from ecgscale.cli.door import RESULTS, Home, Json, Results, RunId, SweepName, app, existing, home_of, print_json
-from ecgscale.cli.terminal import in_place, say, table
+from ecgscale.cli.terminal import in_place, say, show, table
 
 OPEN = ("pending", "running")
 
@@ -99,7 +99,7 @@ def logs(
         if path.is_file():
             with open(path) as lines:
                 lines.seek(at)
-                print(lines.read(), end="", flush=True)
+                show(lines.read(), end="")
                 at = lines.tell()
         if over or not follow:
             break

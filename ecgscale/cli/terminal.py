@@ -9,23 +9,42 @@ from typing import Any
 
 from rich.console import Console
 from rich.live import Live
+from rich.markup import escape
 from rich.table import Table
 
 err = Console(stderr=True, highlight=False)
 _COLOURS = {"done": "green", "running": "cyan", "failed": "red", "diverged": "red", "oom": "red", "damaged": "red"}
 
 
+# Every control code of ASCII and of its second half but tab and line end: what moves the cursor, colours, rings, types.
+_CONTROL = dict.fromkeys((*range(9), *range(11, 32), *range(127, 160)))
+
+
+def plain(text: object) -> str:
+    """Words that may come from a file, without what a terminal would obey."""
+    return str(text).translate(_CONTROL)
+
+
+def _cell(value: object) -> str:
+    """A table's value on one line."""
+    return plain(value).replace("\t", " ").replace("\n", " ")
+
+
 def say(text: str) -> None:
     """A line of progress or advice."""
-    err.print(text, markup=False, soft_wrap=True)
+    err.print(plain(text), markup=False, soft_wrap=True)
+
+
+def show(text: str, end: str = "\n") -> None:
+    """Text on stdout."""
+    print(plain(text), end=end, flush=True)
 
 
 def table(columns: Sequence[str], rows: Sequence[Sequence[Any]], title: str = "") -> None:
     """A table on stdout: drawn on a terminal, tab-separated in a pipe."""
     if not sys.stdout.isatty():
-        print("\t".join(columns))
-        for row in rows:
-            print("\t".join(map(str, row)))
+        for row in (columns, *rows):
+            print("\t".join(map(_cell, row)))
         return
     Console().print(_drawn(columns, rows, title))
 
@@ -44,9 +63,11 @@ def _drawn(columns: Sequence[str], rows: Sequence[Sequence[Any]], title: str = "
     drawn = Table(title=title or None, box=None, header_style="bold", title_justify="left")
     for column in columns:
         numeric = all(isinstance(row[len(drawn.columns)], int | float) for row in rows)
-        drawn.add_column(column, justify="right" if numeric or column in ("N", "D", "FLOPs", "hours") else "left")
+        drawn.add_column(
+            escape(_cell(column)), justify="right" if numeric or column in ("N", "D", "FLOPs", "hours") else "left"
+        )
     for row in rows:
-        drawn.add_row(*map(str, row))
+        drawn.add_row(*(escape(_cell(value)) for value in row))
     return drawn
 
 
@@ -91,7 +112,7 @@ class Watch:
         summary = "  ".join(f"[{_COLOURS.get(state, 'dim')}]{n} {state}[/]" for state, n in counts.items())
         picture.add_row(f"{summary}  [dim]{seconds / 60:.1f} min[/]")
         for run_id, name in now.loc[now["state"] == "running", ["run_id", "name"]].itertuples(index=False):
-            picture.add_row(f"[dim]{run_id}[/]  {name}")
+            picture.add_row(f"[dim]{run_id}[/]  {escape(plain(name))}")
         return picture
 
 

@@ -7,6 +7,7 @@ from typing import Any
 import pandas as pd
 
 from ecgscale.data import cards, corpus, preparation, pricing, simulate, verification
+from ecgscale.data.cards import rates_in_words
 from ecgscale.data.corpus import Corpus, Slice
 from ecgscale.data.dataset import Card, Dataset
 from ecgscale.data.library import missing_parts, open_corpus
@@ -37,6 +38,7 @@ __all__ = [
     "outline",
     "prepare",
     "price",
+    "rates_in_words",
     "verify",
 ]
 

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from ecgscale.data import corpus, embedded, simulate, split
-from ecgscale.data.corpus import MISSING, Corpus
+from ecgscale.data.corpus import MISSING, Corpus, Manifest
 from ecgscale.data.dataset import Card, Dataset
 
 # Made here or shipped: corpora that need no raw folder.
@@ -58,7 +58,7 @@ _CONTENTS = {
     "labels": "uint8: 0, 1, or 255 where missing; columns in the order of the label sets",
     "patient": "int32 codes, ranks of salted hashes",
     "split": "uint8: 0 train, 1 val, 2 test, 3 none",
-    "quality": "uint8 bits of quality flags",
+    "quality": "uint8 or uint16, bits of quality flags",
     "beat_classes": "uint8, class of each R peak, 255 where none",
 }
 
@@ -84,10 +84,26 @@ def listing(datasets: Mapping[str, Dataset], home: Path) -> pd.DataFrame:
                 "prepared": ", ".join(prepared),
                 "n_prepared": sum(int(np.sum(corpus.read(home, one).split != split.NONE)) for one in prepared),
                 "gigabytes": round(sum(_bytes(home, one) for one in prepared) / 1e9, 3),
+                "n_upsampled": sum(corpus.manifest_of(home, one).n_upsampled for one in prepared),
                 "download": card.download,
             }
         )
     return pd.DataFrame(rows).astype({"n_patients": "Int64"})
+
+
+def rates_in_words(manifest: Manifest) -> list[str]:
+    """What a corpus was sampled at before: a line for several native rates, and one for what was resampled upwards."""
+    said, n = [], manifest.n_upsampled
+    if len(manifest.native_hz) > 1:
+        mixed = ", ".join(f"{count:,} recordings at {hz} Hz" for hz, count in manifest.native_hz.items())
+        said.append(f"native rates differ: {mixed}")
+    if n:
+        lowest = min(map(float, manifest.native_hz))
+        said.append(
+            f"{n:,} of {sum(manifest.native_hz.values()):,} recordings were resampled upwards to "
+            f"{manifest.sampling_hz} Hz and hold nothing above half their own rate (the lowest: {lowest:g} Hz)"
+        )
+    return said
 
 
 def label_counts(prepared: Corpus) -> pd.DataFrame:
@@ -130,11 +146,12 @@ def croissant(name: str, card: Card, prepared: Corpus | None) -> dict[str, Any]:
     said = prepared.manifest
     counts = {one: int(np.sum(prepared.split == code)) for code, one in enumerate(split.SPLITS)}
     document["version"] = said.digest[:12]
-    document["rai:dataPreprocessingProtocol"] = said.preparation
+    document["rai:dataPreprocessingProtocol"] = "; ".join([said.preparation, *rates_in_words(said)])
     document["rai:dataImputationProtocol"] = "; ".join(
         [f"{flaw}: {count} recordings" for flaw, count in said.flaws.items()]
         + [f"refused, {reason}: {count}" for reason, count in said.refused.items()]
         + [f"absent: {text}" for text in said.missing]
+        + [f"{what}: {value:g}" for what, value in said.amplitude.items()]
     )
     document["distribution"] = [
         {

@@ -68,6 +68,9 @@ class Manifest:
     refused: Mapping[str, int] = field(default_factory=dict)  # reason -> records that are in no split for it
     missing: Sequence[str] = ()  # what the raw folder lacked
     files: Mapping[str, str] = field(default_factory=dict)  # SHA-256 of each array
+    native_hz: Mapping[str, int] = field(default_factory=dict)  # rate of the files -> recordings
+    n_upsampled: int = 0  # recordings stored at a higher rate than their files have
+    amplitude: Mapping[str, float] = field(default_factory=dict)  # of the raw files: amplitude.Measured.said
 
 
 @dataclass(frozen=True)
@@ -76,8 +79,9 @@ class Corpus:
 
     ``signal`` int16 [n, n_leads, n_samples], the independent leads wherever the other four follow from them;
     ``peaks`` int16 [n, MAX_BEATS]; ``labels`` uint8 [n, n_labels] with 0, 1 or MISSING, columns in the order of the
-    label sets; ``patient`` int32 codes; ``split`` 0 train, 1 val, 2 test, 3 none; ``quality`` uint8 flags
-    (quality.FLAWS); ``beat_classes`` uint8 [n, MAX_BEATS], the class of each peak or MISSING, if beats are annotated.
+    label sets; ``patient`` int32 codes; ``split`` 0 train, 1 val, 2 test, 3 none; ``quality`` flags
+    (quality.FLAWS) in uint8 or uint16; ``beat_classes`` uint8 [n, MAX_BEATS], the class of each peak or MISSING, if
+    beats are annotated.
     """
 
     manifest: Manifest

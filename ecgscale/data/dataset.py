@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
+from ecgscale.data.amplitude import MILLIVOLTS, Plausible
 from ecgscale.data.corpus import MISSING
 from ecgscale.data.filters import Recipe
 from ecgscale.data.recording import LEADS, Recording
@@ -76,6 +77,7 @@ class Dataset:
     window: str = "centre"  # or "start": which 10 seconds of a longer record
     units: str = "mV"  # of the stored signal
     beat_classes: tuple[str, ...] = ()
+    amplitude: Plausible = MILLIVOLTS  # of QRS complexes as ``load`` gives them
 
     @property
     def splits(self) -> tuple[int, int, int]:

@@ -23,13 +23,16 @@ from pathlib import Path
 import numpy as np
 
 from ecgscale.data import corpus, split
+from ecgscale.data.amplitude import Measured, why_not_usual
 from ecgscale.data.corpus import Corpus
 from ecgscale.data.dataset import Dataset, Index
 from ecgscale.data.lock import alone
 from ecgscale.data.peaks import MAX_BEATS
 from ecgscale.data.prepare_rows import UNIT, Options, in_words, row_bytes, rows_of, stored_leads
+from ecgscale.data.quality import narrowed
 
 _CHUNK = 256  # records a marker
+_FIRST_CHUNKS = 4  # spread over all records: their amplitudes are judged before the others are read
 
 
 @dataclass(frozen=True)
@@ -74,13 +77,17 @@ def prepare(
             )
         partial = workplace(dataset, index, home, options)
         chunks = chunks_of(len(index.where), _CHUNK)
-        waiting = [chunk for chunk in chunks if not _marker(partial, chunk[0]).exists()]
+        first_chunks = list(dict.fromkeys(chunks[i * len(chunks) // _FIRST_CHUNKS] for i in range(_FIRST_CHUNKS)))
+        in_turn = [*first_chunks, *(chunk for chunk in chunks if chunk not in first_chunks)]
+        waiting = [chunk for chunk in in_turn if not _marker(partial, chunk[0]).exists()]
         began, n_done = time.monotonic(), len(index.where) - sum(last - first for first, last in waiting)
         n_before = n_done
         disk_bytes = len(index.where) * row_bytes(dataset, options, index.labels.shape[1])
         for first, last in worked(dataset, raw, partial, index, options, waiting, workers or os.cpu_count() or 1):
             check()
             n_done += last - first
+            if (first, last) in first_chunks and all(_marker(partial, chunk[0]).exists() for chunk in first_chunks):
+                _refuse_implausible(dataset, partial, options, first_chunks)
             rate = (n_done - n_before) / max(time.monotonic() - began, 1e-9)
             progress(Progress(n_done, len(index.where), rate, (len(index.where) - n_done) / rate, disk_bytes))
         return _finished(dataset, partial, home, index, options, chunks)
@@ -191,7 +198,7 @@ def _work(dataset: Dataset, raw: Path, partial: Path, where: np.ndarray, options
         stored[first : first + len(where)] = getattr(rows, array)
         stored.flush()
     marker = _marker(partial, first)
-    marker.with_suffix(".tmp").write_text(json.dumps({"reasons": rows.reasons}))
+    marker.with_suffix(".tmp").write_text(json.dumps({"reasons": rows.reasons, "measured": asdict(rows.measured)}))
     os.replace(marker.with_suffix(".tmp"), marker)
 
 
@@ -206,7 +213,9 @@ def workplace(dataset: Dataset, index: Index, home: Path, options: Options) -> P
     """
     folder = corpus.folder_of(home, options.corpus)
     partial = folder.with_name(f".{options.corpus}.partial")
-    plan = json.dumps({**asdict(options), "recipe": str(options.recipe_of(dataset)), "index": _digest(index)})
+    plan = json.dumps(
+        {**asdict(options), "recipe": str(options.recipe_of(dataset)), "index": _digest(index), "edition": 2}
+    )
     if (partial / "plan.json").is_file() and (partial / "plan.json").read_text() == plan:
         return partial
     shutil.rmtree(partial, ignore_errors=True)
@@ -221,7 +230,7 @@ def workplace(dataset: Dataset, index: Index, home: Path, options: Options) -> P
         "signal": ((n, n_leads, options.n_samples), np.int16),
         "peaks": ((n, MAX_BEATS), np.int16),
     }
-    arrays |= {"quality": ((n,), np.uint8)}
+    arrays |= {"quality": ((n,), np.uint16)}
     if dataset.beat_classes:
         arrays |= {corpus.BEAT_CLASSES: ((n, MAX_BEATS), np.uint8)}
     for array, (shape, dtype) in arrays.items():
@@ -239,9 +248,33 @@ def _digest(index: Index) -> str:
     return digest.hexdigest()
 
 
+def _measured(partial: Path, chunks: Sequence[tuple[int, int]]) -> Measured:
+    said = (json.loads(_marker(partial, first).read_text()).get("measured", {}) for first, _ in chunks)
+    return sum((Measured(**one) for one in said), Measured())
+
+
+def _refuse_implausible(
+    dataset: Dataset, partial: Path, options: Options, chunks: Sequence[tuple[int, int]]
+) -> Measured:
+    """What was measured of these chunks. Raises ValueError, and forgets them, if they cannot be of hearts in mV."""
+    measured = _measured(partial, chunks)
+    reason = why_not_usual(measured, dataset.amplitude, dataset.card.units)
+    if reason:
+        _forget(partial)
+        raise ValueError(f"{options.corpus}: {reason}")
+    return measured
+
+
+def _forget(partial: Path) -> None:
+    """Let nothing of a refused preparation be taken up: the raw files will be others then."""
+    (partial / "plan.json").unlink()
+    shutil.rmtree(partial, ignore_errors=True)  # others may still be writing
+
+
 def _finished(
     dataset: Dataset, partial: Path, home: Path, index: Index, options: Options, chunks: Sequence[tuple[int, int]]
 ) -> Corpus:
+    measured = _refuse_implausible(dataset, partial, options, chunks)
     salt = options.salt or options.name
     codes = patient_codes(index.patient, salt)
     splits = split.by_hash(index.patient, salt, dataset.shares) if index.split is None else index.split.copy()
@@ -254,9 +287,16 @@ def _finished(
     lawless = sum(count for reason, count in reasons.items() if "permuted" in reason or "Einthoven" in reason)
     if n_refused == len(index.where) or lawless > max(2, 0.5 * len(index.where)):
         worst = "; ".join(f"{count} x {reason}" for reason, count in reasons.most_common(3))
+        _forget(partial)
         raise ValueError(f"{options.corpus}: {n_refused} of {len(index.where)} records refused: {worst}")
     whole = partial / "corpus"
-    for array, values in (("labels", index.labels), ("patient", codes), ("split", splits.astype(np.uint8))):
+    flags = narrowed(np.load(whole / "quality.npy"))
+    for array, values in (
+        ("quality", flags),
+        ("labels", index.labels),
+        ("patient", codes),
+        ("split", splits.astype(np.uint8)),
+    ):
         np.save(whole / f"{array}.npy", values)
     prepared = corpus.seal(
         whole,
@@ -272,6 +312,9 @@ def _finished(
         refused=dict(reasons.most_common()),
         missing=tuple(index.missing),
         preparation=in_words(dataset, options),
+        native_hz=dict(sorted(measured.native_hz.items(), key=lambda item: float(item[0]))),
+        n_upsampled=measured.n_upsampled(options.sampling_hz),
+        amplitude=measured.said(dataset.amplitude),
     )
     shutil.rmtree(partial)
     return prepared

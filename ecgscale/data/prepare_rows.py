@@ -1,13 +1,14 @@
 """Some raw records become finished rows of a corpus: read, check, name the leads, filter, resample, find the beats."""
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from ecgscale.data import quality
+from ecgscale.data import amplitude, hdf5, quality
+from ecgscale.data.amplitude import Measured
 from ecgscale.data.corpus import MISSING
 from ecgscale.data.dataset import Dataset
 from ecgscale.data.filters import RECIPES, Recipe, conditioned
@@ -16,8 +17,10 @@ from ecgscale.data.quality import FLAWS
 from ecgscale.data.recording import (
     INDEPENDENT_LEADS,
     LEADS,
+    LIMB_LEADS,
     MalformedRecordError,
     Recording,
+    canonical,
     ordered,
     why_not_einthoven,
 )
@@ -27,6 +30,8 @@ WINDOW_SECONDS = 10
 UNIT = 0.001  # int16 steps of a microvolt: no file of the study is finer, and +-32 mV hold
 _BATCH = 32  # records filtered together: what a processor's cache likes
 _MAX_MISSING = 0.2  # of a lead's samples
+# What numpy, pandas and h5py raise for a damaged file.
+UNREADABLE = (ArithmeticError, LookupError, MemoryError, OSError, RuntimeError, TypeError, ValueError)
 POLICIES = ("keep", "zero", "drop")
 
 
@@ -69,13 +74,34 @@ class Options:
 
 @dataclass(frozen=True)
 class Rows:
-    """Finished rows of some records; where ``reasons`` has one, the row is zero and the record is in no split."""
+    """Finished rows of some records; where ``reasons`` has one, the row is zero and the record is in no split.
+
+    ``qrs`` float64 [n] is the QRS amplitude of the raw record, NaN where it cannot be read; ``gains`` are the headers'.
+    """
 
     signal: np.ndarray
     peaks: np.ndarray
     quality: np.ndarray
     beat_classes: np.ndarray
     reasons: dict[int, str]
+    qrs: np.ndarray
+    native_hz: np.ndarray
+    n_flat: np.ndarray
+    n_clipped: np.ndarray
+    gains: dict[int, str]
+
+    @property
+    def measured(self) -> Measured:
+        used = np.isin(np.arange(len(self.signal)), list(self.reasons), invert=True)
+        return Measured(
+            qrs=[round(qrs, 6) for qrs in self.qrs[np.isfinite(self.qrs)].tolist()],
+            gains=dict(Counter(gain for gain in self.gains.values() if gain)),
+            native_hz=dict(Counter(f"{hz:g}" for hz in self.native_hz[used])),
+            n_leads=int(used.sum()) * self.signal.shape[1],
+            n_flat=int(self.n_flat[used].sum()),
+            n_samples=int(used.sum()) * self.signal[0].size if len(self.signal) else 0,
+            n_clipped=int(self.n_clipped[used].sum()),
+        )
 
 
 def rows_of(dataset: Dataset, raw: Path, where: Sequence[str] | np.ndarray, options: Options) -> Rows:
@@ -83,55 +109,102 @@ def rows_of(dataset: Dataset, raw: Path, where: Sequence[str] | np.ndarray, opti
     rows = Rows(
         np.zeros((n, len(stored), options.n_samples), dtype=np.int16),
         np.full((n, MAX_BEATS), NO_PEAK, dtype=np.int16),
-        np.zeros(n, dtype=np.uint8),
+        np.zeros(n, dtype=np.uint16),
         np.full((n, MAX_BEATS), MISSING, dtype=np.uint8),
-        {},
+        reasons={},
+        qrs=np.full(n, np.nan),
+        native_hz=np.zeros(n),
+        n_flat=np.zeros(n, dtype=np.int64),
+        n_clipped=np.zeros(n, dtype=np.int64),
+        gains={},
     )
+    stored_rows = [dataset.leads.index(lead) for lead in stored]
     for first in range(0, n, _BATCH):
         alike = defaultdict(list)  # records of one rate and length are filtered together
         for row in range(first, min(first + _BATCH, n)):
             try:
-                recording, signal, flaws = _read(dataset, raw, str(where[row]), options)
+                read = raw_record(dataset, raw, str(where[row]))
+                rows.qrs[row], rows.gains[row] = read.qrs, read.recording.gain
+                signal, rows.quality[row] = _checked(dataset, read, options)
             except MalformedRecordError as reason:
                 rows.reasons[row] = str(reason)
-            except (OSError, KeyError) as error:  # the file is there in the index, and does not give this record
+            except hdf5.Locked:
+                raise
+            except UNREADABLE as error:  # the file is there in the index, and does not give this record
                 rows.reasons[row] = f"file cannot be read ({type(error).__name__})"
             else:
-                rows.quality[row] = flaws
-                alike[int(recording.sampling_hz), signal.shape[1]].append((row, recording, signal))
+                hz = read.recording.sampling_hz
+                rows.native_hz[row], rows.n_flat[row] = hz, read.flat[stored_rows].sum()
+                alike[int(hz), signal.shape[1]].append((row, read.recording, signal))
         for (hz, _), group in alike.items():
             _fill(dataset, options, rows, hz, group)
     return rows
 
 
-def _read(dataset: Dataset, raw: Path, where: str, options: Options) -> tuple[Recording, np.ndarray, int]:
-    """One recording, its signal with canonical leads [n_leads, n_samples] without gaps, and its flaws."""
+@dataclass(frozen=True)
+class RawRecord:
+    """One recording, its signal with canonical leads [n_leads, n_samples] without gaps, and what is wrong with it."""
+
+    recording: Recording
+    signal: np.ndarray
+    flaws: int
+    bad: np.ndarray  # bool [n_leads]: flat, saturated or missing
+    flat: np.ndarray  # bool [n_leads]: flat or missing
+    missing: np.ndarray  # share of each lead's samples
+    qrs: float
+
+
+def raw_record(dataset: Dataset, raw: Path, where: str) -> RawRecord:
+    """Read one record and look at it. Raises MalformedRecordError for what is none, and what a damaged file raises."""
     recording = dataset.load(raw, where)
     if recording.sampling_hz not in dataset.card.sampling_hz:
         raise MalformedRecordError(f"sampling rate {recording.sampling_hz:g} Hz is not that of the dataset's card")
-    signal = ordered(recording.signal, recording.leads, dataset.leads)
+    signal = _in_order(dataset, recording)
     if signal.shape[1] < recording.sampling_hz:
         raise MalformedRecordError("shorter than a second")
     if np.isinf(signal).any():
         raise MalformedRecordError("infinite values")
     if not np.any(np.nan_to_num(signal)):
         raise MalformedRecordError("all leads are zero or missing")
-    flaws, bad = quality.flaws_of(signal, recording.sampling_hz)
+    flaws, bad, flat = quality.flaws_of(signal, recording.sampling_hz)
     flaws |= FLAWS["checksum"] * (not recording.checksum)
-    if bad.any() and options.flawed_leads == "drop":
-        raise MalformedRecordError("flat, saturated or missing lead (dropped as asked)")
-    if (np.isnan(signal).mean(axis=1) > _MAX_MISSING).any() and not bad.any():
-        raise MalformedRecordError("more than a fifth of a lead is missing")
+    if any(lead in LIMB_LEADS for lead in np.array(dataset.leads)[flat]):
+        flaws |= FLAWS["limb lead flat or missing"]
+    missing = np.isnan(signal).mean(axis=1)
     signal = quality.interpolated(signal)
+    return RawRecord(
+        recording, signal, flaws, bad, flat, missing, amplitude.of_record(signal, recording.sampling_hz, bad)
+    )
+
+
+def _in_order(dataset: Dataset, recording: Recording) -> np.ndarray:
+    """The recording's leads in the dataset's order; those that follow from I and II may be lacking: NaN."""
+    names = {canonical(lead) for lead in recording.leads}
+    absent = [lead for lead in dataset.leads if lead not in names and lead not in stored_leads(dataset)]
+    if not absent:
+        return ordered(recording.signal, recording.leads, dataset.leads)
+    nothing = np.full((len(absent), recording.signal.shape[1]), np.nan, dtype=np.float32)
+    return ordered(np.concatenate([recording.signal, nothing]), (*recording.leads, *absent), dataset.leads)
+
+
+def _checked(dataset: Dataset, read: RawRecord, options: Options) -> tuple[np.ndarray, int]:
+    """The signal as it is to be filtered, and all of its flaws. Raises MalformedRecordError for one not to be used."""
+    reason = amplitude.why_not_possible(read.qrs, dataset.amplitude)
+    if reason:
+        raise MalformedRecordError(reason)
+    if read.bad.any() and options.flawed_leads == "drop":
+        raise MalformedRecordError("flat, saturated or missing lead (dropped as asked)")
+    if (read.missing[~read.bad] > _MAX_MISSING).any():
+        raise MalformedRecordError("more than a fifth of a lead is missing")
+    signal, hz = read.signal, read.recording.sampling_hz
     if dataset.einthoven is not None:
-        reason = why_not_einthoven(_limb(signal, recording.sampling_hz), dataset.einthoven)
+        reason = why_not_einthoven(_limb(signal, hz), dataset.einthoven, read.flat[:6])
         if reason:
             raise MalformedRecordError(reason)
-    if bad.any() and options.flawed_leads == "zero":
-        signal = np.where(bad[:, None], 0, signal).astype(np.float32)
-    length = signal.shape[1] - options.seconds * recording.sampling_hz
-    flaws |= FLAWS["padded"] * bool(length < -1) | FLAWS["cut"] * bool(length > 1)
-    return recording, signal, flaws
+    if read.bad.any() and options.flawed_leads == "zero":
+        signal = np.where(read.bad[:, None], 0, signal).astype(np.float32)
+    length = signal.shape[1] - options.seconds * hz
+    return signal, read.flaws | FLAWS["padded"] * bool(length < -1) | FLAWS["cut"] * bool(length > 1)
 
 
 def _limb(signal: np.ndarray, sampling_hz: float) -> np.ndarray:
@@ -162,8 +235,9 @@ def _fill(dataset: Dataset, options: Options, rows: Rows, hz: int, group: list) 
         rows.peaks[at] = DETECTORS[options.detector](window, options.sampling_hz)
     units = np.rint(window / UNIT)
     limit = np.iinfo(np.int16).max
-    rows.quality[at] |= FLAWS["clipped"] * (np.abs(units).max(axis=(1, 2)) > limit).astype(np.uint8)
-    rows.quality[at] |= FLAWS["no beat found"] * (rows.peaks[at, 0] == NO_PEAK).astype(np.uint8)
+    rows.n_clipped[at] = (np.abs(units) > limit).sum(axis=(1, 2))
+    rows.quality[at] |= FLAWS["clipped"] * (rows.n_clipped[at] > 0).astype(np.uint16)
+    rows.quality[at] |= FLAWS["no beat found"] * (rows.peaks[at, 0] == NO_PEAK).astype(np.uint16)
     rows.signal[at] = np.clip(units, -limit, limit).astype(np.int16)
 
 
@@ -194,7 +268,7 @@ def stored_leads(dataset: Dataset) -> tuple[str, ...]:
 
 def row_bytes(dataset: Dataset, options: Options, n_labels: int) -> int:
     beats = MAX_BEATS * (3 if dataset.beat_classes else 2)
-    return len(stored_leads(dataset)) * options.n_samples * 2 + beats + n_labels + 6
+    return len(stored_leads(dataset)) * options.n_samples * 2 + beats + n_labels + 7
 
 
 def in_words(dataset: Dataset, options: Options) -> str:

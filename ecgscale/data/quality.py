@@ -13,6 +13,7 @@ FLAWS: Mapping[str, int] = {
     "no beat found": 32,
     "clipped": 64,  # beyond the stored integers
     "checksum": 128,  # differs from the one in its header
+    "limb lead flat or missing": 256,  # Einthoven's law is then asked of the others
 }
 
 _FLAT_RANGE = 0.005  # mV
@@ -20,8 +21,11 @@ _SATURATED_SECONDS = 0.1  # at one extreme value ...
 _SATURATED_SIZE = 1.5  # ... that is this far (mV) from the lead's median
 
 
-def flaws_of(signal: np.ndarray, sampling_hz: float) -> tuple[int, np.ndarray]:
-    """Flaws of a raw recording [n_leads, n_samples] in mV as bits, and which leads (bool [n_leads]) are bad."""
+def flaws_of(signal: np.ndarray, sampling_hz: float) -> tuple[int, np.ndarray, np.ndarray]:
+    """Flaws of a raw recording [n_leads, n_samples] in mV as bits, and which leads (bool [n_leads]) are bad, flat.
+
+    A lead without any value is flat; a bad one is flat or saturated.
+    """
     missing = np.isnan(signal)
     found = FLAWS["not a number"] if missing.any() else 0
     filled = np.where(missing, 0, signal) if found else signal
@@ -37,7 +41,7 @@ def flaws_of(signal: np.ndarray, sampling_hz: float) -> tuple[int, np.ndarray]:
         found |= FLAWS["flat lead"]
     if saturated.any():
         found |= FLAWS["saturated lead"]
-    return found, flat | saturated | missing.all(axis=1)
+    return found, flat | saturated, flat
 
 
 def interpolated(signal: np.ndarray) -> np.ndarray:
@@ -57,4 +61,10 @@ def interpolated(signal: np.ndarray) -> np.ndarray:
 
 def counted(quality: np.ndarray) -> dict[str, int]:
     """How many recordings have each flaw."""
-    return {name: int(np.count_nonzero(quality & bit)) for name, bit in FLAWS.items()}
+    wide = quality.astype(np.uint16)
+    return {name: int(np.count_nonzero(wide & bit)) for name, bit in FLAWS.items()}
+
+
+def narrowed(quality: np.ndarray) -> np.ndarray:
+    """Flags in the smallest integers that hold them: uint8 wherever no flag above 128 is set."""
+    return quality.astype(np.uint8) if not len(quality) or quality.max() < 256 else quality.astype(np.uint16)

@@ -2,11 +2,14 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import permutations
 
 import numpy as np
+from scipy.linalg import null_space
 
 LEADS = ("I", "II", "III", "aVR", "aVL", "aVF", "V1", "V2", "V3", "V4", "V5", "V6")
+LIMB_LEADS = LEADS[:6]
 INDEPENDENT_LEADS = ("I", "II", "V1", "V2", "V3", "V4", "V5", "V6")
 
 # Einthoven and Goldberger: III = II - I, aVR = -(I + II) / 2, aVL = I - II / 2, aVF = II - I / 2.
@@ -41,6 +44,7 @@ class Recording:
     beats: np.ndarray | None = None
     beat_classes: np.ndarray | None = None
     checksum: bool = True  # False: the file's own checksum says that it is damaged
+    gain: str = ""  # of the file's header, as it stands there ("1000/mV"); empty: the reader knows the scale
 
 
 class MalformedRecordError(ValueError):
@@ -82,19 +86,49 @@ def einthoven_residuals(limb: np.ndarray) -> np.ndarray:
     return np.sqrt(np.maximum(squares, 0) / np.maximum(size, 1e-12))
 
 
-def why_not_einthoven(limb: np.ndarray, tolerance: float) -> str | None:
-    """None where six limb leads [6, n_samples] obey Einthoven's law; else the reason, naming the order that would."""
+def why_not_einthoven(limb: np.ndarray, tolerance: float, absent: np.ndarray | None = None) -> str | None:
+    """None where six limb leads [6, n_samples] obey Einthoven's law; else the reason, naming the order that would.
+
+    ``absent`` (bool [6]): flat or missing leads; what follows from the others alone is then asked of these. Where
+    four or more are absent nothing follows.
+    """
     if not np.any(limb):
         return "limb leads are all zero"
     as_given = _EINTHOVEN @ limb
     if np.square(as_given).sum() <= tolerance**2 * np.square(limb).sum():
         return None
+    if absent is not None and absent.any():
+        return _why_not_without(limb, tolerance, absent)
     residuals = einthoven_residuals(limb.astype(np.float64))  # of every order: rarely needed, so not always computed
     best = int(np.argmin(residuals))
     if residuals[best] <= tolerance:
         found = ", ".join(LEADS[lead] for lead in np.argsort(_ORDERS[best]))
         return f"leads are permuted: what is called {', '.join(LEADS[:6])} is {found}"
     return "limb leads break Einthoven's law in every order of names"
+
+
+def _why_not_without(limb: np.ndarray, tolerance: float, absent: np.ndarray) -> str | None:
+    """As ``why_not_einthoven``, of the leads that are there: of the four identities those that hold without others."""
+    there = np.flatnonzero(~absent)
+    size = tolerance**2 * np.square(limb[there]).sum()
+
+    def hold(names: tuple[int, ...]) -> bool:
+        return bool(np.square(_identities_of(names) @ limb[there]).sum() <= size)
+
+    if hold(tuple(there.tolist())):
+        return None
+    gone = ", ".join(LEADS[lead] for lead in np.flatnonzero(absent))
+    if any(hold(names) for names in permutations(range(6), len(there))):  # several orders do: none is named
+        return f"leads are permuted: those without {gone} (flat or missing) obey Einthoven's law in another order"
+    return f"limb leads break Einthoven's law in every order of names, also without {gone} (flat or missing)"
+
+
+@lru_cache(maxsize=2048)
+def _identities_of(names: tuple[int, ...]) -> np.ndarray:
+    """Rows [n, n_names] that vanish on these limb leads alone: combinations of the four without the others."""
+    others = [lead for lead in range(6) if lead not in names]
+    combinations = null_space(_EINTHOVEN[:, others].T).T
+    return combinations @ _EINTHOVEN[:, list(names)]
 
 
 def lead_ids(leads: Sequence[str]) -> np.ndarray:

@@ -9,6 +9,7 @@ import pandas as pd
 from ecgscale.data import corpus, split
 from ecgscale.data.dataset import Dataset, inside
 from ecgscale.data.preparation import indexed
+from ecgscale.data.reread import against_records
 
 _COLUMNS = ["item", "expected", "found", "ok"]
 _SUMS = "SHA256SUMS.txt"
@@ -47,12 +48,12 @@ def verify(name: str, home: Path, dataset: Dataset | None = None, raw: Path | No
             rows.append(("patients", "each in one split", str(error), False))
     rows += [("raw folder at preparation", "complete", text, False) for text in manifest.missing]
     if raw is not None and dataset is not None:
-        rows += _against_raw(name, dataset, raw, arrays)
+        rows += _against_raw(name, dataset, raw, arrays, manifest)
     return pd.DataFrame(rows, columns=_COLUMNS)
 
 
 def _against_raw(
-    name: str, dataset: Dataset, raw: Path, arrays: dict[str, np.ndarray]
+    name: str, dataset: Dataset, raw: Path, arrays: dict[str, np.ndarray], manifest: corpus.Manifest
 ) -> list[tuple[str, str, str, bool]]:
     """Does the raw folder have every file its tables name, and the records, labels and patients of the corpus?"""
     try:
@@ -70,7 +71,7 @@ def _against_raw(
         rows.append(("labels", "those of the raw folder", "the same" if same else "others", same))
         groups = len(np.unique(index.patient)), len(np.unique(arrays["patient"]))
         rows.append(("patients in the raw folder", f"{groups[1]:,}", f"{groups[0]:,}", groups[0] == groups[1]))
-    return rows
+    return rows + against_records(dataset, raw, index, arrays, manifest)
 
 
 def _against_sums(raw: Path) -> list[tuple[str, str, str, bool]]:

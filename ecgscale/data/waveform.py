@@ -1,7 +1,7 @@
 """WFDB records read with limits: a header is believed only where its meaning is certain and its file can hold it.
 
-The common layout (format 16, one file, also "16+24" inside a MATLAB v4 file) is read here; every other format goes to
-the wfdb package once the header has passed.
+The common layout (format 16, one file, also "16+24" inside a MATLAB v4 file) is read here, other MATLAB files by their
+own header; every other format goes to the wfdb package once the header has passed.
 """
 
 import re
@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
+from ecgscale.data import matlab
 from ecgscale.data.recording import MalformedRecordError, Recording
 
 MAX_LEADS = 64
@@ -74,6 +75,8 @@ def header(path: Path) -> Header:
         raise MalformedRecordError("record line of the header is unreadable")
     if record["segments"]:
         raise MalformedRecordError("record has several segments")
+    if len(record["n_leads"]) > 9 or len(record["n_samples"] or "") > 15:
+        raise MalformedRecordError("record line of the header has absurd numbers")
     n_leads = int(record["n_leads"])
     if not 1 <= n_leads <= MAX_LEADS:
         raise MalformedRecordError(f"header has a number of leads outside 1 to {MAX_LEADS}")
@@ -113,26 +116,33 @@ def read(path: Path, *, gains: bool = True) -> Recording:
             raise MalformedRecordError("lead is not calibrated (gain 0)")
         scale[i], offset[i] = _MV_PER[lead.units.lower()] / lead.gain, lead.baseline
     millivolts = (units - offset) * scale
-    return Recording(millivolts, head.sampling_hz, names, checksum=agree)
+    gain = f"{head.leads[0].gain:.10g}/{head.leads[0].units}"
+    return Recording(millivolts, head.sampling_hz, names, checksum=agree, gain=gain)
 
 
 def _lead(line: str) -> Lead:
     match = _SIGNAL_LINE.match(line)
     if match is None:
         raise MalformedRecordError("signal line of the header is unreadable")
-    zero = int(match["zero"] or 0)
+    zero = _whole(match["zero"] or "0")
     return Lead(
         name=(match["lead"] or "").strip(),
         file=match["file"],
         format=match["format"],
-        offset=int(match["offset"] or 0),
-        per_frame=int(match["per_frame"] or 1),
-        skew=int(match["skew"] or 0),
+        offset=_whole(match["offset"] or "0"),
+        per_frame=_whole(match["per_frame"] or "1"),
+        skew=_whole(match["skew"] or "0"),
         gain=_number(match["gain"], "gain") if match["gain"] else 0.0,
-        baseline=int(match["baseline"]) if match["baseline"] else zero,
+        baseline=_whole(match["baseline"]) if match["baseline"] else zero,
         units=match["units"] or "mV",
-        checksum=int(match["checksum"]) if match["checksum"] else None,
+        checksum=_whole(match["checksum"]) if match["checksum"] else None,
     )
+
+
+def _whole(text: str) -> int:
+    if len(text) > 11:  # no field of a signal line has more than 32 bits
+        raise MalformedRecordError("signal line of the header has a number beyond 32 bits")
+    return int(text)
 
 
 def _number(text: str, what: str) -> float:
@@ -147,27 +157,41 @@ def _number(text: str, what: str) -> float:
 
 def _file_units(path: Path, head: Header) -> tuple[np.ndarray, bool]:
     """Samples in file units, float32 [n_leads, n_samples]; NaN where the file marks a missing sample."""
+    first = head.leads[0]
+    simple = {(lead.file, lead.format, lead.offset, lead.per_frame, lead.skew) for lead in head.leads}
+    plain = len(simple) == 1 and first.format == "16" and (first.per_frame, first.skew) == (1, 0)
     for file in {lead.file for lead in head.leads}:
         if Path(file).name != file:  # also "..", an absolute path, or "~"
             raise MalformedRecordError("signal file is outside the record's folder")
         if not (path.parent / file).is_file():
             raise MalformedRecordError("signal file missing")
+        if plain and _saved_again(path.parent / file, head):
+            return _with_missing(matlab.file_units(path.parent / file, len(head.leads), head.n_samples), head)
         _check_size(path.parent / file, head, [lead for lead in head.leads if lead.file == file])
-    first = head.leads[0]
-    simple = {(lead.file, lead.format, lead.offset, lead.per_frame, lead.skew) for lead in head.leads}
-    if len(simple) == 1 and first.format == "16" and (first.per_frame, first.skew) == (1, 0):
-        samples = _format_16(path.parent / first.file, head)
-    else:
-        samples = _by_wfdb(path, head)
-    sums = [lead.checksum for lead in head.leads]
-    if samples.dtype != np.float32 and all(value is not None for value in sums):
-        agree = np.array_equal(samples.sum(axis=1, dtype=np.int64) % 65536, np.array(sums, dtype=np.int64) % 65536)
-    else:
-        agree = True
+    if plain:
+        return _with_missing(_format_16(path.parent / first.file, head), head)
+    return _by_wfdb(path, head)
+
+
+def _saved_again(file: Path, head: Header) -> bool:
+    """A MATLAB file that is not as PhysioNet writes it: an offset into it says nothing."""
+    return file.suffix.lower() == ".mat" and not matlab.is_plain(file, len(head.leads), head.leads[0].offset)
+
+
+def _with_missing(samples: np.ndarray, head: Header) -> tuple[np.ndarray, bool]:
+    """File units float32 with NaN, and whether the header's checksums agree."""
     units = samples.astype(np.float32)
     if samples.dtype == np.int16:
         units[samples == _NOT_A_SAMPLE] = np.nan
-    return units, bool(agree)
+    return units, samples.dtype == np.float32 or _agree(samples, head)
+
+
+def _agree(samples: np.ndarray, head: Header) -> bool:
+    """Do the sums of whole numbers [n_leads, n_samples] agree with the header's, where it has them for all leads?"""
+    sums = [lead.checksum for lead in head.leads]
+    if any(value is None for value in sums):
+        return True
+    return np.array_equal(samples.sum(axis=1, dtype=np.int64) % 65536, np.array(sums, dtype=np.int64) % 65536)
 
 
 def _check_size(file: Path, head: Header, leads: list[Lead]) -> None:
@@ -190,12 +214,16 @@ def _format_16(file: Path, head: Header) -> np.ndarray:
     return values.reshape(-1, n_leads).T
 
 
-def _by_wfdb(path: Path, head: Header) -> np.ndarray:
+def _by_wfdb(path: Path, head: Header) -> tuple[np.ndarray, bool]:
+    """As ``_with_missing``. With leads of several rates (brought to the lowest) or a skew, sums say nothing."""
     import wfdb
 
     try:
-        record = wfdb.rdrecord(str(path.with_suffix("")), physical=True, smooth_frames=True)
+        record = wfdb.rdrecord(str(path.with_suffix("")), physical=False, smooth_frames=True)
+        physical = record.dac()  # NaN where the format marks a missing sample
     except Exception as error:
         raise MalformedRecordError(f"wfdb cannot read the record ({type(error).__name__})") from None
     gains = np.array([lead.gain or 200.0 for lead in head.leads])
-    return (record.p_signal * gains + [lead.baseline for lead in head.leads]).T.astype(np.float32)
+    units = (physical * gains + [lead.baseline for lead in head.leads]).T.astype(np.float32)
+    in_order = all((lead.per_frame, lead.skew) == (1, 0) for lead in head.leads)
+    return units, not in_order or _agree(record.d_signal.T, head)

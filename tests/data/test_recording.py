@@ -73,3 +73,36 @@ def test_the_reason_names_the_order_that_would_hold() -> None:
     assert "all zero" in str(why_not_einthoven(np.zeros((6, 100)), 0.05))
     scaled = REAL[0, :6] * np.arange(1, 7)[:, None]  # wrong gains
     assert "every order" in str(why_not_einthoven(scaled, 0.05))
+
+
+@pytest.mark.parametrize("record", range(4))
+@pytest.mark.parametrize("absent", [(0,), (1,), (2,), (5,), (0, 1), (2, 3), (3, 4, 5), (0, 1, 2, 3), tuple(range(5))])
+def test_flat_leads_are_left_out_of_the_law(absent: tuple[int, ...], record: int) -> None:
+    limb = REAL[record, :6].copy()
+    gone = np.isin(np.arange(6), absent)
+    limb[gone] = 0
+    assert why_not_einthoven(limb, 0.05, gone) is None
+    if len(absent) < 4:
+        assert why_not_einthoven(limb, 0.05) is not None  # as if they were zeros that somebody measured
+
+
+@given(st.permutations([0, 1, 2, 3, 4]), st.integers(0, len(REAL) - 1))
+def test_the_others_are_still_held_to_it(order: list[int], record: int) -> None:
+    limb = np.concatenate([REAL[record, :5][order], np.zeros((1, REAL.shape[-1]))])
+    reason = why_not_einthoven(limb, 0.02, np.arange(6) == 5)
+    if order == [0, 1, 2, 3, 4]:
+        assert reason is None
+    else:
+        assert reason is not None
+        assert "Einthoven" in reason or "permuted" in reason
+
+
+def test_the_reason_names_the_leads_that_are_left_out() -> None:
+    swapped = REAL[0, [0, 1, 2, 3, 5, 4]].copy()
+    swapped[0] = 0
+    assert why_not_einthoven(swapped, 0.02, np.arange(6) == 0) == (
+        "leads are permuted: those without I (flat or missing) obey Einthoven's law in another order"
+    )
+    scaled = REAL[0, :6] * np.arange(1, 7)[:, None]
+    scaled[3] = 0
+    assert "also without aVR (flat or missing)" in str(why_not_einthoven(scaled, 0.05, np.arange(6) == 3))

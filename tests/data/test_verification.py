@@ -3,12 +3,13 @@
 import hashlib
 from pathlib import Path
 
+import h5py
 import numpy as np
 import pandas as pd
 import pytest
 
 from ecgscale import data
-from ecgscale.data import corpus, split
+from ecgscale.data import corpus, split, waveform
 from tests import layouts
 
 
@@ -76,6 +77,42 @@ def test_files_that_are_not_those_of_the_providers_list_are_counted(home: Path) 
     found = wrong(home)["files of SHA256SUMS.txt"]
     assert found.startswith(f"1 of {len(files)} differ")
     assert "part0" not in found  # of WFDB records the names are identities
+
+
+def test_amplitudes_that_changed_in_the_raw_folder_are_found(home: Path) -> None:
+    for part in (0, 1):
+        path = home.parent / "raw" / f"exams_part{part}.hdf5"
+        changed = path.with_suffix(".new")
+        changed.write_bytes(path.read_bytes())
+        with h5py.File(changed, "r+") as file:
+            file["tracings"][:] = file["tracings"][:] * 1000
+        changed.rename(path)
+    found = wrong(home)
+    assert found["stored QRS amplitude over that of the raw record"] == "0.00"
+    typical = found["median QRS amplitude of 12 records read again"]
+    assert 300 < float(typical.removesuffix(" mV")) < 5000
+
+
+def test_a_reader_that_takes_another_scale_is_found_by_another_reader(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    layouts.ptbxl(tmp_path / "raw")
+    monkeypatch.setitem(waveform._MV_PER, "mv", 2.0)
+    data.prepare("ptbxl", tmp_path / "raw", tmp_path / "home", workers=1)
+    checks = data.verify("ptbxl", tmp_path / "home", tmp_path / "raw").set_index("item")
+    row = checks.loc["millivolts of 12 records by the wfdb package"]
+    assert (row["found"], row["ok"]) == ("12 of 12 differ", False)
+
+
+def test_records_that_are_empty_now_are_counted(tmp_path: Path) -> None:
+    layouts.ptbxl(tmp_path / "raw")
+    data.prepare("ptbxl", tmp_path / "raw", tmp_path / "home", workers=1)
+    path = sorted((tmp_path / "raw").rglob("*.hea"))[3]
+    path.write_text("")
+    checks = data.verify("ptbxl", tmp_path / "home", tmp_path / "raw").set_index("item")
+    row = checks.loc["files of the records"]
+    assert (row["expected"], row["found"], row["ok"]) == ("12", "11 with something in them", False)
+    assert "00004" not in checks.to_csv()
 
 
 def test_what_was_never_prepared_cannot_be_verified(tmp_path: Path) -> None:

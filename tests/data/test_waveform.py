@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from ecgscale.data import waveform
 from ecgscale.data.recording import LEADS, MalformedRecordError
 from tests.layouts import challenge_record, signals, wfdb_record
+from tests.paths import FIXTURES
 
 SIGNAL = signals(1, 500)[0]
 
@@ -136,3 +137,64 @@ def test_any_damage_to_a_real_header_is_read_or_refused(tmp_path: Path, at: int,
     path.write_text(text[:at] + what + text[at + len(what) :])
     with contextlib.suppress(MalformedRecordError):
         assert waveform.read(path).signal.shape[0] <= 64
+
+
+REAL = FIXTURES / "wfdb"  # sample data of wfdb-python
+
+
+@pytest.mark.parametrize("name", ["100_3chan", "310derive", "311derive", "binformats"])
+def test_real_records_of_every_format_equal_wfdb_and_obey_their_sums(name: str) -> None:
+    read = waveform.read(REAL / f"{name}.hea")
+    expected = wfdb.rdrecord(str(REAL / name)).p_signal.T
+    assert np.allclose(read.signal, expected, rtol=1e-5, atol=1e-5, equal_nan=True)
+    assert read.checksum
+
+
+@pytest.mark.parametrize("name", ["100_3chan", "310derive", "311derive"])
+def test_a_flipped_bit_shows_in_the_sums_of_packed_formats(name: str, tmp_path: Path) -> None:
+    for kind in ("hea", "dat"):
+        (tmp_path / f"{name}.{kind}").write_bytes((REAL / f"{name}.{kind}").read_bytes())
+    content = bytearray((tmp_path / f"{name}.dat").read_bytes())
+    content[600] ^= 8
+    (tmp_path / f"{name}.dat").write_bytes(bytes(content))
+    assert not waveform.read(tmp_path / f"{name}.hea").checksum
+
+
+def test_leads_of_several_rates_come_at_the_lowest(tmp_path: Path) -> None:
+    values = np.empty((1000, 3), dtype="<i2")
+    values[:, 0], values[:, 1], values[:, 2] = np.arange(1000), np.arange(0, 2000, 2), np.arange(1, 2001, 2)
+    values.tofile(tmp_path / "r1.dat")
+    lines = ["r1 2 500 1000", "r1.dat 16 1000/mV 16 0 0 0 0 I", "r1.dat 16x2 1000/mV 16 0 0 0 0 II"]
+    (tmp_path / "r1.hea").write_text("\n".join(lines) + "\n")
+    read = waveform.read(tmp_path / "r1.hea")
+    assert (read.signal.shape, read.sampling_hz, read.checksum) == ((2, 1000), 500, True)
+    assert np.allclose(read.signal[1], np.arange(1000) * 0.002 + 0.0005, atol=6e-4)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "reason"),
+    [
+        ("r1 12 500 5000", "r1 " + "9" * 5000 + " 500 5000", "absurd numbers"),
+        ("r1 12 500 5000", "r1 12 500 " + "9" * 5000, "absurd numbers"),
+        ("r1 12 500 5000", "r1 12 500 999999999999999", "shorter than its header"),
+        ("r1.dat 16 1000.0(0)/mV", "r1.dat 16 1000.0(" + "9" * 400 + ")/mV", "beyond 32 bits"),
+        ("r1.dat 16 1000.0(0)/mV", "r1.dat 16x99999999 1000.0(0)/mV", "shorter than its header"),
+        ("r1.dat 16 1000.0(0)/mV", "r1.dat 16+99999999 1000.0(0)/mV", "shorter than its header"),
+        ("r1.dat 16 1000.0(0)/mV", "r1.dat 16 1e999(0)/mV", "gain is not finite"),
+        ("r1.dat 16 1000.0(0)/mV", "r1.dat 16 1.2.3(0)/mV", "gain is not a number"),
+        ("r1.dat 16 1000.0(0)/mV", "~/r1.dat 16 1000.0(0)/mV", "outside the record's folder"),
+        ("r1.dat 16 1000.0(0)/mV", "sub/r1.dat 16 1000.0(0)/mV", "outside the record's folder"),
+        ("r1.dat 16 1000.0(0)/mV", ".. 16 1000.0(0)/mV", "signal file missing|outside the record's folder"),
+        ("r1.dat 16 1000.0(0)/mV", "r1.dat 99 1000.0(0)/mV", "wfdb cannot read"),
+    ],
+)
+def test_absurd_numbers_are_refused_before_anything_is_allocated(
+    tmp_path: Path, old: str, new: str, reason: str
+) -> None:
+    with pytest.raises(MalformedRecordError, match=reason):
+        waveform.read(rewritten(tmp_path, old, new))
+
+
+def test_the_gain_stands_as_in_the_header(tmp_path: Path) -> None:
+    assert waveform.read(rewritten(tmp_path, "1000.0(0)/mV", "1000000(0)/uV")).gain == "1000000/uV"
+    assert waveform.read(tmp_path / "r1.hea", gains=False).gain == ""

@@ -10,10 +10,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from ecgscale.data import waveform
+from ecgscale.data import matlab, waveform
 from ecgscale.data.dataset import Card, Dataset, Index, absent, inside
 from ecgscale.data.filters import Recipe
-from ecgscale.data.recording import LEADS, MalformedRecordError, Recording
+from ecgscale.data.recording import LEADS, Recording
 
 # The 26 scored classes of the 2021 challenge; codes that it scores as one are one class.
 SCORED: Mapping[str, tuple[str, ...]] = {
@@ -179,13 +179,8 @@ def load_cpsc2018(raw: Path, where: str) -> Recording:
     """A challenge record, or a MATLAB v5 struct ECG with ``data`` [12, n_samples] in mV at 500 Hz."""
     if where.endswith(".hea"):
         return load(raw, where)
-    from scipy.io import loadmat
-
-    try:
-        signal = loadmat(inside(raw, where))["ECG"]["data"][0, 0]
-    except Exception as error:  # scipy raises many kinds for a damaged file
-        raise MalformedRecordError(f"MATLAB file is unreadable ({type(error).__name__})") from None
-    return Recording(np.asarray(signal, dtype=np.float32), 500.0, LEADS)
+    signal = matlab.matrix(inside(raw, where), len(LEADS), name="ECG.data")
+    return Recording(np.ascontiguousarray(signal, dtype=np.float32), 500.0, LEADS)
 
 
 _URL = "https://physionet.org/content/challenge-2021/1.0.3/"

@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from ecgscale.data import matlab
 from ecgscale.data.dataset import Card, Dataset, Index, inside
 from ecgscale.data.filters import Recipe
 from ecgscale.data.recording import LEADS, MalformedRecordError, Recording
@@ -35,16 +36,13 @@ def index(raw: Path) -> Index:
 def load(raw: Path, where: str) -> Recording:
     """Microvolts [n_samples, 12] at 500 Hz, as text without names or as MATLAB array ``val``."""
     path = inside(raw, where)
-    try:
-        if path.suffix == ".mat":
-            from scipy.io import loadmat
-
-            microvolts = loadmat(path)["val"]
-        else:
-            microvolts = pd.read_csv(path, header=None).to_numpy()
-        signal = np.asarray(microvolts, dtype=np.float32).T
-    except Exception as error:  # scipy and pandas raise many kinds for a damaged file
-        raise MalformedRecordError(f"signal file is unreadable ({type(error).__name__})") from None
+    if path.suffix == ".mat":
+        signal = matlab.matrix(path, len(LEADS)).astype(np.float32)
+    else:
+        try:
+            signal = np.asarray(pd.read_csv(path, header=None).to_numpy(), dtype=np.float32).T
+        except Exception as error:  # pandas raises many kinds for a damaged file
+            raise MalformedRecordError(f"signal file is unreadable ({type(error).__name__})") from None
     return Recording(np.ascontiguousarray(signal) / 1000, 500.0, LEADS)
 
 

@@ -6,7 +6,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from ecgscale.data import split
+from ecgscale.data import npy, split
+from ecgscale.data.amplitude import STANDARD_DEVIATIONS
 from ecgscale.data.dataset import Card, Dataset, Index, labels_of
 from ecgscale.data.filters import Recipe
 from ecgscale.data.recording import LEADS, Recording
@@ -24,6 +25,7 @@ FINDINGS = (
     "pasp_gte_45",
     "tr_max_gte_32",
 )
+_SHAPE = (None, 1, 2500, len(LEADS))
 _SPLITS = {"train": split.TRAIN, "val": split.VAL, "test": split.TEST, "no_split": split.NONE}
 
 
@@ -45,7 +47,7 @@ def index(raw: Path) -> Index:
         if not (raw / file).is_file():
             missing.append(f"{file} (expected with {len(group):,} rows)")
             continue
-        n = len(np.load(raw / file, mmap_mode="r", allow_pickle=False))
+        n = len(npy.array(raw / file, _SHAPE))
         if n != len(group):
             raise OSError(f"{file} has {n:,} rows, the table {len(group):,} of split {name}")
         found.append(group.assign(where=[f"{file}#{row}" for row in range(n)], code=_SPLITS[str(name)]))
@@ -71,7 +73,7 @@ def load(raw: Path, where: str) -> Recording:
 
 @lru_cache(maxsize=4)
 def _array(path: Path) -> np.ndarray:
-    return np.load(path, mmap_mode="r", allow_pickle=False)
+    return npy.array(path, _SHAPE)
 
 
 DATASET = Dataset(
@@ -103,4 +105,5 @@ DATASET = Dataset(
     recipe=Recipe(),
     einthoven=None,
     units="standard deviations",
+    amplitude=STANDARD_DEVIATIONS,
 )
