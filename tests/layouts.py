@@ -262,7 +262,7 @@ def heedb(raw: Path, n: int = 12, prefix: str = "") -> None:
     pd.DataFrame({"file_name": [people[-1]["FileName"]]}).to_csv(raw / "Metadata" / "duplicated.csv", index=False)
 
 
-def icentia(raw: Path, n: int = 4, prefix: str = "") -> None:
+def icentia(raw: Path, n: int = 6, prefix: str = "") -> None:
     """p00/p00000/p00000_s00.{hea,dat,atr}: one lead called ECG, beats N, S, V and rhythm marks."""
     native = signals(n, 250, 120)
     for i in range(n):

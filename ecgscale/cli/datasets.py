@@ -94,6 +94,11 @@ def prepare(
         raise Refused(str(error)) from None
     counts = {part: len(corpus.rows(part)) for part in ("train", "val", "test")}
     say(f"{corpus.name}: " + ", ".join(f"{n} {part}" for part, n in counts.items()))
+    if corpus.manifest.accounts:
+        (total, n_total), *parts = corpus.manifest.accounts.items()
+        say(f"  {n_total:,} {total} = " + " + ".join(f"{n:,} {what}" for what, n in parts))
+    for empty in (part for part, n in counts.items() if not n):
+        say(f"  no recording is in {empty}: what needs it will be refused")
     for reason, n in corpus.manifest.refused.items():
         say(f"  refused: {n} x {reason}")
     for flaw, n in corpus.manifest.flaws.items():
@@ -102,6 +107,8 @@ def prepare(
     say("  " + "; ".join(f"{what}: {value:g}" for what, value in corpus.manifest.amplitude.items()))
     for line in data.rates_in_words(corpus.manifest):
         say(f"  {line}")
+    for note, n in corpus.manifest.notes.items():
+        say(f"  noted: {n} x {note}")
     for part in corpus.manifest.missing:
         say(f"  missing: {part}")
     say(f"next: ecgscale data card {corpus.name}")

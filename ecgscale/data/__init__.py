@@ -12,6 +12,7 @@ from ecgscale.data.corpus import Corpus, Slice
 from ecgscale.data.dataset import Card, Dataset
 from ecgscale.data.library import missing_parts, open_corpus
 from ecgscale.data.lock import Busy
+from ecgscale.data.outcomes import without_outcomes
 from ecgscale.data.preparation import Progress
 from ecgscale.data.prepare_rows import Options
 from ecgscale.data.pricing import Price
@@ -40,6 +41,7 @@ __all__ = [
     "price",
     "rates_in_words",
     "verify",
+    "without_outcomes",
 ]
 
 

@@ -56,8 +56,8 @@ _CONTENTS = {
     "signal": "int16, one row a recording, leads by samples",
     "peaks": "int16, sample indices of R peaks, -1 pads",
     "labels": "uint8: 0, 1, or 255 where missing; columns in the order of the label sets",
-    "patient": "int32 codes, ranks of salted hashes",
-    "split": "uint8: 0 train, 1 val, 2 test, 3 none",
+    "patient": "int32 pseudonyms: ranks of hashes under a secret that stays in the home they were made in",
+    "split": "uint8: 0 train, 1 val, 2 test, 3 none; by the dataset's own folds or a hash that is the same everywhere",
     "quality": "uint8 or uint16, bits of quality flags",
     "beat_classes": "uint8, class of each R peak, 255 where none",
 }
@@ -150,6 +150,8 @@ def croissant(name: str, card: Card, prepared: Corpus | None) -> dict[str, Any]:
     document["rai:dataImputationProtocol"] = "; ".join(
         [f"{flaw}: {count} recordings" for flaw, count in said.flaws.items()]
         + [f"refused, {reason}: {count}" for reason, count in said.refused.items()]
+        + [f"noted, {note}: {count}" for note, count in said.notes.items()]
+        + [f"{count} {what}" for what, count in said.accounts.items()]
         + [f"absent: {text}" for text in said.missing]
         + [f"{what}: {value:g}" for what, value in said.amplitude.items()]
     )

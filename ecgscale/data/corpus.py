@@ -67,6 +67,8 @@ class Manifest:
     flaws: Mapping[str, int] = field(default_factory=dict)  # recordings with each quality flag
     refused: Mapping[str, int] = field(default_factory=dict)  # reason -> records that are in no split for it
     missing: Sequence[str] = ()  # what the raw folder lacked
+    notes: Mapping[str, int] = field(default_factory=dict)  # of the tables: what is unknown, or was read in another way
+    accounts: Mapping[str, int] = field(default_factory=dict)  # rows of the table (the first), and where each went
     files: Mapping[str, str] = field(default_factory=dict)  # SHA-256 of each array
     native_hz: Mapping[str, int] = field(default_factory=dict)  # rate of the files -> recordings
     n_upsampled: int = 0  # recordings stored at a higher rate than their files have
@@ -116,11 +118,9 @@ class Corpus:
             raise ValueError(f"corpus {self.name} has no label set {label_set!r}; it has {', '.join(known)}")
         return tuple(known[label_set])
 
-    def targets(self, label_set: str, rows: np.ndarray) -> np.ndarray:
-        """Labels float32 [n_rows, n_classes]: 1, 0, or NaN where missing."""
+    def label_columns(self, label_set: str) -> list[int]:
+        """Columns of ``labels`` that hold a label set, or a subset of one. Raises as ``label_names``."""
         names = self.label_names(label_set)
-        if not names:
-            return np.zeros((len(rows), 0), dtype=np.float32)
         full_set = label_set if label_set in self.manifest.label_sets else label_set.rpartition("/")[0]
         first = 0
         for name, classes in self.manifest.label_sets.items():
@@ -128,7 +128,14 @@ class Corpus:
                 break
             first += len(classes)
         place = {name: first + i for i, name in enumerate(self.manifest.label_sets[full_set])}
-        values = self.labels[rows][:, [place[name] for name in names]].astype(np.float32)
+        return [place[name] for name in names]
+
+    def targets(self, label_set: str, rows: np.ndarray) -> np.ndarray:
+        """Labels float32 [n_rows, n_classes]: 1, 0, or NaN where missing."""
+        names = self.label_names(label_set)
+        if not names:
+            return np.zeros((len(rows), 0), dtype=np.float32)
+        values = self.labels[rows][:, self.label_columns(label_set)].astype(np.float32)
         values[values == MISSING] = np.nan
         return values
 

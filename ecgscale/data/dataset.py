@@ -3,13 +3,15 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from ecgscale.data.amplitude import MILLIVOLTS, Plausible
-from ecgscale.data.corpus import MISSING
+from ecgscale.data.columns import ABSENT, ELSEWHERE
 from ecgscale.data.filters import Recipe
 from ecgscale.data.recording import LEADS, Recording
+from ecgscale.data.tables import Table
 
 
 @dataclass(frozen=True)
@@ -46,21 +48,36 @@ class Card:
 
 
 @dataclass(frozen=True)
+class Accounts:
+    """What became of every row of a table: used, refused (by reason, in the index), absent and elsewhere add up."""
+
+    of: str  # "rows of exams.csv", or "headers" where there is no table
+    total: int
+    used: int
+    absent: int = 0  # whose file the raw folder lacks
+    elsewhere: int = 0  # that another dataset of the same files uses
+
+
+@dataclass(frozen=True)
 class Index:
     """Every usable record of a raw folder, in a fixed order; arrays have one row a record.
 
     ``where`` is a path inside the raw folder, with "#" and a row or first sample for a file that holds several.
-    ``split`` holds split codes, or is None where the corpus is split by salted hash of the patient.
+    ``patient`` is "" where nobody knows who it is. ``split`` holds split codes, or is None where the corpus is split by
+    salted hash of the patient.
     """
 
-    where: np.ndarray  # str [n]
-    patient: np.ndarray  # str [n]
+    where: np.ndarray  # text [n]
+    patient: np.ndarray  # text [n]
     label_sets: Mapping[str, tuple[str, ...]]
     labels: np.ndarray  # uint8 [n, n_labels]: 0, 1 or MISSING
     split: np.ndarray | None = None
     label_subsets: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     missing: Sequence[str] = ()  # what the tables promise and the folder lacks, in words without ids
-    refused: Mapping[str, int] = field(default_factory=dict)  # reason -> rows of the tables left out
+    refused: Mapping[str, int] = field(default_factory=dict)  # reason -> rows of the table left out
+    notes: Mapping[str, int] = field(default_factory=dict)  # what is unknown, or read otherwise than it stands there
+    accounts: Accounts | None = None
+    split_column: str = ""  # that ``split`` comes from: "strat_fold of ptbxl_database.csv"
 
 
 @dataclass(frozen=True)
@@ -88,38 +105,12 @@ class Dataset:
         return self.card.n_records - n_val - n_test, n_val, n_test
 
 
-def labels_of(table: Sequence[Mapping[str, object]] | np.ndarray) -> np.ndarray:
-    """Labels as uint8 [n, n_labels] from numbers, booleans or their words; missing or unknown values are MISSING.
-
-    >>> labels_of(np.array([[1, 0, float("nan")]], dtype=object)).tolist()
-    [[1, 0, 255]]
-    """
-    values = np.asarray(table, dtype=object)
-    flat = [_WORDS.get(str(value).strip().lower(), MISSING) for value in values.ravel()]
-    return np.array(flat, dtype=np.uint8).reshape(values.shape)
-
-
-_WORDS = {"1": 1, "1.0": 1, "true": 1, "yes": 1, "0": 0, "0.0": 0, "false": 0, "no": 0}
-
-
-def inside(raw: Path, relative: str) -> Path:
-    """A path of a table inside the raw folder. Raises PermissionError for one that leaves it."""
-    path = (raw / relative).resolve()
-    if not path.is_relative_to(raw.resolve()):
-        raise PermissionError("a path in the dataset's tables leaves the raw folder; the table is damaged or hostile")
-    return path
-
-
-def absent(raw: Path, prefix: str = "") -> list[str]:
-    """Records that PhysioNet's lists (files called RECORDS) promise and that are not there, counted by list.
-
-    ``prefix``: of the names of the records that are looked for, where several datasets lie in one folder.
-    """
-    said = []
-    for path in sorted(raw.rglob("RECORDS")):
-        names = [line.strip() for line in path.read_text(errors="replace").splitlines()]
-        names = [name for name in names if Path(name).name.startswith(prefix) and name and not name.endswith("/")]
-        n_absent = sum(not inside(raw, f"{(path.parent / name).relative_to(raw)}.hea").is_file() for name in names)
-        if n_absent:
-            said.append(f"{n_absent:,} of {len(names):,} records of {path.relative_to(raw)}")
-    return said
+def accounted(table: Table, *notes: Mapping[str, int], n_used: int | None = None) -> dict[str, Any]:
+    """The fields of an Index that say what became of a table's rows; ``n_used``: if they are not the index' rows."""
+    refused = {reason: count for reason, count in table.refused.items() if not reason.startswith((ABSENT, ELSEWHERE))}
+    said = table.noting({what: count for some in notes for what, count in some.items()})
+    n_used = len(table) if n_used is None else n_used
+    accounts = Accounts(
+        f"rows of {table.name}", table.n_rows, n_used, table.aside.get(ABSENT, 0), table.aside.get(ELSEWHERE, 0)
+    )
+    return {"refused": refused, "notes": said.notes, "accounts": accounts}

@@ -16,13 +16,13 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from multiprocessing import get_context, parent_process
 from pathlib import Path
 
 import numpy as np
 
-from ecgscale.data import corpus, split
+from ecgscale.data import corpus, pseudonyms, split
 from ecgscale.data.amplitude import Measured, why_not_usual
 from ecgscale.data.corpus import Corpus
 from ecgscale.data.dataset import Dataset, Index
@@ -30,6 +30,7 @@ from ecgscale.data.lock import alone
 from ecgscale.data.peaks import MAX_BEATS
 from ecgscale.data.prepare_rows import UNIT, Options, in_words, row_bytes, rows_of, stored_leads
 from ecgscale.data.quality import narrowed
+from ecgscale.data.tables import UnreadableTable
 
 _CHUNK = 256  # records a marker
 _FIRST_CHUNKS = 4  # spread over all records: their amplitudes are judged before the others are read
@@ -122,9 +123,9 @@ def indexed(dataset: Dataset, raw: Path) -> Index:
     title = dataset.card.title
     try:
         index = dataset.index(raw)
-    except KeyError as error:
-        raise ValueError(f"a table of {title} lacks {str(error)[:100]}; is it the edition of its card?") from None
-    except (ArithmeticError, AttributeError, IndexError, SyntaxError, TypeError, ValueError) as error:
+    except UnreadableTable as error:
+        raise ValueError(f"{title}: {error}") from None
+    except (ArithmeticError, AttributeError, IndexError, KeyError, SyntaxError, TypeError, ValueError) as error:
         said = str(error).partition("\n")[0][:200]
         raise ValueError(f"a table of {title} cannot be read ({type(error).__name__}): {said}") from None
     n_labels = sum(len(classes) for classes in index.label_sets.values())
@@ -132,13 +133,46 @@ def indexed(dataset: Dataset, raw: Path) -> Index:
         raise ValueError(f"no record of {title} in the raw folder; is it the right one?")
     if index.labels.shape != (len(index.where), n_labels) or len(index.patient) != len(index.where):
         raise ValueError(f"index of {title}: arrays of different lengths")
+    _check_accounts(title, index)
+    index = _each_its_own(index)
+    _check_splits(title, index, dataset.shares)
     return index
 
 
-def patient_codes(patients: np.ndarray, salt: str) -> np.ndarray:
-    """Int32 codes [n]: ranks of salted hashes, so that a code says nothing of who it is or when they came."""
-    distinct, inverse = np.unique(patients, return_inverse=True)
-    return split.shuffled_ranks(distinct, f"patient/{salt}").astype(np.int32)[inverse]
+def _check_accounts(title: str, index: Index) -> None:
+    """Every row of the table is used, refused for a reason, or absent; else the reader has lost some."""
+    if index.accounts is None:
+        return
+    parts = index.accounts.used + sum(index.refused.values()) + index.accounts.absent + index.accounts.elsewhere
+    if parts != index.accounts.total:
+        raise ValueError(f"index of {title}: {parts:,} of {index.accounts.total:,} {index.accounts.of} accounted for")
+
+
+def _each_its_own(index: Index) -> Index:
+    """Recordings of nobody become people of their own."""
+    nobody = np.asarray(index.patient == "", dtype=bool)
+    if not nobody.any():
+        return index
+    patient = index.patient.copy()
+    patient[nobody] = [f"recording {where}" for where in index.where[nobody]]
+    said = "recordings without a patient: each is taken as a person of its own"
+    return replace(index, patient=patient, notes={**index.notes, said: int(nobody.sum())})
+
+
+def _check_splits(title: str, index: Index, shares: Sequence[float]) -> None:
+    """Nobody is in two splits, and where patients are split here none is empty. Raises ValueError."""
+    if index.split is None:
+        n_patients = len(split.distinct(index.patient)[0])
+        if n_patients < len(split.SPLITS) - 1 and min(shares) > 0:
+            raise ValueError(
+                f"{title}: {n_patients} patient{'s' * (n_patients > 1)} cannot be parted into train, val and test; is "
+                "the raw folder whole, and does its table say who is who?"
+            )
+        return
+    try:
+        split.assert_disjoint(split.distinct(index.patient)[1], index.split)
+    except ValueError as error:
+        raise ValueError(f"{title}: by {index.split_column or 'its own split'}, {error}") from None
 
 
 def worked(
@@ -240,8 +274,10 @@ def workplace(dataset: Dataset, index: Index, home: Path, options: Options) -> P
 
 
 def _digest(index: Index) -> str:
-    digest = hashlib.sha256("\n".join(index.where).encode())
-    digest.update("\n".join(index.patient).encode())
+    digest = hashlib.sha256()
+    for column in (index.where, index.patient):
+        for first in range(0, len(column), _CHUNK):
+            digest.update("\n".join([*column[first : first + _CHUNK], ""]).encode())
     digest.update(np.ascontiguousarray(index.labels).data)
     if index.split is not None:
         digest.update(np.ascontiguousarray(index.split).data)
@@ -276,7 +312,7 @@ def _finished(
 ) -> Corpus:
     measured = _refuse_implausible(dataset, partial, options, chunks)
     salt = options.salt or options.name
-    codes = patient_codes(index.patient, salt)
+    codes = pseudonyms.codes(index.patient, salt, pseudonyms.secret(home))
     splits = split.by_hash(index.patient, salt, dataset.shares) if index.split is None else index.split.copy()
     reasons: Counter[str] = Counter(index.refused)
     for first, _ in chunks:
@@ -289,6 +325,7 @@ def _finished(
         worst = "; ".join(f"{count} x {reason}" for reason, count in reasons.most_common(3))
         _forget(partial)
         raise ValueError(f"{options.corpus}: {n_refused} of {len(index.where)} records refused: {worst}")
+    _check_filled(options, index, splits)
     whole = partial / "corpus"
     flags = narrowed(np.load(whole / "quality.npy"))
     for array, values in (
@@ -311,6 +348,8 @@ def _finished(
         beat_classes=dataset.beat_classes,
         refused=dict(reasons.most_common()),
         missing=tuple(index.missing),
+        notes=dict(index.notes),
+        accounts=_sums(index, splits, n_refused),
         preparation=in_words(dataset, options),
         native_hz=dict(sorted(measured.native_hz.items(), key=lambda item: float(item[0]))),
         n_upsampled=measured.n_upsampled(options.sampling_hz),
@@ -318,3 +357,26 @@ def _finished(
     )
     shutil.rmtree(partial)
     return prepared
+
+
+def _check_filled(options: Options, index: Index, splits: np.ndarray) -> None:
+    """Refused recordings have not emptied what the corpus is for. Raises ValueError."""
+    wanted = split.TEST if index.split is not None and not np.any(index.split == split.TRAIN) else split.TRAIN
+    if not np.any(splits == wanted):
+        raise ValueError(f"{options.corpus}: no recording is left in {split.SPLITS[wanted]}; all of them were refused")
+
+
+def _sums(index: Index, splits: np.ndarray, n_refused: int) -> dict[str, int]:
+    """Where every row of the table went, in words: the first is the sum of the others."""
+    if index.accounts is None:
+        return {}
+    sums = {index.accounts.of: index.accounts.total}
+    if index.accounts.used == len(index.where):
+        sums |= {f"in {name}": int(np.sum(splits == code)) for code, name in enumerate(split.SPLITS[:3])}
+        sums["left out by the dataset's own split"] = int(np.sum(splits == split.NONE)) - n_refused
+        sums["refused, signal"] = n_refused
+    else:
+        sums["used, in windows"] = index.accounts.used
+    sums |= {"refused": sum(index.refused.values()), "absent": index.accounts.absent}
+    sums |= {"of another dataset's folds": index.accounts.elsewhere}
+    return {what: count for at, (what, count) in enumerate(sums.items()) if count or at == 0}

@@ -4,9 +4,18 @@ import hashlib
 from collections.abc import Sequence
 
 import numpy as np
+import pandas as pd
 
 SPLITS = ("train", "val", "test", "none")
 TRAIN, VAL, TEST, NONE = range(4)  # NONE: refused, or left out by the dataset's own split
+
+
+def distinct(patients: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Each patient once, and which of them every record has (int [n_records]); text is hashed, not sorted."""
+    if patients.dtype.kind in "iu":
+        return np.unique(patients, return_inverse=True)
+    inverse, names = pd.factorize(patients.astype(object))
+    return names, inverse
 
 
 def shuffled_ranks(patients: np.ndarray, salt: str) -> np.ndarray:
@@ -18,10 +27,20 @@ def shuffled_ranks(patients: np.ndarray, salt: str) -> np.ndarray:
 
 
 def by_hash(patients: np.ndarray, salt: str, shares: Sequence[float]) -> np.ndarray:
-    """Split codes uint8 [n_records] (train, val, test by ``shares`` of the patients) for one patient code a record."""
-    distinct, inverse = np.unique(patients, return_inverse=True)
-    position = (shuffled_ranks(distinct, salt) + 0.5) / len(distinct)
-    return np.searchsorted(np.cumsum(shares)[:-1], position, side="right").astype(np.uint8)[inverse]
+    """Split codes uint8 [n_records] (train, val, test by ``shares`` of the patients) for one patient code a record.
+
+    Few patients fill every split that has a share, if there are as many.
+    """
+    names, inverse = distinct(patients)
+    n, ends = len(names), np.cumsum(shares)[:-1]
+    ranks = shuffled_ranks(names, salt)
+    codes = np.searchsorted(ends, (ranks + 0.5) / n, side="right").astype(np.uint8)
+    if min(shares) > 0 and n >= len(shares) > len(np.unique(codes)):
+        edges = [round(n * end) for end in ends]  # the first rank of each split but train
+        for at in range(len(edges) - 1, -1, -1):
+            edges[at] = min(max(edges[at], at + 1), (edges[at + 1] if at + 1 < len(edges) else n) - 1)
+        codes = np.searchsorted(edges, ranks, side="right").astype(np.uint8)
+    return codes[inverse]
 
 
 def within_fraction(patients: np.ndarray, fraction: float, salt: str) -> np.ndarray:
@@ -29,9 +48,9 @@ def within_fraction(patients: np.ndarray, fraction: float, salt: str) -> np.ndar
 
     Fractions nest: the patients of a smaller one are all in a larger one.
     """
-    distinct, inverse = np.unique(patients, return_inverse=True)
-    n_kept = max(1, round(fraction * len(distinct)))
-    return (shuffled_ranks(distinct, salt) < n_kept)[inverse]
+    names, inverse = distinct(patients)
+    n_kept = max(1, round(fraction * len(names)))
+    return (shuffled_ranks(names, salt) < n_kept)[inverse]
 
 
 def assert_disjoint(patients: np.ndarray, split: np.ndarray) -> None:

@@ -7,7 +7,8 @@ import numpy as np
 import pandas as pd
 
 from ecgscale.data import corpus, split
-from ecgscale.data.dataset import Dataset, inside
+from ecgscale.data.dataset import Dataset
+from ecgscale.data.folders import inside
 from ecgscale.data.preparation import indexed
 from ecgscale.data.reread import against_records
 

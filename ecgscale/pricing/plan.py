@@ -202,6 +202,7 @@ def checked(sweep: Sweep, home: Path) -> dict[str, data.Outline]:
     for name, label_set in sorted(asked):
         if name in outlines and label_set not in (known := outlines[name].n_labels):
             wrong.append(f"corpus {name} has no label set {label_set!r}{did_you_mean(label_set, known)}")
+        wrong += data.without_outcomes(name, home, label_set, both=("train",), known=("val",))
     for name, kind in dict.fromkeys(
         (name, run.architecture.kind)
         for run in sweep.runs
@@ -218,6 +219,11 @@ def checked(sweep: Sweep, home: Path) -> dict[str, data.Outline]:
         reasons = [why_not(task, run) for run in sweep.runs]
         if reasons and all(reasons):
             wrong.append(f"none of its runs can be measured on {task.name}: {reasons[0]}")
+        elif task.unit == "recording":
+            asked_of = ("test",) if task.by == "head" else ("train", "test")
+            also = () if task.by == "head" else ("val",)
+            lacking = data.without_outcomes(task.corpus, home, task.label_set, both=asked_of, known=also)
+            wrong += [f"task {task.name}: {text}" for text in lacking]
     if wrong:
         raise ValueError(f"sweep {sweep.name}: " + "; ".join(wrong))
     return outlines

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from ecgscale import data
 from ecgscale.data import preparation
+from ecgscale.data.columns import BLANK, bare, meant
 from ecgscale.data.corpus import MISSING
-from ecgscale.data.dataset import labels_of
 from tests import layouts
 
 TABLES = {
@@ -107,29 +107,17 @@ def test_a_table_without_a_column_is_named_with_what_it_lacks(tmp_path: Path) ->
     layouts.code15(tmp_path)
     path = tmp_path / "exams.csv"
     path.write_text(path.read_text().replace("patient_id", "person"))
-    with pytest.raises(ValueError, match="a table of CODE-15% lacks 'patient_id'"):
+    with pytest.raises(ValueError, match=r"CODE-15%: exams\.csv lacks 'patient_id'; it has exam_id"):
         preparation.indexed(data.DATASETS["code15"], tmp_path)
 
 
-ANYTHING = st.one_of(
-    st.none(),
-    st.booleans(),
-    st.integers(-3, 3),
-    st.floats(),
-    st.text(max_size=6),
-    st.sampled_from(["1.0", " True", "no"]),
+@settings(max_examples=200, deadline=None)
+@given(
+    st.one_of(st.text(max_size=6), st.integers(-3, 3).map(str), st.floats().map(str), st.sampled_from(sorted(BLANK)))
 )
-
-
-@settings(max_examples=50, deadline=None)
-@given(st.lists(st.tuples(ANYTHING, ANYTHING), min_size=1, max_size=20))
-def test_a_label_is_one_or_zero_where_that_is_said_and_else_missing(cells: list[tuple[object, object]]) -> None:
-    values = np.empty((len(cells), 2), dtype=object)
-    values[:] = cells
-    labels = labels_of(values)
-    assert labels.dtype == np.uint8
-    for said, label in zip(values.ravel(), labels.ravel(), strict=True):
-        word = str(said).strip().lower()
-        assert label == (
-            1 if word in ("1", "1.0", "true", "yes") else 0 if word in ("0", "0.0", "false", "no") else MISSING
-        )
+def test_a_cell_is_one_or_zero_where_that_is_said_and_else_missing_or_unknown(cell: str) -> None:
+    said = meant(cell, {"yes": 1, "no": 0})
+    if said == MISSING:
+        assert bare(cell) in BLANK
+    elif said is not None and bare(cell) not in ("yes", "no"):
+        assert float(bare(cell).replace(",", ".")) == said

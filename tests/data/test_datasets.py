@@ -208,12 +208,14 @@ def test_the_final_labels_of_the_2017_challenge_win_and_copies_are_left_out(tmp_
     assert earlier.missing == ["REFERENCE-v3.csv, the final labels (REFERENCE.csv may hold earlier ones)"]
 
 
-def test_a_table_of_the_2017_challenge_that_is_not_there_or_says_too_much_is_refused(tmp_path: Path) -> None:
+def test_a_table_of_the_2017_challenge_is_needed_and_what_contradicts_in_it_is_left_out(tmp_path: Path) -> None:
     layouts.cinc2017(tmp_path, n=8)
     table = tmp_path / "REFERENCE-v3.csv"
-    table.write_text("A00001,N\nA00002,?\nA00001,A\n")
-    with pytest.raises(ValueError, match="names 1 records more than once"):
-        data.DATASETS["cinc2017"].index(tmp_path)
+    table.write_text("A00001,N\nA00002,O\nA00001,A\n")
+    torn = data.DATASETS["cinc2017"].index(tmp_path)
+    assert torn.labels.tolist() == [[0, 0, 1, 0]]
+    reason = "row of REFERENCE-v3.csv that contradicts another of the same record in rhythm (first: line 1)"
+    assert torn.refused == {reason: 2}
     table.write_text("A00001,N\nA00002,?\nA00009,A\n\n")
     index = data.DATASETS["cinc2017"].index(tmp_path)
     assert index.labels.tolist() == [[1, 0, 0, 0], [MISSING] * 4]

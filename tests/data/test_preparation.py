@@ -16,7 +16,7 @@ import psutil
 import pytest
 
 from ecgscale import data, leases
-from ecgscale.data import corpus, preparation, pricing, split
+from ecgscale.data import corpus, preparation, pricing, pseudonyms, split
 from ecgscale.data.quality import FLAWS
 from ecgscale.data.recording import LEADS, Recording
 from tests import layouts
@@ -28,6 +28,14 @@ CANARY = 913_377_000  # a number that is in every identity of a raw folder below
 
 def prepared(name: str, folder: Path, **options: object) -> corpus.Corpus:
     return data.prepare(name, folder / "raw", folder / "home", workers=1, **options)  # type: ignore[arg-type]
+
+
+def knowing(other: Path, home: Path) -> Path:
+    """A home that gives patients the same codes as another."""
+    pseudonyms.secret(other)
+    home.mkdir(parents=True, exist_ok=True)
+    (home / pseudonyms.FILE).write_bytes((other / pseudonyms.FILE).read_bytes())
+    return home
 
 
 def one_lead_changed(raw: Path, change) -> None:  # type: ignore[no-untyped-def]
@@ -45,7 +53,7 @@ def test_processes_make_the_same_corpus_as_one(tmp_path: Path, monkeypatch: pyte
     monkeypatch.setattr(preparation, "_CHUNK", 4)
     seen: list[data.Progress] = []
     one = data.prepare("ludb", tmp_path / "raw", tmp_path / "one", workers=1, progress=seen.append)
-    two = data.prepare("ludb", tmp_path / "raw", tmp_path / "two", workers=2)
+    two = data.prepare("ludb", tmp_path / "raw", knowing(tmp_path / "one", tmp_path / "two"), workers=2)
     assert one.manifest == two.manifest
     assert [step.n_done for step in seen] == [4, 8, 12, 16, 20]
     assert all(step.n_records == 20 and step.records_per_second > 0 for step in seen)
@@ -61,6 +69,7 @@ def test_continues_where_it_was_broken(tmp_path: Path, monkeypatch: pytest.Monke
         if step.n_done == 12:
             raise KeyboardInterrupt
 
+    knowing(tmp_path / "whole", tmp_path / "home")
     with pytest.raises(KeyboardInterrupt):
         data.prepare("ludb", tmp_path / "raw", tmp_path / "home", workers=1, progress=stop)
     assert not corpus.is_prepared(tmp_path / "home", "ludb")
@@ -99,9 +108,8 @@ def test_continues_after_kill_9(tmp_path: Path) -> None:
         resumed = prepared("ludb", tmp_path)
     finally:
         preparation._CHUNK = before
-    assert (
-        resumed.manifest.digest == data.prepare("ludb", tmp_path / "raw", tmp_path / "new", workers=1).manifest.digest
-    )
+    whole = data.prepare("ludb", tmp_path / "raw", knowing(tmp_path / "home", tmp_path / "new"), workers=1)
+    assert resumed.manifest.digest == whole.manifest.digest
 
 
 PREPARING = """
@@ -150,7 +158,8 @@ def test_a_corpus_is_prepared_by_one_process_and_after_its_death_by_another(
     seen: list[data.Progress] = []
     resumed = data.prepare("ludb", tmp_path / "raw", tmp_path / "home", workers=1, progress=seen.append)
     assert [step.n_done for step in seen] == [8, 12, 16, 20]
-    assert resumed.manifest == data.prepare("ludb", tmp_path / "raw", tmp_path / "new", workers=1).manifest
+    new = knowing(tmp_path / "home", tmp_path / "new")
+    assert resumed.manifest == data.prepare("ludb", tmp_path / "raw", new, workers=1).manifest
     assert not list((tmp_path / "home" / "leases").iterdir())
 
 
@@ -326,13 +335,14 @@ def test_no_path_of_a_table_leaves_the_raw_folder(tmp_path: Path) -> None:
         data.prepare("ptbxl", tmp_path / "ptbxl", tmp_path / "home", workers=1)
 
 
-def test_a_link_out_of_the_raw_folder_is_refused(tmp_path: Path) -> None:
+def test_links_are_followed_as_people_lay_out_data(tmp_path: Path) -> None:
     layouts.code15(tmp_path / "raw")
     part = tmp_path / "raw" / "exams_part0.hdf5"
     part.rename(tmp_path / "outside.hdf5")
     part.symlink_to(tmp_path / "outside.hdf5")
-    with pytest.raises(PermissionError, match="leaves the raw folder"):
-        prepared("code15", tmp_path)
+    (tmp_path / "raw").rename(tmp_path / "store")
+    (tmp_path / "raw").symlink_to(tmp_path / "store")
+    assert len(prepared("code15", tmp_path).signal) == 12
 
 
 def test_no_array_is_unpickled(tmp_path: Path) -> None:
@@ -532,6 +542,16 @@ def test_splits_depend_on_the_patients_and_the_salt_alone(tmp_path: Path) -> Non
     layouts.code15(tmp_path / "less", n=20)  # the first patients alone are split otherwise only by rank, never torn
     less = data.prepare("code15", tmp_path / "less", tmp_path / "third", workers=1)
     split.assert_disjoint(np.asarray(less.patient), np.asarray(less.split))
+
+
+def test_codes_take_a_secret_of_home_and_splits_do_not(tmp_path: Path) -> None:
+    layouts.code15(tmp_path / "raw", n=40)
+    one, other = (data.prepare("code15", tmp_path / "raw", tmp_path / home, workers=1) for home in ("home", "other"))
+    assert np.array_equal(one.split, other.split)
+    assert not np.array_equal(one.patient, other.patient)
+    assert (tmp_path / "home" / pseudonyms.FILE).stat().st_mode & 0o777 == 0o600
+    third = data.prepare("code15", tmp_path / "raw", knowing(tmp_path / "home", tmp_path / "third"), workers=1)
+    assert np.array_equal(one.patient, third.patient)
 
 
 # ---- promise 25: privacy ---------------------------------------------------------------------------------------------

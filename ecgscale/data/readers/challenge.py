@@ -3,17 +3,21 @@
 CPSC2018 and Chapman-Shaoxing-Ningbo are also published by their authors, in other folders; both are read here.
 """
 
+from collections import Counter
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 
-from ecgscale.data import matlab, waveform
-from ecgscale.data.dataset import Card, Dataset, Index, absent, inside
+from ecgscale.data import columns, matlab, tables, waveform
+from ecgscale.data.columns import BLANK, MISSING
+from ecgscale.data.dataset import Accounts, Card, Dataset, Index, accounted
 from ecgscale.data.filters import Recipe
+from ecgscale.data.folders import absent, inside, located, unique_records, walked
 from ecgscale.data.recording import LEADS, Recording
+from ecgscale.data.tables import UnreadableTable
 
 # The 26 scored classes of the 2021 challenge; codes that it scores as one are one class.
 SCORED: Mapping[str, tuple[str, ...]] = {
@@ -114,30 +118,64 @@ CSN38: Mapping[str, tuple[str, ...]] = {
 def index(raw: Path, prefix: str, label_sets: Mapping[str, Mapping[str, tuple[str, ...]]]) -> Index:
     """Every header below ``raw`` whose record name is ``prefix`` and digits, and the classes its "Dx" line names.
 
-    One record a patient, as far as the challenge tells.
+    One record a patient, as far as the challenge tells; one that lies there twice is used once. A header without "Dx",
+    or with a word instead of a code, has missing labels. Raises UnreadableTable if no header has any.
     """
-    headers = sorted(path for path in raw.rglob(f"{prefix}[0-9]*.hea") if path.stem[len(prefix) :].isdigit())
+    headers = [name for name in walked(raw, ".hea") if _is_of(Path(name).stem, prefix)]
+    used, refused = unique_records(raw, headers)
     classes = [codes for classes in label_sets.values() for codes in classes.values()]
-    labels = np.zeros((len(headers), len(classes)), dtype=np.uint8)
-    for row, path in zip(labels, headers, strict=True):
-        said = diagnoses(path)
-        row[:] = [any(code in said for code in codes) for codes in classes]
+    labels = np.full((len(used), len(classes)), MISSING, dtype=np.uint8)
+    words: Counter[str] = Counter()
+    n_unsaid = 0
+    for row, name in zip(labels, used, strict=True):
+        said, strange = statements(raw / name)
+        words.update(strange)
+        if said:
+            row[:] = [any(code in said for code in codes) for codes in classes]
+        n_unsaid += not said
+    if used and n_unsaid == len(used) and label_sets:
+        told = f"its words are {columns.named(words)}" if words else "they have no Dx line, or a blank one"
+        raise UnreadableTable(
+            f"none of {len(used):,} headers has a diagnosis (Dx): {told}; are these held-out records?"
+        )
+    notes = {"header without a diagnosis (Dx): labels missing": n_unsaid}
+    if words:
+        notes[f"Dx in words that are no codes ({columns.named(words)}): left out"] = words.total()
     return Index(
-        where=np.array([path.relative_to(raw).as_posix() for path in headers], dtype=str),
-        patient=np.array([path.stem for path in headers], dtype=str),
+        where=tables.texts(used),
+        patient=tables.texts([Path(name).stem for name in used]),
         label_sets={name: tuple(classes) for name, classes in label_sets.items()},
         labels=labels,
         missing=absent(raw, prefix),
+        refused=refused,
+        notes={note: count for note, count in notes.items() if count},
+        accounts=Accounts("headers", len(headers), len(used)),
     )
+
+
+def _is_of(stem: str, prefix: str) -> bool:
+    return stem.startswith(prefix) and stem[len(prefix) :].isdigit()
+
+
+def statements(path: Path) -> tuple[set[str], list[str]]:
+    """SNOMED codes of a header's "Dx" comments, and other words there (as they may be said); none if it has none."""
+    codes: set[str] = set()
+    words: list[str] = []
+    for comment in waveform.comments(path):
+        key, _, value = comment.partition(":")
+        if key.strip().lower() != "dx":
+            continue
+        for part in columns.codes(value):
+            if part.removesuffix(".0").isdigit():
+                codes.add(part.removesuffix(".0"))
+            elif part.casefold() not in BLANK:
+                words.append(columns.shown(part))
+    return codes, words
 
 
 def diagnoses(path: Path) -> set[str]:
     """SNOMED codes of a header's "Dx" comment; none if it has none."""
-    for comment in waveform.comments(path):
-        key, _, value = comment.partition(":")
-        if key.strip().lower() == "dx":
-            return {code.strip() for code in value.split(",")}
-    return set()
+    return statements(path)[0]
 
 
 def load(raw: Path, where: str) -> Recording:
@@ -147,31 +185,53 @@ def load(raw: Path, where: str) -> Recording:
 def index_cpsc2018(raw: Path) -> Index:
     """CPSC2018 as the challenge has it, or, where there is a REFERENCE.csv, as its authors do.
 
-    REFERENCE.csv: Recording, First_label, Second_label, Third_label (1 to 9, empty if none); MATLAB structs.
+    REFERENCE.csv: Recording, First_label, Second_label, Third_label (1 to 9, empty if none); MATLAB structs. Where both
+    editions are there, the authors' is used.
     """
-    found = sorted(raw.rglob("REFERENCE.csv"))
-    if not found:
-        challenge = index(raw, "A", {"cpsc9": CPSC})
-        if not len(challenge.where) and any(raw.rglob("A[0-9]*.mat")):
+    names = [name for name in walked(raw, ".hea", ".mat") if _is_of(Path(name).stem, "A")]
+    headers = {name.removesuffix(".hea") for name in names if name.endswith(".hea")}
+    own = [name for name in names if name.endswith(".mat") and name.removesuffix(".mat") not in headers]
+    try:
+        place = located(raw, "REFERENCE.csv")
+    except FileNotFoundError:
+        if own and not headers:
             raise FileNotFoundError(
                 "the authors' .mat files of CPSC2018 are there, but not REFERENCE.csv, their labels"
-            )
-        return challenge
-    table = pd.read_csv(found[0], dtype={"Recording": str})
-    folder = {path.stem: path.relative_to(raw).as_posix() for path in sorted(raw.rglob("A[0-9]*.mat"))}
-    there = table["Recording"].isin(folder)
-    table = table[there]
+            ) from None
+        return index(raw, "A", {"cpsc9": CPSC})
+    if headers and not own:
+        challenge = index(raw, "A", {"cpsc9": CPSC})
+        return replace(challenge, notes={**challenge.notes, f"{place.name} has no .mat of its authors: not read": 1})
+    columns_of = ["First_label", "Second_label", "Third_label"]
+    table = columns.keyed(tables.read(place, ["Recording", *columns_of]), "Recording")
+    numbers = np.stack([columns.numbers(table, column) for column in columns_of], axis=1)
+    blank = np.stack([table.rows[column].str.casefold().isin(BLANK) for column in columns_of], axis=1)
+    wrong = ~blank & ~np.isin(numbers, range(1, len(CPSC) + 1))
+    table = table.having(at=np.arange(len(table)))
+    table = table.keep(np.asarray(~wrong.any(axis=1)), f"label of {place.name} that is none of 1 to {len(CPSC)}")
+    by_stem: dict[str, str] = {}
+    for name in own:
+        by_stem.setdefault(Path(name).stem, name)
+    table, missing = columns.shelved(table, "Recording", by_stem)
     labels = np.zeros((len(table), len(CPSC)), dtype=np.uint8)
-    for column in ("First_label", "Second_label", "Third_label"):
-        number = pd.to_numeric(table[column]).to_numpy()
-        rows = np.flatnonzero(~np.isnan(number))
-        labels[rows, number[rows].astype(int) - 1] = 1
+    for row, said in zip(labels, numbers[table.rows["at"].to_numpy(dtype=int)], strict=True):
+        row[said[np.isfinite(said)].astype(int) - 1] = 1
+    unsaid = labels.sum(axis=1) == 0
+    labels[unsaid] = MISSING
+    if len(labels) and unsaid.all():
+        raise UnreadableTable(f"no row of {place.name} says anything known in column 'First_label'; correct it")
+    notes = {
+        f"row of {place.name} without any label: missing": int(unsaid.sum()),
+        "both editions are there: the authors' .mat are read, headers of the challenge are not": len(headers),
+        "recordings that lie there twice: each is used once": len(own) - len(by_stem),
+    }
     return Index(
-        where=np.array([folder[name] for name in table["Recording"]], dtype=str),
-        patient=table["Recording"].to_numpy(dtype=str),
+        where=tables.texts(table.rows["file"]),
+        patient=tables.texts(table.rows["Recording"]),
         label_sets={"cpsc9": tuple(CPSC)},
         labels=labels,
-        missing=[f"{int((~there).sum()):,} of {len(there):,} records of REFERENCE.csv"] if not there.all() else [],
+        missing=missing,
+        **accounted(table, notes),
     )
 
 

@@ -5,31 +5,58 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from ecgscale.data import matlab
-from ecgscale.data.dataset import Card, Dataset, Index, inside
+from ecgscale.data import columns, matlab, tables
+from ecgscale.data.columns import MALE
+from ecgscale.data.dataset import Card, Dataset, Index, accounted
 from ecgscale.data.filters import Recipe
+from ecgscale.data.folders import inside, located, walked
 from ecgscale.data.recording import LEADS, MalformedRecordError, Recording
 
 RHYTHMS = ("SB", "SR", "AFIB", "ST", "AF", "SI", "SVT", "AT", "AVNRT", "AVRT", "SAAWR")
 
 
+# In the words of the authors' list of conditions; the released table writes SA where their paper writes SI.
+_WORDS = {
+    "sa": "SI",
+    "sinus bradycardia": "SB",
+    "sinus rhythm": "SR",
+    "atrial fibrillation": "AFIB",
+    "sinus tachycardia": "ST",
+    "atrial flutter": "AF",
+    "sinus irregularity": "SI",
+    "supraventricular tachycardia": "SVT",
+    "atrial tachycardia": "AT",
+    "atrioventricular node reentrant tachycardia": "AVNRT",
+    "atrioventricular reentrant tachycardia": "AVRT",
+    "sinus atrium to atrial wandering rhythm": "SAAWR",
+}
+_CLASSES = {name.casefold(): at for at, name in enumerate(RHYTHMS)} | {
+    word: RHYTHMS.index(name) for word, name in _WORDS.items()
+}
+
+
 def index(raw: Path) -> Index:
     """``Diagnostics.csv`` or ``labels.csv`` (Diagnostics.xlsx saved as text) and a .csv or .mat of each FileName."""
-    path = next((raw / name for name in ("Diagnostics.csv", "labels.csv") if (raw / name).is_file()), None)
-    if path is None:
-        raise FileNotFoundError("Diagnostics.csv is not in the raw folder; save Diagnostics.xlsx as text there")
-    table = pd.read_csv(path, dtype=str)
-    files = {file.stem: file.relative_to(raw).as_posix() for kind in ("mat", "csv") for file in raw.rglob(f"*.{kind}")}
-    there = table["FileName"].isin(files)
-    table = table[there]
-    rhythm = np.array([[said.strip() == name for name in RHYTHMS] for said in table["Rhythm"]], dtype=np.uint8)
-    male = table["Gender"].eq("MALE").to_numpy(dtype=np.uint8)[:, None]
+    place = located(raw, "Diagnostics.csv", "labels.csv", hint="save Diagnostics.xlsx as text there: it")
+    table = columns.keyed(tables.read(place, ["FileName", "Rhythm", "Gender"]), "FileName")
+    found: dict[str, str] = {}
+    n_copies = 0
+    for name in sorted(walked(raw, ".csv", ".mat"), key=lambda name: (not name.endswith(".csv"), name)):
+        stem = Path(name).stem
+        n_copies += stem in found
+        found.setdefault(stem, name)
+        found.setdefault(stem.casefold(), name)
+    table, missing = columns.shelved(table, "FileName", found)
+    rhythm, notes = columns.one_of(table, "Rhythm", _CLASSES, len(RHYTHMS))
+    male, of_sex = columns.labels(table, ["Gender"], MALE, numbers=False)
+    notes["recordings that lie there twice, as .csv and .mat or copied: each is used once"] = n_copies
     return Index(
-        where=np.array([files[name] for name in table["FileName"]], dtype=str),
-        patient=table["FileName"].to_numpy(dtype=str),
+        where=tables.texts(table.rows["file"]),
+        patient=tables.texts(table.rows["FileName"]),
         label_sets={"rhythm": RHYTHMS, "sex": ("male",)},
-        labels=np.concatenate([rhythm.reshape(-1, len(RHYTHMS)), male], axis=1),
-        missing=[f"{int((~there).sum()):,} of {len(there):,} records of {path.name}"] if not there.all() else [],
+        labels=np.concatenate([rhythm, male], axis=1),
+        missing=missing,
+        **accounted(table, notes, of_sex),
     )
 
 

@@ -1,14 +1,13 @@
 """PhysioNet/CinC Challenge 2017: single-lead recordings of 9 to 61 s that people made of themselves, four rhythms."""
 
+import re
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
-
-from ecgscale.data import waveform
-from ecgscale.data.corpus import MISSING
-from ecgscale.data.dataset import Card, Dataset, Index, inside
+from ecgscale.data import columns, tables, waveform
+from ecgscale.data.dataset import Card, Dataset, Index, accounted
 from ecgscale.data.filters import Recipe
+from ecgscale.data.folders import Place, inside, walked
 from ecgscale.data.recording import Recording
 
 # What the tables write, and what the challenge calls it.
@@ -23,39 +22,43 @@ def index(raw: Path) -> Index:
     ``REFERENCE.csv`` is the same in the release and an older one in archives made before, so that it counts as a
     missing part to have it alone; other versions are never read. Files of ``validation`` are copies of training
     records: each record is taken once. Nothing says whose a recording is: one record counts as one patient, and who
-    sent in several may be in several splits. Raises FileNotFoundError without a table and ValueError for one that
-    names a record twice.
+    sent in several may be in several splits. Raises FileNotFoundError without a table.
     """
-    tables = {name: sorted(raw.rglob(name)) for name in (FINAL, COPY)}
+    listed = [name for name in walked(raw, ".csv") if Path(name).name.casefold() in (FINAL.casefold(), COPY.casefold())]
     # The copy beside the 300 records of validation holds their labels alone.
-    table = next((path for name in tables for path in sorted(tables[name], key=_of_validation)), None)
-    if table is None:
+    listed.sort(key=lambda name: (Path(name).name.casefold() != FINAL.casefold(), *_of_validation(name)))
+    if not listed:
         raise FileNotFoundError(f"{FINAL}, the labels of the challenge of 2017, is not in the raw folder")
-    lines = [line.partition(",") for line in table.read_text(encoding="utf-8").splitlines() if line.strip()]
-    names = np.array([name.strip() for name, _, _ in lines], dtype=str)
-    if len(set(names)) < len(names):
-        raise ValueError(f"{table.name} names {len(names) - len(set(names)):,} records more than once")
-    paths = sorted(raw.rglob("A[0-9][0-9][0-9][0-9][0-9]*.hea"), key=_of_validation, reverse=True)
-    header = {path.stem: path.relative_to(raw).as_posix() for path in paths if path.stem[1:].isdigit()}
-    there = np.isin(names, list(header))
-    labels = np.full((len(lines), len(RHYTHMS)), MISSING, dtype=np.uint8)
-    for row, (_, _, said) in zip(labels, lines, strict=True):
-        if said.strip() in RHYTHMS:
-            row[:] = [said.strip() == letter for letter in RHYTHMS]
-    missing = [] if there.all() else [f"{int((~there).sum()):,} of {len(there):,} records of {table.name}"]
-    if table.name != FINAL:
-        missing.append(f"{FINAL}, the final labels ({COPY} may hold earlier ones)")
+    table = tables.read(Place(raw, inside(raw, listed[0])), ["record", "rhythm"], header=False)
+    table = columns.keyed(table, "record")
+    headers = [name for name in walked(raw, ".hea") if re.fullmatch(r"A\d{5,}", Path(name).stem)]
+    headers.sort(key=_of_validation)
+    by_stem: dict[str, str] = {}
+    for name in headers:
+        by_stem.setdefault(Path(name).stem, name)
+    table = table.keep(table.rows["record"].str.fullmatch(r"A\d+"), f"row of {table.name} that names no record")
+    table, missing = columns.shelved(table, "record", by_stem)
+    labels, notes = columns.one_of(table, "rhythm", _CLASSES, len(RHYTHMS))
+    notes["header of a record that lies there twice: its copy is left out"] = len(headers) - len(by_stem)
+    if Path(listed[0]).name.casefold() != FINAL.casefold():
+        missing = [*missing, f"{FINAL}, the final labels ({COPY} may hold earlier ones)"]
     return Index(
-        where=np.array([header[name] for name in names[there]], dtype=str),
-        patient=names[there],
+        where=tables.texts(table.rows["file"]),
+        patient=tables.texts(table.rows["record"]),
         label_sets={"rhythm": tuple(RHYTHMS.values())},
-        labels=labels[there],
+        labels=labels,
         missing=missing,
+        **accounted(table, notes),
     )
 
 
-def _of_validation(path: Path) -> tuple[bool, str]:
-    return path.parent.name == "validation", path.as_posix()
+_CLASSES = {letter.casefold(): at for at, letter in enumerate(RHYTHMS)} | {
+    word: at for at, word in enumerate(RHYTHMS.values())
+}
+
+
+def _of_validation(name: str) -> tuple[bool, str]:
+    return Path(name).parent.name == "validation", name
 
 
 def load(raw: Path, where: str) -> Recording:

@@ -1,12 +1,13 @@
 """CODE: 2.3 million exams of the Telehealth Network of Minas Gerais, as WFDB tracings and annotations.csv."""
 
+import re
 from pathlib import Path
 
-import pandas as pd
-
-from ecgscale.data import waveform
-from ecgscale.data.dataset import Card, Dataset, Index, inside, labels_of
+from ecgscale.data import columns, tables, waveform
+from ecgscale.data.columns import ABSENT
+from ecgscale.data.dataset import Card, Dataset, Index, accounted
 from ecgscale.data.filters import Recipe
+from ecgscale.data.folders import found, inside, located, plain, walked
 from ecgscale.data.recording import Recording
 
 LABELS = ("1dAVb", "RBBB", "LBBB", "SB", "AF", "ST")
@@ -23,30 +24,53 @@ def index(raw: Path) -> Index:
     Files are ``wfdb/TNMG{id_exam}_N{id_record}.hea`` as ``wfdb/RECORDS.txt`` lists them; ``annotations.csv`` has
     id_exam, id_patient and the six labels, empty where an exam is not annotated.
     """
-    table = pd.read_csv(raw / "annotations.csv", index_col="id_exam", dtype={"id_patient": str}, low_memory=False)
-    lines = (raw / "wfdb" / "RECORDS.txt").read_text().split()
-    names = pd.Series([line.removesuffix(".hea").removesuffix(".dat").rpartition("/")[2] for line in lines], dtype=str)
-    parts = names.str.extract(r"^TNMG(?P<exam>\d+)_N(?P<tracing>\d+)$")
-    tracings = pd.DataFrame({"where": [f"wfdb/{line.removesuffix('.hea').removesuffix('.dat')}.hea" for line in lines]})
-    tracings["exam"] = pd.to_numeric(parts["exam"])
-    tracings["tracing"] = pd.to_numeric(parts["tracing"])
-    foreign = int(tracings["exam"].isna().sum())
-    first = tracings.dropna().sort_values(["exam", "tracing"]).drop_duplicates("exam").set_index("exam")
-    table = table[~table.index.duplicated()]
-    both = first.join(table, how="inner").sort_index()
-    refused = {
-        "tracing whose name is not TNMG<exam>_N<tracing>": foreign,
-        "tracing of an exam that annotations.csv lacks": len(first) - len(both),
+    place = located(raw, "annotations.csv")
+    table = tables.read(place, ["id_exam", "id_patient", *LABELS])
+    table = columns.keyed(columns.people(table, "id_patient"), "id_exam")
+    first, n_foreign = _first_tracings(raw, place.base)
+    exams = table.rows["id_exam"]
+    where = exams.map(first).fillna("").astype(str)
+    n_unknown = len(set(first) - set(exams))
+    table = table.having(file=where).keep(where != "", ABSENT)
+    n_absent = table.aside.get(ABSENT, 0)
+    table = table.sorted_by("id_exam", number=True)
+    labels, notes = columns.labels(table, LABELS)
+    notes |= {
+        "tracing whose name is not TNMG<exam>_N<tracing>: left out": n_foreign,
+        f"tracing of an exam that {place.name} lacks: left out": n_unknown,
     }
-    absent = len(table) - len(both)
     return Index(
-        where=both["where"].to_numpy(dtype=str),
-        patient=both["id_patient"].fillna("").to_numpy(dtype=str),
+        where=tables.texts(table.rows["file"]),
+        patient=tables.texts(table.rows["id_patient"]),
         label_sets={"code6": LABELS},
-        labels=labels_of(both[list(LABELS)].to_numpy(dtype=object)),
-        missing=[f"{absent} exams of annotations.csv without a tracing"] if absent else [],
-        refused={reason: count for reason, count in refused.items() if count},
+        labels=labels,
+        missing=[f"{n_absent} exams of {place.name} without a tracing"] if n_absent else [],
+        **accounted(table, notes),
     )
+
+
+def _first_tracings(raw: Path, base: str) -> tuple[dict[str, str], int]:
+    """The header of each exam's first tracing, and how many tracings have a name of another kind.
+
+    They are those of RECORDS.txt, or, where there is none, those below the folder.
+    """
+    listed = found(raw, f"{base}wfdb/RECORDS.txt") or found(raw, f"{base}wfdb/RECORDS")
+    if listed:
+        lines = (raw / listed).read_text(encoding="utf-8-sig", errors="replace").split()
+        stems = [plain(line).removesuffix(".hea").removesuffix(".dat") for line in lines]
+        folder = listed.rpartition("/")[0]
+        headers = [f"{folder}/{stem.removeprefix('wfdb/')}.hea" for stem in stems]
+    else:
+        headers = [*walked(raw, ".hea")]
+    first: dict[str, tuple[int, str]] = {}
+    n_foreign = 0
+    for header in headers:
+        name = re.fullmatch(r"TNMG0*(\d+)_N(\d+)\.hea", header.rpartition("/")[2])
+        if name is None:
+            n_foreign += 1
+        elif name[1] not in first or int(name[2]) < first[name[1]][0]:
+            first[name[1]] = int(name[2]), header
+    return {exam: header for exam, (_, header) in first.items()}, n_foreign
 
 
 def load(raw: Path, where: str) -> Recording:

@@ -5,8 +5,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from ecgscale.data import hdf5
-from ecgscale.data.dataset import Card, Dataset, Index, inside, labels_of
+from ecgscale.data import columns, hdf5, tables
+from ecgscale.data.columns import ABSENT, BLANK, LABELS, MALE
+from ecgscale.data.dataset import Card, Dataset, Index, accounted
+from ecgscale.data.folders import archives, found, inside, located, plain
 from ecgscale.data.readers import code
 from ecgscale.data.recording import LEADS, MalformedRecordError, Recording
 
@@ -20,33 +22,55 @@ def index(raw: Path) -> Index:
     The last row of a part may be a dummy (exam_id 0): it is in no table, so it is left out.
     Raises OSError naming a part that is truncated.
     """
-    table = pd.read_csv(raw / "exams.csv", dtype={"patient_id": str, "trace_file": str})
-    table = table.drop_duplicates("exam_id")
-    missing, found = [], []
-    for part, exams in table.groupby("trace_file", sort=True):
-        path = inside(raw, str(part))
-        if not path.is_file():
-            missing.append(f"{part} (expected with {len(exams):,} exams)")
+    place = located(raw, "exams.csv")
+    names = ["exam_id", "is_male", *code.LABELS, "patient_id", "normal_ecg", "trace_file"]
+    table = columns.keyed(columns.people(tables.read(place, names), "patient_id"), "exam_id")
+    table = table.keep(~table.rows["trace_file"].str.casefold().isin(BLANK), f"blank trace_file in {place.name}")
+    parts = table.rows["trace_file"]
+    where, missing = pd.Series("", index=parts.index, dtype=object), []
+    for part in sorted(parts.unique()):
+        try:
+            name = place.base + plain(part)
+        except PermissionError as error:
+            line = int(parts.index[parts == part][0])
+            raise PermissionError(f"{place.name}, line {line}, column 'trace_file': {error}") from None
+        exams = table.rows["exam_id"][parts == part]
+        file = found(raw, name)
+        if not file:
+            packed = archives(inside(raw, name).parent, Path(name).stem) if inside(raw, name).parent.is_dir() else ""
+            missing.append(f"{part} (expected with {len(exams):,} exams{'; ' if packed else ''}{packed})")
             continue
-        ids, tracings = hdf5.column(path, "exam_id"), hdf5.dataset(path, "tracings")
-        if tracings.ndim != 3 or tracings.shape[2] != 12 or len(tracings) != len(ids):
-            raise OSError(f"{part}: tracings {tracings.shape} for {len(ids):,} exam_ids; expected (n, n_samples, 12)")
-        rows = pd.Series(np.arange(len(ids)), index=ids).loc[lambda s: ~s.index.duplicated() & (s.index != 0)]
-        here = exams.assign(row=exams["exam_id"].map(rows)).dropna(subset=["row"])
-        if len(here) < len(exams):
-            missing.append(f"{len(exams) - len(here):,} of {len(exams):,} exams of {part}")
-        found.append(here.assign(where=[f"{part}#{row}" for row in here["row"].astype(int)]))
-    if not found:
+        rows = exams.map(_rows(raw, file))
+        where[rows.dropna().index] = np.array([f"{file}#{int(row)}" for row in rows.dropna()], dtype=object)
+        if rows.isna().any():
+            missing.append(f"{int(rows.isna().sum()):,} of {len(exams):,} exams of {part}")
+    if missing and not where.astype(bool).any():
         raise FileNotFoundError(f"no part that exams.csv names is there; expected {', '.join(missing[:3])}")
-    exams = pd.concat(found)
-    male = labels_of(exams[["is_male"]].to_numpy(dtype=object))
+    table = table.having(file=where).keep(where != "", ABSENT)
+    table = table.sorted_by("trace_file")
+    labels, notes = columns.labels(table, [*code.LABELS, "normal_ecg"])
+    male, of_sex = columns.labels(table, ["is_male"], {**MALE, **LABELS})
     return Index(
-        where=exams["where"].to_numpy(dtype=str),
-        patient=exams["patient_id"].to_numpy(dtype=str),
+        where=tables.texts(table.rows["file"]),
+        patient=tables.texts(table.rows["patient_id"]),
         label_sets={"code6": code.LABELS, "normal": ("normal_ecg",), "sex": ("male",)},
-        labels=np.concatenate([labels_of(exams[[*code.LABELS, "normal_ecg"]].to_numpy(dtype=object)), male], axis=1),
+        labels=np.concatenate([labels, male], axis=1),
         missing=missing,
+        **accounted(table, notes, of_sex),
     )
+
+
+def _rows(raw: Path, part: str) -> dict[str, int]:
+    """The row of each exam in a part; of one that stands there twice the first. Raises OSError."""
+    ids, tracings = hdf5.column(inside(raw, part), "exam_id"), hdf5.dataset(inside(raw, part), "tracings")
+    if tracings.ndim != 3 or tracings.shape[2] != 12 or ids.shape != tracings.shape[:1]:
+        raise OSError(f"{part}: tracings {tracings.shape} for {len(ids):,} exam_ids; expected (n, n_samples, 12)")
+    rows: dict[str, int] = {}
+    for row, exam in enumerate(ids.ravel().tolist()):
+        name = exam.decode(errors="replace") if isinstance(exam, bytes) else str(exam)
+        rows.setdefault(name.strip().removesuffix(".0"), row)
+    rows.pop("0", None)
+    return rows
 
 
 def load(raw: Path, where: str) -> Recording:

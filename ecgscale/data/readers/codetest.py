@@ -4,10 +4,11 @@ from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 
-from ecgscale.data import hdf5, split
-from ecgscale.data.dataset import Card, Dataset, Index, labels_of
+from ecgscale.data import columns, hdf5, split, tables
+from ecgscale.data.columns import MALE
+from ecgscale.data.dataset import Card, Dataset, Index, accounted
+from ecgscale.data.folders import found, inside, located
 from ecgscale.data.readers import code, code15
 from ecgscale.data.recording import LEADS, Recording, einthoven_residuals
 
@@ -17,25 +18,53 @@ _ORDERS = (LEADS, (*LEADS[:3], "aVL", "aVF", "aVR", *LEADS[6:]))
 
 
 def index(raw: Path) -> Index:
-    """``ecg_tracings.hdf5`` and ``annotations/gold_standard.csv``, row by row; all of it is test."""
-    table = pd.read_csv(_annotations(raw) / "gold_standard.csv")
-    sex = pd.read_csv(_annotations(raw) / "attributes.csv")["sex"]
-    n = len(hdf5.dataset(raw / _FILE, "tracings"))
-    if n != len(table) or n != len(sex):
-        raise OSError(f"{_FILE} has {n} tracings, gold_standard.csv {len(table)} rows and attributes.csv {len(sex)}")
-    male = sex.map({"M": 1, "F": 0}).to_numpy(dtype=object)[:, None]
+    """``ecg_tracings.hdf5`` and ``annotations/gold_standard.csv``, row by row; all of it is test.
+
+    Rows go with tracings by their order: a row that cannot be read leaves its tracing without labels. Raises OSError
+    where numbers differ.
+    """
+    place = located(raw, "annotations/gold_standard.csv", "gold_standard.csv")
+    said = tables.read(place, code.LABELS)
+    of_sex = tables.read(located(place.file.parent, "attributes.csv"), ["sex"])
+    file = _tracings(raw, place.base)
+    n = len(hdf5.dataset(inside(raw, file), "tracings"))
+    sizes = [int(table.rows["row"].max()) + 1 if len(table) else 0 for table in (said, of_sex)]
+    sizes = [max(size, table.n_rows - _n_blank(table)) for size, table in zip(sizes, (said, of_sex), strict=True)]
+    if sizes != [n, n]:
+        raise OSError(f"{_FILE} has {n} tracings, gold_standard.csv {sizes[0]} rows and attributes.csv {sizes[1]}")
+    values, notes = columns.labels(said, code.LABELS)
+    sexes, notes_of_sex = columns.labels(of_sex, ["sex"], MALE, numbers=False)
+    notes_of_sex |= {f"set aside, {reason}: sex missing": count for reason, count in of_sex.refused.items()}
+    rows = said.rows["row"].to_numpy()
+    male = np.full((n, 1), columns.MISSING, dtype=np.uint8)
+    male[of_sex.rows["row"].to_numpy()] = sexes
     return Index(
-        where=np.array([f"{_FILE}#{row}" for row in range(n)], dtype=str),
-        patient=np.arange(n).astype(str),
+        where=tables.texts([f"{file}#{row}" for row in rows]),
+        patient=tables.texts([str(row) for row in rows]),
         label_sets={"code6": code.LABELS, "sex": ("male",)},
-        labels=np.concatenate([labels_of(table[list(code.LABELS)].to_numpy(dtype=object)), labels_of(male)], axis=1),
-        split=np.full(n, split.TEST, dtype=np.uint8),
+        labels=np.concatenate([values, male[rows]], axis=1),
+        split=np.full(len(rows), split.TEST, dtype=np.uint8),
+        **accounted(said, notes, notes_of_sex),
     )
 
 
+def _tracings(raw: Path, base: str) -> str:
+    """The file of tracings, beside the folder of the annotations or in it."""
+    above = base.rstrip("/").rpartition("/")[0]
+    for folder in (above, base.rstrip("/"), ""):
+        file = found(raw, f"{folder}/{_FILE}" if folder else _FILE)
+        if file:
+            return file
+    return _FILE
+
+
+def _n_blank(table: tables.Table) -> int:
+    return sum(count for reason, count in table.aside.items() if reason.startswith("blank row"))
+
+
 def load(raw: Path, where: str) -> Recording:
-    values = hdf5.dataset(raw / _FILE, "tracings")[int(where.rpartition("#")[2])]
-    return code15.tracing(values, _order(raw / _FILE))
+    file, _, row = where.rpartition("#")
+    return code15.tracing(hdf5.dataset(inside(raw, file), "tracings")[int(row)], _order(inside(raw, file)))
 
 
 @lru_cache(maxsize=1)
@@ -47,10 +76,6 @@ def _order(path: Path) -> tuple[str, ...]:
         limb = first[:, :, [order.index(lead) for lead in LEADS[:6]]].swapaxes(1, 2)
         residuals.append(np.median(einthoven_residuals(limb)[:, 0]))
     return _ORDERS[int(np.argmin(residuals))]
-
-
-def _annotations(raw: Path) -> Path:
-    return raw / "annotations" if (raw / "annotations").is_dir() else raw
 
 
 DATASET = Dataset(

@@ -6,11 +6,14 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from ecgscale.data import npy, split
+from ecgscale.data import columns, npy, split, tables
 from ecgscale.data.amplitude import STANDARD_DEVIATIONS
-from ecgscale.data.dataset import Card, Dataset, Index, labels_of
+from ecgscale.data.columns import ABSENT
+from ecgscale.data.dataset import Card, Dataset, Index, accounted
 from ecgscale.data.filters import Recipe
+from ecgscale.data.folders import archives, found, inside, located
 from ecgscale.data.recording import LEADS, Recording
+from ecgscale.data.tables import Table, UnreadableTable
 
 FINDINGS = (
     "lvef_lte_45",
@@ -32,43 +35,62 @@ _SPLITS = {"train": split.TRAIN, "val": split.VAL, "test": split.TEST, "no_split
 def index(raw: Path) -> Index:
     """Rows of the table with ``split == s`` are, in order, the rows of ``EchoNext_{s}_waveforms.npy`` [n, 1, 2500, 12].
 
-    Raises OSError if an array has another number of rows than the table.
+    A row's place among those of its split is all that says which waveform is its own: a row that cannot be read, or
+    whose split is unknown, stops the index with its line. Raises OSError if an array has another number of rows.
     """
-    tables = [path for path in sorted(raw.iterdir()) if path.name.lower() == "echonext_metadata_100k.csv"]
-    if not tables:
-        raise FileNotFoundError("EchoNext_metadata_100k.csv is not in the raw folder")
-    table = pd.read_csv(tables[0], dtype={"patient_key": str}, low_memory=False)
-    unknown = set(table["split"].astype(str)) - set(_SPLITS)
-    if unknown:
-        raise ValueError(f"split is one of {', '.join(_SPLITS)}; the table has {len(unknown)} others")
-    found, missing = [], []
-    for name, group in table.groupby("split", sort=True):
-        file = f"EchoNext_{name}_waveforms.npy"
-        if not (raw / file).is_file():
-            missing.append(f"{file} (expected with {len(group):,} rows)")
+    place = located(raw, "EchoNext_metadata_100k.csv")
+    composite = "shd_moderate_or_greater"
+    flags = [f"{finding}_flag" for finding in (*FINDINGS, composite)]
+    table = tables.read(place, ["patient_key", "split", *flags], optional=["ecg_key"])
+    names = table.rows["split"].str.strip("'\"").str.casefold()
+    _stop_if_order_is_lost(table, names)
+    table = columns.people(table.having(split=names), "patient_key")
+    if (table.rows["ecg_key"] != "").all():
+        table = table.once("ecg_key")
+    where, missing = pd.Series("", index=table.rows.index, dtype=object), []
+    for name, group in table.rows.groupby("split", sort=True):
+        file = found(raw, f"{place.base}EchoNext_{name}_waveforms.npy")
+        if not file:
+            packed = archives(place.file.parent, f"EchoNext_{name}")
+            said = f"expected with {len(group):,} rows{'; ' if packed else ''}{packed}"
+            missing.append(f"EchoNext_{name}_waveforms.npy ({said})")
             continue
-        n = len(npy.array(raw / file, _SHAPE))
+        n = len(npy.array(inside(raw, file), _SHAPE))
         if n != len(group):
             raise OSError(f"{file} has {n:,} rows, the table {len(group):,} of split {name}")
-        found.append(group.assign(where=[f"{file}#{row}" for row in range(n)], code=_SPLITS[str(name)]))
-    if not found:
+        where[group.index] = np.array([f"{file}#{row}" for row in range(n)], dtype=object)
+    if missing and not where.astype(bool).any():
         raise FileNotFoundError(f"no waveforms are there; expected {', '.join(missing)}")
-    rows = pd.concat(found)
-    composite = "shd_moderate_or_greater"
-    columns = [f"{finding}_flag" for finding in (*FINDINGS, composite)]
+    table = table.having(file=where).keep(where != "", ABSENT).sorted_by("split")
+    labels, notes = columns.labels(table, flags)
     return Index(
-        where=rows["where"].to_numpy(dtype=str),
-        patient=rows["patient_key"].to_numpy(dtype=str),
+        where=tables.texts(table.rows["file"]),
+        patient=tables.texts(table.rows["patient_key"]),
         label_sets={"shd11": FINDINGS, "shd": (composite,)},
-        labels=labels_of(rows[columns].to_numpy(dtype=object)),
-        split=rows["code"].to_numpy(dtype=np.uint8),
+        labels=labels,
+        split=table.rows["split"].map(_SPLITS).to_numpy(dtype=np.uint8),
+        split_column=f"split of {place.name}",
         missing=missing,
+        **accounted(table, notes),
     )
+
+
+def _stop_if_order_is_lost(table: Table, names: pd.Series) -> None:
+    damaged = {reason: line for reason, line in table.first.items() if not reason.startswith(("blank row", "header"))}
+    strange = ~names.isin(list(_SPLITS))
+    if strange.any():
+        line = int(table.rows.index[strange.to_numpy()][0])
+        damaged[f"split that is none of {', '.join(_SPLITS)}"] = line
+    if damaged:
+        reason, line = next(iter(damaged.items()))
+        raise UnreadableTable(
+            f"{table.name}, line {line}: {reason}; rows go with waveforms by their order, so correct that line"
+        )
 
 
 def load(raw: Path, where: str) -> Recording:
     file, _, row = where.rpartition("#")
-    return Recording(np.asarray(_array(raw / file)[int(row), 0], dtype=np.float32).T, 250.0, LEADS)
+    return Recording(np.asarray(_array(inside(raw, file))[int(row), 0], dtype=np.float32).T, 250.0, LEADS)
 
 
 @lru_cache(maxsize=4)

@@ -1,18 +1,25 @@
 """HEEDB, the Harvard-Emory ECG database: over ten million records with statements of the 12SL program."""
 
-from collections import Counter
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
 
-from ecgscale.data import waveform
+from ecgscale.data import columns, tables, waveform
+from ecgscale.data.columns import BLANK
 from ecgscale.data.corpus import MISSING
-from ecgscale.data.dataset import Card, Dataset, Index, inside
+from ecgscale.data.dataset import Card, Dataset, Index, accounted
 from ecgscale.data.filters import Recipe
+from ecgscale.data.folders import Place, inside, located
 from ecgscale.data.recording import Recording
+from ecgscale.data.tables import UnreadableTable
 
 _N_CODES = 150  # most frequent statements, as many as ECGFounder was trained on
+
+
+_ROWS = 200_000  # of statements at a time
 
 
 def index(raw: Path) -> Index:
@@ -20,38 +27,100 @@ def index(raw: Path) -> Index:
 
     A record without an interpretation has missing labels; a duplicated record is left out.
     """
-    metadata = raw / "Metadata"
-    table = pd.read_csv(metadata / "demographics_ECG.csv", dtype={"BDSPPatientID": str}, low_memory=False)
-    table["stem"] = [Path(name).stem for name in table["FileName"]]
-    table = table.drop_duplicates("stem")
-    twice = metadata / "duplicated.csv"
-    dropped = {Path(name).stem for name in pd.read_csv(twice)["file_name"]} if twice.is_file() else set()
-    n_before = len(table)
-    table = table[~table["stem"].isin(dropped)]
-    where = [_header(name) for name in table["FileName"]]
-    there = np.array([inside(raw, name).is_file() for name in where])
-    said = pd.read_csv(metadata / "ECG_Interpretations.psv", sep="|", dtype=str)
-    codes = {
-        Path(source).stem: {code.strip() for code in text.split(",")}
-        for source, text in zip(said["file_source"], said["diagnostic_codes"].fillna(""), strict=True)
-    }
-    counts = Counter(code for stem in table["stem"] for code in codes.get(stem, ()) if code)
-    order = tuple(sorted(counts, key=lambda code: (-counts[code], code))[:_N_CODES])
-    labels = np.array(
-        [
-            [code in codes[stem] for code in order] if stem in codes else [MISSING] * len(order)
-            for stem in table["stem"]
-        ],
-        dtype=np.uint8,
-    ).reshape(len(table), len(order))
+    place = located(raw, "Metadata/demographics_ECG.csv", "demographics_ECG.csv")
+    in_metadata = place.file.parent.name.casefold() == "metadata"
+    top = Place(raw, (place.file.parent.parent if in_metadata else place.file.parent) / place.file.name)
+    table = columns.people(tables.read(place, ["FileName", "BDSPPatientID"]), "BDSPPatientID")
+    table = table.having(record=_stems(table.rows["FileName"]))
+    table = table.keep(~table.rows["record"].isin(_duplicates(place)), "listed as a duplicate")
+    table, missing = columns.files(table, ["FileName"], top, _header)
+    table = table.of("record", "BDSPPatientID", "file").once("record")
+    order, labels, notes = _statements(table.rows["record"], place)
     return Index(
-        where=np.array(where, dtype=str)[there],
-        patient=table["BDSPPatientID"].to_numpy(dtype=str)[there],
+        where=tables.texts(table.rows["file"]),
+        patient=tables.texts(table.rows["BDSPPatientID"]),
         label_sets={"12sl": order},
-        labels=labels[there],
-        missing=[f"{int((~there).sum()):,} of {len(there):,} records of the table"] if not there.all() else [],
-        refused={"listed as a duplicate": n_before - len(table)} if n_before > len(table) else {},
+        labels=labels,
+        missing=[text.replace(place.name, "the table") for text in missing],
+        **accounted(table, notes),
     )
+
+
+def _stems(names: pd.Series) -> pd.Series:
+    """Names of records: without folders, quotes and suffixes."""
+    return names.str.replace(r"^.*[/\\]|\.(?:hea|mat)$|['\"]", "", regex=True)
+
+
+def _duplicates(place: Place) -> list[str]:
+    try:
+        twice = tables.read(located(place.file.parent, "duplicated.csv"), ["file_name"])
+    except FileNotFoundError:
+        return []
+    return _stems(twice.rows["file_name"]).tolist()
+
+
+def _statements(records: pd.Series, place: Place) -> tuple[tuple[str, ...], np.ndarray, dict[str, int]]:
+    """The most frequent statements, uint8 [n_records, n_statements] with those of each record, and what is missing.
+
+    Statements are numbered as they come, so that millions of records fit in memory.
+    """
+    said = tables.read(located(place.file.parent, "ECG_Interpretations.psv"), ["file_source", "diagnostic_codes"])
+    said = said.having(record=_stems(said.rows["file_source"])).of("record", "diagnostic_codes").once("record")
+    known = ~said.rows["diagnostic_codes"].str.strip("'\"[] ").str.casefold().isin(BLANK)
+    n_blank = int((~known).sum())
+    said = said.keep(known, "blank diagnostic_codes")
+    at = pc.index_in(pa.array(said.rows["record"]), value_set=pa.array(records)).fill_null(-1).to_numpy()
+    numbered: dict[str, int] = {}
+    pairs = [
+        _numbered(said.rows["diagnostic_codes"].iloc[first : first + _ROWS], at[first : first + _ROWS], numbered)
+        for first in range(0, len(said), _ROWS)
+    ]
+    counts = sum(
+        (np.bincount(codes, minlength=len(numbered)) for _, codes in pairs), np.zeros(len(numbered), dtype=int)
+    )
+    words = _words(numbered, counts)
+    used = [code for code, number in numbered.items() if counts[number] and code not in words]
+    order = tuple(sorted(used, key=lambda code: (-counts[numbered[code]], code))[:_N_CODES])
+    if len(said) + n_blank and not order:
+        raise UnreadableTable("ECG_Interpretations.psv has no statement of any record of demographics_ECG.csv")
+    column = np.full(len(numbered), -1, dtype=np.int64)
+    column[[numbered[code] for code in order]] = np.arange(len(order))
+    labels = np.full((len(records), len(order)), MISSING, dtype=np.uint8)
+    strange = np.isin(np.arange(len(numbered)), [numbered[word] for word in words])
+    for rows, codes in pairs:
+        labels[rows[~strange[codes]]] = 0
+    for rows, codes in pairs:
+        frequent = column[codes] >= 0
+        labels[rows[frequent], column[codes[frequent]]] = 1
+    notes = {
+        "record without statements: labels missing": int((labels[:, :1] == MISSING).sum()),
+        f"statements in words ({columns.named({columns.shown(word): 1 for word in words})}): left out": sum(
+            words.values()
+        ),
+        **{f"set aside, {reason}": count for reason, count in said.refused.items()},
+    }
+    return order, labels, notes
+
+
+def _words(numbered: dict[str, int], counts: np.ndarray) -> dict[str, int]:
+    """Statements that are no number, and how often they are; none where most are none, in an edition with names."""
+    words = {code: int(counts[number]) for code, number in numbered.items() if not code.isdigit() and counts[number]}
+    return words if 2 * sum(words.values()) <= counts.sum() else {}
+
+
+def _numbered(cells: pd.Series, at: np.ndarray, numbered: dict[str, int]) -> tuple[np.ndarray, np.ndarray]:
+    """Row of the record and number of the statement, int32 [n] each, for every statement of a used record, once."""
+    lists = pc.split_pattern_regex(pa.array(cells, type=pa.large_string()), r"[,;|\s]+")
+    lists = lists.combine_chunks() if isinstance(lists, pa.ChunkedArray) else lists
+    words = lists.flatten().dictionary_encode()
+    spelled = [columns.bare_code(word.removesuffix(".0")).strip("[]{}()") for word in words.dictionary.to_pylist()]
+    numbers = np.array([numbered.setdefault(word, len(numbered)) if word else -1 for word in spelled], dtype=np.int32)
+    rows = np.repeat(at.astype(np.int32), np.diff(lists.offsets.to_numpy()))
+    codes = numbers[words.indices.to_numpy()] if len(numbers) else np.zeros(0, dtype=np.int32)
+    kept = (rows >= 0) & (codes >= 0)
+    pairs = np.sort(rows[kept].astype(np.int64) * (len(numbered) + 1) + codes[kept])
+    pairs = pairs[np.diff(pairs, prepend=-1) > 0]
+    return (pairs // (len(numbered) + 1)).astype(np.int32), (pairs % (len(numbered) + 1)).astype(np.int32)
 
 
 def _header(name: str) -> str:

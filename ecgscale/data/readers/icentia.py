@@ -1,13 +1,15 @@
 """Icentia11k: eleven thousand patients, one lead, up to two weeks each; ten-second windows with their beats."""
 
+import re
 from collections import Counter
 from pathlib import Path
 
 import numpy as np
 
-from ecgscale.data import waveform
-from ecgscale.data.dataset import Card, Dataset, Index
+from ecgscale.data import tables, waveform
+from ecgscale.data.dataset import Accounts, Card, Dataset, Index
 from ecgscale.data.filters import Recipe
+from ecgscale.data.folders import unique_records, walked
 from ecgscale.data.readers import mitbih
 from ecgscale.data.recording import MalformedRecordError, Recording
 
@@ -18,24 +20,28 @@ BEAT_CLASSES = ("N", "S", "V")
 
 def index(raw: Path) -> Index:
     """Windows of ``p00/p00000/p00000_s00.hea`` ...; the patient is the folder."""
-    where, patients = [], []
-    refused: Counter[str] = Counter()
-    for path in sorted(raw.rglob("p[0-9]*_s[0-9]*.hea")):
+    where: list[str] = []
+    patients: list[str] = []
+    headers = [name for name in walked(raw, ".hea") if re.fullmatch(r"p\d+_s\d+", Path(name).stem)]
+    used, copies = unique_records(raw, headers)
+    refused = Counter(copies)
+    for name in used:
         try:
-            n_samples = waveform.header(path).n_samples
+            n_samples = waveform.header(raw / name).n_samples
         except MalformedRecordError as reason:
             refused[str(reason)] += 1
             continue
         n_window = _SECONDS * 250
         starts = np.linspace(0, max(0, n_samples - n_window), min(_WINDOWS, max(1, n_samples // n_window)))
-        where += [f"{path.relative_to(raw).as_posix()}#{int(start)}" for start in starts]
-        patients += [path.stem.partition("_")[0]] * len(starts)
+        where += [f"{name}#{int(start)}" for start in starts]
+        patients += [Path(name).stem.partition("_")[0]] * len(starts)
     return Index(
-        where=np.array(where, dtype=str),
-        patient=np.array(patients, dtype=str),
+        where=tables.texts(where),
+        patient=tables.texts(patients),
         label_sets={},
         labels=np.zeros((len(where), 0), dtype=np.uint8),
         refused=refused,
+        accounts=Accounts("headers", len(headers), len(headers) - refused.total()),
     )
 
 

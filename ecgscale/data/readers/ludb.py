@@ -5,10 +5,13 @@ from pathlib import Path
 
 import numpy as np
 
-from ecgscale.data import waveform
-from ecgscale.data.dataset import Card, Dataset, Index, absent, inside
+from ecgscale.data import columns, tables, waveform
+from ecgscale.data.columns import BLANK, MISSING
+from ecgscale.data.dataset import Accounts, Card, Dataset, Index
 from ecgscale.data.filters import Recipe
+from ecgscale.data.folders import absent, inside, unique_records, walked
 from ecgscale.data.recording import Recording
+from ecgscale.data.tables import UnreadableTable
 
 # Rhythms as the headers write them; the last is both "Sinus arrhythmia" and "Irregular sinus rhythm".
 RHYTHMS = {
@@ -28,16 +31,37 @@ def rhythms(comments: str) -> list[bool]:
 
 
 def index(raw: Path) -> Index:
-    """``data/1.hea`` to ``data/200.hea``; rhythm from the comments."""
-    paths = sorted((raw / "data").glob("[0-9]*.hea"), key=lambda path: int(path.stem))
-    comments = [" | ".join(waveform.comments(path)) for path in paths]
+    """``data/1.hea`` to ``data/200.hea``; rhythm from the comments, missing where they say none that is known."""
+    headers = [name for name in walked(raw, ".hea") if Path(name).stem.isdigit() and Path(name).parent.name == "data"]
+    used, refused = unique_records(raw, headers)
+    used.sort(key=lambda name: int(Path(name).stem))
+    comments = [" | ".join(waveform.comments(raw / name)) for name in used]
+    labels = np.array([rhythms(text) for text in comments], dtype=np.uint8).reshape(-1, len(RHYTHMS))
+    unknown = labels.sum(axis=1) == 0
+    labels[unknown] = MISSING
+    words = {
+        columns.shown(said): 1 for text, lost in zip(comments, unknown, strict=True) if lost and (said := _said(text))
+    }
+    if used and unknown.all():
+        told = f"their words are {columns.named(words)}" if words else "they have no Rhythm line"
+        raise UnreadableTable(f"none of {len(used):,} headers says a known rhythm: {told}")
+    notes = {"header without a rhythm that is known: labels missing": int(unknown.sum())} if unknown.any() else {}
     return Index(
-        where=np.array([f"data/{path.name}" for path in paths], dtype=str),
-        patient=np.array([path.stem for path in paths], dtype=str),
+        where=tables.texts(used),
+        patient=tables.texts([Path(name).stem for name in used]),
         label_sets={"rhythm": tuple(RHYTHMS)},
-        labels=np.array([rhythms(text) for text in comments], dtype=np.uint8).reshape(-1, len(RHYTHMS)),
+        labels=labels,
         missing=absent(raw),
+        refused=refused,
+        notes=notes,
+        accounts=Accounts("headers", len(headers), len(used)),
     )
+
+
+def _said(comments: str) -> str:
+    """The rhythm in a header's own words."""
+    said = comments.partition("Rhythm:")[2].partition("|")[0].strip(" .")
+    return "" if said.casefold() in BLANK else said
 
 
 def load(raw: Path, where: str) -> Recording:

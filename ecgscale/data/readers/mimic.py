@@ -13,11 +13,14 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from ecgscale.data import split, waveform
+from ecgscale.data import columns, split, tables, waveform
+from ecgscale.data.columns import BLANK, ELSEWHERE, MALE
 from ecgscale.data.corpus import MISSING
-from ecgscale.data.dataset import Card, Dataset, Index, inside
+from ecgscale.data.dataset import Card, Dataset, Index, accounted
 from ecgscale.data.filters import Recipe
+from ecgscale.data.folders import Place, inside, located, nearest
 from ecgscale.data.recording import Recording
+from ecgscale.data.tables import Table, UnreadableTable
 
 MORTALITY = tuple(f"mortality_{days}d" for days in (1, 7, 28, 90, 180, 365))
 ICU = ("icu_24h", "icu_stay")
@@ -38,38 +41,46 @@ _PROBE = {**dict.fromkeys(range(6, 11), split.TRAIN), 11: split.VAL, 12: split.T
 def index(raw: Path, folds: dict[int, int], halve_test: bool) -> Index:
     """Records of the chosen folds of ``records_w_diag_icd10.csv``, with labels of it and of ``mds_ed.csv`` if there.
 
-    ``all_diag_all`` holds ICD-10 codes as a Python list; a row's file is found in ``files/p1xxx/p.../s.../...``.
-    With ``halve_test`` only every other patient of the test fold is tested on: 20,000 records, as in the study.
+    ``all_diag_all`` holds ICD-10 codes as a Python list; a row's file is found in ``files/p1xxx/p.../s.../...``. A
+    blank cell says nothing of any code. With ``halve_test`` only every other patient of the test fold is tested on:
+    20,000 records, as in the study.
     """
-    path = next((raw / name for name in _TABLES if (raw / name).is_file()), None)
-    if path is None:
-        raise FileNotFoundError(f"{_TABLES[0]} (MIMIC-IV-ECG-Ext-ICD) is not in the raw folder")
-    columns = ["file_name", "study_id", "subject_id", "all_diag_all", "gender", "strat_fold"]
-    table = pd.read_csv(path, usecols=columns, dtype={"subject_id": str, "study_id": str})
-    codes = [_circulatory(text) for text in table["all_diag_all"].fillna("[]")]
-    order, subsets = label_scaling(codes)  # of all records: the same classes for both datasets
-    table = table[table["strat_fold"].isin(list(folds))]
-    where = [_file(name) for name in table["file_name"]]
-    there = np.array([inside(raw, name).is_file() for name in where])
-    table = table.assign(where=where)[there]
-    splits = table["strat_fold"].map(folds).to_numpy(dtype=np.uint8)
-    patients = table["subject_id"].to_numpy(dtype=str)
+    place = located(raw, *_TABLES, hint="(MIMIC-IV-ECG-Ext-ICD)")
+    names = ["file_name", "study_id", "subject_id", "all_diag_all", "gender", "strat_fold"]
+    table = columns.keyed(columns.people(tables.read(place, names), "subject_id"), "study_id")
+    codes, notes = _circulatory(table)
+    order, subsets = label_scaling([record or set() for record in codes])  # of all: the same classes for both datasets
+    fold = columns.numbers(table, "strat_fold")
+    table = table.having(fold=fold, at=np.arange(len(table)))
+    table = table.keep(np.isin(fold, range(20)), f"strat_fold of {place.name} is none of 0 to 19")
+    table = table.keep(table.rows["fold"].isin(list(folds)), ELSEWHERE)
+    records = Place(raw, nearest(raw, place, "files") / place.file.name)
+    table, missing = columns.files(table, ["file_name"], records, _file)
+    patients = tables.texts(table.rows["subject_id"])
+    splits = table.rows["fold"].map(folds).to_numpy(dtype=np.uint8)
     if halve_test:
         tested = splits == split.TEST
-        splits[tested & ~split.within_fraction(patients, 0.5, salt="mimic/test")] = split.NONE
-    acute = _acute(raw, table.index)
-    labels = np.concatenate(
-        [_many_hot([codes[row] for row in table.index], order), acute, _sex(table["gender"])], axis=1
-    )
+        splits[tested & ~split.within_fraction(_own(table), 0.5, salt="mimic/test")] = split.NONE
+    acute, of_stays = _acute(raw, place, table.rows["row"])
+    male, of_sex = columns.labels(table, ["gender"], MALE, numbers=False)
+    many_hot = _many_hot([codes[at] for at in table.rows["at"]], order)
     return Index(
-        where=table["where"].to_numpy(dtype=str),
+        where=tables.texts(table.rows["file"]),
         patient=patients,
         label_sets={"icd10": order, "mortality": MORTALITY, "icu": ICU, "sex": ("male",)},
         label_subsets=subsets,
-        labels=labels,
+        labels=np.concatenate([many_hot, acute, male], axis=1),
         split=splits,
-        missing=[f"{int((~there).sum()):,} of {len(there):,} records of the chosen folds"] if not there.all() else [],
+        split_column=f"strat_fold of {place.name}",
+        missing=[text.replace(f"records of {place.name}", "records of the chosen folds") for text in missing],
+        **accounted(table, notes, of_stays, of_sex),
     )
+
+
+def _own(table: Table) -> np.ndarray:
+    """Patients of the rows, of blank ones each its own."""
+    nobody = (table.rows["subject_id"] == "").to_numpy()
+    return tables.texts(table.rows["subject_id"].mask(nobody, "of " + table.rows["study_id"]))
 
 
 def label_scaling(codes: list[set[str]]) -> tuple[tuple[str, ...], dict[str, tuple[str, ...]]]:
@@ -108,40 +119,64 @@ def _file(name: str) -> str:
     return f"files/{name.rpartition('files/')[2]}.hea"
 
 
-def _circulatory(text: str) -> set[str]:
-    """Codes that begin with I of a Python list of strings, without evaluating it."""
-    return set(re.findall(r"['\"](I[0-9A-Z]*)['\"]", text))
+def _circulatory(table: Table) -> tuple[list[set[str] | None], dict[str, int]]:
+    """Codes of each row that begin with I, without dots; None where the cell is blank or has words alone."""
+    codes: list[set[str] | None] = []
+    words: Counter[str] = Counter()
+    n_blank = 0
+    for cell in table.rows["all_diag_all"]:
+        said = columns.codes(cell)
+        icd = [code for code in said if _ICD.fullmatch(code)]
+        blank = cell.casefold() in BLANK or (bool(said) and all(code.casefold() in BLANK for code in said))
+        n_blank += blank
+        words.update(columns.shown(code) for code in said if code not in icd and not blank)
+        codes.append(None if blank or (said and not icd) else {code for code in icd if code.startswith("I")})
+    if codes and all(record is None for record in codes):
+        told = f"its words are {columns.named(words)}" if words else "all its cells are blank"
+        raise UnreadableTable(
+            f"no row of {table.name} says anything known in column 'all_diag_all': {told}; correct them"
+        )
+    notes = {f"blank all_diag_all of {table.name}: codes missing": n_blank}
+    if words:
+        notes[f"all_diag_all of {table.name} in words that are no ICD-10 codes ({columns.named(words)})"] = (
+            words.total()
+        )
+    return codes, notes
 
 
-def _many_hot(codes: list[set[str]], order: tuple[str, ...]) -> np.ndarray:
+_ICD = re.compile(r"[A-Z]\d[0-9A-Z]{0,6}")
+
+
+def _many_hot(codes: list[set[str] | None], order: tuple[str, ...]) -> np.ndarray:
     place = {code: i for i, code in enumerate(order)}
     labels = np.zeros((len(codes), len(order)), dtype=np.uint8)
     for row, record in zip(labels, codes, strict=True):
-        row[[place[code] for code in record]] = 1
+        if record is None:
+            row[:] = MISSING
+        else:
+            row[[place[code] for code in record]] = 1
     return labels
 
 
-def _acute(raw: Path, rows: pd.Index) -> np.ndarray:
+def _acute(raw: Path, place: Place, rows: pd.Series) -> tuple[np.ndarray, dict[str, int]]:
     """Mortality and ICU labels of ``mds_ed.csv``, whose general_data is a row number of the ICD table; else missing."""
     labels = np.full((len(rows), len(MORTALITY) + len(ICU)), MISSING, dtype=np.uint8)
-    path = raw / "mds_ed.csv"
-    if not path.is_file():
-        return labels
-    table = pd.read_csv(path, low_memory=False)
-    table = (
-        table.rename(columns=str.lower)
-        .set_index("general_data")
-        .rename(columns=lambda c: c.removeprefix("deterioration_"))
-    )
-    table = table[~table.index.duplicated()].reindex(rows)[[*MORTALITY, *ICU]]
-    values = table.to_numpy(dtype=np.float64)
-    known = np.isin(values, (0.0, 1.0))  # -999: it happened before the ECG could have told
-    labels[known] = values[known].astype(np.uint8)
-    return labels
-
-
-def _sex(gender: pd.Series) -> np.ndarray:
-    return gender.map({"M": 1, "F": 0}).fillna(MISSING).to_numpy(dtype=np.uint8)[:, None]
+    try:
+        stays = located(raw, "mds_ed.csv")
+    except FileNotFoundError:
+        return labels, {"mds_ed.csv is not there: mortality and ICU labels missing": len(rows)}
+    names = [f"deterioration_{label}" for label in (*MORTALITY, *ICU)]
+    try:
+        table = tables.read(stays, ["general_data", *names])
+    except UnreadableTable:
+        names = [*MORTALITY, *ICU]
+        table = tables.read(stays, ["general_data", *names])
+    table = columns.keyed(table, "general_data")
+    said, notes = columns.labels(table, names)  # -999: it happened before the ECG could have told
+    place_of = {int(row): at for at, row in enumerate(columns.numbers(table, "general_data")) if row >= 0}
+    at = np.array([place_of.get(row, -1) for row in rows.tolist()], dtype=np.int64)
+    labels[at >= 0] = said[at[at >= 0]]
+    return labels, notes | {f"set aside, {reason}": count for reason, count in table.refused.items()}
 
 
 def load(raw: Path, where: str) -> Recording:

@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ecgscale.data import split, waveform
+from ecgscale.data import split, tables, waveform
 from ecgscale.data.corpus import MISSING
-from ecgscale.data.dataset import Card, Dataset, Index, inside
+from ecgscale.data.dataset import Accounts, Card, Dataset, Index
 from ecgscale.data.filters import Recipe
+from ecgscale.data.folders import inside, walked
 from ecgscale.data.recording import MalformedRecordError, Recording
 
 if TYPE_CHECKING:
@@ -42,10 +43,16 @@ def index(raw: Path) -> Index:
     """
     where, patients, splits, labels = [], [], [], []
     refused: Counter[str] = Counter()
+    names = {str(name) for name in (*DS1, *DS2)}
+    headers = [file for file in walked(raw, ".hea") if Path(file).stem in names]
+    first = {Path(file).stem: file for file in reversed(headers)}
+    if len(headers) > len(first):
+        refused["copy of a record in another folder"] = len(headers) - len(first)
     for name in sorted((*DS1, *DS2)):
-        path = raw / f"{name}.hea"
-        if not path.is_file():
+        if str(name) not in first:
             continue
+        file = first[str(name)]
+        path = raw / file
         try:
             n_windows = waveform.header(path).n_samples // (_SECONDS * 360)
             starts = [i * _SECONDS * 360 for i in range(n_windows)]
@@ -53,21 +60,22 @@ def index(raw: Path) -> Index:
         except MalformedRecordError as reason:
             refused[str(reason)] += 1
             continue
-        where += [f"{name}.hea#{start}" for start in starts]
+        where += [f"{file}#{start}" for start in starts]
         labels += [[rhythm == one if rhythm else MISSING for one in RHYTHMS] for rhythm in said]
         # 201 and 202 are one subject, and the field's DS1 and DS2 part them: 201 is left out of every split.
         patients += ["202" if name == 201 else str(name)] * n_windows
         code = split.TEST if name in DS2 else split.VAL if name in _VAL else split.TRAIN
         splits += [split.NONE if name == 201 else code] * n_windows
-    n_absent = sum(not (raw / f"{name}.hea").is_file() for name in (*DS1, *DS2))
+    n_absent = len(names) - len(first)
     return Index(
-        where=np.array(where, dtype=str),
-        patient=np.array(patients, dtype=str),
+        where=tables.texts(where),
+        patient=tables.texts(patients),
         label_sets={"rhythm": RHYTHMS},
         labels=np.array(labels, dtype=np.uint8).reshape(-1, len(RHYTHMS)),
         split=np.array(splits, dtype=np.uint8),
         missing=[f"{n_absent} of {len(DS1) + len(DS2)} records"] if n_absent else [],
         refused=refused,
+        accounts=Accounts("headers", len(headers), len(headers) - refused.total()),
     )
 
 

@@ -1,16 +1,20 @@
 """PTB-XL: 21,799 records of a German metrology institute, five label sets, official patient-disjoint folds."""
 
 import ast
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-from ecgscale.data import split, waveform
+from ecgscale.data import columns, split, tables, waveform
+from ecgscale.data.columns import BLANK, FEMALE
 from ecgscale.data.corpus import MISSING
-from ecgscale.data.dataset import Card, Dataset, Index, inside
+from ecgscale.data.dataset import Card, Dataset, Index, accounted
 from ecgscale.data.filters import Recipe
+from ecgscale.data.folders import inside, located
 from ecgscale.data.recording import Recording
+from ecgscale.data.tables import Table, UnreadableTable
 
 SUPERCLASSES = ("NORM", "MI", "STTC", "CD", "HYP")
 # CODE's six labels by PTB-XL's statements.
@@ -49,27 +53,84 @@ def label_table(codes: list[set[str]], statements: pd.DataFrame) -> tuple[dict[s
 
 
 def index(raw: Path) -> Index:
-    """``ptbxl_database.csv`` and ``scp_statements.csv``; the 500 Hz files where there, else the 100 Hz ones."""
-    table = pd.read_csv(raw / "ptbxl_database.csv", index_col="ecg_id", dtype={"patient_id": str})
-    statements = pd.read_csv(raw / "scp_statements.csv", index_col=0)
-    where = []
-    for high, low in zip(table["filename_hr"], table["filename_lr"], strict=True):
-        there = (f"{name}.hea" for name in (high, low) if inside(raw, f"{name}.hea").is_file())
-        where.append(next(there, ""))
-    table = table.assign(where=where)
-    n_absent = int((table["where"] == "").sum())
-    table = table[table["where"] != ""]
-    sets, labels = label_table([set(ast.literal_eval(text)) for text in table["scp_codes"]], statements)
-    female = np.where(table["sex"].isin([0, 1]), table["sex"] == 1, MISSING).astype(np.uint8)[:, None]
-    fold = table["strat_fold"].to_numpy()
+    """``ptbxl_database.csv`` and ``scp_statements.csv``; the 500 Hz files where there, else the 100 Hz ones.
+
+    A record whose statements are blank or cannot be read has missing labels; one in none of the ten folds is refused.
+    """
+    place = located(raw, "ptbxl_database.csv")
+    names = ["ecg_id", "patient_id", "sex", "scp_codes", "strat_fold", "filename_lr", "filename_hr"]
+    table = columns.keyed(columns.people(tables.read(place, names), "patient_id"), "ecg_id")
+    folds = columns.numbers(table, "strat_fold")
+    table = table.having(fold=folds).keep(
+        np.isin(folds, range(1, 11)), f"strat_fold of {place.name} is none of 1 to 10"
+    )
+    table, missing = columns.files(table, ("filename_hr", "filename_lr"), place, _header)
+    statements = _statements(tables.read(located(place.file.parent, "scp_statements.csv"), _STATEMENTS))
+    codes, notes = _codes(table, set(statements.index))
+    sets, labels = label_table([record or set() for record in codes], statements)
+    labels[[record is None for record in codes]] = MISSING
+    female, of_sex = columns.labels(table, ["sex"], FEMALE)
+    fold = table.rows["fold"].to_numpy()
     return Index(
-        where=table["where"].to_numpy(dtype=str),
-        patient=table["patient_id"].to_numpy(dtype=str),
+        where=tables.texts(table.rows["file"]),
+        patient=tables.texts(table.rows["patient_id"]),
         label_sets={**sets, "sex": ("female",)},
         labels=np.concatenate([labels, female], axis=1),
         split=np.select([fold == 9, fold == 10], [split.VAL, split.TEST], split.TRAIN).astype(np.uint8),
-        missing=[f"{n_absent:,} of {len(where):,} records of ptbxl_database.csv"] if n_absent else [],
+        split_column=f"strat_fold of {place.name}",
+        missing=missing,
+        **accounted(table, notes, of_sex),
     )
+
+
+_STATEMENTS = ("", "diagnostic", "form", "rhythm", "diagnostic_class", "diagnostic_subclass")
+
+
+def _header(name: str) -> str:
+    return f"{name.removesuffix('.hea').removesuffix('.dat')}.hea"
+
+
+def _statements(table: Table) -> pd.DataFrame:
+    """scp_statements.csv by code, with its marks as numbers."""
+    marks = {kind: columns.numbers(table, kind) for kind in ("diagnostic", "form", "rhythm")}
+    classes = {name: table.rows[name].to_numpy(dtype=object) for name in ("diagnostic_class", "diagnostic_subclass")}
+    return pd.DataFrame(marks | classes, index=table.rows[""].to_numpy(dtype=object))
+
+
+def _codes(table: Table, known: set[str]) -> tuple[list[set[str] | None], dict[str, int]]:
+    """Statements of each record, None where they are blank or cannot be read; and what was not known."""
+    codes: list[set[str] | None] = []
+    strange: Counter[str] = Counter()
+    n_blank = n_unreadable = 0
+    for cell in table.rows["scp_codes"]:
+        if cell.casefold() in BLANK:
+            n_blank += 1
+            codes.append(None)
+            continue
+        try:
+            said = ast.literal_eval(cell)
+            record = {str(code).strip().upper() for code in said}
+        except (MemoryError, RecursionError, SyntaxError, TypeError, ValueError):
+            record = None
+        if record is None or not isinstance(said, dict | list | set | tuple):
+            n_unreadable += 1
+            codes.append(None)
+            continue
+        strange.update(record - known)
+        codes.append(record & known or (None if record else set()))
+    if len(codes) and all(record is None for record in codes):
+        raise UnreadableTable(
+            f"no row of {table.name} says anything known in column 'scp_codes': {n_blank:,} cells are blank, "
+            f"{n_unreadable:,} cannot be read; correct them"
+        )
+    notes = {
+        f"blank scp_codes of {table.name}: missing": n_blank,
+        f"scp_codes of {table.name} that cannot be read: missing": n_unreadable,
+    }
+    words = {columns.shown(word): count for word, count in strange.items()}
+    if words:
+        notes[f"statements that scp_statements.csv lacks ({columns.named(words)}): left out"] = sum(words.values())
+    return codes, notes
 
 
 def load(raw: Path, where: str) -> Recording:
