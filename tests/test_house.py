@@ -203,5 +203,23 @@ def test_the_readme_shows_what_is_there() -> None:
     linked = re.findall(r"\]\((?!https?://)([^)#]+)\)", text)
     assert linked
     assert all((HOUSE / path).exists() for path in linked)
-    named = re.findall(r"^      ?(\w+)/", text, flags=re.M)
-    assert all((HOUSE / name).is_dir() or (HOUSE / "ecgscale" / name).is_dir() for name in named)
+    named = set(re.findall(r"^      ?(\w+)/", text, flags=re.M))
+    rooms = {
+        path.parent.name for package in ("ecgscale", "analysis") for path in (HOUSE / package).glob("*/__init__.py")
+    }
+    assert rooms <= named
+    assert all(any((HOUSE / package / name).is_dir() for package in ("ecgscale", "analysis")) for name in named)
+
+
+@pytest.mark.parametrize("document", ["README.md", "CONTRIBUTING.md", "docs/promises.md"])
+def test_documents_name_files_that_are_there(document: str) -> None:
+    text = (HOUSE / document).read_text()
+    linked = [(HOUSE / document).parent / path for path in re.findall(r"\]\((?!https?://|#)([^)#]+)", text)]
+    named = [HOUSE / path for path in re.findall(r"`((?:ecgscale|analysis|tests|sweeps|docs|results)/[\w./-]*)`", text)]
+    made = {HOUSE / "results" / name for name in ("figures", "runs", "report.html")}  # by the demo
+    gone = [path for path in linked + named if not path.exists() and path not in made]
+    assert not gone
+
+
+def test_the_glossary_is_where_documents_point() -> None:
+    assert "\n## Glossary\n" in (HOUSE / "CONTRIBUTING.md").read_text()

@@ -1,6 +1,6 @@
 """Performance as ratios against the way people do it today, both sides measured in the same run.
 
-A benchmark is a module with ``measure() -> list[Measurement]``; ``BENCHMARKS`` lists them in reading order.
+A benchmark is a module with ``measure()``, which gives its measurements, each as it is done where that can be;
 """
 
 from dataclasses import dataclass

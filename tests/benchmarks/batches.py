@@ -2,7 +2,7 @@
 
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from statistics import median
 
@@ -33,13 +33,13 @@ class _Recordings(Dataset):
         return torch.from_numpy(self.file["tracings"][row])
 
 
-def measure() -> list[Measurement]:
+def measure() -> Iterator[Measurement]:
     """Both sides on one thread; ratios are medians over alternating rounds."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
         with tempfile.TemporaryDirectory() as folder:
-            return _measured(Path(folder))
+            yield from _measured(Path(folder))
     finally:
         torch.set_num_threads(threads)
 

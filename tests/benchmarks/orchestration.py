@@ -29,7 +29,7 @@ LONG, SECONDS = 12, 1.5
 def measure() -> list[Measurement]:
     """Seconds a run once all is started: from the first run's end to the last one's, over the number between."""
     with tempfile.TemporaryDirectory() as folder:
-        ray.init(num_cpus=SLOTS, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
+        ray.init(address="local", num_cpus=SLOTS, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
         try:
             fresh = _tune(RUNS["fresh"], Path(folder), reuse=False)
             reused = _tune(RUNS["reused"], Path(folder), reuse=True)

@@ -2,7 +2,7 @@
 
 import copy
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from statistics import median
 from typing import Any, NamedTuple
 
@@ -110,12 +110,13 @@ def timed(work: Callable[[], Any]) -> tuple[float, Any]:
     return time.perf_counter() - began, result
 
 
-def measure() -> list[Measurement]:
+def measure() -> Iterator[Measurement]:
     """Both sides on one thread; ratios are medians over alternating rounds."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
-        return [*(_under_adam(width) for width in WIDTHS), *(_convex(width) for width in WIDTHS)]
+        yield from map(_under_adam, WIDTHS)
+        yield from map(_convex, WIDTHS)
     finally:
         torch.set_num_threads(threads)
 

@@ -2,6 +2,7 @@
 
 import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -17,10 +18,11 @@ EVALUATIONS, ROWS_AN_EVALUATION = 200, 40
 KEYS = ["configuration", "target"]
 
 
-def measure() -> list[Measurement]:
+def measure() -> Iterator[Measurement]:
     """The peer concatenates ``pd.read_parquet`` of every file; both group means by configuration and target."""
     with tempfile.TemporaryDirectory() as folder:
-        return [_grouped(Path(folder)), _logged(Path(folder))]
+        yield _grouped(Path(folder))
+        yield _logged(Path(folder))
 
 
 def _grouped(results: Path) -> Measurement:

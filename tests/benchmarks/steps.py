@@ -2,7 +2,7 @@
 
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from statistics import median
@@ -63,14 +63,15 @@ class _Peer(nn.Module):
         return F.binary_cross_entropy_with_logits(self.head(x.mean(2)), batch.labels)
 
 
-def measure() -> list[Measurement]:
+def measure() -> Iterator[Measurement]:
     """On one thread, in its processor time; ratios are medians over alternating rounds."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
         with tempfile.TemporaryDirectory() as folder:
             corpus = library.open_corpus("ptbxl-sample", Path(folder))
-            return [*(_convolutions(corpus, *r) for r in RUNGS), *(_loop(corpus, r) for r in RESNETS[:2])]
+            yield from (_convolutions(corpus, *rung) for rung in RUNGS)
+            yield from (_loop(corpus, rung) for rung in RESNETS[:2])
     finally:
         torch.set_num_threads(threads)
 
