@@ -5,6 +5,7 @@ is reported is the TEST loss at that step. ``select="val"`` is clean; ``select="
 biases losses down.
 """
 
+import math
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Self
@@ -50,6 +51,8 @@ COLUMNS = (
     "macs_per_param",
 )
 SELECTING = ("val", "test")
+ABSURD = 50.0  # times the loss of predicting each label's rate: above that a trained network's loss is no measurement
+MOST = 1_000.0  # nats, where there is no such loss, and of an untrained network: no objective here begins above 20
 
 
 def trajectories(results: Path, sweeps: Iterable[str] | None = None) -> pd.DataFrame:
@@ -58,7 +61,8 @@ def trajectories(results: Path, sweeps: Iterable[str] | None = None) -> pd.DataF
     Columns: those of the run, N, D, C (floats), target, domain, step, loss, auroc and f1 (test split), loss_val,
     loss_train, prevalence_loss. Only runs with status "done" enter; ``attrs["runs"]`` counts runs by status and
     ``attrs["lost"]`` holds those that ended otherwise (sweep, configuration, N, D, status, where they measured
-    anything), and ``attrs["bad"]`` names files that could not be believed.
+    anything), ``attrs["bad"]`` names files that could not be believed, and ``attrs["flagged"]`` counts by reason the
+    losses that cannot be and were left out (see ``without_absurd``).
     """
     loaded = records.load(results, sweeps)
     status = loaded.runs["status"] if len(loaded.runs) else pd.Series(dtype=str)
@@ -87,10 +91,33 @@ def trajectories(results: Path, sweeps: Iterable[str] | None = None) -> pd.DataF
     )
     kept = [*RUN_COLUMNS, "N", "D", "C", "target", "domain", "step", *renamed.values(), "macs_per_param"]
     table = table[kept].sort_values(["sweep", "configuration", "N", "D", "run_id", "target", "step"], ignore_index=True)
+    table, flagged = without_absurd(table)
+    table.attrs["flagged"] = flagged
     table.attrs["runs"] = {str(k): int(v) for k, v in status.value_counts().items()}
     table.attrs["lost"] = _lost(loaded)
     table.attrs["bad"] = Aside(loaded.bad)
     return table
+
+
+def without_absurd(table: pd.DataFrame) -> tuple[pd.DataFrame, dict[str, int]]:
+    """Trajectories without the losses that cannot be, and how many those were for which reason.
+
+    Not finite; above ``ABSURD`` times the prevalence loss of the run's target once the network is trained; above
+    ``MOST`` nats. What was not measured (no row) is no such loss.
+    """
+    keys = ["sweep", "run_id", "target"]
+    baseline = table.groupby(keys)["prevalence_loss"].transform("max") if len(table) else table["prevalence_loss"]
+    bound = (ABSURD * baseline.where(table["step"] > 0)).fillna(MOST).clip(upper=MOST)
+    flagged: dict[str, int] = {}
+    table = table.copy()
+    for column in ("loss", "loss_val"):
+        infinite = table[column].abs() == math.inf
+        above = ~infinite & (table[column] > bound)
+        for reason, wrong in (("not finite", infinite), ("absurdly high", above)):
+            if n := int(wrong.sum()):
+                flagged[reason] = flagged.get(reason, 0) + n
+        table[column] = table[column].mask(infinite | above)
+    return table, flagged
 
 
 def own(points: pd.DataFrame) -> pd.DataFrame:

@@ -21,7 +21,7 @@ from analysis.learning import learning, more_data, shortfalls
 from analysis.naming import label
 from analysis.observations import best_over_steps, own, trajectories
 from analysis.study import claims, figures
-from analysis.table.query import COLUMNS
+from analysis.table.query import COLUMNS, FILE, read
 from ecgscale import records
 from ecgscale.phrases import si
 
@@ -109,8 +109,8 @@ def report(
 
 def exponents_in(results: Path, runs: pd.DataFrame) -> pd.DataFrame:
     """The exponents table of these runs' sweeps; empty if nothing was fitted yet."""
-    file = results / "exponents.parquet"
-    table = pd.read_parquet(file) if file.exists() else pd.DataFrame(columns=list(COLUMNS))
+    fitted = (results / FILE).exists()
+    table = read(results) if fitted else pd.DataFrame(columns=list(COLUMNS))
     return table[table["sweep"].isin(set(runs["sweep"]))].reset_index(drop=True)
 
 

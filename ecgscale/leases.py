@@ -5,12 +5,15 @@ moves a counter in it; whoever has looked often enough and seen it stand still m
 token is no longer the newest has lost the run, and its late writes are refused. No clock is read, nothing is locked.
 """
 
+import hashlib
 import json
 import os
+import platform
 import threading
 import time
 import uuid
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -131,6 +134,7 @@ class Claims:
             "nonce": lease.nonce,
             "causes": lease.causes,
             "place": _place(),
+            "machine": _machine(),
             "process": (os.getpid(), _started(os.getpid())),
         }
         return f"{0:0{_WIDTH}d}\n{json.dumps(said)}\n".encode()
@@ -172,11 +176,26 @@ def folder_of(results: Path, sweep: str) -> Path:
 
 
 def open_launch(folder: Path) -> str:
-    """Announce a launch; its name. It is open while its file is there: to remove a file works on a full disk too."""
+    """Announce a launch; its name. It is open while its file is there: to remove a file works on a full disk too.
+
+    The file says which process of which machine it is, so that others see when it is dead; on a full disk, nothing.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     name = uuid.uuid4().hex[:12]
+    own = {"place": _place(), "machine": _machine(), "process": (os.getpid(), _started(os.getpid()))}
     (folder / f"{name}.open").touch()
+    with suppress(OSError):
+        (folder / f"{name}.open").write_text(f"\n{json.dumps(own)}\n")
     return name
+
+
+def sweep_dead(folder: Path) -> list[str]:
+    """Remove the announcements of launches whose process is no more; their names."""
+    dead = [file for file in folder.glob("*.open") if _is_dead(_said(file))]
+    for file in dead:
+        with suppress(OSError):  # somebody else's, to be read alone
+            file.unlink(missing_ok=True)
+    return [file.stem for file in dead]
 
 
 def close_launch(folder: Path, launch: str) -> None:
@@ -189,7 +208,8 @@ def is_open(folder: Path, launch: str) -> bool:
 
 
 def close_all(folder: Path) -> int:
-    """Tell every launch of a sweep to stop; how many were told."""
+    """Tell every launch of a sweep to stop that may be alive; how many were told. Dead ones are swept away."""
+    sweep_dead(folder)
     told = list(folder.glob("*.open"))
     for file in told:
         file.unlink(missing_ok=True)
@@ -203,9 +223,12 @@ def held_runs(folder: Path) -> set[str]:
 
 
 def _is_dead(said: dict[str, Any]) -> bool:
-    """Whether the holder that wrote this is no more: on this machine one can simply see it."""
+    """Whether the holder that wrote this is no more: on this machine, or before its last start, one can see it."""
     pid, started = said.get("process", (0, 0))
-    return said.get("place", "") == _place() != "" and _started(pid) != started
+    place, machine = said.get("place", ""), said.get("machine", "")
+    if machine and machine == _machine() and place and _place() and _boot(place) != _boot(_place()):
+        return True
+    return place == _place() != "" and _started(pid) != started
 
 
 def _leases(folder: Path, run_id: str) -> list[tuple[int, Path]]:
@@ -261,6 +284,23 @@ def _place() -> str:
         return f"{boot[:8]}-{os.readlink('/proc/self/ns/pid')[5:-1]}"
     except OSError:
         return ""
+
+
+def _boot(place: str) -> str:
+    return place.partition("-")[0]
+
+
+@cache
+def _machine() -> str:
+    """This machine, whenever it was started; empty where that cannot be known."""
+    try:
+        known = Path("/etc/machine-id").read_text().strip()
+    except OSError:
+        return ""
+    node = platform.node()
+    if not known or node in ("", "localhost"):
+        return ""
+    return hashlib.sha256(f"{known}/{node}".encode()).hexdigest()[:16]
 
 
 def _started(pid: int) -> int:

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 
 _SI = ((1e21, "Z"), (1e18, "E"), (1e15, "P"), (1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "K"), (1.0, ""))
 _NEAR = 0.5  # share of letters that a name and its typo have in common
+_NAMED = 12  # most names in a sentence
 
 
 def si(value: float | None, digits: int = 3) -> str:
@@ -27,11 +28,14 @@ def nearest(name: str, known: Iterable[object]) -> str | None:
 
 
 def did_you_mean(name: str, known: Iterable[object]) -> str:
-    """The end of a sentence about a name that is not known: the nearest one, else all there are.
+    """The end of a sentence about an unknown name: the nearest one, else all there are, of many the nearest few.
 
     >>> did_you_mean("alhpa", ("alpha", "beta")), did_you_mean("x", ("alpha", "beta"))
     ("; did you mean 'alpha'?", '; there are alpha, beta')
     """
     names = [str(one) for one in known]
     near = nearest(name, names)
+    if not near and len(names) > _NAMED:
+        few = difflib.get_close_matches(name, names, _NAMED // 2, 0.0)
+        return f"; of {len(names)} there are, the nearest are {', '.join(few)}"
     return f"; did you mean {near!r}?" if near else f"; there are {', '.join(names) or 'none'}"

@@ -1,6 +1,9 @@
 """Leases: each run has one holder, a dead one is followed, and what it still writes is refused. No clock is asked."""
 
+import json
 import os
+import subprocess
+import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -23,6 +26,7 @@ def elsewhere(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(leases, "LOOK_SECONDS", 0.0)
     places = iter(range(10**6))
     monkeypatch.setattr(leases, "_place", lambda: f"machine {next(places)}")
+    monkeypatch.setattr(leases, "_machine", lambda: "")
 
 
 def followed(claims: Claims, at_least: int = 0, files: tuple[Path, ...] = ()) -> Lease:
@@ -187,6 +191,48 @@ def test_launches_are_told_to_stop_by_taking_a_file_away(tmp_path: Path) -> None
     assert (leases.is_open(tmp_path, first), leases.is_open(tmp_path, second)) == (False, True)
     assert leases.close_all(tmp_path) == 1
     assert not leases.is_open(tmp_path, second)
+
+
+@pytest.mark.parametrize("death", ["killed", "another start of the machine"])
+def test_a_dead_launch_is_told_nothing_and_swept_away(
+    tmp_path: Path, death: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(leases, "_machine", lambda: "mine")
+    program = "import sys, time; from pathlib import Path; from ecgscale import leases\n"
+    program += "print(leases.open_launch(Path(sys.argv[1]))); time.sleep(600)"
+    with subprocess.Popen(
+        [sys.executable, "-c", program, str(tmp_path)],
+        stdout=subprocess.PIPE,
+        env={**os.environ, "PYTHONUNBUFFERED": "1"},
+        text=True,
+    ) as other:
+        assert other.stdout is not None
+        name = other.stdout.readline().strip()
+        file = tmp_path / f"{name}.open"
+        assert leases.sweep_dead(tmp_path) == []
+        if death == "killed":
+            other.kill()
+            other.wait()
+        else:
+            said = json.loads(file.read_text())
+            file.write_text("\n" + json.dumps({**said, "place": "0ld-1", "machine": "mine"}))
+        alive = leases.open_launch(tmp_path)
+        (tmp_path / "far.open").write_text("\n" + json.dumps({"place": "0ld-1", "machine": "far", "process": [1, 1]}))
+        (tmp_path / "old.open").touch()  # as launches were announced before they said who they are
+        assert leases.is_open(tmp_path, name)
+        assert leases.close_all(tmp_path) == 3
+        assert not leases.is_open(tmp_path, alive)
+        assert list(tmp_path.iterdir()) == []
+        other.kill()
+
+
+def test_the_next_status_sweeps_a_dead_launch(tmp_path: Path) -> None:
+    folder = leases.folder_of(tmp_path, "s")
+    folder.mkdir(parents=True)
+    said = {"place": leases._place(), "machine": leases._machine(), "process": [2**22 + 1, 1]}
+    (folder / "dead.open").write_text("\n" + json.dumps(said))
+    states(Sweep("s", (RESNET_SL,), ()), tmp_path)
+    assert list(folder.iterdir()) == []
 
 
 def wait(for_: Callable[[], bool]) -> None:

@@ -1,6 +1,7 @@
 """A page of a figure: it remembers what it shows, so that its data lies beside it, and saves to the same bytes."""
 
 from collections.abc import Iterable, Sequence
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 
 from analysis.figures import style
+from ecgscale.records import write_whole
 
 FORMATS = ("png", "pdf", "svg")
 FOOTER = 0.2  # inches under the panels: what was drawn on the left, the mark on the right
@@ -121,15 +123,19 @@ def source_of(points: pd.DataFrame, select: str, short: bool = False) -> str:
 
 
 def write(page: Page, name: str, folder: Path, formats: Iterable[str]) -> list[Path]:
-    """Write a page and its data; the same page gives the same bytes (no dates, fixed ids, fonts embedded)."""
-    folder.mkdir(parents=True, exist_ok=True)
+    """Write a page and its data, each file whole or not at all; the same page gives the same bytes.
+
+    That is: no dates, fixed ids, fonts embedded.
+    """
     paths = []
     for suffix in formats:
         path = folder / f"{name}.{suffix}"
-        page.savefig(path, format=suffix, metadata=_metadata(page, suffix))
+        drawn = BytesIO()
+        page.savefig(drawn, format=suffix, metadata=_metadata(page, suffix))
+        write_whole(path, drawn.getvalue())
         paths.append(path)
     table = folder / f"{name}.csv"
-    page.data().to_csv(table, index=False, float_format="%.8g", lineterminator="\n")
+    write_whole(table, page.data().to_csv(index=False, float_format="%.8g", lineterminator="\n").encode())
     return [*paths, table]
 
 

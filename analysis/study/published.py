@@ -14,6 +14,7 @@ from analysis.fitting.transfer import bound_hits
 from analysis.study.constants import FRACTIONS, N_FULL, REFERENCE, task_named
 from analysis.table.build import rows_of
 from analysis.table.query import COLUMNS
+from ecgscale.records import write_whole
 
 # Backbone parameters by size bin (under 100K, 1M, 10M, 50M, and above) of Table S.4.
 SIZES = {
@@ -98,4 +99,5 @@ def _named(table: pd.DataFrame) -> pd.DataFrame:
 if __name__ == "__main__":
     found = refit()
     found = found[found["coefficient"].isin(["E", "alpha", "beta"])]
-    found[REFIT_COLUMNS].to_csv(REFIT, index=False, float_format="%.6g", lineterminator="\n")
+    text = found[REFIT_COLUMNS].to_csv(index=False, float_format="%.6g", lineterminator="\n")
+    write_whole(REFIT, text.encode())

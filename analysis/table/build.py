@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 
 from analysis.fitting.allocation import frontier
 from analysis.fitting.effective_data import replaced
@@ -21,8 +22,8 @@ from analysis.fitting.identifiability import BadPoints
 from analysis.fitting.result import Coefficient, Fit
 from analysis.fitting.transfer import Floors, loss_to_loss, pairs
 from analysis.observations import best_over_steps, own, trajectories
-from analysis.table.query import COLUMNS, as_markdown
-from ecgscale.records import write_whole
+from analysis.table.query import COLUMNS, FILE, as_markdown
+from ecgscale.records import sealed, write_whole
 
 GROUP = ["sweep", "corpus", "label_set", "configuration", "target", "domain"]
 LEVELS = 4  # sizes or fractions below which a marginal law is not tried
@@ -174,8 +175,10 @@ def fit_results(
 
 
 def write(table: pd.DataFrame, results: Path) -> None:
-    """Write the table as ``exponents.parquet`` and, for reading, ``exponents.md``."""
-    write_whole(results / "exponents.parquet", table.to_parquet(index=False))
+    """Write the table as ``exponents.parquet``, sealed, and, for reading, ``exponents.md``."""
+    columns = pa.Table.from_pandas(table, preserve_index=False)
+    metadata = {key.decode(): value.decode() for key, value in (columns.schema.metadata or {}).items()}
+    write_whole(results / FILE, sealed(columns, metadata))
     write_whole(results / "exponents.md", as_markdown(table).encode())
 
 

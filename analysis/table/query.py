@@ -12,6 +12,9 @@ from analysis.naming import configuration_named
 from analysis.table import markup
 from analysis.table.where import BadQuery, condition
 from ecgscale.phrases import did_you_mean
+from ecgscale.records import intact
+
+FILE = "exponents.parquet"
 
 COLUMNS = (
     "law",
@@ -67,14 +70,14 @@ FORMATS = ("table", "csv", "json", "md", "latex", "parquet")
 
 
 def read(results: Path) -> pd.DataFrame:
-    """The fitted table of a results folder. Raises BadQuery if nothing was fitted yet."""
-    path = results / "exponents.parquet"
-    if not path.exists():
-        raise BadQuery(f"nothing is fitted in {results.name or 'these results'} yet: run `ecgscale fit` first")
+    """The fitted table of a results folder, against its seal. Raises BadQuery if nothing was fitted yet, or damaged."""
     try:
-        return pd.read_parquet(path)
+        return pd.read_parquet(io.BytesIO(intact(results / FILE)))
+    except FileNotFoundError:
+        where = results.name or "these results"
+        raise BadQuery(f"nothing is fitted in {where} yet: run `ecgscale fit` first") from None
     except (ValueError, OSError) as error:
-        raise BadQuery(f"{results.name}/exponents.parquet is damaged; run `ecgscale fit` again") from error
+        raise BadQuery(f"{results.name}/{FILE} is damaged ({error}); run `ecgscale fit` again") from error
 
 
 def query(

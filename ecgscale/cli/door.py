@@ -3,11 +3,14 @@
 import json
 import os
 import sys
+import tempfile
+from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
 import typer
 
+from ecgscale.cli.faults import FAILED, REFUSED, USAGE, Refused, told
 from ecgscale.cli.terminal import say, where
 
 app = typer.Typer(
@@ -18,40 +21,49 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
-FAILED, USAGE, REFUSED = 1, 2, 3
+__all__ = ["FAILED", "REFUSED", "RESULTS", "USAGE", "Refused", "app", "existing", "home_of", "main", "name_bad"]
+__all__ += ["Home", "Json", "Results", "RunId", "SweepName", "print_json"]
+
 RESULTS = Path("results")
 
 SweepName = Annotated[str, typer.Argument(metavar="SWEEP", help="A sweep file (sweeps/demo.py) or its stem (demo).")]
 RunId = Annotated[str, typer.Argument(metavar="RUN_ID", help="A run's id, or the beginning of it.")]
-Results = Annotated[Path, typer.Option(help="Where rows and figures live.")]
+Results = Annotated[Path, typer.Option(help="Where rows and figures live.", callback=lambda path: _folder(path))]
 Home = Annotated[
     Path | None, typer.Option(help="Where corpora and checkpoints live.", show_default="$ECGSCALE_HOME, else per user")
 ]
 Json = Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")]
 
 
-class Refused(Exception):
-    """A guard said no; exit code 3."""
-
-
 def main() -> NoReturn:
-    """Run the command line; a foreseen error is one sentence on stderr and an exit code that says its kind."""
+    """Run the command line; whatever is wrong is one sentence on stderr and an exit code that says its kind."""
+    code = 0
     try:
-        app()
-    except Refused as error:
-        say(f"ecgscale: refused: {error}")
-        sys.exit(REFUSED)
-    except (ValueError, FileNotFoundError, NotADirectoryError) as error:
-        say(f"ecgscale: {_sentence(error)}")
-        sys.exit(USAGE)
-    except BrokenPipeError:
+        try:
+            app()
+        finally:
+            sys.stdout.flush()
+    except SystemExit as ended:
+        code = ended.code if isinstance(ended.code, int) else FAILED if ended.code else 0
+    except BrokenPipeError:  # whoever reads has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    except (RuntimeError, OSError) as error:  # a full disk among them
-        say(f"ecgscale: {_sentence(error)}")
-        sys.exit(FAILED)
     except KeyboardInterrupt:
-        sys.exit(130)
-    sys.exit(0)
+        code = 130
+    except Exception as error:
+        sentence, code = told(error, _home_asked())
+        say(f"ecgscale: {sentence}")
+    sys.exit(code)
+
+
+def _home_asked() -> Path:
+    """The home that was typed, or the one that is meant when none is."""
+    typed = sys.argv[1:]
+    named = [b for a, b in pairwise([*typed, ""]) if a == "--home"]
+    named += [word.removeprefix("--home=") for word in typed if word.startswith("--home=")]
+    try:
+        return home_of(Path(named[0]) if named else None)
+    except (OSError, RuntimeError, ValueError):
+        return Path(tempfile.gettempdir())
 
 
 def home_of(home: Path | None) -> Path:
@@ -59,7 +71,14 @@ def home_of(home: Path | None) -> Path:
     if home is None:
         data_home = os.environ.get("XDG_DATA_HOME") or str(Path.home() / ".local" / "share")
         home = Path(os.environ.get("ECGSCALE_HOME") or Path(data_home) / "ecgscale")
-    return home.expanduser().resolve()
+    return _folder(home.expanduser().resolve())
+
+
+def _folder(path: Path) -> Path:
+    """A path where a folder is or may be made. Raises NotADirectoryError for a file."""
+    if path.exists() and not path.is_dir():
+        raise NotADirectoryError(f"{where(path)} is a file, and has to be a folder")
+    return path
 
 
 def existing(results: Path) -> Path:
@@ -82,9 +101,3 @@ def name_bad(sentences: list[str]) -> None:
         say(f"ecgscale: {sentence}")
     if sentences:
         raise typer.Exit(USAGE)
-
-
-def _sentence(error: Exception) -> str:
-    if isinstance(error, OSError) and error.strerror:
-        return error.strerror + (f": {where(Path(str(error.filename)))}" if error.filename else "")
-    return str(error)

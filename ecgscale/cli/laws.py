@@ -60,8 +60,9 @@ def fit(
         table(["law", "coefficients", "flagged"], [(name, *row) for name, *row in counted.itertuples()])
     left_out = {state: n for state, n in observed.attrs["runs"].items() if state != "done"}
     say(f"{observed['run_id'].nunique()} runs, {len(observed)} observations, best step selected on {select}")
-    if left_out:
-        say("left out: " + ", ".join(f"{n} {state}" for state, n in left_out.items()))
+    impossible = [f"{n} losses {reason}" for reason, n in observed.attrs["flagged"].items()]
+    if left_out or impossible:
+        say("left out: " + ", ".join([*(f"{n} {state}" for state, n in left_out.items()), *impossible]))
     say(f"written: {where(results / 'exponents.parquet')} and .md; next: ecgscale exponents, ecgscale figures")
     name_bad(observed.attrs["bad"])
 
@@ -145,6 +146,7 @@ def predict(
     """The loss at a model and data size, with an interval; says when it extrapolates, and how far."""
     from analysis.fitting.forecast import predict as predicted
 
+    _above_0(n_params=n_params, n_samples=n_samples)
     _ask(
         lambda points, name: predicted(points, name, target, n_params, n_samples),
         configuration,
@@ -168,9 +170,17 @@ def allocate(
     """Compute-optimal N, D and loss for a budget, with intervals, and the share of marginal compute to data."""
     from analysis.fitting.forecast import allocate_group
 
+    _above_0(flops=flops)
     _ask(
         lambda points, name: allocate_group(points, name, target, flops), configuration, results, sweep, select, as_json
     )
+
+
+def _above_0(**given: float) -> None:
+    """Raise ValueError, naming the option, for a number that is no size, amount or budget."""
+    for name, value in given.items():
+        if not 0 < value < float("inf"):
+            raise ValueError(f"--{name.replace('_', '-')} {value:g}: it has to be a number above 0")
 
 
 def _ask(

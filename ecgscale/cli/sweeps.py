@@ -157,7 +157,7 @@ def _launch(
         try:
             with watch.context():
                 for stage in stages([loaded.run(run_id) for run_id in left["run_id"]]):
-                    schedule(loaded, stage, place, pool, needs, watch=watch.look)
+                    schedule(loaded, stage, place, pool, needs, watch=watch.look, say=say)
             watch.look()
         except Infeasible as error:
             raise Refused(str(error)) from None

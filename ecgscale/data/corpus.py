@@ -14,6 +14,7 @@ import numpy as np
 from ecgscale.data import split as splitting
 from ecgscale.data.quality import counted
 from ecgscale.data.recording import INDEPENDENT_LEADS
+from ecgscale.records import document, read_document, write_whole
 
 MISSING = 255  # in labels: unknown, masked out of every loss
 ARRAYS = ("signal", "peaks", "labels", "patient", "split", "quality")
@@ -156,16 +157,55 @@ def command_for(name: str) -> str:
     return " ".join(["ecgscale data prepare", base, *(options if preparation else ()), "--raw DIR"])
 
 
+class Damaged(ValueError):
+    """A file of a corpus is not what was prepared: which, how that shows, and what to do."""
+
+    def __init__(self, name: str, files: str, how: str) -> None:
+        made_here = name.endswith("-sample") or name.startswith("simulated-")  # decoded or made on its next use
+        again = "it is made anew on its next use" if made_here else f"run: {command_for(name)}"
+        super().__init__(
+            f"corpus {name}: {files} damaged ({how}); remove corpora/{name} from the home folder, then {again}"
+        )
+
+
 def manifest_of(home: Path, name: str) -> Manifest:
-    """What a corpus says of itself. Raises FileNotFoundError in one sentence if it was never prepared."""
+    """What a corpus says of itself, against its seal.
+
+    Raises FileNotFoundError in one sentence if it was never prepared, Damaged if it is not what was written.
+    """
+    return manifest_and_seal(home, name)[0]
+
+
+def manifest_and_seal(home: Path, name: str) -> tuple[Manifest, bool]:
+    """A manifest, and whether it is sealed: those from before there were seals are not. Raises as ``manifest_of``."""
     if not is_prepared(home, name):
         raise FileNotFoundError(f"corpus {name} is not prepared; run: {command_for(name)}")
-    return Manifest(**json.loads((folder_of(home, name) / "manifest.json").read_text()))
+    try:
+        said, is_sealed = read_document(folder_of(home, name) / "manifest.json")
+        manifest = Manifest(**said)
+        if manifest.name != name or (manifest.files and manifest.digest != digest_of(manifest.files)):
+            raise ValueError("it contradicts itself")
+    except (ValueError, TypeError, AttributeError) as error:
+        raise Damaged(name, "manifest.json", str(error).partition("\n")[0][:120]) from None
+    return manifest, is_sealed
+
+
+def write_manifest(folder: Path, manifest: Manifest) -> None:
+    """Write a sealed manifest into a corpus' folder, whole or not at all."""
+    write_whole(folder / "manifest.json", document(asdict(manifest), lambda value: json.dumps(value, indent=1)))
+
+
+def digest_of(files: Mapping[str, str]) -> str:
+    """The digest of a corpus: SHA-256 over those of its arrays."""
+    return hashlib.sha256("".join(files.values()).encode()).hexdigest()
 
 
 def read(home: Path, name: str) -> Corpus:
-    """Open a prepared corpus. Raises as ``manifest_of``, and ValueError if a patient is in two splits."""
-    corpus = Corpus(manifest_of(home, name), **_open(folder_of(home, name)))
+    """Open a prepared corpus as it lies there (see ``checked`` for one that is to be what was prepared).
+
+    Raises as ``manifest_of``, and ValueError if a patient is in two splits.
+    """
+    corpus = Corpus(manifest_of(home, name), **arrays_of(home, name))
     splitting.assert_disjoint(np.asarray(corpus.patient), np.asarray(corpus.split))
     return corpus
 
@@ -213,7 +253,7 @@ def seal(
 
     ``further`` are other fields of Manifest. Raises ValueError if a patient is in two splits.
     """
-    arrays = _open(partial)
+    arrays = {array: _mapped(partial, array) for array in _names(partial)}
     splitting.assert_disjoint(np.asarray(arrays["patient"]), np.asarray(arrays["split"]))
     files = {array_name: sha256(values) for array_name, values in arrays.items()}
     manifest = Manifest(
@@ -223,13 +263,13 @@ def seal(
         scale_mv=round(deviation(arrays["signal"], _scaled_by(np.asarray(arrays["split"]))) * mv_per_unit, 6),
         label_sets=label_sets,
         preparation=preparation,
-        digest=hashlib.sha256("".join(files.values()).encode()).hexdigest(),
+        digest=digest_of(files),
         flaws=counted(np.asarray(arrays["quality"])),
         files=files,
         **further,
     )
     folder = folder_of(home, name)
-    (partial / "manifest.json").write_text(json.dumps(asdict(manifest), indent=1))
+    write_manifest(partial, manifest)
     for file in partial.iterdir():
         with file.open("rb") as written:
             os.fsync(written.fileno())
@@ -242,6 +282,21 @@ def seal(
     return read(home, name)
 
 
+def allocated(file: Path, dtype: type, shape: tuple[int, ...]) -> np.ndarray:
+    """A new array file mapped to be written, all of whose bytes the disk has: writing into it never meets a full one.
+
+    Raises OSError, and leaves no file, if the disk has no room for it.
+    """
+    try:
+        array = np.lib.format.open_memmap(file, mode="w+", dtype=dtype, shape=shape)
+        with file.open("r+b") as opened:
+            os.posix_fallocate(opened.fileno(), 0, file.stat().st_size)
+    except OSError:
+        file.unlink(missing_ok=True)
+        raise
+    return array
+
+
 def sha256(array: np.ndarray) -> str:
     """SHA-256 of an array's type, shape and values, read in pieces."""
     digest = hashlib.sha256(repr((array.dtype.str, array.shape)).encode())
@@ -250,9 +305,24 @@ def sha256(array: np.ndarray) -> str:
     return digest.hexdigest()
 
 
-def _open(folder: Path) -> dict[str, np.ndarray]:
-    names = [*ARRAYS, BEAT_CLASSES] if (folder / f"{BEAT_CLASSES}.npy").exists() else list(ARRAYS)
-    return {name: np.load(folder / f"{name}.npy", mmap_mode="r", allow_pickle=False) for name in names}
+def arrays_of(home: Path, name: str) -> dict[str, np.ndarray]:
+    """The arrays of a prepared corpus, mapped into memory. Raises Damaged for a file that holds none."""
+    found = {}
+    for array in _names(folder_of(home, name)):
+        try:
+            found[array] = _mapped(folder_of(home, name), array)
+        except Exception as error:  # numpy evaluates the header: what it raises on a damaged one is anything
+            how = "missing" if isinstance(error, FileNotFoundError) else "no whole array"
+            raise Damaged(name, f"{array}.npy", how) from None
+    return found
+
+
+def _names(folder: Path) -> list[str]:
+    return [*ARRAYS, BEAT_CLASSES] if (folder / f"{BEAT_CLASSES}.npy").exists() else list(ARRAYS)
+
+
+def _mapped(folder: Path, array: str) -> np.ndarray:
+    return np.load(folder / f"{array}.npy", mmap_mode="r", allow_pickle=False)
 
 
 def _scaled_by(split: np.ndarray) -> np.ndarray:

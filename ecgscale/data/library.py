@@ -4,10 +4,20 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from ecgscale.data import corpus, embedded, simulate
+from ecgscale.data.checked import Say, check
 
 
-def open_corpus(name: str, home: Path) -> corpus.Corpus:
-    """Open a corpus by name; a shipped one is decoded and a simulated one ("simulated-N") made on first use.
+def open_corpus(name: str, home: Path, say: Say = lambda _: None) -> corpus.Corpus:
+    """Open a corpus by name, known to be what was prepared; see ``checked`` for what that costs, and ``found``.
+
+    ``say`` hears if that takes more than a moment. Raises as ``checked.check``.
+    """
+    found(name, home)
+    return check(home, name, say)
+
+
+def found(name: str, home: Path) -> corpus.Corpus:
+    """A corpus by name as it lies there; a shipped one is decoded and a simulated one ("simulated-N") made first.
 
     Raises FileNotFoundError, in one sentence with the command to type, for a corpus that was never prepared.
     """

@@ -268,7 +268,7 @@ def workplace(dataset: Dataset, index: Index, home: Path, options: Options) -> P
     if dataset.beat_classes:
         arrays |= {corpus.BEAT_CLASSES: ((n, MAX_BEATS), np.uint8)}
     for array, (shape, dtype) in arrays.items():
-        np.lib.format.open_memmap(partial / "corpus" / f"{array}.npy", mode="w+", dtype=dtype, shape=shape).flush()
+        corpus.allocated(partial / "corpus" / f"{array}.npy", dtype, shape)
     (partial / "plan.json").write_text(plan)
     return partial
 

@@ -8,7 +8,8 @@ import numpy as np
 from ecgscale.data import hdf5
 from ecgscale.data.amplitude import qrs_amplitudes
 from ecgscale.data.corpus import Manifest
-from ecgscale.data.dataset import Dataset, Index, inside
+from ecgscale.data.dataset import Dataset, Index
+from ecgscale.data.folders import inside
 from ecgscale.data.prepare_rows import UNREADABLE, RawRecord, raw_record, stored_leads
 from ecgscale.data.recording import MalformedRecordError
 from ecgscale.data.split import NONE

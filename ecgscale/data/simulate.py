@@ -95,6 +95,15 @@ def simulated(home: Path, n_records: int, seed: int = 0, *, workers: int | None 
     partial_folder = corpus.folder_of(home, name).with_name(f".{name}.{os.getpid()}.partial")
     shutil.rmtree(partial_folder, ignore_errors=True)
     partial_folder.mkdir(parents=True)
+    try:
+        return _made(partial_folder, home, name, n_records, seed, workers)
+    except OSError:
+        shutil.rmtree(partial_folder, ignore_errors=True)  # it takes the room that is lacking
+        raise
+
+
+def _made(partial_folder: Path, home: Path, name: str, n_records: int, seed: int, workers: int | None) -> Corpus:
+    """The corpus, made in a folder of its own first."""
     shapes = {
         "signal": (n_records, 8, SECONDS * SAMPLING_HZ),
         "peaks": (n_records, MAX_BEATS),
@@ -102,8 +111,7 @@ def simulated(home: Path, n_records: int, seed: int = 0, *, workers: int | None 
     }
     types = {"signal": np.int16, "peaks": np.int16, "labels": np.uint8}
     arrays = {
-        array: np.lib.format.open_memmap(partial_folder / f"{array}.npy", mode="w+", dtype=types[array], shape=shape)
-        for array, shape in shapes.items()
+        array: corpus.allocated(partial_folder / f"{array}.npy", types[array], shape) for array, shape in shapes.items()
     }
     firsts = range(0, n_records, _CHUNK)
     lasts = [min(first + _CHUNK, n_records) for first in firsts]

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ecgscale.data import corpus, embedded, simulate
-from ecgscale.data.library import open_corpus
+from ecgscale.data.library import found
 from ecgscale.data.prepare_rows import STORED_HZ, WINDOW_SECONDS, stored_leads
 from ecgscale.data.readers import DATASETS
 from ecgscale.data.recording import INDEPENDENT_LEADS, LEADS
@@ -30,7 +30,7 @@ class Outline:
 def outline(name: str, home: Path) -> Outline:
     """Outline of a corpus; an embedded one is decoded if need be. Raises ValueError for a name that nobody knows."""
     if name in embedded.EMBEDDED or corpus.is_prepared(home, name):
-        opened = open_corpus(name, home)
+        opened = found(name, home)
         n_train, n_val, n_test = (len(opened.rows(part)) for part in ("train", "val", "test"))
         known = {**opened.manifest.label_sets, **opened.manifest.label_subsets}
         n_labels = {label_set: len(classes) for label_set, classes in known.items()}

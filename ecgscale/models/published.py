@@ -93,7 +93,10 @@ def adopt(tensors: Mapping[str, torch.Tensor], corpus: str, digest: str) -> tupl
 
 def _depth(tensors: Mapping[str, torch.Tensor], part: str) -> int:
     at = [re.match(rf"{part}\.transformer\.layers\.(\d+)\.", name) for name in tensors]
-    return 1 + max((int(found[1]) for found in at if found), default=0)
+    layers = {int(found[1]) for found in at if found}
+    if layers and max(layers) >= len(layers):
+        raise ValueError(f"has a layer {max(layers)} in its {part}, and {len(layers)} layers; they count from 0")
+    return max(1, len(layers))
 
 
 def _recipe(tensors: Mapping[str, torch.Tensor], corpus: str, digest: str) -> Codebook:

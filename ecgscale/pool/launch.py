@@ -54,10 +54,12 @@ def launch(
     needs: Needs = WHOLE,
     *,
     watch: Callable[[], None] = lambda: None,
+    say: Callable[[str], None] = lambda _: None,
     device: str | None = None,
     trial: str = TRIAL,
 ) -> None:
-    """Have ``runs`` of a sweep done, in this order, as resources become free; ``watch`` is called twice a second.
+    """Have ``runs`` of a sweep done, in this order, as resources become free; ``watch`` is called twice a second, and
+    ``say`` hears what takes time before the first run.
 
     On GPUs a run takes the share of one that it needs, and its process' memory is capped to that; without GPUs each
     takes one CPU and one thread. A run that another launch holds is waited for, and taken over if that stands still.
@@ -73,7 +75,7 @@ def launch(
         if pool.gpus is not None and n_gpus < pool.gpus:
             raise Infeasible(f"{pool.gpus} GPUs are asked for, the pool has {n_gpus} (and {n_cpus} CPUs)")
         # What another kind of trial needs is not known here.
-        if trial == TRIAL and (problems := _looked(sweep, place, needs.disk_bytes)):
+        if trial == TRIAL and (problems := _looked(sweep, place, needs.disk_bytes, say)):
             raise Infeasible("; ".join(problems))
         if heard.number:
             raise Interrupted(heard.number)
@@ -87,6 +89,8 @@ def launch(
             for run in runs
         }
         folder = leases.folder_of(place.results, sweep.name)
+        for dead in leases.sweep_dead(folder):
+            shutil.rmtree(place.home / "ray" / dead, ignore_errors=True)
         name = leases.open_launch(folder)
         sent = cloudpickle.dumps(sweep)
 
@@ -205,10 +209,10 @@ def _joined(pool: Pool) -> Iterator[dict[str, float]]:
         ray.shutdown()
 
 
-def _looked(sweep: Sweep, place: Place, disk_bytes: float) -> list[str]:
+def _looked(sweep: Sweep, place: Place, disk_bytes: float, say: Callable[[str], None]) -> list[str]:
     """What keeps any node of the pool from doing runs of this sweep, in sentences; this one looks by itself."""
     here, home, results = ray.get_runtime_context().get_node_id(), place.home, place.results
-    with preflight.expecting(sweep, home, results, disk_bytes) as expected:
+    with preflight.expecting(sweep, home, results, disk_bytes, say) as expected:
         asked, n_gpus = [], 0.0
         for node in ray.nodes():
             if node["NodeID"] == here:

@@ -10,7 +10,7 @@ import os
 import platform
 import secrets
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,16 +33,19 @@ class Expected:
     secret: str
     code: str
     versions: Mapping[str, str]
-    corpora: Mapping[str, tuple[str, Mapping[str, int]]]  # name -> digest, and bytes of every file
+    corpora: Mapping[str, str]  # name -> digest, which its arrays were checked against
     codebooks: Mapping[str, str]  # file in home -> SHA-256
     free_bytes: float
 
 
 @contextmanager
-def expecting(sweep: Sweep, home: Path, results: Path, free_bytes: float = 0.0) -> Iterator[Expected]:
+def expecting(
+    sweep: Sweep, home: Path, results: Path, free_bytes: float = 0.0, say: Callable[[str], None] = lambda _: None
+) -> Iterator[Expected]:
     """What nodes are to find while this lasts. ``free_bytes``: what the sweep will write (see ``pricing.plan``).
 
-    The corpora have to be prepared and the codebooks trained (see ``pricing.plan.unlaunchable``).
+    ``say`` hears of a corpus whose check takes more than a moment. The corpora have to be prepared and the codebooks
+    trained (see ``pricing.plan.unlaunchable``). Raises corpora.Damaged.
     """
     secret = secrets.token_hex(16)
     for folder in (home, results):
@@ -52,7 +55,7 @@ def expecting(sweep: Sweep, home: Path, results: Path, free_bytes: float = 0.0) 
             secret,
             code_digest(),
             json.loads(provenance.facts("cpu")["versions"]),
-            {name: _found(name, home) for name in _corpora(sweep)},
+            {name: data.open_corpus(name, home, say).manifest.digest for name in _corpora(sweep)},
             {str(path.relative_to(home)): _sha256(path) for path in _codebooks(sweep, home)},
             free_bytes,
         )
@@ -135,16 +138,16 @@ def _software(expected: Expected) -> Iterator[str]:
 
 
 def _data(home: Path, expected: Expected) -> Iterator[str]:
-    for name, (digest, sizes) in expected.corpora.items():
+    for name, digest in expected.corpora.items():
         try:
-            own_digest, own_sizes = _found(name, home)
+            own = data.open_corpus(name, home).manifest.digest
+        except corpora.Damaged as error:
+            yield str(error)
         except (OSError, ValueError):
             yield f"corpus {name} is not there"
-            continue
-        if own_digest != digest:
-            yield f"corpus {name} is another preparation ({own_digest[:12]}, the launch has {digest[:12]})"
-        elif short := [file for file, size in sizes.items() if own_sizes.get(file) != size]:
-            yield f"corpus {name}: {', '.join(short)} not as long as the launch sees it"
+        else:
+            if own != digest:
+                yield f"corpus {name} is another preparation ({own[:12]}, the launch has {digest[:12]})"
     for file, digest in expected.codebooks.items():
         if not (home / file).is_file() or _sha256(home / file) != digest:
             yield f"the codebook {Path(file).stem} is not the launch's"
@@ -171,11 +174,3 @@ def _codebooks(sweep: Sweep, home: Path) -> list[Path]:
 
 def _sha256(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
-
-
-def _found(name: str, home: Path) -> tuple[str, dict[str, int]]:
-    """Digest of a corpus by its manifest, and the bytes of each of its files."""
-    if not corpora.is_prepared(home, name):
-        data.open_corpus(name, home)  # shipped or simulated: made now, so that nodes need not
-    folder = corpora.folder_of(home, name)
-    return corpora.manifest_of(home, name).digest, {p.name: p.stat().st_size for p in sorted(folder.glob("*"))}

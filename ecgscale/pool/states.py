@@ -22,6 +22,7 @@ def states(sweep: Sweep, results: Path) -> pd.DataFrame:
     A run that was begun and that nobody holds any more is pending again: it goes on when somebody claims it.
     """
     lines = []
+    leases.sweep_dead(leases.folder_of(results, sweep.name))
     held = leases.held_runs(leases.folder_of(results, sweep.name))
     journals = records.running(records.path_of(results, sweep.name, "").parent)
     for run in sweep.runs:

@@ -18,7 +18,7 @@ from ecgscale.data.batches import Batch
 from ecgscale.data.peaks import MAX_BEATS
 from ecgscale.models import RESNETS, TRANSFORMERS, Architecture
 from ecgscale.objectives import Supervised
-from ecgscale.records import write_whole
+from ecgscale.records import document, read_document, write_whole
 
 _SAMPLES, _LABELS = 1000, 6
 _LADDERS: dict[str, tuple[Architecture, ...]] = {"resnet": RESNETS, "transformer": TRANSFORMERS}
@@ -91,9 +91,9 @@ def named(name: str, home: Path) -> Device | None:
 
 
 def known(home: Path) -> dict[str, Device]:
-    """Devices that were calibrated into this home; an unreadable file counts for nothing and is written anew."""
+    """Devices that were calibrated into this home; a damaged file counts for nothing and is written anew."""
     try:
-        found = json.loads(_file(home).read_text())
+        found, _ = read_document(_file(home))
         return {key: _read(facts) for key, facts in found.items()}
     except (FileNotFoundError, ValueError, TypeError, KeyError, AttributeError):
         return {}
@@ -119,7 +119,8 @@ def keep(device: Device, home: Path) -> Device:
     """Store a device as this machine's."""
     home.mkdir(parents=True, exist_ok=True)
     every = known(home) | {_key(device_here()): device}
-    write_whole(_file(home), json.dumps({key: asdict(d) for key, d in every.items()}, indent=1).encode())
+    said = {key: asdict(d) for key, d in every.items()}
+    write_whole(_file(home), document(said, lambda value: json.dumps(value, indent=1)))
     return device
 
 

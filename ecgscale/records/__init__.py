@@ -10,6 +10,7 @@ from ecgscale.records.files import (
     RunFile,
     as_rows,
     path_of,
+    sealed,
     sweep_partials,
     unguarded,
     write,
@@ -18,6 +19,7 @@ from ecgscale.records.files import (
 from ecgscale.records.journal import Journal, give_up, newest_token, pieces_of, read, running, state_of
 from ecgscale.records.load import Results, load
 from ecgscale.records.schema import COLUMNS, SCHEMA, STATES, canonical, data_dictionary, run_id_of
+from ecgscale.records.seals import Damaged, document, intact, read_document
 
 __all__ = [
     "COLUMNS",
@@ -25,6 +27,7 @@ __all__ = [
     "SCHEMA",
     "STATES",
     "BadResults",
+    "Damaged",
     "Journal",
     "Results",
     "RunFile",
@@ -32,14 +35,18 @@ __all__ = [
     "canonical",
     "compact",
     "data_dictionary",
+    "document",
     "give_up",
+    "intact",
     "load",
     "newest_token",
     "path_of",
     "pieces_of",
     "read",
+    "read_document",
     "run_id_of",
     "running",
+    "sealed",
     "state_of",
     "sweep_partials",
     "unguarded",

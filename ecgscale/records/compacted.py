@@ -13,9 +13,10 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from ecgscale.records.files import BadResults, facts_of, intact, read_table, seal, sealed, write_whole
+from ecgscale.records.files import BadResults, facts_of, read_table, sealed, write_whole
 from ecgscale.records.journal import running
 from ecgscale.records.schema import SCHEMA
+from ecgscale.records.seals import intact, seal
 
 
 @dataclass(frozen=True)

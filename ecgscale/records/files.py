@@ -4,10 +4,9 @@ It holds the run's rows and, as metadata, what the run was and how it ended.
 """
 
 import errno
-import hashlib
 import os
 import uuid
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,10 +16,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from ecgscale.records.schema import COLUMNS, SCHEMA, SCHEMA_VERSION, run_id_of
+from ecgscale.records.seals import UNSEALED, intact, sealed_bytes
 
 FULL = (errno.ENOSPC, errno.EDQUOT)  # what writing on a full disk, or above a quota, says
 _MEASURED = {"flops", "value", "seconds"}  # hardly a number twice: a dictionary would be larger than they are
-_SEAL, _UNSEALED = b"ecgscale-sha256:", b"0" * 64  # in the footer: SHA-256 of the file as it was before sealing
 
 
 class BadResults(ValueError):
@@ -102,7 +101,7 @@ def write(
 def sealed(table: pa.Table, metadata: Mapping[str, str], compression: str = "zstd") -> bytes:
     """A Parquet file in which no bit changes unseen: page checksums, and a SHA-256 of all its bytes in its footer."""
     sink = pa.BufferOutputStream()
-    marked = table.replace_schema_metadata({**metadata, "seal": (_SEAL + _UNSEALED).decode()})
+    marked = table.replace_schema_metadata({**metadata, "seal": UNSEALED})
     repeated = [name for name in table.column_names if name not in _MEASURED]
     pq.write_table(
         marked,
@@ -112,8 +111,7 @@ def sealed(table: pa.Table, metadata: Mapping[str, str], compression: str = "zst
         use_dictionary=repeated,
         use_byte_stream_split=[name for name in table.column_names if name in _MEASURED],
     )
-    data = sink.getvalue().to_pybytes()
-    return data.replace(_SEAL + _UNSEALED, _SEAL + hashlib.sha256(data).hexdigest().encode())
+    return sealed_bytes(sink.getvalue().to_pybytes())
 
 
 def read_table(path: Path) -> pa.Table:
@@ -164,52 +162,6 @@ def check_identity(path: Path, run_id: str, description: str) -> None:
 def as_rows(frame: pd.DataFrame) -> list[dict[str, Any]]:
     """Rows of a frame as they were written; a missing number is None."""
     return pa.Table.from_pandas(frame, SCHEMA, preserve_index=False).to_pylist()
-
-
-def intact(path: Path) -> bytes:
-    """A file's bytes. Raises ValueError if any of them is not what was written; FileNotFoundError passes."""
-    data = path.read_bytes()
-    _verified(data)
-    return data
-
-
-def seal(path: Path) -> str:
-    """The SHA-256 that a file is sealed with, verified. Raises as ``intact``."""
-    return _verified(path.read_bytes())
-
-
-def seals(paths: Iterable[str]) -> Iterator[str]:
-    """The seal of one file after another, verified; empty for one that is gone or not what was written.
-
-    All are read into the same memory, so that nearly all the time goes into the hash.
-    """
-    buffer = bytearray(1 << 18)
-    for path in paths:
-        try:
-            with open(path, "rb", buffering=0) as file:
-                n = 0
-                while got := file.readinto(memoryview(buffer)[n:]):
-                    n += got
-                    if n == len(buffer):
-                        buffer += bytes(n)
-            yield _verified(buffer, n)
-        except (FileNotFoundError, ValueError):
-            yield ""
-
-
-def _verified(data: bytes | bytearray, n: int | None = None) -> str:
-    """The seal in the first ``n`` bytes. Raises ValueError if it is not that of all others."""
-    whole = memoryview(data)[:n]
-    at = data.rfind(_SEAL, 0, n) + len(_SEAL)
-    if at < len(_SEAL):
-        raise ValueError("it is not sealed, or cut short")
-    behind = at + len(_UNSEALED)
-    digest = hashlib.sha256(whole[:at])
-    digest.update(_UNSEALED)
-    digest.update(whole[behind:])
-    if digest.hexdigest().encode() != whole[at:behind]:
-        raise ValueError("its bytes do not match its seal")
-    return digest.hexdigest()
 
 
 def first_line(error: BaseException) -> str:

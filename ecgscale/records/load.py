@@ -11,9 +11,10 @@ import pandas as pd
 import pyarrow as pa
 
 from ecgscale.records.compacted import read_compacted
-from ecgscale.records.files import BadResults, RunFile, path_of, seals
+from ecgscale.records.files import BadResults, RunFile, path_of
 from ecgscale.records.journal import read, running
 from ecgscale.records.schema import SCHEMA
+from ecgscale.records.seals import seals
 
 
 @dataclass(frozen=True)

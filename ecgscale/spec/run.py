@@ -81,6 +81,9 @@ class Run:
     weights: str = ""  # starts from published weights: SHA-256 of the file that was imported
 
     def __post_init__(self) -> None:
+        for field in fields(self):
+            if isinstance(value := getattr(self, field.name), type):
+                raise ValueError(f"a run's {field.name} is the class {value.__name__}; write {value.__name__}(...)")
         if self.initial is not None and self.initial.architecture != self.architecture:
             raise ValueError(
                 f"a run starts from a backbone of its own architecture: its own is {self.architecture}, "

@@ -31,6 +31,8 @@ class Sweep:
             raise ValueError(f"sweep {self.name}: keep={self.keep!r}{did_you_mean(self.keep, KEEPS)}")
         seen: dict[str, Run] = {}
         for run in self.runs:
+            if not isinstance(run, Run):
+                raise ValueError(f"sweep {self.name}: {run!r:.60} among its runs is no Run")
             if run.run_id in seen:
                 raise ValueError(f"sweep {self.name} holds {run.name} ({run.run_id}) twice; runs are distinct")
             seen[run.run_id] = run
@@ -106,12 +108,16 @@ def load(name: str) -> Sweep:
         sweep = runpy.run_path(str(path)).get("SWEEP")
     except Misspelt:
         raise
+    except SystemExit as error:
+        raise ValueError(f"sweep file {path.name}{_line(error, path)}: it calls exit; it is to assign SWEEP") from None
     except Exception as error:
         raise ValueError(f"sweep file {path.name}{_line(error, path)}: {_what(error)}") from error
     if not isinstance(sweep, Sweep):
         raise ValueError(f"sweep file {path.name} assigns no Sweep to SWEEP")
     if sweep.name != path.stem:
         raise ValueError(f"sweep file {path.name} calls its sweep {sweep.name!r}; the name is the file's stem")
+    if not sweep.runs:
+        raise ValueError(f"sweep file {path.name} holds no runs")
     return sweep
 
 

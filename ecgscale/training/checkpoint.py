@@ -2,7 +2,7 @@
 
 import hashlib
 import io
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +38,15 @@ def load(path: Path) -> tuple[dict[str, Any], str] | None:
 def remove(path: Path) -> None:
     path.unlink(missing_ok=True)
     _previous(path).unlink(missing_ok=True)
+
+
+def limited(tensors: Mapping[str, torch.Tensor]) -> None:
+    """Raise ValueError if a tensor of a file claims more numbers than the file holds for it."""
+    for name, tensor in tensors.items():
+        if tensor.numel() * tensor.element_size() > tensor.untyped_storage().nbytes():
+            raise ValueError(
+                f"its tensor {name} is of shape {list(tensor.shape)}, for which it does not hold the numbers"
+            )
 
 
 def _previous(path: Path) -> Path:

@@ -78,6 +78,7 @@ def adopt_file(file: Path, home: Path, corpus: str = "mimic") -> Codebook:
     if not isinstance(tensors, dict) or not all(isinstance(tensor, torch.Tensor) for tensor in tensors.values()):
         raise ValueError(f"{file.name} holds no state dict, at its top or under 'model' or 'state_dict'")
     try:
+        checkpoint.limited(tensors)
         recipe, state = adopt(tensors, corpus, digest)
     except ValueError as error:
         raise ValueError(f"{file.name} {error}") from None
@@ -94,7 +95,8 @@ def read(recipe: Codebook, home: Path) -> tuple[CodebookModule, str]:
     if found is not None and found[0]["module"].keys() == module.state_dict().keys():
         module.load_state_dict(found[0]["module"])
         return module.eval().requires_grad_(False), found[1]
-    raise FileNotFoundError(f"{_name(recipe)} is not here; {remedy(recipe)}")
+    how = "is damaged or of another version" if path_of(recipe, home).is_file() else "is not here"
+    raise FileNotFoundError(f"{_name(recipe)} {how}; {remedy(recipe)}")
 
 
 def remedy(recipe: Codebook, sweep: str = "SWEEP") -> str:

@@ -4,7 +4,6 @@ Filed by run under ``home/kept/RUN_ID``: one file a step, and an index that is w
 there whole.
 """
 
-import json
 import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
@@ -13,8 +12,8 @@ from typing import Any
 
 import torch
 
+from ecgscale import records
 from ecgscale.models import Backbone
-from ecgscale.records import canonical, write_whole
 from ecgscale.spec.run import Run
 from ecgscale.training import checkpoint
 
@@ -44,18 +43,30 @@ class NotKept(FileNotFoundError):
 def index_of(run: Run, home: Path) -> Index | None:
     """What is kept of a run; None if nothing is, or if it cannot be believed."""
     try:
-        said = json.loads((_folder(run, home) / _INDEX).read_text())
+        return _read(run, home)
+    except (FileNotFoundError, records.Damaged):
+        return None
+
+
+def _read(run: Run, home: Path) -> Index:
+    """The index of a run, against its seal. Raises FileNotFoundError, or Damaged if it cannot be believed."""
+    said, _ = records.read_document(_folder(run, home) / _INDEX)
+    try:
         losses = {int(step): float(loss) for step, loss in said.pop("losses").items()}
         index = Index(**said, losses=losses)
-    except (FileNotFoundError, ValueError, TypeError, KeyError, AttributeError):
-        return None
-    return index if index.run == run.description else None
+    except (ValueError, TypeError, KeyError, AttributeError):
+        raise records.Damaged("it is no index") from None
+    possible = isinstance(index.inputs, dict) and isinstance(index.complete, bool)
+    possible &= all(0 < step <= run.schedule.steps and math.isfinite(loss) for step, loss in losses.items())
+    if not possible or index.run != run.description or index.keep not in ("best", "all"):
+        raise records.Damaged("it says what cannot be of this run")
+    return index
 
 
 def is_ready(run: Run, home: Path) -> bool:
     """Whether a run has ended and its best step is kept, so that others can start from it."""
     index = index_of(run, home)
-    return index is not None and index.complete and _path(run, home, index.best).is_file()
+    return index is not None and index.complete and bool(index.losses) and _path(run, home, index.best).is_file()
 
 
 def begin(run: Run, home: Path, keep: str, inputs: Mapping[str, str], step: int | None) -> bool:
@@ -101,13 +112,20 @@ def load(run: Run, home: Path, step: int | None = None) -> tuple[dict[str, torch
 
     Raises NotKept, in one sentence, if they are not there or damaged.
     """
-    index = index_of(run, home)
-    if index is None or (step is None and not index.complete):
-        raise NotKept(f"weights of run {run.run_id} ({run.name}) are not kept here")
+    named = f"weights of run {run.run_id} ({run.name})"
+    try:
+        index = _read(run, home)
+    except FileNotFoundError:
+        raise NotKept(f"{named} are not kept here") from None
+    except records.Damaged as error:
+        again = f"remove kept/{run.run_id} from the home folder and launch its sweep again"
+        raise NotKept(f"{named}: their {_INDEX} is damaged ({error}); {again}") from None
+    if step is None and not (index.complete and index.losses):
+        raise NotKept(f"{named} are not kept here")
     chosen = index.best if step is None else step
     found = checkpoint.load(_path(run, home, chosen))
     if found is None or found[0]["step"] != chosen:
-        raise NotKept(f"weights of run {run.run_id} ({run.name}) at step {chosen} are damaged or not there")
+        raise NotKept(f"{named} at step {chosen} are damaged or not there")
     return found[0]["backbone"], found[1]
 
 
@@ -127,7 +145,7 @@ def _path(run: Run, home: Path, step: int) -> Path:
 def _write(run: Run, home: Path, index: Index) -> None:
     """Replace the index, then remove the weights that it does not name."""
     said: dict[str, Any] = asdict(index) | {"losses": {str(k): v for k, v in sorted(index.losses.items())}}
-    write_whole(_folder(run, home) / _INDEX, canonical(said).encode())
+    records.write_whole(_folder(run, home) / _INDEX, records.document(said, records.canonical))
     for path in _folder(run, home).glob("step-*.pt"):
         if path not in {_path(run, home, step) for step in index.losses}:
             path.unlink()

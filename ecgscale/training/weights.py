@@ -54,6 +54,7 @@ def adopt_file(file: Path, home: Path) -> tuple[Net1D, str]:
     if not isinstance(tensors, dict) or not all(isinstance(tensor, torch.Tensor) for tensor in tensors.values()):
         raise ValueError(f"{file.name} holds no state dict, at its top or under 'state_dict'")
     try:
+        checkpoint.limited(tensors)
         architecture = described(tensors)
         state = from_published(tensors, architecture)
     except ValueError as error:
@@ -68,15 +69,20 @@ def described(tensors: Mapping[str, torch.Tensor]) -> Net1D:
     if _STEM not in named or named[_STEM].ndim != 3:
         raise ValueError(f"it has no {_STEM}, so it is no ECGFounder")
     channels: dict[int, int] = {}
-    blocks: dict[int, int] = {}
+    blocks: dict[int, set[int]] = {}
     for name, tensor in named.items():
         found = _CONV.match(name)
         if found:
             stage, block = int(found[1]), int(found[2])
-            channels[stage], blocks[stage] = len(tensor), max(blocks.get(stage, 0), block + 1)
+            channels[stage] = len(tensor)
+            blocks.setdefault(stage, set()).add(block)
     stem, leads, kernel = named[_STEM].shape
     order = sorted(channels)
-    return Net1D(tuple(channels[s] for s in order), tuple(blocks[s] for s in order), leads, stem, kernel)
+    counted = {"stage": set(order)} | {f"block of stage {s}": blocks[s] for s in order}
+    for what, numbers in counted.items():
+        if numbers and max(numbers) >= len(numbers):
+            raise ValueError(f"it has a {what} of number {max(numbers)}, and {len(numbers)} of them; they count from 0")
+    return Net1D(tuple(channels[s] for s in order), tuple(len(blocks[s]) for s in order), leads, stem, kernel)
 
 
 def is_imported(digest: str, home: Path) -> bool:

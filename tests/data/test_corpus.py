@@ -1,12 +1,15 @@
 """A corpus on disk: whole or not at all, labels masked where missing, and damage that shows."""
 
 import json
+import os
+import random
+import threading
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from ecgscale.data import corpus, split
+from ecgscale.data import checked, corpus, split
 from ecgscale.data.corpus import MISSING, Corpus, Slice
 from ecgscale.data.peaks import MAX_BEATS, NO_PEAK
 
@@ -90,3 +93,99 @@ def test_the_second_of_two_writers_takes_the_firsts_corpus(tmp_path: Path) -> No
 def test_a_slice_is_a_fraction(fraction: float) -> None:
     with pytest.raises(ValueError, match="above 0 and at most 1"):
         Slice("code", fraction)
+
+
+@pytest.mark.parametrize("file", ["signal.npy", "labels.npy", "patient.npy", "split.npy", "manifest.json"])
+def test_no_flipped_bit_of_a_corpus_goes_unnoticed(file: str, tmp_path: Path) -> None:
+    """Each of 200 is named with what to do, or changes nothing that is read."""
+    sound, draw, silent, said = written(tmp_path), random.Random(file), 0, list[str]()
+    path = corpus.folder_of(tmp_path, "small") / file
+    whole = path.read_bytes()
+    for _ in range(200):
+        damaged = bytearray(whole)
+        damaged[draw.randrange(len(whole))] ^= 1 << draw.randrange(8)
+        path.write_bytes(damaged)
+        try:
+            found = checked.check(tmp_path, "small")
+        except corpus.Damaged as error:
+            said.append(str(error))
+        else:
+            same = all(np.array_equal(getattr(found, array), getattr(sound, array)) for array in corpus.ARRAYS)
+            silent += not (same and found.manifest == sound.manifest)
+    assert silent == 0
+    assert len(said) > 100
+    assert all(sentence.startswith(f"corpus small: {file} damaged (") for sentence in said)
+    assert all(sentence.endswith("then run: ecgscale data prepare small --raw DIR") for sentence in said)
+    path.write_bytes(whole)
+    assert checked.check(tmp_path, "small").manifest == sound.manifest
+
+
+def aged(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the files of the corpus be older than the steps in which a file system counts time."""
+    monkeypatch.setattr(checked, "_STEP_NS", -1)
+
+
+def test_what_was_checked_is_not_read_again_until_somebody_touches_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    written(tmp_path)
+    read = []
+    hashed = corpus.sha256
+
+    def counted(array: np.ndarray) -> str:
+        read.append(array.shape)
+        return hashed(array)
+
+    monkeypatch.setattr(corpus, "sha256", counted)
+    checked.check(tmp_path, "small")
+    assert len(read) == len(corpus.ARRAYS)
+    checked.check(tmp_path, "small")
+    assert len(read) == 2 * len(corpus.ARRAYS)  # so young that its times could hide another change
+    aged(tmp_path, monkeypatch)
+    checked.check(tmp_path, "small")
+    checked.check(tmp_path, "small")
+    assert len(read) == 3 * len(corpus.ARRAYS)
+    monkeypatch.setattr("platform.node", lambda: "another")  # which reads through its own caches
+    checked.check(tmp_path, "small")
+    assert len(read) == 4 * len(corpus.ARRAYS)
+    labels = corpus.folder_of(tmp_path, "small") / "labels.npy"
+    times = labels.stat()
+    content = bytearray(labels.read_bytes())
+    content[-1] ^= 1
+    labels.write_bytes(content)
+    os.utime(labels, ns=(times.st_atime_ns, times.st_mtime_ns))  # its time of change can be set, that of its inode not
+    with pytest.raises(corpus.Damaged, match=r"labels\.npy damaged \(not what was prepared\)"):
+        checked.check(tmp_path, "small")
+
+
+def test_a_corpus_from_before_there_were_seals_is_sealed_once_it_was_checked(tmp_path: Path) -> None:
+    sound, said = written(tmp_path), list[str]()
+    path = corpus.folder_of(tmp_path, "small") / "manifest.json"
+    for without in ((), ("files",)):
+        old = {key: value for key, value in json.loads(path.read_text()).items() if key not in ("seal", *without)}
+        path.write_text(json.dumps(old, indent=1))
+        assert corpus.manifest_and_seal(tmp_path, "small")[1] is False
+        assert checked.check(tmp_path, "small", said.append).manifest == sound.manifest
+        assert corpus.manifest_and_seal(tmp_path, "small")[1] is True
+    assert said == ["corpus small is from before manifests were sealed: all its arrays match, so it is sealed now"] * 2
+    old = {key: value for key, value in json.loads(path.read_text()).items() if key != "seal"}
+    path.write_text(json.dumps({**old, "mv_per_unti": 1}))
+    with pytest.raises(corpus.Damaged, match=r"manifest\.json damaged \(.*mv_per_unti"):
+        checked.check(tmp_path, "small")
+
+
+def test_it_is_said_when_a_corpus_takes_long_to_be_checked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    written(tmp_path)
+    told = threading.Event()
+    hashed = corpus.sha256
+    monkeypatch.setattr(checked, "SILENT_SECONDS", 0.0)
+    monkeypatch.setattr(corpus, "sha256", lambda array: told.wait(60) and hashed(array))
+    said: list[str] = []
+
+    def say(line: str) -> None:
+        said.append(line)
+        told.set()
+
+    checked.check(tmp_path, "small", say)
+    n_bytes = sum(values.nbytes for values in corpus.arrays_of(tmp_path, "small").values())
+    assert said == [f"reading corpus small against its seals: {n_bytes / 1e9:.3g} GB"]

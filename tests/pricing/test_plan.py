@@ -1,6 +1,7 @@
 """What a sweep costs before it is paid: measured speeds, memory and disk against what there is, shares of a GPU."""
 
 import json
+import random
 from dataclasses import replace
 from pathlib import Path
 
@@ -195,3 +196,15 @@ def test_a_run_too_large_for_one_gpu_is_given_as_many_as_it_needs(
     assert shared["memory_gb"] < 0.9 * most["memory_gb"]
     assert set(plan(tiny_sweep, home, tmp_path, processes=3)["processes"]) == {3}
     assert set(plan(tiny_sweep, home, tmp_path)["processes"]) == {1}  # a CPU's memory is not added up
+
+
+def test_a_flipped_bit_in_a_calibration_is_measured_anew_and_never_reckoned_with(tmp_path: Path) -> None:
+    kept = calibration.keep(Device("a GPU", True, 8e9, {"resnet": ((1e6, 1e12), (1e9, 1e14))}), tmp_path)
+    path, draw = tmp_path / "calibration.json", random.Random(0)
+    assert list(calibration.known(tmp_path).values()) == [kept]
+    whole = path.read_bytes()
+    for _ in range(200):
+        damaged = bytearray(whole)
+        damaged[draw.randrange(len(whole))] ^= 1 << draw.randrange(8)
+        path.write_bytes(damaged)
+        assert calibration.known(tmp_path) == {}

@@ -13,6 +13,7 @@ import pytest
 
 from analysis.report import report
 from analysis.study import figures
+from analysis.table.build import write
 from tests.planted import CARD, planted_points, planted_table, write_runs
 
 if TYPE_CHECKING:
@@ -55,7 +56,7 @@ def file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A report with two of the figures, a card, and a table of fits with flags."""
     results = tmp_path_factory.mktemp("results")
     write_runs(results, planted_points())
-    planted_table().to_parquet(results / "exponents.parquet")
+    write(planted_table(), results)
     card = {"description": "A planted corpus.", "license": "CC BY 4.0", "identifier": "https://doi.org/10.1/2", **CARD}
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(figures, "FIGURES", {name: figures.FIGURES[name] for name in ("scaling", "learning")})

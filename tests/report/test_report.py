@@ -11,6 +11,7 @@ from analysis.learning import learning, more_data, shortfalls
 from analysis.observations import best_over_steps, trajectories
 from analysis.report import report
 from analysis.study import figures
+from analysis.table.build import write
 from tests.planted import TASKS, planted_points, planted_table, write_runs
 
 VOID = {"meta", "link", "br", "img", "input", "hr"}
@@ -44,7 +45,7 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
     write_runs(folder, planted_points(("resnet-sl", "transformer-ssl")))
     lost = planted_points(("transformer-sl",))
     write_runs(folder, lost[lost["run_id"] == lost["run_id"].iloc[0]], "diverged", "loss is not finite at step 40")
-    planted_table().to_parquet(folder / "exponents.parquet")
+    write(planted_table(), folder)
     return folder
 
 

@@ -120,6 +120,15 @@ def test_the_grid_is_the_papers() -> None:
         ),
         ("def", "line 1"),
         ("from ecgscale.spec.sweep import Sweep\nSWEEP = Sweep('other', (), ())", "calls its sweep 'other'"),
+        ("from ecgscale.spec.sweep import Sweep\nSWEEP = Sweep('mine', (), ())", "mine.py holds no runs"),
+        ("from ecgscale.spec.sweep import Sweep\nSWEEP = Sweep('mine', (1,), ())", "1 among its runs is no Run"),
+        ("import sys\n\nsys.exit(0)", "line 3: it calls exit; it is to assign SWEEP"),
+        ("import nowhere_at_all", "line 1: No module named 'nowhere_at_all'"),
+        (
+            "from ecgscale.data.corpus import Slice\nfrom ecgscale.models import ResNet\n"
+            "from ecgscale.objectives import CMSC\nfrom ecgscale.spec import Run\nRun(ResNet(3, 4), CMSC, Slice('a'))",
+            r"line 5: a run's objective is the class CMSC; write CMSC\(\.\.\.\)",
+        ),
     ],
 )
 def test_a_mistake_in_a_sweep_file_is_one_sentence(tmp_path: Path, text: str, sentence: str) -> None:
@@ -194,3 +203,12 @@ def test_the_foundation_models_are_asked_what_their_sources_asked() -> None:
     )
     for name in ("ptbxl-diag", "mitbih-beats"):
         assert set(robustness(name)) <= set(sweep.tasks)
+
+
+def test_of_many_names_the_nearest_are_named() -> None:
+    from ecgscale.phrases import did_you_mean
+    from ecgscale.spec.tasks import TASKS
+
+    said = did_you_mean("zzz-rhythm-of-nothing", TASKS)
+    assert said.startswith(f"; of {len(TASKS)} there are, the nearest are ")
+    assert len(said.split(", ")) == 7

@@ -11,6 +11,7 @@ from analysis.fitting.identifiability import BadPoints
 from analysis.observations import COLUMNS as OBSERVED
 from analysis.study import claims, published
 from analysis.study.constants import CONFIGURATIONS
+from analysis.table.build import write
 from analysis.table.query import COLUMNS
 from tests.planted import planted_points, planted_table, write_runs
 from tests.shell import Shell
@@ -271,7 +272,7 @@ def test_the_verb_reads_results(shell: Shell) -> None:
     results.mkdir()
     assert "no finished run" in shell.type("claims").stderr
     write_runs(results, planted_points())
-    planted_table().to_parquet(results / "exponents.parquet")
+    write(planted_table(), results)
     answer = shell.type("claims", "--json")
     assert answer.returncode == 0
     document = json.loads(answer.stdout)

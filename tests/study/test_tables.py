@@ -10,6 +10,7 @@ import pytest
 from analysis.study import claims
 from analysis.study.tables import TABLES, Material, NoSuchTable, make, save
 from analysis.study.tables.sheet import Sheet, interval
+from analysis.table.build import write
 from analysis.table.markup import latex
 from ecgscale import records
 from tests.planted import CARD, TASKS, planted_points, planted_table, write_runs
@@ -20,7 +21,7 @@ from tests.shell import Shell
 def material(tmp_path_factory: pytest.TempPathFactory) -> Material:
     results = tmp_path_factory.mktemp("results")
     write_runs(results, planted_points())
-    planted_table().to_parquet(results / "exponents.parquet")
+    write(planted_table(), results)
     loaded = records.load(results)
     tasks = pd.DataFrame(
         {"name": TASKS, "corpus": "ptbxl-sample", "label_set": "sex", "domain": "A", "domain_name": "adults"}

@@ -3,6 +3,7 @@
 import io
 import json
 import math
+import random
 from pathlib import Path
 
 import numpy as np
@@ -12,15 +13,17 @@ import pytest
 from analysis.fitting.fit import BadPoints
 from analysis.fitting.laws import joint
 from analysis.naming import configuration_named, label
-from analysis.observations import observations, trajectories
+from analysis.observations import observations, trajectories, without_absurd
 from analysis.planning.coverage import PLANTED
 from analysis.points import fit_points
 from analysis.study.beside import with_paper
 from analysis.study.constants import task_key
 from analysis.table import query
-from analysis.table.build import exponents, fit_results
+from analysis.table.build import exponents, fit_results, write
+from analysis.table.where import BadQuery
 from ecgscale import records
 from tests.designs import designs
+from tests.planted import planted_table
 
 STEPS = (0, 1000, 5000)
 TASKS = {"code": ("ID", 1.0), "cpsc2018": ("OOD", 2.0), "ptbxl_form": ("OOD", 1.5)}
@@ -259,3 +262,34 @@ def test_points_of_two_losses_use_the_floors_they_bring() -> None:
     found = fit_points(both)[0]
     assert found["law"] == "transfer"
     assert found["coefficients"]["kappa"]["value"] == pytest.approx(0.8, rel=1e-9)
+
+
+def test_no_flipped_bit_of_the_table_goes_unnoticed(tmp_path: Path) -> None:
+    """Each of 200 is refused, with what to do; so is a table that nobody sealed."""
+    table = planted_table()
+    write(table, tmp_path)
+    pd.testing.assert_frame_equal(query.read(tmp_path), table)
+    path, draw = tmp_path / query.FILE, random.Random(0)
+    whole = path.read_bytes()
+    for _ in range(200):
+        damaged = bytearray(whole)
+        damaged[draw.randrange(len(whole))] ^= 1 << draw.randrange(8)
+        path.write_bytes(damaged)
+        with pytest.raises(BadQuery, match=r"exponents\.parquet is damaged .* run `ecgscale fit` again"):
+            query.read(tmp_path)
+    table.to_parquet(path)
+    with pytest.raises(BadQuery, match="it is not sealed"):
+        query.read(tmp_path)
+
+
+def test_losses_that_cannot_be_are_left_out_and_counted() -> None:
+    """Above 50 times the prevalence loss once trained, above 1,000 nats, or infinite; a step 0 may be far above it."""
+    nan, inf = math.nan, math.inf
+    table = pd.DataFrame(
+        {"sweep": "s", "run_id": list("aaaabb"), "target": list("xxxxyy"), "step": [0, 1, 2, 3, 0, 1]}
+        | {"loss": [5.1, 5.1, inf, 0.09, 0.7, 1001.0], "loss_val": [0.7, 0.1, 0.1, 0.1, 0.7, 0.7]}
+        | {"prevalence_loss": [0.1, nan, nan, nan, nan, nan]}
+    )
+    left, flagged = without_absurd(table)
+    assert list(left["loss"].fillna(-1)) == [5.1, -1, -1, 0.09, 0.7, -1]
+    assert flagged == {"not finite": 1, "absurdly high": 2}

@@ -3,6 +3,7 @@
 import argparse
 import hashlib
 import math
+import random
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -204,6 +205,14 @@ def replaced(name: str, tensor: torch.Tensor) -> Callable[[Tensors], None]:
         (replaced("decoder.cls_token", torch.zeros(25)), r"'decoder.cls_token' has shape \[25\], expected \[24\]"),
         (replaced("encoder.cls_token", torch.full((24,), math.nan)), "'encoder.cls_token' holds what is no number"),
         (replaced("quantize.embedding.weight", torch.zeros(40, 8)), "not of length 1"),
+        (
+            replaced("encoder.transformer.layers.99999999.0.norm.weight", torch.zeros(3)),
+            "has a layer 99999999 in its encoder, and 3 layers",
+        ),
+        (
+            replaced("decoder.cls_token", torch.zeros(1).expand(10**12)),
+            r"of shape \[1000000000000\], for which it does",
+        ),
     ],
 )
 def test_another_checkpoint_is_refused_in_a_sentence(
@@ -314,3 +323,15 @@ def test_codes_follow_their_words_and_dead_ones_stay() -> None:
             torch.testing.assert_close(after[code], expected)
         else:
             assert torch.equal(after[code], before[code])
+
+
+def test_no_flipped_bit_in_a_codebook_goes_unnoticed(imported: tuple[CodebookModule, Codebook], tmp_path: Path) -> None:
+    recipe, draw = imported[1], random.Random(0)
+    path = codebooks.path_of(recipe, tmp_path)
+    whole = path.read_bytes()
+    for _ in range(200):
+        damaged = bytearray(whole)
+        damaged[draw.randrange(len(whole))] ^= 1 << draw.randrange(8)
+        path.write_bytes(damaged)
+        with pytest.raises(FileNotFoundError, match=r"is damaged .*; run: ecgscale codebook import FILE"):
+            codebooks.read(recipe, tmp_path)

@@ -1,5 +1,7 @@
 """Weights that are kept: runs start from them, new tasks are probed on them, and no id that was knows of them."""
 
+import json
+import random
 from dataclasses import replace
 from pathlib import Path
 
@@ -243,3 +245,45 @@ def test_the_verbs_of_kept_weights_end_with_what_to_type_next(tuning_shell: Shel
     lost = shell.type("reprobe", "mine", "--task", "ludb-rhythm")
     assert lost.returncode == 3
     assert "none of 2 runs has kept weights here" in lost.stderr
+
+
+def test_no_flipped_bit_in_an_index_goes_unnoticed(tmp_path: Path) -> None:
+    """Each of 200 is refused, with what to do."""
+    assert kept_weights.begin(FIRST, tmp_path, "all", {"corpus_digest": "1"}, None)
+    backbone = FIRST.architecture.build()
+    for step, loss in ((2, 0.25), (4, 0.125)):
+        kept_weights.put(FIRST, tmp_path, step, loss, backbone)
+    kept_weights.finish(FIRST, tmp_path)
+    path, draw = tmp_path / "kept" / FIRST.run_id / "index.json", random.Random(0)
+    whole = path.read_bytes()
+    for _ in range(200):
+        damaged = bytearray(whole)
+        damaged[draw.randrange(len(whole))] ^= 1 << draw.randrange(8)
+        path.write_bytes(damaged)
+        with pytest.raises(kept_weights.NotKept, match=r"index\.json is damaged .* launch its sweep again"):
+            kept_weights.load(FIRST, tmp_path)
+        assert not kept_weights.is_ready(FIRST, tmp_path)
+    path.write_bytes(whole)
+    assert kept_weights.load(FIRST, tmp_path)[0].keys() == backbone.state_dict().keys()
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [("losses", {"99999999": 0.1}), ("losses", {"-1": 0.1}), ("losses", {"2": float("nan")}), ("losses", [0.1])]
+    + [("keep", "some"), ("run", "{}"), ("inputs", None), ("extra", 1)],
+)
+def test_an_index_that_says_what_cannot_be_is_not_believed(tmp_path: Path, field: str, value: object) -> None:
+    said = {"run": FIRST.description, "keep": "all", "inputs": {}, "losses": {"2": 0.1}, "complete": True}
+    path = tmp_path / "kept" / FIRST.run_id / "index.json"
+    records.write_whole(path, json.dumps(said).encode())  # as it was written before there were seals
+    assert kept_weights.index_of(FIRST, tmp_path) is not None
+    records.write_whole(path, json.dumps({**said, field: value}).encode())
+    assert kept_weights.index_of(FIRST, tmp_path) is None
+
+
+def test_a_run_that_kept_nothing_is_not_ready(tmp_path: Path) -> None:
+    kept_weights.begin(FIRST, tmp_path, "best", {}, None)
+    kept_weights.finish(FIRST, tmp_path)
+    assert not kept_weights.is_ready(FIRST, tmp_path)
+    with pytest.raises(kept_weights.NotKept, match="are not kept here"):
+        kept_weights.load(FIRST, tmp_path)

@@ -88,3 +88,19 @@ def test_the_verb_says_what_a_sweep_writes(file: Path, tmp_path: Path, shell: Sh
     assert said.returncode == 0
     assert f"weights='{hashlib.sha256(file.read_bytes()).hexdigest()}'" in said.stderr
     assert "Net1D(channels=(16, 32), blocks=(2, 1)" in said.stderr
+
+
+def test_a_block_that_cannot_be_is_refused_at_once(home: Path, tmp_path: Path) -> None:
+    """A name is no count: of the blocks only those that are there are built."""
+    tensors = published(SMALL)
+    name = next(name for name in tensors if name.endswith("block_list.0.conv1.conv.weight"))
+    for near, reason in (("block_list", "a block of stage 0"), ("stage_list", "a stage")):
+        far = name.replace(f"{near}.0", f"{near}.99999999")
+        torch.save({"state_dict": {**tensors, far: tensors[name]}}, tmp_path / "far.pth")
+        with pytest.raises(
+            ValueError, match=rf"^far\.pth: it has {reason} of number 99999999, and \d+ of them; they count from 0$"
+        ):
+            weights.adopt_file(tmp_path / "far.pth", home)
+    torch.save({"state_dict": {**tensors, name: torch.zeros(1).expand(10**6, 10**6, 1)}}, tmp_path / "far.pth")
+    with pytest.raises(ValueError, match=r"of shape \[1000000, 1000000, 1\], for which it does not hold the numbers"):
+        weights.adopt_file(tmp_path / "far.pth", home)
