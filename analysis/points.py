@@ -8,7 +8,7 @@ import pandas as pd
 
 from analysis.fitting.fit import fit
 from analysis.fitting.identifiability import BadPoints, clean, law_named
-from analysis.fitting.laws import Law
+from analysis.fitting.laws import EXPONENT, Law
 from analysis.fitting.result import Coefficient, Fit
 from analysis.fitting.transfer import loss_to_loss
 
@@ -40,6 +40,7 @@ def fit_points(
     objective: str = "log-ls",
     delta: float = 1e-3,
     bootstrap: int | None = None,
+    max_exponent: float = EXPONENT[1],
 ) -> list[dict[str, Any]]:
     """Fit anybody's table (columns N, D, loss, or C, loss, or loss_id, loss_ood), one fit a group.
 
@@ -56,7 +57,7 @@ def fit_points(
     for key, part in parts:
         group = {c: None if v != v else v for c, v in zip(groups, key, strict=True)}
         try:
-            found = _fit_part(chosen, part, objective=objective, delta=delta, bootstrap=bootstrap)
+            found = _fit_part(chosen, part, max_exponent, objective=objective, delta=delta, bootstrap=bootstrap)
             fits.append({"group": group, **as_json(found)})
         except BadPoints as error:
             fits.append(
@@ -74,14 +75,14 @@ def fit_points(
     return fits
 
 
-def _fit_part(law: Law, part: pd.DataFrame, **options: Any) -> Fit:
+def _fit_part(law: Law, part: pd.DataFrame, max_exponent: float, **options: Any) -> Fit:
     """Transfer between losses knows its floors from columns E_id and E_ood, or refits them where N and D are given."""
     if law.name == "transfer":
         floors = {name: _one_value(part, name) for name in ("E_id", "E_ood") if name in part}
         if len(floors) == 2 or {"N", "D"} <= set(part):
             resamples = {} if options["bootstrap"] is None else {"bootstrap": options["bootstrap"]}
             return loss_to_loss(part, floors.get("E_id"), floors.get("E_ood"), **resamples)
-    return fit(law, part, **options)
+    return fit(law, part, max_exponent=max_exponent, **options)
 
 
 def _one_value(part: pd.DataFrame, name: str) -> float:
@@ -102,6 +103,8 @@ def as_json(found: Fit) -> dict[str, Any]:
             "value": number(c.value),
             "low": number(c.low),
             "high": number(c.high),
+            "low_end": c.low_end,
+            "high_end": c.high_end,
             "at_bound": c.at_bound,
             "status": c.status,
         }
@@ -132,5 +135,6 @@ def as_json(found: Fit) -> dict[str, Any]:
             "aic": number(h.aic),
             "bic": number(h.bic),
             "holdout": number(h.holdout),
+            "lack_of_fit": number(h.lack_of_fit),
         },
     }

@@ -17,6 +17,7 @@ from analysis.figures.figure import Page, mark_of
 from analysis.figures.fitted import NAMES, Number, number_of
 from analysis.figures.style import Look, looks, target
 from analysis.figures.typesetting import paper, webfont
+from analysis.fitting.status import limit_texts
 from analysis.learning import learning, more_data, shortfalls
 from analysis.naming import label
 from analysis.observations import best_over_steps, own, trajectories
@@ -262,6 +263,7 @@ def _exponents(table: pd.DataFrame, known: Mapping[str, Look]) -> list[Row]:
                 "coefficient": NAMES.get(str(row["coefficient"]), str(row["coefficient"])) or "–",
                 "headline": row["coefficient"] in EXPONENTS or row["status"] == "failed",
                 "value": number.value,
+                "limits": limit_texts(number.low, number.high, number.low_end, number.high_end, plain),
                 "low": number.low,
                 "high": number.high,
                 "n": int(row["n_points"]),
@@ -281,11 +283,7 @@ def _flag(number: Number) -> tuple[str, str]:
         return "failed", number.note
     if number.at_bound:
         return "bound", number.note or f"at its {number.at_bound}er bound"
-    if number.status != "ok":
-        return number.status, number.note
-    if not number.known:
-        return "wide", "the interval covers nearly all that the fit allows"
-    return "", number.note
+    return "" if number.status == "ok" else number.status, number.note
 
 
 def _claims(points: pd.DataFrame, table: pd.DataFrame, select: str) -> list[Row]:

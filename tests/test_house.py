@@ -39,8 +39,8 @@ TRAINING = in_order(
 ANALYSIS = in_order(
     """
     records naming observations
-    fitting: laws problem newton starts intervals identifiability result shifted fit bands transfer
-    fitting: effective_data allocation forecast overfitting
+    fitting: laws status problem residuals descent newton starts intervals identifiability result shifted fit bands
+    fitting: transfer effective_data allocation forecast overfitting
     table: where markup query build
     points
     planning: coverage adaptive adaptive_vs_grid
@@ -53,7 +53,7 @@ ALONE = {
     "ray": ["ecgscale/pool/launch.py"],
     "fvcore": ["ecgscale/compute.py"],
     "matplotlib": ["analysis/figures/", "analysis/study/figures/"],
-    "numba": ["ecgscale/data/"],
+    "numba": ["ecgscale/data/", "analysis/fitting/descent.py"],
 }
 
 

@@ -10,7 +10,8 @@ from analysis.figures.figure import NothingToShow, Page, letter, panel_letter, s
 CAPTION = (
     "Coefficients of the joint law L = E + A N^−α + B D^−β (Eq. 1) for each target and configuration, with 95 % "
     "intervals, and R² of the fit. Open markers are not identified: at a bound of what the fit allows (the arrow "
-    "points there), without effect in these points, or with an interval as wide as allowed. Where no joint law is "
+    "points there), without effect in these points, or of a fit whose form does not hold. A small arrow ends an "
+    "interval where the points set no limit. Where no joint law is "
     "fitted, α, E and R² are those of the marginal law over N, and β of that over D (Eq. 2)."
 )
 PANELS = (("alpha", "parameter exponent α"), ("beta", "data exponent β"), ("E", "floor E (nats)"), ("r2", "R²"))
@@ -85,10 +86,13 @@ def _mark(page: Page, ax: Axes, fit: fitted.Fitted, what: str, look: style.Look,
     if not np.isfinite(value):
         ax.text(0.5, y, "–", transform=ax.get_yaxis_transform(), color=look.colour, ha="center", va="center")
         return
-    if np.isfinite(number.low) and np.isfinite(number.high):
+    if number.ends:
         faint = 1.0 if known else 0.35
-        ax.plot([number.low, number.high], [y, y], color=look.colour, linewidth=1, alpha=faint, zorder=2)
-        page.record(what, "interval", look.name, (what, [number.low, number.high]), ("", np.nan), target)
+        ax.plot(number.ends, [y, y], color=look.colour, linewidth=1, alpha=faint, zorder=2)
+        for end, kind, arrow in zip(number.ends, (number.low_end, number.high_end), "<>", strict=True):
+            if kind in ("bound", "open"):
+                ax.plot(end, y, arrow, color=look.colour, markersize=2.6, markeredgewidth=0, alpha=faint, zorder=2)
+        page.record(what, "interval", look.name, (what, list(number.ends)), ("", np.nan), target)
     face = look.colour if known else "white"
     marker = look.marker
     if number.at_bound and what != "E":

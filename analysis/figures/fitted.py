@@ -9,16 +9,15 @@ import pandas as pd
 
 from analysis.figures.style import number
 from analysis.fitting.laws import LAWS
-from analysis.fitting.shifted import SHIFTS
+from analysis.fitting.status import MEASURED, interval_text
 
 NAMES = {"alpha": "α", "beta": "β", "kappa": "κ", "gamma": "γ"}
 UNKNOWN = "not identified"
-NEARLY_ALL = 0.9  # of the (logarithmic) range that the bounds allow: an interval that wide says nothing
 
 
 @dataclass(frozen=True)
 class Number:
-    """A fitted number as the table holds it; not ``known`` at a bound, or if its interval covers nearly all allowed."""
+    """A fitted number as the table holds it; not ``known`` where its status says so."""
 
     name: str
     value: float
@@ -28,26 +27,35 @@ class Number:
     status: str
     note: str
     known: bool
-    least: float = -math.inf  # what the fit allowed
-    most: float = math.inf
+    low_end: str = ""
+    high_end: str = ""
 
     def text(self, digits: int = 2) -> str:
         """For a panel: "α = 0.31 [0.12, 0.55]", or that it is at a bound or not identified."""
         name = NAMES.get(self.name, self.name)
         if self.at_bound:
             sign = "≤" if self.at_bound == "low" else "≥"
-            return f"{name} {sign} {number(self.value, 3 if self.value < 0.1 else digits)} (bound)"
+            shown = number(self.value, 3 if self.value < 0.1 else digits)
+            limit = interval_text(self.low, self.high, self.low_end, self.high_end, lambda v: number(v, digits))
+            return f"{name} {limit} (at bound {shown})" if limit else f"{name} {sign} {shown} (bound)"
         if not self.known:
-            return f"{name} {UNKNOWN}"
+            return f"{name} {UNKNOWN if self.status in ('ok', 'unidentified') else self.status}"
         return f"{name} = {number(self.value, digits)}{self.interval(digits)}"
 
+    @property
+    def ends(self) -> tuple[float, ...]:
+        """The interval to draw: up to the value where an end is open; empty if there is none."""
+        if math.isnan(self.low + self.high):
+            return ()
+        return (
+            self.low if math.isfinite(self.low) else self.value,
+            self.high if math.isfinite(self.high) else self.value,
+        )
+
     def interval(self, digits: int = 2) -> str:
-        """ " [0.12, 0.55]"; an end that is only the fit's bound reads "≥ 3.00"; empty if there is no interval."""
-        if not (math.isfinite(self.low) and math.isfinite(self.high)):
-            return ""
-        low = f"≤{number(self.least, digits + 1)}" if self.low <= self.least * 1.02 > 0 else number(self.low, digits)
-        high = f"≥{number(self.most, digits)}" if self.high >= self.most * 0.98 else number(self.high, digits)
-        return f" [{low}, {high}]"
+        """ " [0.12, 0.55]"; one-sided " ≥ 0.12"; empty if there is no interval."""
+        text = interval_text(self.low, self.high, self.low_end, self.high_end, lambda v: number(v, digits))
+        return f" {text}" if text else ""
 
 
 @dataclass(frozen=True)
@@ -106,19 +114,6 @@ def number_of(law: str, row: Mapping[Any, Any]) -> Number:
     """A row of the exponents table as a number with what may be said of it."""
     name, at, status = str(row["coefficient"]), str(row["at_bound"] or ""), str(row["status"])
     value, low, high = (float(row[k]) for k in ("value", "low", "high"))
-    known = status == "ok" and not at and math.isfinite(value)
-    least, most = _allowed(law, name)
-    if known and math.isfinite(most) and least > 0 and 0 < low <= high:
-        known = math.log(high / low) < NEARLY_ALL * math.log(most / least)
-    if known and law == "frontier" and name == "gamma":
-        known = high < most * 0.98  # a short frontier leaves its exponent open above
-    return Number(name, value, low, high, at, status, str(row["note"] or ""), known, least, most)
-
-
-def _allowed(law: str, name: str) -> tuple[float, float]:
-    """Bounds that the fit of a coefficient kept to; infinite for what is no coefficient of the law."""
-    if law in SHIFTS and name == SHIFTS[law].exponent:
-        return SHIFTS[law].bounds
-    if law in LAWS and name in LAWS[law].coefficients:
-        return LAWS[law].bound(name)
-    return -math.inf, math.inf
+    kinds = [str(row.get(k) or "") for k in ("low_end", "high_end")]
+    known = status in MEASURED and not at and math.isfinite(value)
+    return Number(name, value, low, high, at, status, str(row["note"] or ""), known, *kinds)

@@ -40,9 +40,9 @@ def draw(points: pd.DataFrame, table: pd.DataFrame) -> list[Page]:
             y = row + (k - (len(looks) - 1) / 2) * 0.8 / len(looks)
             marker = "<" if kappa.at_bound == "low" else ">" if kappa.at_bound else look.marker
             face = look.colour if kappa.known else "white"
-            if np.isfinite(kappa.low + kappa.high):
-                ax.plot([kappa.low, kappa.high], [y, y], color=look.colour, linewidth=0.9, alpha=0.7, zorder=2)
-                page.record("kappa", "interval", look.name, ("kappa", [kappa.low, kappa.high]), ("", np.nan), task)
+            if kappa.ends:
+                ax.plot(kappa.ends, [y, y], color=look.colour, linewidth=0.9, alpha=0.7, zorder=2)
+                page.record("kappa", "interval", look.name, ("kappa", list(kappa.ends)), ("", np.nan), task)
             marks: dict[str, Any] = {
                 "color": look.colour,
                 "markerfacecolor": face,

@@ -66,7 +66,7 @@ def exponents_of(alpha: Any, beta: Any, compute: Compute | None = None) -> tuple
 
 
 def allocate(law: Fit, flops: float, compute: Compute | None = None, level: float = 0.95) -> pd.DataFrame:
-    """Compute-optimal N, D and loss at a budget, with intervals; one row a quantity (value, low, high, note).
+    """Compute-optimal N, D and loss at a budget, with intervals; one row a quantity (value, low, high, status, note).
 
     ``model_share`` and ``data_share`` are the shares of marginal compute, a and b (Fig. 5). The interval of each
     quantity is profiled (or bootstrapped) as a function of all coefficients. Raises BadPoints for a fit without both
@@ -95,10 +95,16 @@ def allocate(law: Fit, flops: float, compute: Compute | None = None, level: floa
     rows = []
     for name, quantity in (log_quantities | plain).items():
         q = law.quantity(quantity, level)
-        ends = (q.value, q.low, q.high) if name in plain else tuple(math.exp(v) for v in (q.value, q.low, q.high))
-        note = _beyond(law, name, ends[0])
-        rows.append({"quantity": name, "value": ends[0], "low": ends[1], "high": ends[2], "note": note})
+        ends = (q.value, q.low, q.high) if name in plain else tuple(_exp(v) for v in (q.value, q.low, q.high))
+        note = "; ".join(text for text in (_beyond(law, name, ends[0]), q.note) if text)
+        kinds = {"low_end": q.low_end, "high_end": q.high_end}
+        row = {"quantity": name, "value": ends[0], "low": ends[1], "high": ends[2]}
+        rows.append(row | kinds | {"status": q.status, "note": note})
     return pd.DataFrame(rows)
+
+
+def _exp(value: float) -> float:
+    return math.exp(value) if value < 700 else math.inf
 
 
 def _beyond(law: Fit, name: str, value: float) -> str:
@@ -130,14 +136,17 @@ def frontier(table: pd.DataFrame, bootstrap: int = RESAMPLES, level: float = 0.9
     run = points["run_id"].factorize()[0] if "run_id" in points else np.arange(len(points))
     rng = np.random.default_rng(seed)
     counts = [pareto(flops, loss).astype(float)]
+    order = np.lexsort((loss, flops))
     for _ in range(bootstrap):
         for _ in range(20):
-            drawn = np.isin(run, rng.integers(0, run.max() + 1, run.max() + 1))
-            front = np.zeros(len(loss))
-            front[np.flatnonzero(drawn)[pareto(flops[drawn], loss[drawn])]] = 1.0
-            if front.sum() >= 5:
+            chosen = np.zeros(run.max() + 1, bool)
+            chosen[rng.integers(0, len(chosen), len(chosen))] = True
+            drawn = order[chosen[run[order]]]
+            best = np.minimum.accumulate(loss[drawn])
+            front = drawn[loss[drawn] < np.r_[np.inf, best[:-1]]]
+            if len(front) >= 5:
                 break
-        counts.append(front)
+        counts.append(np.bincount(front, minlength=len(loss)).astype(float))
     weights = np.array(counts)
     if weights[0].sum() < 5:
         raise BadPoints(f"the compute frontier has {int(weights[0].sum())} points; its law needs five")

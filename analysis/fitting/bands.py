@@ -7,7 +7,6 @@ anew from the points, each once: the same points give the same fit.
 import math
 from dataclasses import dataclass, replace
 from functools import lru_cache, partial
-from operator import itemgetter
 from typing import Any
 
 import numpy as np
@@ -17,7 +16,7 @@ from scipy import interpolate, special
 
 from analysis.fitting.fit import fit
 from analysis.fitting.identifiability import BadPoints
-from analysis.fitting.intervals import Quantity, percentile
+from analysis.fitting.intervals import Parameter, Quantity, percentile
 from analysis.fitting.laws import LAWS
 from analysis.fitting.newton import minimise
 from analysis.fitting.problem import Array
@@ -27,7 +26,6 @@ LEVEL = 0.95
 KNOTS = 11  # at which a band is profiled; between them it is smooth
 EXACT = 1e-12  # squared error of ln L below which points lie on the law but for rounding
 NEAR = np.linspace(0.2, 2.4, 9)  # distances from the optimum, in ends of the interval
-STIFF = 1e3  # of the spring that holds an exponent, against what ends its interval
 WALKS = (1, -1) * 4  # steps along a profile, up and down, in search of a lower valley
 RESAMPLES = 100  # of a bootstrapped band
 AGREE = 0.02  # relative: a band belongs to the curve of a table if its own curve is this near
@@ -125,29 +123,28 @@ def likelihood(law: str, points: pd.DataFrame, exponent: str, n_values: int = 25
     if least_squares < EXACT * found.health.n_points:
         return Likelihood(np.full(3, best), np.array([np.inf, 0.0, np.inf]), best, found.health.n_points)
     least, most = LAWS[law].bound(exponent)
-    ends = intervals_of(found, [itemgetter(exponent)], LEVEL)[0]
+    ends = intervals_of(found, [Parameter(exponent)], LEVEL)[0]
     low, high = (ends.low, ends.high) if math.isfinite(ends.low + ends.high) else (0.5 * best, 2.0 * best)
     near = np.r_[best + (low - best) * NEAR, best, best + (high - best) * NEAR]
     goals = np.unique(np.clip(np.r_[np.geomspace(least, most, n_values), near], least, most))
     place = posed.form.names.index(exponent)
-    along = np.eye(len(posed.form.names))[place]
 
-    def pull(theta: Array, which: NDArray[np.intp]) -> tuple[Array, Array]:
-        return theta[:, place], np.broadcast_to(along, theta.shape)
-
-    # A stiff spring holds the exponent of every problem; where it comes to rest lies exactly on the profile.
     unit = special.fdtri(1, freedom, LEVEL) * least_squares / freedom
-    stiffness: Array = np.full(len(goals), float(STIFF * unit / max(0.5 * (high - low), 1e-3 * best) ** 2))
-    sprung = replace(
+    held = replace(
         posed,
         weights=np.repeat(posed.weights, len(goals), 0),
-        pull=pull,
-        goal=goals,
-        stiffness=stiffness,
+        held=np.full(len(goals), place),
         tolerance=1e-8,
         patience=150,
     )
-    at = minimise(sprung, np.repeat(found.solution.theta, len(goals), 0))
+
+    def at_goal(starts: Array, which: NDArray[np.intp]) -> Array:
+        starts = starts.copy()
+        starts[:, place] = goals[which]
+        return starts
+
+    every = np.arange(len(goals))
+    at = minimise(held, at_goal(np.repeat(found.solution.theta, len(goals), 0), every))
     theta, objective, solved = at.theta, at.objective, at.converged
     # The profile is the lower envelope of all valleys: one beside the first is entered from a neighbour's place in it,
     # and followed until nobody finds anything lower.
@@ -156,16 +153,16 @@ def likelihood(law: str, points: pd.DataFrame, exponent: str, n_values: int = 25
         tried = np.flatnonzero(lower[np.clip(np.arange(len(goals)) - shift, 0, len(goals) - 1)] | ~solved)
         if not len(tried):
             continue
-        again = minimise(sprung, theta[np.clip(tried - shift, 0, len(goals) - 1)], tried)
+        again = minimise(held, at_goal(theta[np.clip(tried - shift, 0, len(goals) - 1)], tried), tried)
         better = again.objective < objective[tried] * (1 - 1e-6)
         lower = np.zeros(len(goals), bool)
         lower[tried[better]] = True
         theta[tried[better]], objective[tried[better]] = again.theta[better], again.objective[better]
         solved[tried[better]] = again.converged[better]
     if solved.any():  # what did not arrive lies above the profile
-        theta, objective, goals, stiffness = theta[solved], objective[solved], goals[solved], stiffness[solved]
+        theta, objective = theta[solved], objective[solved]
     values = theta[:, place]
-    excess = np.maximum(objective - 0.5 * stiffness * (values - goals) ** 2 - least_squares, 0.0) / unit
+    excess = np.maximum(objective - least_squares, 0.0) / unit
     order = np.argsort(values, kind="stable")
     return Likelihood(values[order], excess[order], best, found.health.n_points)
 

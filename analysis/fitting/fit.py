@@ -9,7 +9,6 @@ and is no likelihood. Huber fits get pairs-bootstrap intervals.
 import math
 from collections.abc import Mapping
 from dataclasses import replace
-from operator import itemgetter
 from typing import Any
 
 import numpy as np
@@ -17,13 +16,15 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from analysis.fitting.identifiability import BadPoints, clean, identifiable, law_named
-from analysis.fitting.intervals import Quantity, resample_counts
-from analysis.fitting.laws import Law, Term
+from analysis.fitting.intervals import Parameter, Quantity, resample_counts
+from analysis.fitting.laws import EXPONENT, Law, Term
 from analysis.fitting.newton import Solution, hessian_at
 from analysis.fitting.problem import Array, Problems, natural, problems_of, terms_of
+from analysis.fitting.residuals import lack_of_fit
 from analysis.fitting.result import Coefficient, Fit, Health, intervals_of
 from analysis.fitting.shifted import fit_curved
 from analysis.fitting.starts import refit, solve_globally
+from analysis.fitting.status import of_number, worst
 
 __all__ = ["BadPoints", "Coefficient", "Fit", "Health", "fit"]
 
@@ -41,7 +42,7 @@ def derived_quantities(law: Law, centre: Mapping[str, float]) -> dict[str, Quant
                 power = sum(sign * centre[v] * c[e] for e, (v, sign) in term.powers.items())
                 return c[term.amplitude] * np.exp(power)
 
-            quantities[f"{term.amplitude}_centre"] = at_centre
+            quantities[f"{term.amplitude}_centre"] = Parameter(term.amplitude, at_centre)
     if law.name == "joint" and {"alpha", "beta"} <= set(law.coefficients):
         quantities["a"] = lambda c: c["beta"] / (c["alpha"] + c["beta"])
         quantities["b"] = lambda c: c["alpha"] / (c["alpha"] + c["beta"])
@@ -60,19 +61,24 @@ def fit(
     n_starts: int = 4,
     seed: int = 0,
     intervals: bool = True,
+    max_exponent: float = EXPONENT[1],
 ) -> Fit:
     """Fit a law to points: columns of the law's variables and its response (``loss``), optionally ``weight``.
 
     Intervals: profile likelihood for least squares, a pairs bootstrap over runs (cells, then seeds) for Huber;
-    ``bootstrap`` asks for so many resamples beside it. Raises BadPoints for points that cannot be fitted.
+    ``bootstrap`` asks for so many resamples beside it, 0 for none. ``max_exponent`` bounds exponents from above; a fit
+    that hits it says so. Raises BadPoints for points that cannot be fitted.
     """
     law = law_named(law)
+    if not max_exponent > EXPONENT[0]:
+        raise BadPoints(f"exponents are bounded by {max_exponent} from above; it has to be more than {EXPONENT[0]}")
     if objective not in OBJECTIVES:
         raise BadPoints(f"objective '{objective}' is not one of {', '.join(OBJECTIVES)}")
     if not delta > 0:
         raise BadPoints(f"delta is {delta}; it is the scale of Huber's function in log-loss and has to be positive")
     if not law.terms:
         return fit_curved(law, data, objective=objective, delta=delta, bootstrap=bootstrap, level=level, seed=seed)
+    law = law.up_to(max_exponent)
     columns = [*law.variables, law.response, *(["weight"] if "weight" in data else [])]
     points, excluded = clean(data, columns)
     solved, reasons = identifiable(law, points)
@@ -153,7 +159,7 @@ def _described(result: Fit, law: Law, reasons: Mapping[str, str]) -> Fit:
     amplitudes = {t.amplitude for t in solved.terms if t.powers}
     names = [c for c in solved.coefficients if c not in amplitudes]
     derived = derived_quantities(solved, posed.form.centre)
-    quantities: list[Quantity] = [*map(itemgetter, names), *derived.values()]
+    quantities: list[Quantity] = [*map(Parameter, names), *derived.values()]
     found = dict(zip([*names, *derived], intervals_of(result, quantities, result.level), strict=True))
     coefficients = {}
     for name in law.coefficients:
@@ -162,22 +168,28 @@ def _described(result: Fit, law: Law, reasons: Mapping[str, str]) -> Fit:
                 0.0 if name not in law.exponents else math.nan, status="unidentified", note=reasons.get(name, "")
             )
             continue
-        c = found.get(
-            name, Coefficient(values[name], note="no interval on an amplitude alone: see its loss at the centre")
-        )
+        if name in amplitudes:
+            whole = found[f"{name}_centre"]
+            c = Coefficient(values[name], status=whole.status, note=f"its interval is that of {name}_centre")
+        else:
+            c = found[name]
+            c = replace(c, note=f"{name}: {c.note}" if c.note else "")
         at = _bound_hit(solved, posed, solution, name)
-        status, note = c.status, c.note
         if at:
-            status, note = "bound", f"{name} at its {at}er bound" if at == "low" else f"{name} at its upper bound"
+            status = of_number(c.low, c.high, c.low_end, c.high_end, at, result.tested)
+            c = replace(c, at_bound=at, status=status, note=_hit(solved, name, at))
         if name in reasons:
-            at, status, note = "", "unidentified", reasons[name]
-            c = replace(c, low=math.nan, high=math.nan, bootstrap_low=math.nan, bootstrap_high=math.nan)
-        coefficients[name] = replace(c, at_bound=at, status=status, note=note)
+            c = Coefficient(c.value, status="unidentified", note=reasons[name])
+        coefficients[name] = c
     if any(name in reasons for name in solved.exponents):
         found = {k: replace(v, status="unidentified") if k in ("a", "b", "gamma") else v for k, v in found.items()}
-    flagged = [c for c in coefficients.values() if c.status != "ok"]
-    status = next((s for s in ("unidentified", "bound") if any(c.status == s for c in flagged)), "ok")
-    notes = [c.note for c in flagged if c.note]
+    flagged = [c for c in coefficients.values() if c.status not in ("ok", result.tested)]
+    status = worst([result.tested, *(c.status for c in coefficients.values())])
+    notes = [
+        c.note for n, c in coefficients.items() if c in flagged and c.note and (n not in amplitudes or n in reasons)
+    ]
+    if result.tested != "ok":
+        notes.insert(0, _said(result))
     if not result.health.converged and status != "unidentified":
         status = "failed"
         notes.insert(0, f"not converged (relative Newton decrement {result.health.decrement:.1e})")
@@ -190,6 +202,24 @@ def _described(result: Fit, law: Law, reasons: Mapping[str, str]) -> Fit:
         status=status,
         note="; ".join(dict.fromkeys(notes)),
     )
+
+
+def _hit(law: Law, name: str, at: str) -> str:
+    """That a coefficient is at a bound, and at which."""
+    if name not in law.exponents:
+        return f"{name} at its {'lower' if at == 'low' else 'upper'} bound"
+    least, most = law.bound(name)
+    return f"{name} at its lower bound {least:g}" if at == "low" else f"{name} at its upper bound {most:g}"
+
+
+def _said(result: Fit) -> str:
+    """What a fit is flagged for as a whole, in words."""
+    h = result.health
+    return {
+        "few points": f"{h.n_points} points for {h.n_params} coefficients: too few to test the law's form",
+        "negative R2": f"the law fits worse than a constant (R2 {h.r2:.2g})",
+        "lack of fit": f"residuals are not noise alone (p = {h.lack_of_fit:.1g}): the law's form is wrong here",
+    }[result.tested]
 
 
 def _bound_hit(law: Law, posed: Problems, solution: Solution, name: str) -> str:
@@ -236,6 +266,25 @@ def _health(
         condition=float(np.linalg.cond(hessian[0][np.ix_(free[0], free[0])])),
         objective_value=float(solution.objective[0]),
         holdout=_holdout(posed, solution, x) if deep else math.nan,
+        lack_of_fit=_lack_of_fit(posed, solution, x),
+    )
+
+
+def _lack_of_fit(posed: Problems, solution: Solution, x: Mapping[str, Array]) -> float:
+    """p of the test of the law's form (see ``residuals``), at the free parameters."""
+    terms, total = terms_of(posed.form, posed.form.features, solution.theta)
+    root = np.sqrt(np.broadcast_to(posed.weights[0], total[0].shape))
+    jacobian = np.zeros((len(total[0]), len(posed.form.names)))
+    for columns, features, term in zip(posed.form.columns, posed.form.features, terms, strict=True):
+        share = 1.0 if len(columns) == 1 else np.broadcast_to(term, total.shape)[0][:, None]
+        jacobian[:, columns] += share * features / total[0][:, None]
+    _, free = hessian_at(posed, solution.theta)
+    residual = np.log(total[0]) - posed.y[0]
+    used = root > 0
+    return lack_of_fit(
+        (root * residual)[used],
+        (root[:, None] * jacobian)[used][:, free[0]],
+        {v: np.log(z[used]) for v, z in x.items()},
     )
 
 

@@ -30,7 +30,9 @@ def predict(points: pd.DataFrame, configuration: str, target: str, n_params: flo
         "loss": c.value,
         "low": c.low,
         "high": c.high,
-        "status": found.status,
+        "low_end": c.low_end,
+        "high_end": c.high_end,
+        "status": c.status,
         "note": note,
     }
     return pd.DataFrame([row])

@@ -1,5 +1,6 @@
 """Intervals that are tested for coverage: profile likelihood of any quantity, and weights of a pairs bootstrap."""
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -12,22 +13,40 @@ from scipy import special
 
 from analysis.fitting.laws import Law
 from analysis.fitting.newton import Solution, hessian_at, minimise, solve
-from analysis.fitting.problem import Array, Problems, Pull, natural
+from analysis.fitting.problem import Array, Problems, Spring, natural
+from analysis.fitting.starts import landscape
+from analysis.fitting.status import BOUND, OPEN, REACHED
 
 Quantity = Callable[[Mapping[str, Any]], Any]  # of natural coefficients (floats or arrays, also complex)
 
-SEARCH = 25  # steps of the search for an end; four or five are the rule
 STEP = 1e-30  # of the complex step: exact derivatives, there is no subtraction
+SEARCH = 40  # steps of the search for an end; five or six are the rule
+CLOSE = 1e-4  # relative, of the root of the excess at an end
+STIFF = 1e4  # of the spring, against the curvature of the objective along the quantity
+FIRST = 0.05  # first step along a parameter that the curvature says nothing of
+NEAREST = 2  # places of the landscape that are tried at each step
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """A quantity that is one parameter of the law: a floor, an exponent, or the loss of a term at the centre."""
+
+    name: str
+    at_centre: Quantity | None = None
+
+    def __call__(self, c: Mapping[str, Any]) -> Any:
+        return c[self.name] if self.at_centre is None else self.at_centre(c)
 
 
 @dataclass(frozen=True)
 class Interval:
-    """Ends of intervals [Q, S]; ``open_low`` and ``open_high`` where the data set no end before the law's bounds."""
+    """Ends of intervals [Q, S], and of each whether it is "reached" (the data set it), at a "bound" of the law (the
+    data allow all up to it), or "open" (nothing was found that ends it; the value is then infinite)."""
 
     low: Array
     high: Array
-    open_low: NDArray[np.bool_]
-    open_high: NDArray[np.bool_]
+    low_end: NDArray[np.str_]
+    high_end: NDArray[np.str_]
 
 
 def value_and_gradient(law: Law, centre: Mapping[str, float], quantity: Quantity, theta: Array) -> tuple[Array, Array]:
@@ -45,109 +64,279 @@ def profile(
     """Profile-likelihood intervals of quantities for S least-squares fits: F(1, n - p) on the sums of squares.
 
     The end of an interval is where the least sum of squares under ``q(theta) = c`` exceeds the minimum by the factor
-    ``1 + F/(n - p)`` (Bates & Watts 1988, section 6.1). The constraint is a stiff spring: whatever value it attains,
-    the point found lies exactly on the profile. The signed root of the excess is nearly linear in c: secant steps.
+    ``1 + F/(n - p)`` (Bates & Watts 1988, section 6.1). A parameter is held at c; any other quantity is pulled there by
+    a stiff spring: whatever value it attains, the point found lies exactly on the profile. The signed root of the
+    excess is nearly linear in c: secant steps. Valleys are many where a term vanishes, so that each step is made from
+    several starts: the last place inside the interval, the optimum, with and without a floor, and the likeliest places
+    of a grid over the exponents.
     """
-    size, n_quantities, p = len(solution.theta), len(quantities), solution.theta.shape[1]
-    effective = np.broadcast_to((problems.weights > 0).sum(1), (size,))
-    freedom = np.maximum(effective - p, 1)
-    critical = special.stdtrit(freedom, 0.5 + level / 2)  # [S]
-    variance = 2 * solution.objective / freedom
+    search = _Search.of(law, problems, solution, quantities, level)
+    search.run()
+    shape = (len(quantities), len(solution.theta), 2)
+    end = np.where(search.kind == OPEN, search.side * np.inf, search.end).reshape(shape)
+    kind = search.kind.reshape(shape)
+    return Interval(end[..., 0], end[..., 1], kind[..., 0], kind[..., 1])
 
-    # One problem a quantity x data set x side.
-    owner = np.repeat(np.arange(n_quantities), size * 2)
-    dataset = np.tile(np.repeat(np.arange(size), 2), n_quantities)
-    side = np.tile([-1.0, 1.0], n_quantities * size)
-    curvature, free = hessian_at(problems, solution.theta)
-    best, stiffness, spread = np.empty(len(owner)), np.empty(len(owner)), np.empty(len(owner))
-    for q, quantity in enumerate(quantities):
-        value, gradient = value_and_gradient(law, problems.form.centre, quantity, solution.theta)
-        bent, regular = solve(curvature, np.where(free, gradient, 0.0))
-        inverse_information = np.where(regular, np.einsum("sp,sp->s", bent, np.where(free, gradient, 0.0)), 0.0)
-        wide = np.maximum(
-            inverse_information, 1e-8 * np.maximum(np.abs(value), 1e-3) ** 2 / np.maximum(variance, 1e-30)
+
+@dataclass
+class _Search:
+    """Ends that are searched for at once, one a quantity x data set x side: J of them.
+
+    A quantity is followed on its own scale: a parameter as it stands in theta (``entry`` >= 0), any other as it is.
+    ``inner`` and ``outer`` are the nearest places known on either side of the end: where they are and t there, the root
+    of the excess.
+    """
+
+    law: Law
+    problems: Problems
+    quantities: Sequence[Quantity]
+    least: Array  # objective of the fits [J]
+    optimum: Array  # theta of the fits [J, p]
+    variance: Array
+    need: Array
+    quantity: NDArray[np.intp]
+    dataset: NDArray[np.intp]
+    side: Array
+    entry: NDArray[np.intp]
+    limit: Array  # of a parameter
+    best: Array
+    spread: Array
+    stiffness: Array
+    places: Array  # theta of the landscape [S, G, p]
+    heights: Array  # objectives there [S, G]
+    altitudes: Array  # the quantities there [Q, S, G]
+    end: Array
+    kind: NDArray[np.str_]
+
+    @classmethod
+    def of(
+        cls, law: Law, problems: Problems, solution: Solution, quantities: Sequence[Quantity], level: float
+    ) -> "_Search":
+        size, p = solution.theta.shape
+        freedom = np.maximum(np.broadcast_to((problems.weights > 0).sum(1), (size,)) - p, 1)
+        variance = 2 * solution.objective / freedom
+        curvature, free = hessian_at(problems, solution.theta)
+        places, heights = landscape(problems)
+        names = problems.form.names
+        entry = [names.index(q.name) if isinstance(q, Parameter) else -1 for q in quantities]
+        best, spread, wide = (np.empty((len(quantities), size)) for _ in range(3))
+        altitudes = np.empty((len(quantities), *heights.shape))
+        flat = places.reshape(-1, p)
+        for k, quantity in enumerate(quantities):
+            if entry[k] >= 0:
+                value, altitude = solution.theta[:, entry[k]], flat[:, entry[k]]
+                gradient = np.broadcast_to(np.eye(p)[entry[k]], (size, p))
+            else:
+                value, gradient = value_and_gradient(law, problems.form.centre, quantity, solution.theta)
+                altitude = np.broadcast_to(quantity(natural(law, problems.form.centre, flat)), len(flat))
+            bent, regular = solve(curvature, np.where(free, gradient, 0.0))
+            information = np.where(regular, np.einsum("sp,sp->s", bent, np.where(free, gradient, 0.0)), 0.0)
+            length = np.sqrt(np.einsum("sp,sp->s", gradient, gradient))
+            unknown = ~(information > 0)
+            best[k], altitudes[k] = value, altitude.reshape(heights.shape)
+            spread[k] = np.where(unknown, FIRST * length, np.sqrt(np.maximum(information * variance, 0.0)))
+            wide[k] = spread[k] ** 2 / np.maximum(variance, 1e-300)
+        jobs = np.indices((len(quantities), size, 2)).reshape(3, -1)
+        q, s, high = jobs
+        entries = np.array(entry, int)[q]
+        bound = np.where(high == 1, problems.high[entries], problems.low[entries])
+        return cls(
+            law=law,
+            problems=problems,
+            quantities=quantities,
+            least=solution.objective[s],
+            optimum=solution.theta[s],
+            variance=variance[s],
+            need=special.stdtrit(freedom, 0.5 + level / 2)[s],
+            quantity=q,
+            dataset=s,
+            side=np.where(high == 1, 1.0, -1.0),
+            entry=entries,
+            limit=np.where(entries >= 0, bound, np.nan),
+            best=best[q, s],
+            spread=np.maximum(spread[q, s], 1e-300),
+            stiffness=STIFF / np.maximum(wide[q, s], 1e-300),
+            places=places,
+            heights=heights,
+            altitudes=altitudes,
+            end=np.full(len(q), np.nan),
+            kind=np.full(len(q), OPEN, "<U7"),
         )
-        here = owner == q
-        best[here] = np.repeat(value, 2)
-        stiffness[here] = np.repeat(1e4 / wide, 2)
-        spread[here] = np.repeat(np.sqrt(wide * np.maximum(variance, 1e-300)), 2)
 
-    def pull(theta: Array, which: NDArray[np.intp]) -> tuple[Array, Array]:
-        value, gradient = np.empty(len(theta)), np.empty_like(theta)
-        for q in np.unique(owner[which]):
-            here = owner[which] == q
-            value[here], gradient[here] = value_and_gradient(law, problems.form.centre, quantities[q], theta[here])
-        return value, gradient
+    def run(self) -> None:
+        """Search for all ends: step outwards until the excess is enough, then close in."""
+        exact = self.variance <= 1e-22  # the search leaves the tiny excesses of rounding alone
+        self._write(np.flatnonzero(exact), self.optimum[exact], REACHED)
+        inner, inner_t, inner_theta = self._first()
+        last = inner_theta.copy()
+        outer, outer_t = np.full(len(inner), np.nan), np.full(len(inner), np.nan)
+        followed = inner.copy()  # where the quantity was seen when it was last pulled
+        sticks = np.zeros(len(inner), int)
+        kept = np.zeros(len(inner), int)  # the side of the end that was improved last
+        goal = self.best + self.side * np.maximum(
+            self.need * self.spread, 1.02 * self.side * (inner - self.best) + 0.01 * self.spread
+        )
+        todo = np.flatnonzero(~exact)
+        held = self.entry[todo] >= 0
+        at_limit = todo[held]
+        goal[at_limit] = self.limit[at_limit]  # first of all: is there an end before the law's own?
+        asked_limit = np.zeros(len(inner), bool)
+        asked_limit[at_limit] = True
+        for _ in range(SEARCH):
+            if not len(todo):
+                return
+            theta, attained, t = self._lowest(todo, goal[todo], inner_theta[todo], last[todo])
+            need, side = self.need[todo], self.side[todo]
+            last[todo] = theta
+            below = t < need
+            limited = asked_limit[todo]
+            asked_limit[todo] = False
+            reached = ~limited & (np.abs(t - need) <= CLOSE * need)
+            bound = limited & (t <= need * (1 + CLOSE))
+            pinned = below & (self.entry[todo] < 0) & ~np.isfinite(outer[todo])
+            pinned &= np.abs(attained - followed[todo]) < 0.01 * np.abs(goal[todo] - followed[todo])
+            followed[todo] = attained
+            sticks[todo] = np.where(pinned, sticks[todo] + 1, 0)
+            stuck = sticks[todo] >= 2
+            bound |= stuck & self._at_bound(todo, theta, attained)
+            narrow = np.abs(outer[todo] - inner[todo]) <= 1e-9 * np.abs(outer[todo] - self.best[todo])
+            far = stuck | (np.abs(attained) > 1e6 * (np.abs(self.best[todo]) + self.spread[todo]))
+            self._write(todo[reached], theta[reached], REACHED)
+            self._write(todo[bound & ~reached], theta[bound & ~reached], BOUND)
+            jump = narrow & ~reached & ~bound
+            self._write(todo[jump], inner_theta[todo[jump]], REACHED)
+            stop = reached | bound | jump | (far & below)
+            for mask, where, ts, other, other_t, mark in (
+                (below, inner, inner_t, outer, outer_t, 1),
+                (~below & ~limited, outer, outer_t, inner, inner_t, 2),
+            ):
+                rows = todo[mask & ~stop]
+                twice = (kept[rows] == mark) & np.isfinite(other[rows])  # Illinois' rule: an end kept twice counts half
+                other_t[rows] = np.where(twice, (other_t[rows] + self.need[rows]) / 2, other_t[rows])
+                kept[rows] = mark
+                where[rows], ts[rows] = goal[rows], t[mask & ~stop]
+                if mark == 1:
+                    inner_theta[rows] = theta[mask & ~stop]
+            del side
+            todo = todo[~stop]
+            goal[todo] = self._next(todo, inner[todo], inner_t[todo], outer[todo], outer_t[todo])
+        rest = todo[np.isfinite(outer[todo])]  # between two places: the inner one is inside
+        self._write(rest, inner_theta[rest], REACHED)
 
-    target = critical[dataset]
-    # The search leaves the tiny excesses of rounding alone.
-    exact = (variance <= 1e-22)[dataset]
-    goal = best + side * target * spread
-    theta = solution.theta[dataset].copy()
-    end = np.where(exact, best, np.nan)
-    opened = np.zeros(len(owner), bool)
-    reach = best.copy()
-    inner_q, inner_t = best.copy(), np.zeros(len(owner))
-    outer_q, outer_t = np.full(len(owner), np.nan), np.full(len(owner), np.nan)
-    todo = np.flatnonzero(~exact)
-    last_kind = np.zeros(len(owner))
-    for _ in range(SEARCH):
-        if not len(todo):
-            break
-        sprung = replace(
-            problems,
-            y=problems.y if len(problems.y) == 1 else problems.y[dataset[todo]],
-            weights=problems.weights if len(problems.weights) == 1 else problems.weights[dataset[todo]],
-            pull=partial(_pull_rows, pull, todo),
-            goal=goal[todo],
-            stiffness=stiffness[todo],
-            tolerance=1e-8,
+    def _first(self) -> tuple[Array, Array, Array]:
+        """The farthest place inside the interval that the landscape has, or the optimum: value, t, theta."""
+        excess = np.maximum(self.heights[self.dataset] - self.least[:, None], 0.0)
+        t = np.sqrt(2 * excess / np.maximum(self.variance, 1e-300)[:, None])
+        ahead = self.side[:, None] * (self.altitudes[self.quantity, self.dataset] - self.best[:, None])
+        ahead = np.where(np.isfinite(ahead) & (t < 0.98 * self.need[:, None]), ahead, -np.inf)
+        place = ahead.argmax(1)
+        rows = np.arange(len(place))
+        better = ahead[rows, place] > 0
+        value = np.where(better, self.altitudes[self.quantity, self.dataset, place], self.best)
+        theta = np.where(better[:, None], self.places[self.dataset, place], self.optimum)
+        return value, np.where(better, t[rows, place], 0.0), theta
+
+    def _lowest(self, rows: NDArray[np.intp], goal: Array, inside: Array, last: Array) -> tuple[Array, Array, Array]:
+        """The lowest of several descents under the constraint: theta [R, p], the quantity there, and t [R]."""
+        optimum, floors = self.optimum[rows], self.problems.form.of_kind("floor")
+        risen, sunk = inside.copy(), inside.copy()
+        risen[:, floors] = np.maximum(risen[:, floors], 0.3 * math.exp(self.problems.y.mean()))
+        sunk[:, floors] = 0.0
+        starts = np.stack([inside, optimum, last, risen, sunk, *self._likeliest(rows, goal)], 1)
+        size, tries, p = starts.shape
+        objective, theta = np.empty(size), np.empty((size, p))
+        held = self.entry[rows] >= 0
+        for of_kind in (held, ~held):
+            chosen = np.flatnonzero(of_kind)
+            if not len(chosen):
+                continue
+            part, which = starts[chosen].reshape(-1, p), np.repeat(np.arange(len(chosen)), tries)
+            posed = self._posed(rows[chosen], goal[chosen])
+            if of_kind is held:
+                entries = self.entry[rows[chosen]]
+                part[np.arange(len(part)), np.repeat(entries, tries)] = np.repeat(goal[chosen], tries)
+            found = minimise(posed, part, which)
+            values = found.objective.reshape(-1, tries)
+            lowest = np.where(np.isfinite(values), values, np.inf).argmin(1)
+            theta[chosen] = found.theta.reshape(-1, tries, p)[np.arange(len(chosen)), lowest]
+            objective[chosen] = values[np.arange(len(chosen)), lowest]
+        attained = goal.copy()
+        loose = np.flatnonzero(~held)
+        if len(loose):
+            attained[loose] = self._pull(rows[loose], theta[loose], np.arange(len(loose)))[0]
+            objective[loose] -= 0.5 * self.stiffness[rows[loose]] * (attained[loose] - goal[loose]) ** 2
+        t = np.sqrt(2 * np.maximum(objective - self.least[rows], 0.0) / self.variance[rows])
+        return theta, attained, t
+
+    def _posed(self, rows: NDArray[np.intp], goal: Array) -> Problems:
+        """One problem an end, its parameter held or its quantity pulled."""
+        own, posed = self.dataset[rows], self.problems
+        posed = replace(
+            posed,
+            y=posed.y if len(posed.y) == 1 else posed.y[own],
+            weights=posed.weights if len(posed.weights) == 1 else posed.weights[own],
+            tolerance=1e-10,
             patience=60,
         )
-        found = minimise(sprung, theta[todo])
-        attained, _ = pull(found.theta, todo)
-        spring = 0.5 * stiffness[todo] * (attained - goal[todo]) ** 2
-        excess = np.maximum(found.objective - spring - solution.objective[dataset[todo]], 0.0)
-        t = np.sqrt(2 * excess / variance[dataset[todo]])
-        theta[todo] = found.theta
-        need = target[todo]
-        reached = np.abs(t - need) <= 1e-3 * need
-        # Stuck: the goal moved on and the attained value did not follow, for a bound of the law holds it.
-        stuck = (t < need) & (np.abs(attained - reach[todo]) < 0.01 * np.abs(goal[todo] - reach[todo]))
-        far = np.abs(attained) > 1e6 * (np.abs(best[todo]) + spread[todo])
-        reach[todo] = attained
-        stop = reached | stuck | far
-        end[todo[stop]] = attained[stop]
-        opened[todo[stop & ~reached]] = True
-        below = t < need
-        # Illinois' rule: an end kept twice counts half.
-        for inside, qs, ts, other in ((below, inner_q, inner_t, outer_t), (~below, outer_q, outer_t, inner_t)):
-            rows = todo[inside]
-            again = last_kind[rows] == (1 if inside is below else 2)
-            other_gap = other[rows] - target[rows]
-            other[rows] = np.where(again, target[rows] + other_gap / 2, other[rows])
-            last_kind[rows] = 1 if inside is below else 2
-            qs[rows], ts[rows] = goal[rows], t[inside]
-        todo = todo[~stop]
-        bracketed = np.isfinite(outer_q[todo])
+        if self.entry[rows[0]] >= 0:
+            return replace(posed, held=self.entry[rows])
+        return replace(posed, spring=Spring(goal, self.stiffness[rows], partial(self._pull, rows)))
+
+    def _pull(self, rows: NDArray[np.intp], theta: Array, which: NDArray[np.intp]) -> tuple[Array, Array]:
+        """Quantities and their gradients at theta [T, p] of ends ``rows[which]``."""
+        value, gradient = np.empty(len(theta)), np.empty_like(theta)
+        quantity = self.quantity[rows[which]]
+        for q in np.unique(quantity):
+            here = quantity == q
+            value[here], gradient[here] = value_and_gradient(
+                self.law, self.problems.form.centre, self.quantities[q], theta[here]
+            )
+        return value, gradient
+
+    def _likeliest(self, rows: NDArray[np.intp], goal: Array) -> list[Array]:
+        """The places of the landscape that cost least, if coming to the goal costs what half the way there does."""
+        altitude = self.altitudes[self.quantity[rows], self.dataset[rows]]
+        way = np.maximum(np.abs(goal - self.best[rows]), 1e-300)[:, None]
+        unit = (self.need[rows] ** 2 * self.variance[rows])[:, None]
+        with np.errstate(invalid="ignore", over="ignore"):
+            cost = self.heights[self.dataset[rows]] + 0.5 * unit * (2 * (altitude - goal[:, None]) / way) ** 2
+        cost = np.where(np.isfinite(cost), cost, np.inf)
+        order = np.argpartition(cost, NEAREST, axis=1)[:, :NEAREST]
+        return [self.places[self.dataset[rows], order[:, i]] for i in range(NEAREST)]
+
+    def _at_bound(self, rows: NDArray[np.intp], theta: Array, attained: Array) -> NDArray[np.bool_]:
+        """Whether nothing within the law's bounds takes a quantity further: no parameter with room moves it."""
+        answer = np.zeros(len(rows), bool)
+        loose = np.flatnonzero(self.entry[rows] < 0)
+        if len(loose):
+            gradient = self._pull(rows[loose], theta[loose], np.arange(len(loose)))[1] * self.side[rows[loose], None]
+            room = np.where(gradient > 0, self.problems.high - theta[loose], theta[loose] - self.problems.low)
+            gain = (np.abs(gradient) * np.minimum(room, 1.0)).max(1)
+            answer[loose] = gain < 1e-2 * np.maximum(np.abs(attained[loose] - self.best[rows[loose]]), 1e-12)
+        return answer
+
+    def _next(self, rows: NDArray[np.intp], inner: Array, inner_t: Array, outer: Array, outer_t: Array) -> Array:
+        """Where to look next: between the places known on either side, else further out."""
+        need, best, side = self.need[rows], self.best[rows], self.side[rows]
         with np.errstate(invalid="ignore", divide="ignore"):
-            slope = (outer_q[todo] - inner_q[todo]) / (outer_t[todo] - inner_t[todo])
-            between = inner_q[todo] + slope * (target[todo] - inner_t[todo])
-            growth = np.clip(1.05 * target[todo] / inner_t[todo], 1.2, 4.0)
-        beyond = best[todo] + (inner_q[todo] - best[todo]) * growth
-        beyond = np.where(inner_q[todo] == best[todo], best[todo] + 4 * (goal[todo] - best[todo]), beyond)
-        goal[todo] = np.where(bracketed, between, beyond)
-    open_ended = np.isnan(end)
-    end[open_ended] = reach[open_ended]
-    opened |= open_ended
-    shape = (n_quantities, size, 2)
-    end, opened = end.reshape(shape), opened.reshape(shape)
-    return Interval(end[..., 0], end[..., 1], opened[..., 0], opened[..., 1])
+            between = inner + (outer - inner) / (outer_t - inner_t) * (need - inner_t)
+            between = np.where(np.isfinite(between), between, 0.5 * (inner + outer))
+            growth = np.clip(1.05 * need / inner_t, 1.2, 4.0)
+        away = np.maximum(side * (inner - best) * growth, need * self.spread[rows])
+        away = np.maximum(away, 1.2 * side * (inner - best))
+        beyond = best + side * away
+        known = self.entry[rows] >= 0
+        half = 0.5 * (inner + self.limit[rows])  # never at the limit itself: that was asked
+        beyond = np.where(known & (side * (beyond - self.limit[rows]) >= 0), half, beyond)
+        return np.where(np.isfinite(outer), between, beyond)
 
-
-def _pull_rows(pull: Pull, rows: NDArray[np.intp], theta: Array, which: NDArray[np.intp]) -> tuple[Array, Array]:
-    """The pull on some of the problems, as the solver counts them."""
-    return pull(theta, rows[which])
+    def _write(self, rows: NDArray[np.intp], theta: Array, kind: str) -> None:
+        """Ends at theta."""
+        self.kind[rows] = kind
+        for q in np.unique(self.quantity[rows]):
+            here = self.quantity[rows] == q
+            values = natural(self.law, self.problems.form.centre, theta[here])
+            self.end[rows[here]] = np.broadcast_to(self.quantities[q](values), int(here.sum()))
 
 
 def resample_counts(cells: pd.DataFrame, n_resamples: int, seed: int = 0) -> Array:

@@ -6,7 +6,7 @@ recordings, C FLOP, E the irreducible loss; losses in nats.
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Any
 
@@ -57,6 +57,11 @@ class Law:
     def __call__(self, coefficients: Mapping[str, Any], **x: Any) -> Any:
         """Predicted loss at ``x`` (arrays named as ``variables``)."""
         return self.function(*(x[v] for v in self.variables), **{c: coefficients[c] for c in self.coefficients})
+
+    def up_to(self, exponent: float) -> "Law":
+        """The same law with another upper bound on its exponents (not on kappa, which has bounds of its own)."""
+        bounds = {name: (self.bound(name)[0], exponent) for name in self.exponents}
+        return replace(self, bounds=MappingProxyType({**self.bounds, **bounds}))
 
     def without(self, amplitude: str) -> "Law":
         """The same law with one term taken out (its amplitude held at zero)."""

@@ -37,11 +37,20 @@ class Form:
 
 
 @dataclass(frozen=True)
-class Problems:
-    """S problems over one form: logs of the losses [S or 1, n], weights [S or 1, n], objective, bounds [p].
+class Spring:
+    """Adds ``stiffness/2 (q(theta) - goal)^2`` to each of S problems, for profile likelihoods.
 
-    ``pull`` adds ``stiffness/2 (q(theta) - goal)^2`` per problem (for profile likelihoods).
+    ``pull`` says values and gradients of q at theta [T, p] of problems [T].
     """
+
+    goal: Array
+    stiffness: Array
+    pull: Pull
+
+
+@dataclass(frozen=True)
+class Problems:
+    """S problems over one form: logs of the losses [S or 1, n], weights [S or 1, n], objective, bounds [p]."""
 
     form: Form
     y: Array
@@ -49,9 +58,8 @@ class Problems:
     delta: float
     low: Array
     high: Array
-    pull: Pull | None = None
-    goal: Array | None = None
-    stiffness: Array | None = None
+    spring: Spring | None = None
+    held: NDArray[np.intp] | None = None
     tolerance: float = TOLERANCE
     patience: int = ITERATIONS
 

@@ -13,10 +13,11 @@ import numpy as np
 import pandas as pd
 from scipy import special
 
-from analysis.fitting.intervals import Quantity, percentile, profile
+from analysis.fitting.intervals import Parameter, Quantity, percentile, profile
 from analysis.fitting.laws import LAWS, Law
 from analysis.fitting.newton import Solution, hessian_at
 from analysis.fitting.problem import Array, Problems
+from analysis.fitting.status import REACHED, kinds_of, of_fit, of_number
 
 if TYPE_CHECKING:
     import lmfit
@@ -24,9 +25,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Coefficient:
-    """A fitted number with its interval; ``at_bound`` is "", "low" or "high"; status "ok", "bound" or "unidentified".
+    """A fitted number with its interval; ``at_bound`` is "", "low" or "high"; status as in ``analysis.fitting.status``.
 
-    ``bootstrap_low`` and ``bootstrap_high`` are a pairs bootstrap beside the interval, NaN if none was asked for.
+    ``low_end`` and ``high_end`` say what the ends are: "reached", at a "bound" of the law, "open" (the end is
+    infinite), or "" without an interval. ``bootstrap_low`` and ``bootstrap_high`` are a pairs bootstrap beside the
+    interval, NaN if none was asked for.
     """
 
     value: float
@@ -37,6 +40,8 @@ class Coefficient:
     note: str = ""
     bootstrap_low: float = math.nan
     bootstrap_high: float = math.nan
+    low_end: str = ""
+    high_end: str = ""
 
 
 @dataclass(frozen=True)
@@ -56,6 +61,7 @@ class Health:
     aic: float
     bic: float
     holdout: float = math.nan  # fitted without the largest tenth of the runs, predicted there
+    lack_of_fit: float = math.nan  # p of the test of the law's form, NaN where it cannot be tested
 
     @classmethod
     def of(
@@ -73,6 +79,7 @@ class Health:
         condition: float = math.nan,
         objective_value: float | None = None,
         holdout: float = math.nan,
+        lack_of_fit: float = math.nan,
     ) -> "Health":
         """What the losses [n] that a law with so many coefficients predicts say of it beside the measured ones.
 
@@ -99,6 +106,7 @@ class Health:
             aic=2 * (n_params + 1) - 2 * loglik if likelihood else math.nan,
             bic=math.log(n) * (n_params + 1) - 2 * loglik if likelihood else math.nan,
             holdout=holdout,
+            lack_of_fit=lack_of_fit,
         )
 
 
@@ -127,6 +135,11 @@ class Fit:
         """Value of a coefficient or derived quantity."""
         return (self.coefficients.get(name) or self.derived[name]).value
 
+    @property
+    def tested(self) -> str:
+        """What the fit is flagged for as a whole; "ok" if nothing."""
+        return of_fit(self.health.n_points, self.health.n_params, self.health.r2, self.health.lack_of_fit)
+
     def values(self) -> dict[str, float]:
         """Values of the law's coefficients."""
         return {name: c.value for name, c in self.coefficients.items()}
@@ -145,8 +158,12 @@ class Fit:
         gone = dict.fromkeys(law.coefficients, 0.0)
         log = self.quantity(lambda c: np.log(law({**gone, **c}, **x)), level)
         note = extrapolation(self.ranges, x)
-        ends = [math.exp(v) for v in (log.value, log.low, log.high, log.bootstrap_low, log.bootstrap_high)]
-        return Coefficient(ends[0], ends[1], ends[2], log.at_bound, log.status, note, ends[3], ends[4])
+        logs = (log.value, log.low, log.high, log.bootstrap_low, log.bootstrap_high)
+        value, low, high, drawn_low, drawn_high = (math.inf if v > 700 else math.exp(v) for v in logs)
+        note = "; ".join(text for text in (note, log.note) if text)
+        return Coefficient(
+            value, low, high, log.at_bound, log.status, note, drawn_low, drawn_high, log.low_end, log.high_end
+        )
 
     def band(self, x: pd.DataFrame) -> pd.DataFrame:
         """Curve with a simultaneous band: x with columns loss, low, high (Scheffe: sqrt(p F(p, n - p)) for t)."""
@@ -205,28 +222,43 @@ def intervals_of(result: Fit, quantities: Sequence[Quantity], level: float) -> l
         table = {str(name): column.to_numpy() for name, column in result.draws.items()}
         ends = [percentile(np.broadcast_to(q(table), len(result.draws)), level) for q in quantities]
         draws = [(float(low), float(high)) for low, high in ends]
+    fit = result.tested
     if result.interval == "none":
-        return [Coefficient(v) for v in values]
+        return [Coefficient(v, status=fit) for v in values]
     if result.interval == "bootstrap":
-        return [Coefficient(v, *d, bootstrap_low=d[0], bootstrap_high=d[1]) for v, d in zip(values, draws, strict=True)]
+        least_and_most = [_allowed(result, q) for q in quantities]
+        kinds = [kinds_of(*d, bounds) for d, bounds in zip(draws, least_and_most, strict=True)]
+        return [
+            Coefficient(v, *d, "", of_number(*d, *k, fit=fit), "", *d, *k)
+            for v, d, k in zip(values, draws, kinds, strict=True)
+        ]
     if result.health.n_points <= result.health.n_params:
-        return [Coefficient(v, status="unidentified") for v in values]
+        return [Coefficient(v, status="few points") for v in values]
     assert result.form is not None
     assert result.posed is not None
     assert result.solution is not None
     found = profile(result.form, result.posed, result.solution, quantities, level)
-    coefficients_out = []
+    answers = []
     for i, (value, drawn) in enumerate(zip(values, draws, strict=True)):
-        both = bool(found.open_low[i, 0] and found.open_high[i, 0])
-        coefficients_out.append(
-            Coefficient(
-                value,
-                math.nan if both else min(value, float(found.low[i, 0])),
-                math.nan if both else max(value, float(found.high[i, 0])),
-                status="unidentified" if both else "ok",
-                note="its interval has no end within the law's bounds" if both else "",
-                bootstrap_low=drawn[0],
-                bootstrap_high=drawn[1],
-            )
-        )
-    return coefficients_out
+        low_end, high_end = str(found.low_end[i, 0]), str(found.high_end[i, 0])
+        low, high = min(value, float(found.low[i, 0])), max(value, float(found.high[i, 0]))
+        status = of_number(low, high, low_end, high_end, fit=fit)
+        note = _sided(low_end, high_end)
+        if status == "unidentified":
+            low, high = math.nan, math.nan
+        answers.append(Coefficient(value, low, high, "", status, note, *drawn, low_end, high_end))
+    return answers
+
+
+def _sided(low_end: str, high_end: str) -> str:
+    missing = [name for name, kind in (("lower", low_end), ("upper", high_end)) if kind not in (REACHED, "")]
+    if len(missing) == 2:
+        return "its interval has no end within the law's bounds"
+    return f"the points set no {missing[0]} limit" if missing else ""
+
+
+def _allowed(result: Fit, quantity: Quantity) -> tuple[float, float]:
+    """Bounds of a quantity that is a coefficient."""
+    if result.form is None or not isinstance(quantity, Parameter):
+        return -math.inf, math.inf
+    return (0.0, math.inf) if quantity.at_centre is not None else result.form.bound(quantity.name)

@@ -21,6 +21,7 @@ from analysis.fitting.newton import minimise
 from analysis.fitting.problem import Array, centred, natural, problems_of
 from analysis.fitting.result import Coefficient, Fit, Health
 from analysis.fitting.starts import solve_globally
+from analysis.fitting.status import BOUND, kinds_of, of_fit, of_number, worst
 
 GRID = 25  # shifts tried before the search closes in
 CLOSING = 32  # golden-section steps: the bracket shrinks by 2e-7
@@ -103,29 +104,32 @@ def fit_curved(
                 counts = np.vstack([counts, resample_counts(points[list(law.variables)], n_resamples, seed)])
         values, limits, draws = _shifted(law, points, loss, scale, counts)
     used = np.ones(len(loss), bool) if counts is None else counts[0] > 0
+    health = _health(law, values, {v: z[used] for v, z in x.items()}, loss[used], excluded, scale)
+    tested = of_fit(health.n_points, health.n_params, health.r2, health.lack_of_fit)
     coefficients = {}
     for name in law.coefficients:
         low, high = percentile(draws[name].to_numpy(), level) if draws is not None else (math.nan, math.nan)
         at = limits.get(name, "")
+        kinds = kinds_of(float(low), float(high), _allowed(law, name))
+        note = f"{name} at its {'lower' if at == 'low' else 'upper'} bound" if at else ""
+        if kinds[0] == kinds[1] == BOUND:
+            note = "; ".join(text for text in (note, f"all resamples have {name} at a bound") if text)
+            low = high = math.nan
+        status = of_number(float(low), float(high), *kinds, at, tested)
         coefficients[name] = Coefficient(
-            values[name],
-            float(low),
-            float(high),
-            at,
-            "bound" if at else "ok",
-            f"{name} at its {at} bound" if at else "",
+            values[name], float(low), float(high), at, status, note, low_end=kinds[0], high_end=kinds[1]
         )
     notes = [c.note for c in coefficients.values() if c.note]
     return Fit(
         law=law.name,
         coefficients=coefficients,
         derived={},
-        health=_health(law, values, {v: z[used] for v, z in x.items()}, loss[used], excluded, scale),
+        health=health,
         objective=objective,
         delta=scale,
         interval="none" if draws is None else "bootstrap",
         level=level,
-        status="bound" if limits else "ok",
+        status=worst(c.status for c in coefficients.values()),
         note="; ".join(notes),
         fitted=values,
         draws=draws,
@@ -202,6 +206,12 @@ def _close_in(
         left, right = np.where(shrink, probe, right), np.where(shrink, left, probe)
         at_left, at_right = np.where(shrink, value, at_right), np.where(shrink, at_left, value)
     return low, high
+
+
+def _allowed(law: Law, name: str) -> tuple[float, float]:
+    """Bounds that the fit of a coefficient kept to."""
+    shift = SHIFTS.get(law.name)
+    return shift.bounds if shift and name == shift.exponent else law.bound(name)
 
 
 def _limits(values: Mapping[str, float], shift: Shift, t: float) -> dict[str, str]:

@@ -1,12 +1,12 @@
 """Global optima: for fixed exponents a law is linear, so a grid over the exponents gives starts near every basin."""
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-from analysis.fitting.newton import Solution, minimise, solve
+from analysis.fitting.newton import Solution, derivatives, minimise, solve
 from analysis.fitting.problem import Array, Problems
 
 BRIEF = 60  # steps of every start in least squares; then only those go on that may still win
@@ -37,43 +37,76 @@ def subsets(moments: Array, right: Array, square: Array) -> tuple[Array, Array]:
     return best, least
 
 
+@dataclass(frozen=True)
+class _Grid:
+    """Exponents on a grid [G, exponents], ``points`` along each axis, and what all problems share of the normal
+    equations there: products of two terms' basis functions [n, G * pairs], and the functions [n, G * K]."""
+
+    exponents: Array
+    points: int
+    products: Array
+    linear: Array
+
+    @classmethod
+    def of(cls, problems: Problems) -> "_Grid":
+        form = problems.form
+        names = form.of_kind("exponent").tolist()
+        points = 14 if len(names) > 1 else 40
+        low, high = np.maximum(problems.low, 0.01), np.minimum(problems.high, 2.5)
+        axes = [low[i] + (high[i] - low[i]) * np.linspace(0, 1, points) ** 1.7 for i in names]
+        grid = np.stack(np.meshgrid(*axes, indexing="ij"), -1).reshape(-1, len(names))
+        n_terms, n = len(form.columns), problems.y.shape[1]
+        basis = np.ones((len(grid), n_terms, n))
+        for k, (columns, features) in enumerate(zip(form.columns, form.features, strict=True)):
+            exponents = grid[:, [names.index(int(c)) for c in columns[1:]]]
+            basis[:, k] = np.exp(exponents @ features[:, 1:].T)
+        upper = np.triu_indices(n_terms)
+        products = (basis[:, upper[0]] * basis[:, upper[1]]).reshape(-1, n).T
+        return cls(grid, points, products, basis.reshape(-1, n).T)
+
+    def equations(self, y: Array, w: Array, rows: int) -> tuple[Array, Array, Array]:
+        """Normal equations of relative least squares ``sum_i w_i (L(x_i)/L_i - 1)^2`` of so many problems: moments
+        [S, G, K, K], right sides [S, G, K] and squares [S, 1]."""
+        size, n = len(self.exponents), len(self.linear)
+        n_terms = self.linear.shape[1] // size
+        upper = np.triu_indices(n_terms)
+        moments = np.empty((rows, size, n_terms, n_terms))
+        flat = (np.broadcast_to(w * np.exp(-2 * y), (rows, n)) @ self.products).reshape(rows, size, -1)
+        moments[..., upper[0], upper[1]] = flat
+        moments[..., upper[1], upper[0]] = flat
+        right = (np.broadcast_to(w * np.exp(-y), (rows, n)) @ self.linear).reshape(rows, size, n_terms)
+        return moments, right, np.broadcast_to(w, (rows, n)).sum(1)[:, None]
+
+    def theta(self, problems: Problems, exponents: Array, amplitudes: Array, typical: Array) -> Array:
+        """Theta [S, T, p] from exponents and amplitudes [S, T, ...]; one that vanished is far below ``typical``."""
+        form = problems.form
+        theta = np.empty((*amplitudes.shape[:2], len(form.names)))
+        theta[..., form.of_kind("exponent")] = exponents
+        for k, columns in enumerate(form.columns):
+            column = int(columns[0])
+            floor = form.kinds[column] == "floor"
+            theta[..., column] = amplitudes[..., k] if floor else np.log(np.maximum(amplitudes[..., k], 1e-3 * typical))
+        return theta
+
+
 def projected_starts(problems: Problems, n_starts: int, which: NDArray[np.intp] | None = None) -> Array:
     """Starts [S, T, p] from a grid over the exponents: for fixed exponents a law is linear, solve the rest exactly.
 
-    Relative least squares ``sum_i w_i (L(x_i)/L_i - 1)^2`` under non-negative amplitudes. The starts are the lowest
-    points of as many blocks of the grid, so that they differ; the last is the lowest on the face E = 0.
+    Relative least squares under non-negative amplitudes. The starts are the lowest points of as many blocks of the
+    grid, so that they differ; the last is the lowest on the face E = 0.
     """
-    form = problems.form
-    names = form.of_kind("exponent").tolist()
-    points = 14 if len(names) > 1 else 40
-    low, high = np.maximum(problems.low, 0.01), np.minimum(problems.high, 2.5)
-    axes = [low[i] + (high[i] - low[i]) * np.linspace(0, 1, points) ** 1.7 for i in names]
-    grid = np.stack(np.meshgrid(*axes, indexing="ij"), -1).reshape(-1, len(names))  # [G, exponents]
+    form, grid = problems.form, _Grid.of(problems)
+    n_exponents, n_terms = grid.exponents.shape[1], len(form.columns)
     size = len(problems) if which is None else len(which)
     which = np.arange(size) if which is None else which
-    amplitude_of = [int(c[0]) for c in form.columns]
-    n_terms, n = len(amplitude_of), problems.y.shape[1]
-    basis = np.ones((len(grid), n_terms, n))
-    for k, (columns, features) in enumerate(zip(form.columns, form.features, strict=True)):
-        exponents = grid[:, [names.index(int(c)) for c in columns[1:]]]
-        basis[:, k] = np.exp(exponents @ features[:, 1:].T)
-    upper = np.triu_indices(n_terms)
-    products = (basis[:, upper[0]] * basis[:, upper[1]]).reshape(-1, n).T  # [n, G * pairs]
-    linear = basis.reshape(-1, n).T  # [n, G * K]
     starts = np.empty((size, n_starts, len(form.names)))
-    step = max(1, 40_000 // len(grid))
+    step = max(1, 40_000 // len(grid.exponents))
     for i in range(0, size, step):
         y, w = problems.rows(which[i : i + step])
         rows = len(which[i : i + step])
-        relative = np.broadcast_to(w * np.exp(-2 * y), (rows, n))
-        moments = np.empty((rows, len(grid), n_terms, n_terms))
-        flat = (relative @ products).reshape(rows, len(grid), -1)
-        moments[..., upper[0], upper[1]] = flat
-        moments[..., upper[1], upper[0]] = flat
-        right = (np.broadcast_to(w * np.exp(-y), (rows, n)) @ linear).reshape(rows, len(grid), n_terms)
-        square = np.broadcast_to(w, (rows, n)).sum(1)[:, None]
+        moments, right, square = grid.equations(y, w, rows)
         amplitudes, rss = subsets(moments, right, square)
-        order = _lowest_of_blocks(rss.reshape(rows, *[points] * len(names)), n_starts)
+        order = _lowest_of_blocks(rss.reshape(rows, *[grid.points] * n_exponents), n_starts)
         chosen = np.take_along_axis(amplitudes, order[..., None], 1)
         if n_starts > 1 and len(form.columns[0]) == 1 and n_terms > 1:
             bare, bare_rss = subsets(moments[..., 1:, 1:], right[..., 1:], square)
@@ -81,13 +114,32 @@ def projected_starts(problems: Problems, n_starts: int, which: NDArray[np.intp] 
             order[:, -1] = face
             chosen[:, -1, 1:] = bare[np.arange(rows), face]
             chosen[:, -1, 0] = 0.0
-        typical = np.exp(np.broadcast_to(y, (rows, n)).mean(1))[:, None]
-        part = starts[i : i + step]
-        part[..., names] = grid[order]
-        for k, column in enumerate(amplitude_of):
-            floor = form.kinds[column] == "floor"
-            part[..., column] = chosen[..., k] if floor else np.log(np.maximum(chosen[..., k], 1e-3 * typical))
+        typical = np.exp(np.broadcast_to(y, (rows, problems.y.shape[1])).mean(1))[:, None]
+        starts[i : i + step] = grid.theta(problems, grid.exponents[order], chosen, typical)
     return starts
+
+
+def landscape(problems: Problems) -> tuple[Array, Array]:
+    """Where the objective is low for any exponents: theta [S, G, p] over a grid of them, and objectives [S, G].
+
+    With a floor, once with the best floor and once without.
+    """
+    form, grid, size = problems.form, _Grid.of(problems), len(problems)
+    y, w = problems.rows(np.arange(size))
+    moments, right, square = grid.equations(y, w, size)
+    tables = [subsets(moments, right, square)[0]]
+    if len(form.columns[0]) == 1 and len(form.columns) > 1:
+        bare = subsets(moments[..., 1:, 1:], right[..., 1:], square)[0]
+        tables.append(np.concatenate([np.zeros((*bare.shape[:2], 1)), bare], -1))
+    amplitudes = np.concatenate(tables, 1)
+    exponents = np.broadcast_to(
+        np.tile(grid.exponents, (len(tables), 1)), (size, amplitudes.shape[1], grid.exponents.shape[1])
+    )
+    typical = np.exp(np.broadcast_to(y, (size, problems.y.shape[1])).mean(1))[:, None]
+    theta = grid.theta(problems, exponents, amplitudes, typical)
+    flat = np.clip(theta.reshape(-1, theta.shape[2]), problems.low, problems.high)
+    objective = derivatives(problems, flat, np.repeat(np.arange(size), theta.shape[1]))[0]
+    return flat.reshape(theta.shape), objective.reshape(theta.shape[:2])
 
 
 def _lowest_of_blocks(surface: Array, count: int) -> NDArray[np.intp]:

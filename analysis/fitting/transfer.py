@@ -21,6 +21,7 @@ from analysis.fitting.laws import LAWS, TRANSFER
 from analysis.fitting.problem import Array
 from analysis.fitting.result import Coefficient, Fit, Health
 from analysis.fitting.starts import refit
+from analysis.fitting.status import BOUND, kinds_of, of_fit, of_number
 from analysis.observations import own
 
 KEYS = ["sweep", "run_id"]
@@ -85,8 +86,9 @@ def loss_to_loss(
         floors, unknown = {"E_id": np.array([float(E_id or 0)]), "E_ood": np.array([float(E_ood or 0)])}, False
         counts = np.ones((1, len(points)))
     else:
-        counts = resample_counts(points[["N", "D"]], bootstrap, seed)
-        counts = np.vstack([np.ones(len(points)), counts])
+        counts = np.ones((1, len(points)))
+        if bootstrap:
+            counts = np.vstack([counts, resample_counts(points[["N", "D"]], bootstrap, seed)])
         given = {"E_id": E_id, "E_ood": E_ood}
         floors, unknown = {}, False
         for name, column in (("E_id", "loss_id"), ("E_ood", "loss_ood")):
@@ -117,22 +119,28 @@ def loss_to_loss(
     else:
         usable = (weights[1:] > 0).sum(1) >= 3
         draws = pd.DataFrame({name: v[1:][usable] for name, v in table.items()})
-        ends = {name: _ends(draws[name].to_numpy(), level) for name in table}
+        ends = {name: _ends(draws[name].to_numpy(), level) for name in table} if bootstrap else {}
+    health = _health(values, x, y, above[0], float(squares[0]), excluded)
+    tested = of_fit(health.n_points, health.n_params, health.r2, health.lack_of_fit)
     coefficients = {}
     for name, value in values.items():
         low, high = ends.get(name, (math.nan, math.nan))
         at = _at_bound(name, value)
-        status = "unidentified" if unknown else "bound" if at else "ok"
-        coefficients[name] = Coefficient(value, low, high, at, status, f"{name} at its {at} bound" * bool(at))
+        kinds = kinds_of(low, high, LAWS["transfer"].bound(name))
+        if kinds[0] == kinds[1] == BOUND:
+            low = high = math.nan
+        status = "unidentified" if unknown else of_number(low, high, *kinds, at, tested)
+        note = f"{name} at its {'lower' if at == 'low' else 'upper'} bound" if at else ""
+        coefficients[name] = Coefficient(value, low, high, at, status, note, low_end=kinds[0], high_end=kinds[1])
     hit = [c.note for c in coefficients.values() if c.note]
     return Fit(
         law="transfer",
         coefficients=coefficients,
         derived={},
-        health=_health(values, x, y, above[0], float(squares[0]), excluded),
+        health=health,
         objective="log-ls",
         delta=math.inf,
-        interval="t, floors given" if known else "bootstrap, floors refitted",
+        interval="t, floors given" if known else "bootstrap, floors refitted" if bootstrap else "none",
         level=level,
         status=coefficients["kappa"].status,
         note="; ".join([*hit, *notes]),

@@ -28,6 +28,7 @@ PRIOR_SPREAD = np.array([1.0, 1.0, 0.6, 1.0, 0.6])
 PRIOR_NOISE, PRIOR_WEIGHT = 0.01, 4.0  # of ln(loss), and how many runs it counts as
 PRIOR = "E, A N^-alpha and B D^-beta a third of the loss each, alpha = beta = 0.35, noise 1 %"
 SEEDS = 3  # runs of one cell at most: seed noise falls with more, what a law leaves out does not
+ROUNDS = 20  # of exchanges at most; two or three are the rule
 LEVEL = 0.95
 
 _E, _A, _ALPHA, _B, _BETA = range(5)
@@ -142,8 +143,9 @@ def propose(
     n, d = (np.log(candidates[v].to_numpy(float)) - c for v, c in zip(("N", "D"), knowledge.centre, strict=True))
     sensitivity = _sensitivity(np.log(knowledge.c), n, d)
     gradients = np.array([QUANTITIES[name].gradient(knowledge.c) for name in wanted])
-    rows: list[dict[Any, Any]] = []
-    while (open_ := (left > 0) & (cost <= budget)).any() and n_runs != 0 and len(rows) != batch:
+    chosen: list[int] = []
+    start = knowledge
+    while (open_ := (left > 0) & (cost <= budget)).any() and n_runs != 0 and len(chosen) != batch:
         v, noise, runs = knowledge.covariance, knowledge.noise, knowledge.n_runs
         spoken = sensitivity @ v  # [m, 5]
         total = noise**2 + np.einsum("mp,mp->m", spoken, sensitivity)
@@ -156,9 +158,69 @@ def propose(
         knowledge = Knowledge(knowledge.c, after, noise, runs + 1, knowledge.centre)
         budget, left[best] = budget - cost[best], left[best] - 1
         n_runs = None if n_runs is None else n_runs - 1
+        chosen.append(best)
+    return _told(candidates, start, chosen, wanted)
+
+
+def exchanged(
+    candidates: pd.DataFrame, knowledge: Knowledge, bought: pd.DataFrame, budget: float, wanted: Sequence[str] = WANTED
+) -> tuple[pd.DataFrame, Knowledge]:
+    """Runs bought one by one, each exchanged for another where all of them together then say more (Fedorov 1972).
+
+    What was bought first was the best at the time; beside the runs that came later another may be better. As many runs
+    as before, within the budget (FLOP) and what is left of each cell. Returns what ``propose`` does.
+    """
+    cost = candidates["flops"].to_numpy(float)
+    n, d = (np.log(candidates[v].to_numpy(float)) - c for v, c in zip(("N", "D"), knowledge.centre, strict=True))
+    sensitivity = _sensitivity(np.log(knowledge.c), n, d) / knowledge.noise
+    gradients = np.array([QUANTITIES[name].gradient(knowledge.c) for name in wanted])
+    cell = {key: i for i, key in enumerate(zip(candidates["N"], candidates["D"], strict=True))}
+    chosen = [cell[key] for key in zip(bought["N"], bought["D"], strict=True)]
+    left = candidates["left"].to_numpy(int) - np.bincount(chosen, minlength=len(cost))
+    prior = np.linalg.inv(knowledge.covariance)
+    information = prior + sensitivity[chosen].T @ sensitivity[chosen]
+
+    def doubt(others: Array) -> Array:
+        """Sum of the log variances of what is wanted, with each candidate [m] beside the others."""
+        v = np.linalg.inv(others)
+        spoken = sensitivity @ v
+        total = 1 + np.einsum("mp,mp->m", spoken, sensitivity)
+        variance = np.einsum("qp,pr,qr->q", gradients, v, gradients) - (spoken @ gradients.T) ** 2 / total[:, None]
+        return np.log(np.maximum(variance, 1e-300)).sum(1)
+
+    for _ in range(ROUNDS):
+        swapped = False
+        for place, run in enumerate(chosen):
+            others = information - np.outer(sensitivity[run], sensitivity[run])
+            after = doubt(others)
+            spare = budget - sum(cost[i] for i in chosen) + cost[run]
+            allowed = (cost <= spare) & (left > 0)
+            allowed[run] = True
+            best = int(np.where(allowed, after, np.inf).argmin())
+            if after[best] < after[run] - 1e-6:
+                information = others + np.outer(sensitivity[best], sensitivity[best])
+                left[run], left[best] = left[run] + 1, left[best] - 1
+                chosen[place], swapped = best, True
+        if not swapped:
+            break
+    return _told(candidates, knowledge, chosen, wanted)
+
+
+def _told(
+    candidates: pd.DataFrame, knowledge: Knowledge, chosen: Sequence[int], wanted: Sequence[str]
+) -> tuple[pd.DataFrame, Knowledge]:
+    """Candidates in the order given, with the expected intervals after each, and what is known after all."""
+    n, d = (np.log(candidates[v].to_numpy(float)) - c for v, c in zip(("N", "D"), knowledge.centre, strict=True))
+    sensitivity = _sensitivity(np.log(knowledge.c), n, d)
+    rows: list[dict[Any, Any]] = []
+    for run in chosen:
+        spoken = sensitivity[run] @ knowledge.covariance
+        total = knowledge.noise**2 + float(spoken @ sensitivity[run])
+        after = knowledge.covariance - np.outer(spoken, spoken) / total
+        knowledge = Knowledge(knowledge.c, after, knowledge.noise, knowledge.n_runs + 1, knowledge.centre)
         ends = {name: knowledge.interval(name) for name in wanted}
         intervals = {f"{name}_{end}": ends[name][i] for name in wanted for i, end in enumerate(("low", "high"))}
-        rows.append({**candidates.drop(columns="left").iloc[best].to_dict(), **intervals})
+        rows.append({**candidates.drop(columns="left").iloc[run].to_dict(), **intervals})
     return pd.DataFrame(rows), knowledge
 
 
@@ -169,14 +231,15 @@ def suggest(
     wanted: Sequence[str] = WANTED,
     n_runs: int | None = None,
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """The next runs for a budget (as ``propose``), and each wanted quantity's interval now and after them.
+    """The next runs for a budget (``propose``, then ``exchanged``), and each wanted interval now and after them.
 
     ``runs``: those done, columns N, D, loss. Columns of the second table: quantity, value, n_runs, noise,
     measured_low/high (the fit's profile interval, NaN where there is none yet), now_low/high and after_low/high
     (expected: what the design reckons with, from runs and prior).
     """
     knowledge = known(runs, centre_of(candidates))
-    bought, after = propose(candidates, knowledge, budget, wanted, n_runs=n_runs)
+    bought, _ = propose(candidates, knowledge, budget, wanted, n_runs=n_runs)
+    bought, after = exchanged(candidates, knowledge, bought, budget, wanted)
     measured = _measured(runs)
     rows = []
     for name in wanted:

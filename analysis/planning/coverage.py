@@ -6,31 +6,42 @@ All sweeps of a design are fitted as one batch. What comes out is simulated and 
 import math
 from collections.abc import Mapping
 from dataclasses import replace
-from operator import itemgetter
+from functools import partial
 
 import numpy as np
 import pandas as pd
 
+from analysis.fitting.allocation import Compute, log_optimum
 from analysis.fitting.identifiability import BadPoints
-from analysis.fitting.intervals import Quantity, percentile, profile, resample_counts
+from analysis.fitting.intervals import Parameter, Quantity, percentile, profile, resample_counts
 from analysis.fitting.laws import LAWS, Law
 from analysis.fitting.newton import Solution
 from analysis.fitting.problem import Array, natural, problems_of
 from analysis.fitting.starts import refit, solve_globally
+from analysis.fitting.status import OPEN, REACHED
 
-EXTRAPOLATION = 10.0  # times the largest N and D of the grid
+FARTHER = (1.0, 10.0, 100.0)  # times the largest N and D of the grid: where the loss is predicted
+BUDGET = 10.0  # times the largest compute of the grid: where it is allocated
 PLANTED = {"E": 0.05, "A": 3.0, "alpha": 0.35, "B": 20.0, "beta": 0.45}  # losses 0.08-0.4 on the paper's grid
+OUTLYING = 5.0  # times the noise of other runs
 
 
 def targets(law: Law, grid: pd.DataFrame) -> dict[str, Quantity]:
-    """What is asked of a sweep: exponents, the floor, the allocation exponent, and the loss a tenfold further out."""
+    """What is asked of a sweep: exponents, floor, allocation exponent and best size, and the loss further out."""
     names = [*law.exponents, *(t.amplitude for t in law.terms if not t.powers)]
-    asked: dict[str, Quantity] = {name: itemgetter(name) for name in names}
+    asked: dict[str, Quantity] = {name: Parameter(name) for name in names}
     if law.name == "joint":
+        flops = BUDGET * 6 * float((grid["N"] * grid["D"]).max())
         asked["allocation"] = lambda c: c["beta"] / (c["alpha"] + c["beta"])
-    far = {v: EXTRAPOLATION * float(grid[v].max()) for v in law.variables}
-    asked["extrapolation"] = lambda c: np.log(law(c, **far))
+        asked["N_best"] = lambda c: log_optimum(c, flops, Compute())[0]
+    for times in FARTHER:
+        far = {v: times * float(grid[v].max()) for v in law.variables}
+        asked[f"predict_{times:.0f}x"] = partial(_log_loss, law, far)
     return asked
+
+
+def _log_loss(law: Law, x: Mapping[str, float], c: Mapping[str, Array]) -> Array:
+    return np.log(law(c, **x))
 
 
 def simulate(
@@ -43,14 +54,15 @@ def simulate(
     bootstrap: int = 0,
     level: float = 0.95,
     seed: int = 0,
+    outliers: float = 0.0,
 ) -> pd.DataFrame:
     """Refit ``n_sweeps`` simulated sweeps of a grid (one row a run: the law's variables, N and D).
 
     ``noise`` is the standard deviation of ln(loss). One row a quantity: truth, bias and spread of the estimates,
-    coverage of the default intervals with its own standard error, their median width, the share of sweeps whose
-    interval has no end within the law's bounds; with ``bootstrap``, coverage and width of the pairs bootstrap beside.
-    The row "extrapolation" is the log of the loss ten times beyond the largest N and D. Raises BadPoints if
-    coefficients miss.
+    coverage of the default intervals with its own standard error, their median width, the shares of sweeps whose
+    interval is one-sided or has an open end; with ``bootstrap``, coverage and width of the pairs bootstrap beside.
+    The rows "predict_10x" are the log of the loss ten times beyond the largest N and D. ``outliers``: the share of runs
+    whose noise is five times as large. Raises BadPoints if coefficients miss.
     """
     form, truth = LAWS[law], dict(PLANTED if coefficients is None else coefficients)
     missing = [c for c in form.coefficients if c not in truth]
@@ -59,7 +71,8 @@ def simulate(
     x = {v: grid[v].to_numpy(float) for v in form.variables}
     clean_loss = np.asarray(form(truth, **x), float)
     rng = np.random.default_rng(seed)
-    losses = clean_loss * np.exp(noise * rng.standard_normal((n_sweeps, len(grid))))
+    spread = noise * np.where(rng.random((n_sweeps, len(grid))) < outliers, OUTLYING, 1.0)
+    losses = clean_loss * np.exp(spread * rng.standard_normal((n_sweeps, len(grid))))
     posed = problems_of(form, x, losses)
     solution, _ = solve_globally(posed)
     asked = targets(form, grid)
@@ -79,7 +92,8 @@ def simulate(
             "coverage": covered,
             "coverage_error": math.sqrt(max(covered * (1 - covered), 1 / n_sweeps) / n_sweeps),
             "width": float(np.median(high - low)),
-            "open": float((found.open_low[i] | found.open_high[i]).mean()),
+            "one_sided": float(((found.low_end[i] != REACHED) | (found.high_end[i] != REACHED)).mean()),
+            "open": float(((found.low_end[i] == OPEN) | (found.high_end[i] == OPEN)).mean()),
         }
         if bootstrap:
             low, high = drawn[name]

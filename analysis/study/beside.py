@@ -3,6 +3,7 @@
 import numpy as np
 import pandas as pd
 
+from analysis.fitting.status import limits
 from analysis.study.constants import task_key
 from analysis.study.published import printed_transfer, refitted
 
@@ -30,8 +31,11 @@ def with_paper(table: pd.DataFrame) -> pd.DataFrame:
     keys = zip(table["law"], table["coefficient"], table["configuration"], map(task_key, table["target"]), strict=True)
     found = [published.get(key, (np.nan, "")) for key in keys]
     paper = np.array([value for value, _ in found], float)
-    inside = (paper >= table["low"].to_numpy(float)) & (paper <= table["high"].to_numpy(float))
-    known = np.isfinite(paper) & table["low"].notna().to_numpy() & table["high"].notna().to_numpy()
+    ends = [table[c] if c in table else [""] * len(table) for c in ("low_end", "high_end")]
+    both = [limits(*row) for row in zip(table["low"], table["high"], *ends, strict=True)]
+    least, most = np.array(both, float).reshape(-1, 2).T
+    inside = (paper >= least) & (paper <= most)
+    known = np.isfinite(paper) & (np.isfinite(least) | np.isfinite(most))
     return table.assign(
         paper=paper,
         difference=table["value"] - paper,

@@ -19,10 +19,11 @@ from analysis.fitting.allocation import frontier
 from analysis.fitting.effective_data import replaced
 from analysis.fitting.fit import fit
 from analysis.fitting.identifiability import BadPoints
+from analysis.fitting.laws import EXPONENT
 from analysis.fitting.result import Coefficient, Fit
 from analysis.fitting.transfer import Floors, loss_to_loss, pairs
 from analysis.observations import best_over_steps, own, trajectories
-from analysis.table.query import COLUMNS, FILE, as_markdown
+from analysis.table.query import COLUMNS, FILE, as_markdown, read
 from ecgscale.records import sealed, write_whole
 
 GROUP = ["sweep", "corpus", "label_set", "configuration", "target", "domain"]
@@ -37,6 +38,7 @@ def exponents(
     objective: str = "log-ls",
     delta: float = 1e-3,
     bootstrap: int | None = None,
+    max_exponent: float = EXPONENT[1],
     paths: pd.DataFrame | None = None,
     on_fit: Callable[[str], None] | None = None,
 ) -> pd.DataFrame:
@@ -47,6 +49,7 @@ def exponents(
     frontier). A law that cannot be fitted to a group has one row with status "failed" and the reason.
     """
     options: dict[str, Any] = {"objective": objective, "delta": delta, "bootstrap": bootstrap}
+    options["max_exponent"] = max_exponent
     resamples = {} if bootstrap is None else {"bootstrap": bootstrap}
     rows: list[Facts] = []
     floors: Floors = {}
@@ -115,17 +118,19 @@ def _allocation(facts: Facts, joint: Fit) -> list[Facts]:
 
 def _row(facts: Facts, found: Fit, name: str, c: Coefficient) -> Facts:
     h = found.health
-    ok = found.status in ("ok", "bound", "unidentified")
     return facts | {
         "coefficient": name,
         "value": c.value,
         "low": c.low,
         "high": c.high,
         "at_bound": c.at_bound,
-        "status": c.status if ok else found.status,
+        "status": "failed" if found.status == "failed" else c.status,
         "note": "; ".join(dict.fromkeys(note for note in (c.note, found.note) if note)),
         "bootstrap_low": c.bootstrap_low,
         "bootstrap_high": c.bootstrap_high,
+        "low_end": c.low_end,
+        "high_end": c.high_end,
+        "lack_of_fit": h.lack_of_fit,
         "n_points": h.n_points,
         "n_params": h.n_params,
         "n_excluded": sum(h.excluded.values()),
@@ -160,6 +165,7 @@ def fit_results(
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Read runs, select steps, fit everything, write ``exponents.parquet`` and ``.md``; returns table and points.
 
+    With ``sweeps``, rows of other sweeps that were fitted before stay in the table that is written.
     Raises BadPoints if no run is done.
     """
     paths = trajectories(results, sweeps)
@@ -170,8 +176,17 @@ def fit_results(
         raise BadPoints(f"nothing to fit: {where} hold {counts}; launch a sweep first{damaged}")
     points = best_over_steps(paths, select)
     table = exponents(points, paths=paths, **options)
-    write(table, results)
+    write(_with_others(table, results) if sweeps else table, results)
     return table, points
+
+
+def _with_others(table: pd.DataFrame, results: Path) -> pd.DataFrame:
+    """A table with the rows that were there before of sweeps that it says nothing of, first."""
+    if not (results / "exponents.parquet").exists():
+        return table
+    before = read(results)
+    kept = before[~before["sweep"].isin(table["sweep"].unique())].reindex(columns=list(COLUMNS))
+    return pd.concat([kept, table], ignore_index=True) if len(kept) else table
 
 
 def write(table: pd.DataFrame, results: Path) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from analysis.fitting.status import limit_texts
 from analysis.naming import configuration_named
 from analysis.table import markup
 from analysis.table.where import BadQuery, condition
@@ -50,6 +51,9 @@ COLUMNS = (
     "converged",
     "starts_agree",
     "condition",
+    "low_end",
+    "high_end",
+    "lack_of_fit",
 )
 SHOWN = (
     "law",
@@ -137,13 +141,27 @@ def _cells(table: pd.DataFrame) -> tuple[list[str], list[list[str]], list[bool]]
     """Header, cells as text, and which columns are numbers, of the columns for people."""
     wanted = COMPARED if "paper" in table else SHOWN
     shown = [c for c in wanted if c in table] if "coefficient" in table else list(table.columns)
-    part = table[shown]
-    numeric = [pd.api.types.is_numeric_dtype(part[c]) and not pd.api.types.is_bool_dtype(part[c]) for c in shown]
+    part = _one_sided(table)[shown]
+    numeric = [pd.api.types.is_numeric_dtype(table[c]) and not pd.api.types.is_bool_dtype(table[c]) for c in shown]
     columns = [
-        [_number(v) if n else "" if v is None or v != v else str(v) for v in part[c].tolist()]
+        [_cell(v) if n else "" if v is None or v != v else str(v) for v in part[c].tolist()]
         for c, n in zip(shown, numeric, strict=True)
     ]
     return shown, [list(row) for row in zip(*columns, strict=True)], numeric
+
+
+def _one_sided(table: pd.DataFrame) -> pd.DataFrame:
+    """The table with ends that the data did not set in words: a limit on one side only, "≤ 0.14" and "no limit"."""
+    if not {"low", "high", "low_end", "high_end"} <= set(table):
+        return table
+    ends = table[["low", "high", "low_end", "high_end"]].fillna({"low_end": "", "high_end": ""})
+    columns = (ends["low"], ends["high"], ends["low_end"], ends["high_end"])
+    texts = [limit_texts(a, b, a_kind, b_kind, _number) for a, b, a_kind, b_kind in zip(*columns, strict=True)]
+    return table.assign(low=[low for low, _ in texts], high=[high for _, high in texts])
+
+
+def _cell(value: float | str) -> str:
+    return value if isinstance(value, str) else _number(value)
 
 
 def _number(value: float) -> str:

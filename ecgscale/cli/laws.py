@@ -30,14 +30,18 @@ def fit(
     law: Annotated[str | None, typer.Option(help="With --points: joint, size, data, transfer, frontier, ...")] = None,
     objective: Annotated[str, typer.Option(help="log-ls (least squares of logs) or huber.")] = "log-ls",
     delta: Annotated[float, typer.Option(help="Huber's delta, in log loss.")] = 1e-3,
-    bootstrap: Annotated[int | None, typer.Option(min=1, help="Resamples beside the profile intervals.")] = None,
+    bootstrap: Annotated[
+        int | None, typer.Option(min=0, help="Resamples beside the profile intervals; 0: none at all.")
+    ] = None,
+    max_exponent: Annotated[float, typer.Option(help="Upper bound on exponents; a fit that hits it says so.")] = 3.0,
     as_json: Json = False,
 ) -> None:
     """Fit every law to every group of results, or one law to anybody's table."""
     if points is not None:
         from analysis.points import fit_points
 
-        print_json(fit_points(points, law=law, objective=objective, delta=delta, bootstrap=bootstrap))
+        options: dict[str, Any] = {"objective": objective, "delta": delta, "bootstrap": bootstrap}
+        print_json(fit_points(points, law=law, **options, max_exponent=max_exponent))
         return
     from analysis.table.build import fit_results
     from analysis.table.query import flagged
@@ -48,7 +52,13 @@ def fit(
         if name not in known:
             raise ValueError(f"no results of a sweep {name!r} in {where(results)}/runs{did_you_mean(name, known)}")
     fitted, observed = fit_results(
-        results, named or None, select, objective=objective, delta=delta, bootstrap=bootstrap
+        results,
+        named or None,
+        select,
+        objective=objective,
+        delta=delta,
+        bootstrap=bootstrap,
+        max_exponent=max_exponent,
     )
     counted = fitted.groupby("law", sort=False).agg(fits=("coefficient", "size"))
     counted["flagged"] = flagged(fitted).groupby(fitted["law"]).sum()

@@ -1,5 +1,6 @@
 """Figures draw what is there, say what is not, and come out the same twice."""
 
+import math
 from pathlib import Path
 
 import numpy as np
@@ -110,13 +111,19 @@ def test_the_optimal_size_on_the_plane_follows_the_closed_form() -> None:
     assert slope == pytest.approx(JOINT["beta"] / (JOINT["alpha"] + JOINT["beta"]), rel=1e-6)
 
 
-def test_an_interval_as_wide_as_allowed_reads_as_not_identified() -> None:
-    row = {"coefficient": "alpha", "value": 0.4, "low": 0.005, "high": 3.0, "at_bound": "", "status": "ok", "note": ""}
-    assert not number_of("size", row).known
-    assert "not identified" in number_of("size", row).text()
-    narrow = number_of("size", row | {"low": 0.3, "high": 0.5})
-    assert narrow.text() == "α = 0.40 [0.30, 0.50]"
-    assert number_of("size", row | {"low": 0.3}).text() == "α = 0.40 [0.30, ≥3.00]"
+def test_a_number_reads_as_its_status_and_ends_say() -> None:
+    row = {"coefficient": "alpha", "value": 0.4, "low": 0.3, "high": 0.5, "at_bound": "", "status": "ok", "note": ""}
+    row |= {"low_end": "reached", "high_end": "reached"}
+    assert number_of("size", row).text() == "α = 0.40 [0.30, 0.50]"
+    above = row | {"high": math.inf, "high_end": "open", "status": "one-sided"}
+    assert number_of("size", above).text() == "α = 0.40 ≥ 0.30"
+    below = row | {"low": 0.005, "low_end": "bound", "status": "one-sided"}
+    assert number_of("size", below).text() == "α = 0.40 ≤ 0.50"
+    neither = row | {"low": math.nan, "high": math.nan, "low_end": "bound", "high_end": "bound"}
+    assert "not identified" in number_of("size", neither | {"status": "unidentified"}).text()
+    assert not number_of("size", row | {"status": "lack of fit"}).known
+    floor = row | {"coefficient": "E", "value": 0.0, "low": 0.0, "high": 0.14, "at_bound": "low", "status": "bound"}
+    assert "≤ 0.14" in number_of("joint", floor | {"low_end": "bound"}).text()
 
 
 def test_failed_fits_are_not_found() -> None:

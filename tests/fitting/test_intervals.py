@@ -15,6 +15,8 @@ from analysis.planning.coverage import PLANTED, simulate
 from tests.designs import coverage, designs
 from tests.planted import planted_grid
 
+FAR = ("predict_1x", "predict_10x", "predict_100x")
+
 
 def test_an_end_of_the_interval_is_where_the_f_test_rejects() -> None:
     points = planted_grid(0.01, 0)
@@ -115,8 +117,8 @@ def test_simultaneous_bands_are_wider_than_pointwise_ones() -> None:
 
 def test_simulate_says_what_a_grid_identifies() -> None:
     table = simulate(designs()["ragged"], noise=0.005, n_sweeps=60).set_index("quantity")
-    assert set(table.index) == {"alpha", "beta", "E", "allocation", "extrapolation"}
-    assert table["truth"]["extrapolation"] == pytest.approx(math.log(joint(1e9, 2.09e7, **PLANTED)))
+    assert set(table.index) == {"alpha", "beta", "E", "allocation", "N_best", *FAR}
+    assert table["truth"]["predict_10x"] == pytest.approx(math.log(joint(1e9, 2.09e7, **PLANTED)))
     assert table["width"]["alpha"] < 0.1
     no_data = simulate(designs()["ragged"].assign(D=2.09e6).iloc[:10], PLANTED, law="size", noise=0.005, n_sweeps=20)
     assert "beta" not in set(no_data["quantity"])
@@ -126,6 +128,6 @@ def test_simulate_says_what_a_grid_identifies() -> None:
 def test_default_intervals_cover() -> None:
     """Measured over 400 simulated sweeps a row: 0.92-0.98, give or take the noise of the measurement itself."""
     table = coverage(n_sweeps=400, seed=1000)
-    asked = table[table["quantity"].isin(["alpha", "beta", "allocation", "extrapolation"])]
+    asked = table[table["quantity"].isin(["alpha", "beta", "allocation", "N_best", *FAR])]
     assert asked["coverage"].mean() == pytest.approx(0.95, abs=0.01)
     assert asked["coverage"].between(0.91, 0.99).all()

@@ -1,18 +1,20 @@
 """The batched solver: exact derivatives, exact inner solutions, global optima, and the algebra of its answers."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 from scipy import optimize
 
 from analysis.fitting.fit import fit
 from analysis.fitting.laws import LAWS, joint
-from analysis.fitting.newton import _Chunk, minimise, solve
-from analysis.fitting.problem import Array, centred, natural, problems_of
+from analysis.fitting.newton import derivatives, minimise, solve
+from analysis.fitting.problem import Array, Spring, centred, natural, problems_of, terms_of
 from analysis.fitting.starts import projected_starts, solve_globally, subsets
 from tests.designs import TRUTHS, designs
 from tests.planted import planted_grid
@@ -29,9 +31,9 @@ def test_terms_and_function_of_a_law_agree(law) -> None:  # type: ignore[no-unty
     theta = centred(law, posed.form.centre, {k: np.array([v]) for k, v in values.items()})
     again = natural(law, posed.form.centre, theta)
     assert {k: float(v[0]) for k, v in again.items()} == pytest.approx(values, rel=1e-12)
-    everything = np.arange(1)
-    _, residual = _Chunk.of(posed, everything).predict(theta)
-    np.testing.assert_allclose(np.exp(residual[0] + posed.y[0]), law(values, **x), rtol=1e-12)
+    predicted = terms_of(posed.form, posed.form.features, theta)[1][0] * np.exp(posed.form.centre["loss"])
+    np.testing.assert_allclose(predicted, law(values, **x), rtol=1e-12)
+    np.testing.assert_allclose(derivatives(posed, theta)[0], 0.5 * (np.log(law(values, **x)) ** 2).sum(), rtol=1e-12)
 
 
 @pytest.mark.parametrize("delta", [np.inf, 5e-3])
@@ -42,11 +44,10 @@ def test_gradient_and_hessian_are_those_of_the_objective(name: str, delta: float
     weights = np.random.default_rng(1).integers(0, 3, len(points))
     posed = problems_of(law, {"N": points["N"], "D": points["D"]}, points["loss"], weights, delta)
     theta = solve_globally(posed)[0].theta + 0.03
-    chunk = _Chunk.of(posed, np.arange(1))
-    _, gradient, hessian = chunk.derivatives(theta)
+    _, gradient, hessian = derivatives(posed, theta)
     step = 1e-6 * np.eye(theta.shape[1])
     for i, s in enumerate(step):
-        up, down = chunk.derivatives(theta + s), chunk.derivatives(theta - s)
+        up, down = derivatives(posed, theta + s), derivatives(posed, theta - s)
         assert gradient[0, i] == pytest.approx((up[0][0] - down[0][0]) / 2e-6, rel=1e-5, abs=1e-8)
         np.testing.assert_allclose(hessian[0, i], (up[1][0] - down[1][0]) / 2e-6, rtol=1e-4, atol=1e-6)
 
@@ -139,17 +140,26 @@ def test_starts_differ_and_include_the_face_without_a_floor() -> None:
     assert starts[-1, 0] == 0
 
 
-def test_a_pool_smaller_than_the_work_gives_the_same_answers(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_pulled_parameter_comes_to_rest_on_the_profile_of_the_held_one() -> None:
     points = planted_grid(0.01, 0)
-    rng = np.random.default_rng(0)
-    losses = points["loss"].to_numpy() * np.exp(0.01 * rng.standard_normal((200, len(points))))
-    posed = problems_of(LAWS["joint"], {"N": points["N"], "D": points["D"]}, losses)
-    starts = projected_starts(posed, 1)[:, 0]
-    whole = minimise(posed, starts)
-    monkeypatch.setattr("analysis.fitting.newton.CHUNK", 1)
-    pooled = minimise(posed, starts)
-    np.testing.assert_allclose(pooled.objective, whole.objective, rtol=1e-9)
-    np.testing.assert_allclose(pooled.theta, whole.theta, rtol=1e-4, atol=1e-5)
+    posed = problems_of(LAWS["joint"], {"N": points["N"], "D": points["D"]}, points["loss"])
+    found, _ = solve_globally(posed)
+    alpha = posed.form.names.index("alpha")
+    goal, stiff = found.theta[0, alpha] + np.linspace(-0.1, 0.1, 9), np.full(9, 50.0)
+
+    def pull(theta: Array, which: NDArray[np.intp]) -> tuple[Array, Array]:
+        return theta[:, alpha], np.broadcast_to(np.eye(5)[alpha], theta.shape)
+
+    starts = np.repeat(found.theta, 9, 0)
+    weights = np.repeat(posed.weights, 9, 0)
+    pulled = minimise(replace(posed, weights=weights, spring=Spring(goal, stiff, pull)), starts)
+    starts[:, alpha] = pulled.theta[:, alpha]
+    held = minimise(replace(posed, weights=weights, held=np.full(9, alpha)), starts)
+    assert pulled.converged.all()
+    assert held.converged.all()
+    np.testing.assert_array_equal(held.theta[:, alpha], pulled.theta[:, alpha])
+    spring = 0.5 * stiff * (pulled.theta[:, alpha] - goal) ** 2
+    np.testing.assert_allclose(pulled.objective - spring, held.objective, rtol=1e-9)
 
 
 coefficients = st.fixed_dictionaries(

@@ -12,7 +12,7 @@ from analysis.figures.design import draw
 from analysis.fitting.identifiability import BadPoints
 from analysis.fitting.laws import LAWS
 from analysis.planning import adaptive
-from analysis.planning.adaptive import centre_of, known, propose, suggest
+from analysis.planning.adaptive import centre_of, exchanged, known, propose, suggest
 from analysis.planning.adaptive_vs_grid import DESIGNS, planted_laws, race, reached
 from analysis.planning.coverage import PLANTED, simulate
 from analysis.study.constants import N_FULL
@@ -82,6 +82,20 @@ def test_budget_seeds_and_number_of_runs_are_kept_to() -> None:
         propose(CANDIDATES, nothing, 1e12)
     with pytest.raises(BadPoints, match="no design for 'alhpa'; did you mean 'alpha'"):
         propose(CANDIDATES, nothing, 1e18, ["alhpa"])
+
+
+def test_exchanging_runs_narrows_what_is_wanted_within_the_budget() -> None:
+    narrower = []
+    for seed in range(5):
+        before = known(losses_of(GRID, seed=seed).sample(6 + seed, random_state=seed), centre_of(CANDIDATES))
+        greedy, first = propose(CANDIDATES, before, 1e18)
+        better, after = exchanged(CANDIDATES, before, greedy, 1e18)
+        assert better["flops"].sum() <= 1e18
+        assert len(better) == len(greedy)
+        assert better.groupby(["N", "D"]).size().max() <= adaptive.SEEDS
+        narrower.append(np.prod([after.spread(q) / first.spread(q) for q in adaptive.WANTED]))
+    assert max(narrower) <= 1 + 1e-9
+    assert min(narrower) < 0.999
 
 
 def test_expected_intervals_are_those_that_fits_have() -> None:

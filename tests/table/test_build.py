@@ -4,13 +4,14 @@ import io
 import json
 import math
 import random
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 
-from analysis.fitting.fit import BadPoints
+from analysis.fitting.fit import BadPoints, fit
 from analysis.fitting.laws import joint
 from analysis.naming import configuration_named, label
 from analysis.observations import observations, trajectories, without_absurd
@@ -293,3 +294,26 @@ def test_losses_that_cannot_be_are_left_out_and_counted() -> None:
     left, flagged = without_absurd(table)
     assert list(left["loss"].fillna(-1)) == [5.1, -1, -1, 0.09, 0.7, -1]
     assert flagged == {"not finite": 1, "absurdly high": 2}
+
+
+def test_fitting_one_sweep_leaves_the_rows_of_another(results: Path, table: pd.DataFrame, tmp_path: Path) -> None:
+    folder = tmp_path / "results"
+    shutil.copytree(results, folder)
+    other = table.assign(sweep="another")
+    (folder / "exponents.parquet").write_bytes(other.to_parquet(index=False))
+    again, _ = fit_results(folder, ["planted"], bootstrap=0)
+    written = query.read(folder)
+    assert list(written["sweep"]) == ["another"] * len(other) + ["planted"] * len(again)
+    assert again["bootstrap_low"].isna().all()
+    assert (again.loc[again["law"] == "transfer", "interval"] == "none").all()
+    assert set(fit_results(folder, bootstrap=0)[0]["sweep"]) == set(query.read(folder)["sweep"]) == {"planted"}
+
+
+def test_the_bound_on_exponents_is_an_option_and_a_hit_is_said() -> None:
+    n = np.geomspace(1e4, 1e7, 8)
+    steep = pd.DataFrame({"N": n, "loss": 0.1 + (n / 1e4) ** -3.6 * np.exp(1e-3 * np.sin(n))})
+    held, free = fit("size", steep), fit("size", steep, max_exponent=6.0)
+    assert held["alpha"] == 3.0
+    assert "alpha at its upper bound 3" in held.note
+    assert free["alpha"] == pytest.approx(3.6, abs=0.05)
+    assert free.coefficients["alpha"].at_bound == ""

@@ -11,6 +11,7 @@ from analysis.fitting.identifiability import BadPoints
 from analysis.fitting.intervals import Quantity
 from analysis.fitting.overfitting import collapse
 from analysis.fitting.result import Fit
+from analysis.fitting.status import MEASURED
 from analysis.study.claims.evidence import Evidence
 from analysis.study.claims.verdict import Number, Verdict, above, all_of, over_targets, together, untestable
 from analysis.study.constants import LABELS
@@ -42,7 +43,7 @@ def _attempt(law: str, points: pd.DataFrame) -> Fit | None:
     except BadPoints:
         return None
     names = [c for c in ("alpha", "beta") if c in found.coefficients]
-    return found if all(found.coefficients[c].status == "ok" for c in names) else None
+    return found if all(found.coefficients[c].status in MEASURED for c in names) else None
 
 
 def supervised_data_bottleneck(evidence: Evidence) -> Verdict:

@@ -11,11 +11,13 @@ import numpy as np
 import pandas as pd
 
 from analysis.fitting.laws import EXPONENT
+from analysis.fitting.status import MEASURED, limits
 from analysis.study.claims.evidence import Evidence
 from analysis.study.claims.verdict import Number, Verdict, above, all_of, listed, over_targets, together, untestable
 from analysis.study.constants import CONFIGURATIONS, LABELS
 
 MARGINAL = {"alpha": "size", "beta": "data"}
+UP_TO = 7.7  # the largest printed ratio of kappas, rounded up
 FLAT = 0.05  # an exponent surely below this gains 11 % of the excess loss a decade
 GREEK = {"alpha": "α", "beta": "β", "kappa": "κ"}
 
@@ -32,7 +34,12 @@ def fitted(evidence: Evidence, name: str, configuration: str) -> pd.DataFrame:
         law = "joint" if (rows["law"] == "joint").any() else MARGINAL[name]
     rows = rows[(rows["law"] == law) & rows["value"].notna() & (rows["status"] != "failed")]
     rows = rows.drop_duplicates("target", keep="last").set_index("target").sort_index()
-    sound = (rows["status"] == "ok") & (rows["at_bound"].fillna("") == "")
+    sound = rows["status"].isin(MEASURED) & (rows["at_bound"].fillna("") == "")
+    if "low_end" in rows:  # what the data do not limit may be anything: claims that hang on it are undecided
+        ends = rows[["low", "high", "low_end", "high_end"]].fillna({"low_end": "", "high_end": ""})
+        both = [limits(*row) for row in ends.itertuples(index=False)]
+        least, most = np.array(both, float).reshape(-1, 2).T
+        rows = rows.assign(low=np.where(np.isinf(least), 0.0, least), high=most)
     return rows.assign(sound=sound, at_bound=rows["at_bound"].fillna(""))[
         ["value", "low", "high", "at_bound", "status", "sound"]
     ]
@@ -192,6 +199,7 @@ def transfer_up_to(evidence: Evidence) -> Verdict:
     numbers: list[Number] = []
     off: list[tuple[float, str]] = []
     on: list[tuple[float, str]] = []
+    undecided = False
     for name in ("resnet", "transformer"):
         a, b = fitted(evidence, "kappa", f"{name}-ssl"), fitted(evidence, "kappa", f"{name}-sl")
         both = a.join(b, lsuffix="_a", rsuffix="_b", how="inner").reset_index()
@@ -201,6 +209,7 @@ def transfer_up_to(evidence: Evidence) -> Verdict:
             low, high = row["low_a"] / row["high_b"], row["high_a"] / row["low_b"]
             said = f"{name[0].upper()} {target} {value:.2f}"
             (off if sound else on).append((value, said))
+            undecided |= bool(low < UP_TO < high)
             note = "" if sound else "denominator at its bound: a number of the bound, not of the data"
             title = f"κ {LABELS[f'{name}-ssl']}/{LABELS[f'{name}-sl']}, {target}"
             numbers.append(Number(title, value, low, high, quoted.get((name, target), math.nan), note))
@@ -213,8 +222,8 @@ def transfer_up_to(evidence: Evidence) -> Verdict:
         why += f"; with the denominator at its bound: {listed([s for _, s in sorted(on, reverse=True)])}"
     if off:
         why += f"; the largest of numbers that were measured is {max(off)[1]}"
-    holds = bool(largest < 7.7 and off and max(off)[0] == largest)
-    return Verdict(holds, why, tuple(numbers))
+    holds = bool(largest < UP_TO and off and max(off)[0] == largest)
+    return Verdict(None if undecided else holds, why, tuple(numbers))
 
 
 def parameters_or_data(evidence: Evidence) -> Verdict:
@@ -233,9 +242,16 @@ def parameters_or_data(evidence: Evidence) -> Verdict:
             continue
         gap = both["value_a"] - both["value_b"] if wanted == "alpha" else both["value_b"] - both["value_a"]
         flags = (gap > 0).to_numpy(float)
+        first, second = ("a", "b") if wanted == "alpha" else ("b", "a")
+        least, most = both[f"low_{first}"] - both[f"high_{second}"], both[f"high_{first}"] - both[f"low_{second}"]
+        decided = [above(*ends, 0.0) for ends in zip(least, most, strict=True)]
+        if evidence.printed or least.isna().all():  # as printed, without intervals
+            decided = [bool(g > 0) for g in gap]
         ends = over_targets(flags, lambda v: v.mean(0))
         numbers.append(Number(f"share of tasks with {name}", float(flags.mean()), *ends, note=f"of {len(flags)}"))
-        answers.append(bool(flags.all()) if wanted == "alpha" else bool(flags.mean() > 0.5))
+        yes, no = decided.count(True), decided.count(False)
+        most_of = True if 2 * yes > len(decided) else False if 2 * no >= len(decided) else None
+        answers.append(all_of(decided) if wanted == "alpha" else most_of)
         words.append(f"{name} on {int(flags.sum())} of {len(flags)}")
     why = f"{'; '.join(words)}; {_counted(evidence)}"
     return Verdict(_indicative(evidence, all_of(answers)), why, tuple(numbers))
@@ -248,7 +264,7 @@ def allocation(evidence: Evidence) -> Verdict:
     said = {"transformer-sl": 0.90, "resnet-sl": 0.79, "transformer-ssl": 0.27}
     t = evidence.table
     rows = t[(t["law"] == "allocation") & (t["coefficient"] == "b") & (t["domain"] == "OOD")]
-    rows = rows[(rows["status"] == "ok") & rows["value"].notna() & rows["low"].notna()]
+    rows = rows[rows["status"].isin(MEASURED) & rows["value"].notna() & rows["low"].notna()]
     return together(_to_data(rows[rows["configuration"] == c], LABELS[c], paper) for c, paper in said.items())
 
 

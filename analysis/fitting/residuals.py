@@ -1,0 +1,58 @@
+"""Does a law have the right form? Its residuals against pure error, or for curvature that it leaves behind."""
+
+import math
+from collections.abc import Mapping
+
+import numpy as np
+from scipy import special
+
+from analysis.fitting.problem import Array
+
+REPLICATES = 4  # degrees of freedom of pure error from which on residuals are held against it
+
+
+def lack_of_fit(residual: Array, jacobian: Array, logs: Mapping[str, Array]) -> float:
+    """p of the test of a form, small if the residuals are not noise alone; NaN if the points cannot test it.
+
+    ``residual`` [n] of ln(loss), ``jacobian`` [n, p] of its free parameters, ``logs`` of the variables [n] each. Where
+    cells were run several times: pure error against the rest (Draper & Smith 1998, section 2.1); exact copies are no
+    replicates. Else: whether curvature (products and powers of the logs) explains residuals.
+    """
+    x = np.column_stack([v - v.mean() for v in logs.values()])
+    n, p = jacobian.shape
+    squares = float(residual @ residual)
+    if squares <= 1e-20 * n:
+        return math.nan
+    once = np.unique(np.column_stack([x, residual]).round(12), axis=0, return_index=True)[1]
+    _, cell = np.unique(x[once], axis=0, return_inverse=True)
+    cell = cell.ravel()
+    count = np.bincount(cell)
+    mean = np.bincount(cell, residual[once]) / count
+    within, error = len(once) - len(count), float(((residual[once] - mean[cell]) ** 2).sum())
+    between = float((count * mean**2).sum())
+    if within >= REPLICATES and len(count) > p and error > 0:
+        return float(special.fdtrc(len(count) - p, within, between / (len(count) - p) / (error / within)))
+    scaled = x / np.maximum(x.std(0), 1e-300)
+    products = [scaled[:, 0] * scaled[:, 1]] if scaled.shape[1] == 2 else []
+    bent = np.column_stack([*products, *(scaled**2).T, *(scaled**3).T])
+    left, singular, _ = np.linalg.svd(
+        jacobian / np.maximum(np.linalg.norm(jacobian, axis=0), 1e-300), full_matrices=False
+    )
+    spanned = left[:, singular > 1e-10 * singular.max(initial=0.0)]
+    explained, extra = 0.0, 0
+    for column in bent.T:
+        if 2 * (extra + 1) > n - p:
+            break
+        new = column - spanned @ (spanned.T @ column)
+        new -= spanned @ (spanned.T @ new)
+        if np.linalg.norm(new) > 1e-3 * np.linalg.norm(column):
+            new /= np.linalg.norm(new)
+            spanned, explained, extra = (
+                np.column_stack([spanned, new]),
+                explained + float(new @ residual) ** 2,
+                extra + 1,
+            )
+    if not extra:
+        return math.nan
+    freedom = n - p - extra
+    return float(special.fdtrc(extra, freedom, explained / extra / (max(squares - explained, 1e-300) / freedom)))
