@@ -4,6 +4,7 @@ _LETTERS = {"resnet": "R", "transformer": "T"}
 _PARADIGMS = ("sl", "ssl")
 _CALLED = {"ecgfounder-sl": "ECGFounder", "vit-dino": "ViT-DINO"}  # by their authors
 _SHORT = {f"{letter}-{p.upper()}": f"{name}-{p}" for name, letter in _LETTERS.items() for p in _PARADIGMS}
+_SHORT |= {called.upper(): name for name, called in _CALLED.items()}
 
 
 def label(configuration: str) -> str:

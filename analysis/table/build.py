@@ -24,6 +24,7 @@ from analysis.fitting.result import Coefficient, Fit
 from analysis.fitting.transfer import Floors, loss_to_loss, pairs
 from analysis.observations import best_over_steps, own, trajectories
 from analysis.table.query import COLUMNS, FILE, as_markdown, read
+from analysis.table.where import BadQuery
 from ecgscale.records import sealed, write_whole
 
 GROUP = ["sweep", "corpus", "label_set", "configuration", "target", "domain"]
@@ -184,7 +185,10 @@ def _with_others(table: pd.DataFrame, results: Path) -> pd.DataFrame:
     """A table with the rows that were there before of sweeps that it says nothing of, first."""
     if not (results / "exponents.parquet").exists():
         return table
-    before = read(results)
+    try:
+        before = read(results)
+    except BadQuery:  # what is damaged is written anew
+        return table
     kept = before[~before["sweep"].isin(table["sweep"].unique())].reindex(columns=list(COLUMNS))
     return pd.concat([kept, table], ignore_index=True) if len(kept) else table
 

@@ -145,6 +145,6 @@ def test_a_plan_knows_all_corpora_of_a_mix(home: Path, tmp_path: Path) -> None:
     alone, both = plan(sweep, home, tmp_path, "a100")["n_samples"]
     sizes = [len(data.open_corpus(name, home).rows(SPLITS[0])) for name in ("ptbxl-sample", "ludb-sample")]
     assert (alone, both) == (sizes[0], sum(sizes))
-    wrong = Sweep("mixed", (Run(ViT(1, 16, 2), SMALL, Slice("ptbxl-sample", mix=(("ludb", 1.0),))),), ())
-    with pytest.raises(ValueError, match="there is no corpus 'ludb'"):
+    wrong = Sweep("mixed", (Run(ViT(1, 16, 2), SMALL, Slice("ptbxl-sample", mix=(("ludo", 1.0),))),), ())
+    with pytest.raises(ValueError, match="there is no corpus 'ludo'"):
         checked(wrong, home)

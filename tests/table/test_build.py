@@ -199,7 +199,8 @@ def test_configurations_are_known_by_their_short_names() -> None:
     names = ("resnet-sl", "resnet-ssl", "transformer-sl", "transformer-ssl")
     assert [label(name) for name in names] == ["R-SL", "R-SSL", "T-SL", "T-SSL"]
     assert [configuration_named(short) for short in ("R-SL", "r-ssl", "T-SL", "t-ssl")] == list(names)
-    assert (label("vit-dino"), configuration_named("vit-dino")) == ("vit-dino", "vit-dino")
+    assert (label("vit-dino"), configuration_named("ViT-DINO")) == ("ViT-DINO", "vit-dino")
+    assert (label("lstm-sl"), configuration_named("lstm-sl")) == ("lstm-sl", "lstm-sl")
     assert label("resnet-sl-tuned") == "resnet-sl-tuned"
 
 
@@ -300,7 +301,7 @@ def test_fitting_one_sweep_leaves_the_rows_of_another(results: Path, table: pd.D
     folder = tmp_path / "results"
     shutil.copytree(results, folder)
     other = table.assign(sweep="another")
-    (folder / "exponents.parquet").write_bytes(other.to_parquet(index=False))
+    write(other, folder)
     again, _ = fit_results(folder, ["planted"], bootstrap=0)
     written = query.read(folder)
     assert list(written["sweep"]) == ["another"] * len(other) + ["planted"] * len(again)
