@@ -94,6 +94,20 @@ PROMISES = {
     "27 malformed headers": "test_preparation::test_malformed_headers_are_read_and_impossible_ones_counted",
     "27 other files": "test_preparation::test_a_record_of_other_kind_is_counted_and_the_rest_is_prepared",
     "27 any header": "test_waveform::test_any_damage_to_a_real_header_is_read_or_refused",
+    "28 arrays and manifest": "test_corpus::test_no_flipped_bit_of_a_corpus_goes_unnoticed",
+    "28 kept weights": "test_kept_weights::test_no_flipped_bit_in_an_index_goes_unnoticed",
+    "28 exponents": "test_build::test_no_flipped_bit_of_the_table_goes_unnoticed",
+    "28 codebook": "test_codebook::test_no_flipped_bit_in_a_codebook_goes_unnoticed",
+    "32 spellings": "test_tables_of_readers::test_what_may_be_one_patient_or_two_is_refused_by_line",
+    "33 both outcomes": "test_tables_of_readers::test_a_label_set_without_both_outcomes_is_refused_before_a_launch",
+    "34 amplitudes": "test_amplitude::test_a_wrong_gain_in_every_header_refuses_the_dataset",
+    "34 saved again": "test_matlab::test_a_dataset_saved_again_becomes_the_same_corpus",
+    "35 tables": "test_tables_of_readers::test_troubles_are_read_counted_or_said",
+    "35 accounts": "test_tables_of_readers::test_every_spoiled_row_of_ten_thousand_is_accounted_for_by_reason",
+    "36 shapes": "test_hdf5::test_absurd_shapes_are_refused_before_anything_is_allocated",
+    "36 checkpoints": "test_weights::test_a_block_that_cannot_be_is_refused_at_once",
+    "36 terminal": "test_terminal::test_no_control_code_is_printed",
+    "37 dead launches": "test_leases::test_a_dead_launch_is_told_nothing_and_swept_away",
 }
 
 

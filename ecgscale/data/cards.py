@@ -186,7 +186,7 @@ def croissant(name: str, card: Card, prepared: Corpus | None) -> dict[str, Any]:
     return document
 
 
-def _table(name: str, fields: Mapping[str, str], rows: list) -> dict[str, Any]:
+def _table(name: str, fields: Mapping[str, str], rows: list[Any]) -> dict[str, Any]:
     return {
         "@type": "cr:RecordSet",
         "@id": name,

@@ -4,6 +4,7 @@ from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -215,7 +216,7 @@ def _limb(signal: np.ndarray, sampling_hz: float) -> np.ndarray:
     return slope[:, :n].reshape(6, -1, lag).mean(axis=2)
 
 
-def _fill(dataset: Dataset, options: Options, rows: Rows, hz: int, group: list) -> None:
+def _fill(dataset: Dataset, options: Options, rows: Rows, hz: int, group: list[Any]) -> None:
     """Filter, resample, cut to the window, find the beats and round: from a group of raw signals to stored rows."""
     stored = stored_leads(dataset)
     at = np.array([row for row, _, _ in group])

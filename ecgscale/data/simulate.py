@@ -13,7 +13,7 @@ from dataclasses import replace
 from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -162,7 +162,7 @@ def _patients(n_records: int) -> np.ndarray:
     return (np.arange(n_records, dtype=np.int64) * 5 // 7).astype(np.int32)
 
 
-def _store(arrays: dict, firsts: range, made) -> None:  # type: ignore[no-untyped-def]
+def _store(arrays: dict[str, Any], firsts: range, made) -> None:  # type: ignore[no-untyped-def]
     for first, (signals, peaks, labels) in zip(firsts, made, strict=True):
         rows = slice(first, first + len(signals))
         arrays["signal"][rows], arrays["peaks"][rows], arrays["labels"][rows] = signals, peaks, labels
