@@ -31,7 +31,7 @@ from tests.shell import SWEEP, Shell
         (["run", "mine", "zzz"], 2, "sweep mine has no run 'zzz'"),
         (["run", "mine", "--device"], 2, "requires an argument"),
         (["fit", "--results", "nowhere"], 2, "no results folder 'nowhere'"),
-        (["fit", "--bootstrap", "0"], 2, "Invalid value for '--bootstrap'"),
+        (["fit", "--bootstrap", "-1"], 2, "Invalid value for '--bootstrap'"),
         (["exponents", "--results", "nowhere"], 2, "no results folder 'nowhere'"),
         (["figures", "--results", "nowhere"], 2, "no results folder 'nowhere'"),
         (["report", "--results", "nowhere"], 2, "no results folder 'nowhere'"),
