@@ -550,8 +550,15 @@ def test_codes_take_a_secret_of_home_and_splits_do_not(tmp_path: Path) -> None:
     assert np.array_equal(one.split, other.split)
     assert not np.array_equal(one.patient, other.patient)
     assert (tmp_path / "home" / pseudonyms.FILE).stat().st_mode & 0o777 == 0o600
+    assert not np.array_equal(one.rows("train", 0.5), other.rows("train", 0.5))
+    assert one.manifest.digest != other.manifest.digest
     third = data.prepare("code15", tmp_path / "raw", knowing(tmp_path / "home", tmp_path / "third"), workers=1)
-    assert np.array_equal(one.patient, third.patient)
+    assert np.array_equal(one.rows("train", 0.5), third.rows("train", 0.5))
+    assert one.manifest.digest == third.manifest.digest
+    (tmp_path / "fourth").mkdir()
+    (tmp_path / "fourth" / pseudonyms.FILE).write_text("\n")
+    with pytest.raises(ValueError, match=r"patients\.salt in the home folder holds no secret"):
+        data.prepare("code15", tmp_path / "raw", tmp_path / "fourth", workers=1)
 
 
 # ---- promise 25: privacy ---------------------------------------------------------------------------------------------
