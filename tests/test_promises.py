@@ -95,6 +95,7 @@ PROMISES = {
     "27 other files": "test_preparation::test_a_record_of_other_kind_is_counted_and_the_rest_is_prepared",
     "27 any header": "test_waveform::test_any_damage_to_a_real_header_is_read_or_refused",
     "28 arrays and manifest": "test_corpus::test_no_flipped_bit_of_a_corpus_goes_unnoticed",
+    "28 a preparation": "test_preparation::test_no_flipped_bit_of_a_preparation_goes_unnoticed",
     "28 kept weights": "test_kept_weights::test_no_flipped_bit_in_an_index_goes_unnoticed",
     "28 exponents": "test_build::test_no_flipped_bit_of_the_table_goes_unnoticed",
     "28 codebook": "test_codebook::test_no_flipped_bit_in_a_codebook_goes_unnoticed",

@@ -36,7 +36,7 @@ _NOBODY = frozenset(
     ("", "nan", "na", "n/a", "<na>", "nat", "none", "null", "nil", "-", "--", ".", "?", "unknown", "missing")
 )
 _ROWS = 50_000  # looked for at a time
-_ROUNDED = r"\d(?:[.,]\d+)?E\+\d+"  # how a spreadsheet shows a long number, whose last digits it has forgotten
+_ROUNDED = r"\d+(?:[.,]\d+)?[Ee]\+\d+"  # how a spreadsheet shows a long number, whose last digits it has forgotten
 _NUMERIC = r"\+?\d+(?:[.,]0*)?"
 
 
@@ -138,9 +138,10 @@ def identities(table: Table, column: str) -> Table:
     cells = cells.mask(cells.str.casefold().isin(_NOBODY), "")
     blank = cells == ""
     numeric, rounded = cells.str.fullmatch(_NUMERIC), cells.str.fullmatch(_ROUNDED)
-    if (numeric | rounded | blank).all():
-        table = table.having(**{column: cells}).keep(~rounded, f"{column} of {table.name} rounded by a spreadsheet")
-        cells = table.rows[column]
+    all_numbers = bool((numeric | rounded | blank).all())
+    table = table.having(**{column: cells}).keep(~rounded, f"{column} of {table.name} rounded by a spreadsheet")
+    cells = table.rows[column]
+    if all_numbers:
         plain_cells = cells.str.replace(r"^\+?0*(\d+)(?:[.,]0*)?$", r"\1", regex=True)
     else:
         plain_cells = cells.str.replace(r"^(\d+)[.,]0*$", r"\1", regex=True)

@@ -28,7 +28,7 @@ def used(disk: Path) -> int:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("workers", "n_pages"), [("1", 1), ("2", 16)])
+@pytest.mark.parametrize(("workers", "n_pages"), [("1", 1), ("2", 8)])
 def test_a_corpus_is_prepared_page_by_page(
     workers: str, n_pages: int, disk_of: Callable[[str], Path], shell: Shell, monkeypatch: pytest.MonkeyPatch
 ) -> None:
