@@ -21,7 +21,7 @@ def chunks_of(n_records: int, size: int) -> list[Chunk]:
     return [(first, min(first + size, n_records)) for first in range(0, n_records, size)]
 
 
-def array_of(partial: Path, array: str, mode: Any = "r") -> np.ndarray:
+def array_of(partial: Path, array: str, mode: Any = "r") -> Any:
     """One array of a corpus that is being made, mapped into memory."""
     return np.load(partial / "corpus" / f"{array}.npy", mmap_mode=mode, allow_pickle=False)
 
