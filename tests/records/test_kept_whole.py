@@ -114,11 +114,12 @@ def killer(tmp_path: Path) -> Iterator[Callable[[int, list[str]], int]]:
         cwd=HOUSE,
     )
     assert program.stdin is not None
-    assert program.stdout is not None
+    answers = program.stdout
+    assert answers is not None
 
     def run(k: int, arguments: list[str]) -> int:
         print(json.dumps([k, arguments]), file=program.stdin, flush=True)
-        return int(program.stdout.readline())
+        return int(answers.readline())
 
     yield run
     program.stdin.close()
