@@ -59,7 +59,12 @@ def prepare(
     ] = None,
     allow_missing: Annotated[bool, typer.Option("--allow-missing", help="Go on although files are missing.")] = False,
 ) -> None:
-    """Turn a raw dataset into a corpus: checked, filtered, resampled, with R peaks and splits. Resumable."""
+    """Turn a raw dataset into a corpus: checked, filtered, resampled, with R peaks and splits. Resumable.
+
+    Train, val and test are the same everywhere. Which patients are in a fraction of train (Slice fraction=0.1) depends
+    on patients.salt, a secret of the home folder that only its owner may read: copy it into another home before
+    preparing there (cp -p), and the fractions are the same.
+    """
     from ecgscale import data
 
     chosen = {"detector": detector, "sampling_hz": sampling_hz, "recipe": recipe, "flawed_leads": flawed_leads}
