@@ -337,14 +337,14 @@ def _targets(rows: pd.DataFrame) -> list[Row]:
     test = rows[rows["split"] == "test"]
     found = []
     for (domain, name), part in test.groupby(["domain", "target"], sort=True):
-        loss = part[part["metric"] == "loss"]
+        evaluated = part.loc[part["metric"] == "loss", "n_evaluated"].dropna()
         baseline = part.loc[part["metric"] == "prevalence_loss", "value"]
         classes = part["n_classes_scored"].dropna()
         found.append(
             {
                 "domain": domain,
                 "name": name,
-                "n": int(loss["n_evaluated"].max()) if len(loss) else None,
+                "n": int(evaluated.max()) if len(evaluated) else None,
                 "classes": int(classes.max()) if len(classes) else None,
                 "baseline": float(baseline.median()) if len(baseline) else None,
             }
