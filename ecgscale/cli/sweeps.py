@@ -113,6 +113,7 @@ def _launch(
 ) -> None:
     """Launch the chosen runs of a sweep and say how it ended."""
     from ecgscale import records
+    from ecgscale.cli.muted import muted
     from ecgscale.cli.terminal import Watch
     from ecgscale.pool.states import Full, Infeasible, PoolLost, Stopped, counts, set_aside_damaged
     from ecgscale.pool.states import states as states_of
@@ -146,6 +147,7 @@ def _launch(
 
             if pool.gpus > torch.cuda.device_count():
                 raise Refused(f"--gpus {pool.gpus}: this machine has {torch.cuda.device_count()} that torch can use")
+        _reached(pool)
         from ecgscale.pool.launch import launch as schedule
         from ecgscale.pool.shares import Needs
 
@@ -155,9 +157,14 @@ def _launch(
         disk = 1e9 * float(left["disk_gb"].nlargest(at_once).sum() + left["kept_gb"].sum())
         needs = Needs(pricing.shares(left, results), lambda run: several[run.run_id], disk)
         try:
-            with watch.context():
-                for stage in stages([loaded.run(run_id) for run_id in left["run_id"]]):
-                    schedule(loaded, stage, place, pool, needs, watch=watch.look, say=say)
+            with muted():
+                try:
+                    with watch.context():
+                        for stage in stages([loaded.run(run_id) for run_id in left["run_id"]]):
+                            schedule(loaded, stage, place, pool, needs, watch=watch.look, say=say)
+                except PoolLost as error:
+                    say(f"ecgscale: {error}; what is measured is kept, {again}")
+                    os._exit(FAILED)  # Ray would wait for what is gone
             watch.look()
         except Infeasible as error:
             raise Refused(str(error)) from None
@@ -168,10 +175,6 @@ def _launch(
             say("ecgscale: the disk is full, so nothing more was started; what is measured is kept")
             say(f"when there is room, {again}")
             raise typer.Exit(FAILED) from None
-        except PoolLost as error:
-            say(f"ecgscale: {error}; what is measured is kept, {again}")
-            sys.stdout.flush()
-            os._exit(FAILED)  # Ray would wait for what is gone
         records.compact(results, loaded.name)
     after = states_of(loaded, results)
     after = after[after["run_id"].isin(lines["run_id"])]
@@ -179,6 +182,18 @@ def _launch(
     complete = bool((after["state"] == "done").all())
     say(f"next: ecgscale fit {loaded.name}" if complete else f"next: ecgscale failures {loaded.name}")
     raise typer.Exit(0 if complete else FAILED)
+
+
+def _reached(pool: "Pool") -> None:
+    """See that somebody answers where a cluster was named, before the seconds that importing Ray takes."""
+    from ecgscale.pool.states import Infeasible
+    from ecgscale.pool.surroundings import address_of, reach
+
+    try:
+        if address := address_of(pool.address):
+            reach(address)
+    except Infeasible as error:
+        raise Refused(str(error)) from None
 
 
 @app.command(rich_help_panel="Sweeps: run and watch")

@@ -95,6 +95,10 @@ class PoolLost(RuntimeError):
     """Ray's head or raylet is gone."""
 
 
+class NotStarted(RuntimeError):
+    """Ray did not start, or not in time."""
+
+
 class Infeasible(RuntimeError):
     """The pool does not have what was asked for."""
 

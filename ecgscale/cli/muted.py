@@ -1,0 +1,68 @@
+"""A while in which a library may print whatever it likes, and only what this house says reaches the terminal."""
+
+import os
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from typing import IO
+
+from ecgscale.cli.terminal import err
+
+_MOST = 20_000  # characters of what was printed that an error carries
+_STREAMS = (1, 2)
+
+
+@contextmanager
+def muted() -> Iterator[None]:
+    """Keep from stdout and stderr all that is printed but what ``say`` says, also by the C++ of a library.
+
+    An error that leaves this block carries what was printed, as a note: it stands in its traceback, and so in the log.
+    """
+    channel = _copy_of(sys.stderr)
+    with tempfile.TemporaryFile("w+", errors="replace") as printed:
+        for stream in (sys.stdout, sys.stderr):
+            if stream is not None:
+                stream.flush()
+        saved = {number: _duplicate(number) for number in _STREAMS}
+        before = sys.stdout, sys.stderr, err._file
+        try:
+            for number in _STREAMS:
+                os.dup2(printed.fileno(), number)
+            sys.stdout = sys.stderr = open(os.dup(printed.fileno()), "w", buffering=1, errors="replace")  # noqa: SIM115
+            err.file = channel
+            yield
+        except BaseException as error:
+            with suppress(OSError, ValueError):
+                sys.stderr.flush()
+                printed.seek(0)
+                if said := printed.read()[-_MOST:].strip():
+                    error.add_note(f"Meanwhile was printed:\n{said}")
+            raise
+        finally:
+            sys.stdout, sys.stderr, err._file = before
+            for number, copy in saved.items():
+                if copy is None:
+                    os.close(number)
+                else:
+                    os.dup2(copy, number)
+                    os.close(copy)
+
+
+def _copy_of(stream: IO[str]) -> IO[str]:
+    """Where a stream leads, also when its number leads elsewhere; what is no file stays what it is."""
+    try:
+        number = stream.fileno()
+    except (AttributeError, OSError, ValueError):
+        return stream
+    if number not in _STREAMS:
+        return stream
+    return open(os.dup(number), "w", buffering=1, encoding=stream.encoding, errors=stream.errors)
+
+
+def _duplicate(number: int) -> int | None:
+    """A copy of a stream's number; None for one that is closed."""
+    try:
+        return os.dup(number)
+    except OSError:
+        return None
