@@ -24,7 +24,7 @@ app = typer.Typer(
 )
 
 __all__ = ["FAILED", "REFUSED", "RESULTS", "USAGE", "Refused", "app", "existing", "home_of", "main", "name_bad"]
-__all__ += ["Home", "Json", "Results", "RunId", "SweepName", "print_json"]
+__all__ += ["Home", "Json", "Results", "RunId", "SweepName", "above_0", "not_below_0", "print_json"]
 
 RESULTS = Path("results")
 
@@ -123,6 +123,20 @@ def _folder(path: Path) -> Path:
     if there.exists() and not there.is_dir():
         raise NotADirectoryError(f"{where(there)} is a file, and has to be a folder")
     return path
+
+
+def above_0(number: float) -> float:
+    """A size, an amount or a budget. Raises BadParameter, which names the option."""
+    if not 0 < number < float("inf"):
+        raise typer.BadParameter(f"{number:g}: it has to be a number above 0")
+    return number
+
+
+def not_below_0(number: float) -> float:
+    """A number that may be 0, or without end. Raises BadParameter, which names the option."""
+    if not number >= 0:
+        raise typer.BadParameter(f"{number:g}: it has to be a number, and not below 0")
+    return number
 
 
 def existing(results: Path) -> Path:

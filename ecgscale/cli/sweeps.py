@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ecgscale.cli.door import FAILED, RESULTS, Home, Refused, Results, RunId, SweepName, app, home_of
+from ecgscale.cli.door import FAILED, RESULTS, Home, Refused, Results, RunId, SweepName, app, home_of, not_below_0
 from ecgscale.cli.terminal import say, table, where
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ def launch(
     gpus: Gpus = None,
     address: Address = None,
     processes: Processes = None,
-    max_device_hours: Annotated[float, typer.Option(help="Ask for --yes above this.")] = 24.0,
+    max_device_hours: Annotated[float, typer.Option(help="Ask for --yes above this.", callback=not_below_0)] = 24.0,
     yes: Annotated[bool, typer.Option("--yes", help="Launch whatever it costs.")] = False,
     allow_missing: AllowMissing = False,
 ) -> None:
