@@ -9,6 +9,7 @@ off here; the dashboard is not started.
 """
 
 import os
+import re
 import shutil
 import signal
 import threading
@@ -25,13 +26,9 @@ os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")
 os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
 os.environ.setdefault("RAY_memory_monitor_refresh_ms", "0")  # slots look after memory: Ray's monitor aborts the sweep
 
-from ecgscale.pool.surroundings import address_of, give_token, reach, sockets_folder, token_there
-
-if token_there():  # a cluster that was started where there is a token asks for it, and Ray sends it only if told to
-    os.environ.setdefault("RAY_AUTH_MODE", "token")
-
 import ray
 from ray import cloudpickle, tune
+from ray._private.authentication.authentication_token_setup import maybe_enable_token_auth_if_token_available
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from ecgscale import leases, records
@@ -41,6 +38,7 @@ from ecgscale.pool import preflight
 from ecgscale.pool.shares import Needs, Pool, in_micro_batches, slots
 from ecgscale.pool.slot import QueuedRun, SlotJob, is_over, serve
 from ecgscale.pool.states import Full, Infeasible, Interrupted, NotStarted, PoolLost, Stopped, pausing
+from ecgscale.pool.surroundings import address_of, give_token, reach, sockets_folder, token_there
 from ecgscale.pool.watch import WATCH_SECONDS, watched
 from ecgscale.pool.worker import TRIAL, WorkerSetup
 from ecgscale.spec.run import Run
@@ -206,6 +204,8 @@ def _joined(pool: Pool) -> Iterator[dict[str, float]]:
             options: dict[str, Any] = {"address": "local"} | own
         else:
             reach(address)
+            if token_there():  # most clusters ask for it, and Ray sends it only if told to
+                maybe_enable_token_auth_if_token_available(warn_if_disabled=False)
             _ask(address)
             options = {"address": address}
         hears = signal.getsignal(signal.SIGTERM)
@@ -259,8 +259,8 @@ def _ask(address: str) -> None:
 
 
 def _line(error: BaseException) -> str:
-    """An error of Ray's, whose words take many lines, on one."""
-    return " ".join(str(error).split())[:_LENGTH] or type(error).__name__
+    """The first sentence of an error of Ray's, whose words take many lines."""
+    return re.split(r"\.\s|Traceback", " ".join(str(error).split()))[0][:_LENGTH].strip() or type(error).__name__
 
 
 def _looked(sweep: Sweep, place: Place, disk_bytes: float, say: Callable[[str], None]) -> list[str]:

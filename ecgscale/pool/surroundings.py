@@ -48,7 +48,8 @@ def reach(address: str) -> None:
     try:
         socket.create_connection((host.strip("[]"), int(port)), timeout=_REACH_SECONDS).close()
     except OSError as error:
-        raise Infeasible(f"no Ray cluster answers at {address}: {error.strerror or error}") from None
+        named = "; RAY_ADDRESS names it" if address == os.environ.get("RAY_ADDRESS") else ""
+        raise Infeasible(f"no Ray cluster answers at {address}: {error.strerror or error}{named}") from None
 
 
 def token_there() -> bool:
