@@ -15,6 +15,7 @@ import typer
 
 from ecgscale import leases
 from ecgscale.cli import door, faults
+from ecgscale.spec.sweep import load
 from tests.paths import HOUSE
 from tests.shell import Shell
 
@@ -372,3 +373,64 @@ def test_what_may_be_0_is_still_a_number(apart: Shell, verb: str, option: str, n
     assert f"Invalid value for '{option}': {number}: it has to be a number" in " ".join(
         ended.stderr.replace("│", " ").split()
     )
+
+
+def test_a_lease_that_is_lost_while_a_run_is_done_is_a_sentence_and_a_log(
+    shell: Shell, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another holder takes the run between two of its evaluations; what was measured until then stays."""
+    from ecgscale import records
+
+    shell.environment["ECGSCALE_HOME"] = str(shell.home)
+    run_id = load(str(shell.folder / "sweeps" / "mine.py")).runs[0].run_id
+    add, added = records.Journal.add, []
+
+    def robbed(journal: records.Journal, rows: Any) -> None:
+        if added:
+            folder = leases.folder_of(shell.folder / "results", "mine")
+            (held,) = folder.glob(f"{run_id}.*.lease")
+            (folder / f"{run_id}.{int(held.name.split('.')[1]) + 1:06d}.lease").write_text("0\n{}\n")
+        added.append(len(rows))
+        add(journal, rows)
+
+    monkeypatch.setattr(records.Journal, "add", robbed)
+    ended = shell.type("run", "mine", run_id)
+    assert ended.returncode == 1, ended.stderr
+    last = ended.stderr.splitlines()[-1]
+    assert last.startswith(f"ecgscale: run {run_id} is held by another; what is measured is kept, watch it with: ")
+    kept = log_named(last, shell)
+    assert "Lost: " in kept
+    nowhere_and_nobody(kept, shell)
+    path = records.path_of(shell.folder / "results", "mine", run_id)
+    assert sorted(records.read(path).rows["step"].unique()) == [0]
+
+
+@pytest.mark.parametrize("verb", [["plan"], ["launch"], ["status"], ["run", "a"], ["simulate"]])
+@pytest.mark.parametrize(
+    ("right", "wrong", "sentence"),
+    [
+        ("SWEEP =", "import sys; sys.exit(0)\nSWEEP =", "it calls exit; it is to assign SWEEP"),
+        ("(CMSC(),", "(CMSC,", "a run's objective is the class CMSC; write CMSC(...)"),
+    ],
+)
+def test_what_is_wrong_in_a_sweep_file_is_said_by_every_verb_that_reads_it(
+    shell: Shell, verb: list[str], right: str, wrong: str, sentence: str
+) -> None:
+    file = shell.folder / "sweeps" / "mine.py"
+    assert right in file.read_text()
+    file.write_text(file.read_text().replace(right, wrong))
+    ended = shell.type(verb[0], "mine", *verb[1:])
+    assert ended.returncode == 2, ended.stderr
+    (said,) = ended.stderr.splitlines()
+    assert said.startswith("ecgscale: sweep file mine.py, line ")
+    assert sentence in said
+
+
+def test_an_unknown_task_is_told_the_nearest_and_not_all(shell: Shell) -> None:
+    file = shell.folder / "sweeps" / "mine.py"
+    file.write_text(file.read_text().replace('"ludb-rhythm",', '"zzz",'))
+    ended = shell.type("plan", "mine")
+    assert ended.returncode == 2
+    (said,) = ended.stderr.splitlines()
+    assert "there is no task 'zzz'; of " in said
+    assert said.count(",") < 8

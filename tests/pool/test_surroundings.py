@@ -152,7 +152,7 @@ def test_sockets_get_a_short_folder_of_their_own_where_the_usual_is_none(
         ("", "Ray did not start on this machine (Exception)"),
     ],
 )
-def test_a_ray_that_does_not_start_is_a_sentence_and_its_own_words_are_in_the_log(
+def test_a_ray_that_does_not_start_is_a_sentence_and_a_log(
     shell: Shell, words: str, sentence: str, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     ended: list[bool] = []
