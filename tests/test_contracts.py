@@ -15,9 +15,10 @@ from ecgscale.models import ARCHITECTURES, Architecture, Backbone, Codebook, Net
 from ecgscale.models.cpu_conv import BatchNorm
 from ecgscale.objectives import CMSC, DINO, OBJECTIVES, Masked, Objective, ObjectiveInputs, Supervised
 from ecgscale.objectives.cmsc import VARIANTS
-from ecgscale.spec.run import Run, from_json
+from ecgscale.spec.run import Run
 from ecgscale.training.step import Execution, compute_gradients
 from ecgscale.training.train import Pretraining
+from tests.descriptions import described
 
 CODEBOOK = Codebook("ptbxl-sample", 64, 8, 1, 1, 16, 1, 32, n_tokens=96, leads="independent")
 SMALL: dict[str, Architecture] = {
@@ -119,8 +120,8 @@ def test_loss_is_a_function_of_batch_and_draw(architecture: str, objective: str,
 @pytest.mark.parametrize(("architecture", "objective"), PAIRS)
 def test_runs_survive_their_description(architecture: str, objective: str) -> None:
     run = Run(SMALL[architecture], MADE[objective], Slice("ptbxl-sample", 0.5, "code6"), seed=3)
-    assert from_json(run.description) == run
-    assert from_json(run.description).run_id == run.run_id
+    assert described(run.description) == run
+    assert described(run.description).run_id == run.run_id
 
 
 @pytest.mark.parametrize(("architecture", "objective"), PAIRS)

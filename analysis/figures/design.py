@@ -23,7 +23,7 @@ LOOKS = dict(zip(DESIGNS, (("#5C6670", "s", (0, (4, 1.5))), ("#004488", "o", "-"
 
 
 def draw(table: pd.DataFrame, what: str) -> Page:
-    """Three panels of a table of ``analysis.planning.adaptive_vs_grid.race``; ``what``: its grid, for the footer."""
+    """Three panels of a table of ``adaptive_vs_grid.compare_designs``; ``what``: its grid, for the footer."""
     with paper():
         page = Page(style.TWO_COLUMNS, 3.0, "Adaptive design against the grid", CAPTION)
         page.source = f"{table['law'].nunique()} planted laws · {what}"
@@ -47,7 +47,7 @@ def draw(table: pd.DataFrame, what: str) -> Page:
 
 
 def _widths(page: Page, ax: Axes, part: pd.DataFrame, design: str, name: str) -> None:
-    """Median and quartiles over laws, read off each law's looks at the same amounts of compute."""
+    """Median and quartiles over laws, read off each law's compared at the same amounts of compute."""
     colour, marker, line = LOOKS[design]
     laws = [look.sort_values("flops") for _, look in part.groupby("law")]
     low = max(look["flops"].min() for look in laws)

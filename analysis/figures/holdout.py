@@ -62,7 +62,7 @@ def _errors(part: pd.DataFrame, foretelling: bool) -> dict[str, pd.DataFrame]:
     """Per target every run's error under the joint law, fitted to all runs or to the smaller ones alone."""
     held = bands.HELD if foretelling else 0.0
     found = {
-        target: bands.foretold(part[part["target"] == target], held)
+        target: bands.predict_holdout(part[part["target"] == target], held)
         for target in [*observed.targets(part, "ID"), *observed.targets(part)]
     }
     return {target: errors[0] for target, errors in found.items() if errors is not None}

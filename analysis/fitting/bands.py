@@ -127,7 +127,7 @@ def likelihood(law: str, points: pd.DataFrame, exponent: str, n_values: int = 25
     low, high = (ends.low, ends.high) if math.isfinite(ends.low + ends.high) else (0.5 * best, 2.0 * best)
     near = np.r_[best + (low - best) * NEAR, best, best + (high - best) * NEAR]
     goals = np.unique(np.clip(np.r_[np.geomspace(least, most, n_values), near], least, most))
-    place = posed.form.names.index(exponent)
+    place = posed.design.names.index(exponent)
 
     unit = special.fdtri(1, freedom, LEVEL) * least_squares / freedom
     held = replace(
@@ -167,7 +167,7 @@ def likelihood(law: str, points: pd.DataFrame, exponent: str, n_values: int = 25
     return Likelihood(values[order], excess[order], best, found.health.n_points)
 
 
-def foretold(points: pd.DataFrame, held: float = HELD) -> tuple[pd.DataFrame, Fit] | None:
+def predict_holdout(points: pd.DataFrame, held: float = HELD) -> tuple[pd.DataFrame, Fit] | None:
     """Fit the joint law to the smaller runs and predict the largest.
 
     ``points``: one group of observations with columns N, D, C, loss. Adds columns held (the share ``held`` of runs that

@@ -1,7 +1,8 @@
 """One descent of damped Newton on a sum of power laws, compiled: fits are small, and numpy's calls cost more than they.
 
 A fit has n points, K terms and p parameters; ``features`` [K, n, M] are the factors of a term's parameters (``columns``
-[K, M], of which the first ``counts`` [K] are used), as ``sums.Form`` lays them out. The algebra is told in ``newton``.
+[K, M], of which the first ``counts`` [K] are used), as ``problem.Design`` lays them out. ``newton`` tells the
+algebra.
 """
 
 import math
@@ -17,11 +18,11 @@ FIRST_DAMPING = 1.0  # after a step that failed: half way to the majoriser
 LARGEST = 300.0  # of the logarithm of a term
 
 
-def compiled(signature: str | None = None) -> Callable[[Callable], Any]:
+def compiled(signature: str | None = None) -> Callable[[Callable[..., Any]], Any]:
     """Decorator: ``numba.njit``, its machine code kept beside the module or in the user's cache folder; where it cannot
     be kept, each process compiles for itself. Without a signature: inlined by whoever calls it, or compiled with it."""
 
-    def decorated(function: Callable) -> Any:
+    def decorated(function: Callable[..., Any]) -> Any:
         if signature is None:
             return numba.njit(nogil=True, error_model="numpy")(function)
         try:
@@ -143,7 +144,7 @@ def propose(
     hessian: Any,
     damping: float,
     entry: int,
-    stiff: float,
+    penalty_weight: float,
     direction: Any,
     features: Any,
     y: Any,
@@ -183,10 +184,10 @@ def propose(
         # Where the Hessian is not positive definite its model is the majoriser: reweighted least squares.
         metric = np.empty((p, p))
         majoriser(theta, features, y, w, columns, counts, delta, metric)
-        if stiff > 0.0:
+        if penalty_weight > 0.0:
             for a in range(p):
                 for b in range(p):
-                    metric[a, b] += stiff * direction[a] * direction[b]
+                    metric[a, b] += penalty_weight * direction[a] * direction[b]
         model = hessian if positive else metric
         usable = eliminate(model + max(damping, 1e-9) * metric, free, downhill, move)
     longest = 0.0
@@ -318,7 +319,7 @@ def advance(
     gradient: Any,
     hessian: Any,
     damping: Any,
-    stiffness: Any,
+    penalty_weight: Any,
     direction: Any,
     trial: Any,
     done: Any,
@@ -331,7 +332,7 @@ def advance(
     for t in range(len(theta)):
         s = which[t]
         done[t], decrement[t], positive[t], usable[t], predicted[t] = propose(
-            theta[t], value[t], gradient[t], hessian[t], damping[t], -1, stiffness[t], direction[t],
+            theta[t], value[t], gradient[t], hessian[t], damping[t], -1, penalty_weight[t], direction[t],
             features[s % len(features)], ys[s % len(ys)], ws[s % len(ws)], columns, counts, delta,
             low, high, amplitude, tolerance, trial[t],
         )  # fmt: skip

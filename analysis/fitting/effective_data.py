@@ -22,7 +22,7 @@ from analysis.observations import own
 SAMPLES = 40  # of each smoothed curve
 FINENESS = 128  # places between two points where a curve is looked up
 ONE_TASK = ("cpsc2018", "csn", "echonext")  # corpora that are called like their only task
-STATES = ("ok", "censored", "above", "no gain")  # of a pair: see ``worth``
+STATES = ("ok", "censored", "above", "no gain")  # of a pair: see ``effective_data``
 
 
 @dataclass(frozen=True)
@@ -70,7 +70,7 @@ def curve(points: pd.DataFrame) -> Curve:
     return Curve(np.log(mean.index.to_numpy(float)), np.log(falling))
 
 
-def worth(tuned: Curve, scratch: Curve, D_F: Any) -> pd.DataFrame:
+def effective_data(tuned: Curve, scratch: Curve, D_F: Any) -> pd.DataFrame:
     """Effective data at ``D_F``: columns D_F, loss (tuned), D_E, D_T, state.
 
     States: "ok"; "censored": the loss is below all from scratch, so D_E is more than was measured; "above": it is above
@@ -94,8 +94,8 @@ def replaced_data(
     Both tables have columns N, D, loss. Pairs are read off the smoothed curves at ``n_samples`` amounts of data a size,
     evenly spread over the logs of those measured, and their logs fitted by least squares. Points of one smoothed curve
     are not independent, so intervals are jackknifed: each measured loss, from scratch too, is left out once. Pairs that
-    are not "ok" (see ``worth``) are left out and counted in ``excluded``. Returns the fit and all pairs, with N. Raises
-    BadPoints if fewer than four are left.
+    are not "ok" (see ``effective_data``) are left out and counted in ``excluded``. Returns the fit and all pairs, with
+    N. Raises BadPoints if fewer than four are left.
     """
     runs = pd.concat([fine_tuned.assign(tuned=True), scratch.assign(tuned=False)])
     runs = runs.groupby(["tuned", "N", "D"])["loss"].mean().reset_index()
@@ -126,7 +126,7 @@ def _sampled(runs: pd.DataFrame, n_samples: int) -> pd.DataFrame:
     if len(tuned) < 2 or len(scratch) < 3:
         return pd.DataFrame({"D_F": [], "loss": [], "D_E": [], "D_T": [], "state": []})
     ours = curve(tuned)
-    return worth(ours, curve(scratch), np.exp(np.linspace(ours.log_d[0], ours.log_d[-1], n_samples)))
+    return effective_data(ours, curve(scratch), np.exp(np.linspace(ours.log_d[0], ours.log_d[-1], n_samples)))
 
 
 def _logs(pairs: pd.DataFrame, n: float) -> Array:

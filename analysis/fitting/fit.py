@@ -113,9 +113,9 @@ def fit(
         level=level,
         status="ok",
         note="",
-        fitted={k: float(v[0]) for k, v in natural(solved, posed.form.centre, solution.theta).items()},
+        fitted={k: float(v[0]) for k, v in natural(solved, posed.design.centre, solution.theta).items()},
         draws=draws,
-        form=solved,
+        solved_law=solved,
         posed=posed,
         solution=solution,
         ranges={v: (float(x[v].min()), float(x[v].max())) for v in law.variables},
@@ -144,21 +144,23 @@ def _vanished(law: Law, posed: Problems, solution: Solution) -> list[Term]:
 
 def _held(posed: Problems, solution: Solution, reasons: Mapping[str, str]) -> Problems:
     """The same problems with the exponents that can't be known held, so that the rest is fitted and profiled well."""
-    moot = np.array([k == "exponent" and n in reasons for n, k in zip(posed.form.names, posed.form.kinds, strict=True)])
+    moot = np.array(
+        [k == "exponent" and n in reasons for n, k in zip(posed.design.names, posed.design.kinds, strict=True)]
+    )
     fixed = solution.theta[0]
     return replace(posed, low=np.where(moot, fixed, posed.low), high=np.where(moot, fixed, posed.high))
 
 
 def _described(result: Fit, law: Law, reasons: Mapping[str, str]) -> Fit:
     """Coefficients with intervals, bounds and status, and the fit's own status and note."""
-    solved, posed, solution = result.form, result.posed, result.solution
+    solved, posed, solution = result.solved_law, result.posed, result.solution
     assert solved is not None
     assert posed is not None
     assert solution is not None
     values = result.fitted
     amplitudes = {t.amplitude for t in solved.terms if t.powers}
     names = [c for c in solved.coefficients if c not in amplitudes]
-    derived = derived_quantities(solved, posed.form.centre)
+    derived = derived_quantities(solved, posed.design.centre)
     quantities: list[Quantity] = [*map(Parameter, names), *derived.values()]
     found = dict(zip([*names, *derived], intervals_of(result, quantities, result.level), strict=True))
     coefficients = {}
@@ -223,9 +225,9 @@ def _said(result: Fit) -> str:
 
 
 def _bound_hit(law: Law, posed: Problems, solution: Solution, name: str) -> str:
-    i = posed.form.names.index(name)
+    i = posed.design.names.index(name)
     value = solution.theta[0, i]
-    if posed.form.kinds[i] == "amplitude":
+    if posed.design.kinds[i] == "amplitude":
         return "low" if value < -20 else ""
     low, high = posed.low[i], posed.high[i]
     return "low" if value <= low + 1e-9 else "high" if value >= high - 1e-9 else ""
@@ -238,7 +240,7 @@ def _bootstrap(
     counts = resample_counts(cells, n_resamples, seed)
     resampled = replace(posed, weights=counts * posed.weights)
     found = refit(resampled, solution.theta[0])
-    return pd.DataFrame(natural(law, posed.form.centre, found.theta))
+    return pd.DataFrame(natural(law, posed.design.centre, found.theta))
 
 
 def _health(
@@ -252,7 +254,7 @@ def _health(
     delta: float,
     deep: bool,
 ) -> Health:
-    values = {k: v[0] for k, v in natural(law, posed.form.centre, solution.theta).items()}
+    values = {k: v[0] for k, v in natural(law, posed.design.centre, solution.theta).items()}
     hessian, free = hessian_at(posed, solution.theta)
     return Health.of(
         loss,
@@ -272,10 +274,10 @@ def _health(
 
 def _lack_of_fit(posed: Problems, solution: Solution, x: Mapping[str, Array]) -> float:
     """p of the test of the law's form (see ``residuals``), at the free parameters."""
-    terms, total = terms_of(posed.form, posed.form.features, solution.theta)
+    terms, total = terms_of(posed.design, posed.design.features, solution.theta)
     root = np.sqrt(np.broadcast_to(posed.weights[0], total[0].shape))
-    jacobian = np.zeros((len(total[0]), len(posed.form.names)))
-    for columns, features, term in zip(posed.form.columns, posed.form.features, terms, strict=True):
+    jacobian = np.zeros((len(total[0]), len(posed.design.names)))
+    for columns, features, term in zip(posed.design.columns, posed.design.features, terms, strict=True):
         share = 1.0 if len(columns) == 1 else np.broadcast_to(term, total.shape)[0][:, None]
         jacobian[:, columns] += share * features / total[0][:, None]
     _, free = hessian_at(posed, solution.theta)
@@ -292,12 +294,12 @@ def _holdout(posed: Problems, solution: Solution, x: Mapping[str, Array]) -> flo
     """Error of predicting the largest tenth of the runs (at least one) from all others."""
     extent = sum(np.log(v) for v in x.values())
     largest = largest_tenth(np.asarray(extent))
-    n_params = len(posed.form.names)
+    n_params = len(posed.design.names)
     if (~largest).sum() <= n_params:
         return math.nan
     small = replace(posed, weights=posed.weights * ~largest)
     found = refit(small, solution.theta[0], 4)
-    residual = np.log(terms_of(posed.form, posed.form.features, found.theta)[1]) - posed.y
+    residual = np.log(terms_of(posed.design, posed.design.features, found.theta)[1]) - posed.y
     return float(np.sqrt((residual[0, largest] ** 2).mean()))
 
 

@@ -13,7 +13,7 @@ from scipy import special
 
 from analysis.fitting.laws import Law
 from analysis.fitting.newton import Solution, hessian_at, minimise, solve
-from analysis.fitting.problem import Array, Problems, Spring, natural
+from analysis.fitting.problem import Array, Penalty, Problems, natural
 from analysis.fitting.starts import landscape
 from analysis.fitting.status import BOUND, OPEN, REACHED
 
@@ -22,7 +22,7 @@ Quantity = Callable[[Mapping[str, Any]], Any]  # of natural coefficients (floats
 STEP = 1e-30  # of the complex step: exact derivatives, there is no subtraction
 SEARCH = 40  # steps of the search for an end; five or six are the rule
 CLOSE = 1e-4  # relative, of the root of the excess at an end
-STIFF = 1e4  # of the spring, against the curvature of the objective along the quantity
+PENALTY_WEIGHT = 1e4  # of the penalty, against the curvature of the objective along the quantity
 FIRST = 0.05  # first step along a parameter that the curvature says nothing of
 NEAREST = 2  # places of the landscape that are tried at each step
 
@@ -65,7 +65,7 @@ def profile(
 
     The end of an interval is where the least sum of squares under ``q(theta) = c`` exceeds the minimum by the factor
     ``1 + F/(n - p)`` (Bates & Watts 1988, section 6.1). A parameter is held at c; any other quantity is pulled there by
-    a stiff spring: whatever value it attains, the point found lies exactly on the profile. The signed root of the
+    a stiff penalty: whatever value it attains, the point found lies exactly on the profile. The signed root of the
     excess is nearly linear in c: secant steps. Valleys are many where a term vanishes, so that each step is made from
     several starts: the last place inside the interval, the optimum, with and without a floor, and the likeliest places
     of a grid over the exponents.
@@ -101,7 +101,7 @@ class _Search:
     limit: Array  # of a parameter
     best: Array
     spread: Array
-    stiffness: Array
+    penalty_weight: Array
     places: Array  # theta of the landscape [S, G, p]
     heights: Array  # objectives there [S, G]
     altitudes: Array  # the quantities there [Q, S, G]
@@ -117,7 +117,7 @@ class _Search:
         variance = 2 * solution.objective / freedom
         curvature, free = hessian_at(problems, solution.theta)
         places, heights = landscape(problems)
-        names = problems.form.names
+        names = problems.design.names
         entry = [names.index(q.name) if isinstance(q, Parameter) else -1 for q in quantities]
         best, spread, wide = (np.empty((len(quantities), size)) for _ in range(3))
         altitudes = np.empty((len(quantities), *heights.shape))
@@ -127,8 +127,8 @@ class _Search:
                 value, altitude = solution.theta[:, entry[k]], flat[:, entry[k]]
                 gradient = np.broadcast_to(np.eye(p)[entry[k]], (size, p))
             else:
-                value, gradient = value_and_gradient(law, problems.form.centre, quantity, solution.theta)
-                altitude = np.broadcast_to(quantity(natural(law, problems.form.centre, flat)), len(flat))
+                value, gradient = value_and_gradient(law, problems.design.centre, quantity, solution.theta)
+                altitude = np.broadcast_to(quantity(natural(law, problems.design.centre, flat)), len(flat))
             bent, regular = solve(curvature, np.where(free, gradient, 0.0))
             information = np.where(regular, np.einsum("sp,sp->s", bent, np.where(free, gradient, 0.0)), 0.0)
             length = np.sqrt(np.einsum("sp,sp->s", gradient, gradient))
@@ -155,7 +155,7 @@ class _Search:
             limit=np.where(entries >= 0, bound, np.nan),
             best=best[q, s],
             spread=np.maximum(spread[q, s], 1e-300),
-            stiffness=STIFF / np.maximum(wide[q, s], 1e-300),
+            penalty_weight=PENALTY_WEIGHT / np.maximum(wide[q, s], 1e-300),
             places=places,
             heights=heights,
             altitudes=altitudes,
@@ -173,19 +173,19 @@ class _Search:
         followed = inner.copy()  # where the quantity was seen when it was last pulled
         sticks = np.zeros(len(inner), int)
         kept = np.zeros(len(inner), int)  # the side of the end that was improved last
-        goal = self.best + self.side * np.maximum(
+        target = self.best + self.side * np.maximum(
             self.need * self.spread, 1.02 * self.side * (inner - self.best) + 0.01 * self.spread
         )
         todo = np.flatnonzero(~exact)
         held = self.entry[todo] >= 0
         at_limit = todo[held]
-        goal[at_limit] = self.limit[at_limit]  # first of all: is there an end before the law's own?
+        target[at_limit] = self.limit[at_limit]  # first of all: is there an end before the law's own?
         asked_limit = np.zeros(len(inner), bool)
         asked_limit[at_limit] = True
         for _ in range(SEARCH):
             if not len(todo):
                 return
-            theta, attained, t = self._lowest(todo, goal[todo], inner_theta[todo], last[todo])
+            theta, attained, t = self._lowest(todo, target[todo], inner_theta[todo], last[todo])
             need, side = self.need[todo], self.side[todo]
             last[todo] = theta
             below = t < need
@@ -194,7 +194,7 @@ class _Search:
             reached = ~limited & (np.abs(t - need) <= CLOSE * need)
             bound = limited & (t <= need * (1 + CLOSE))
             pinned = below & (self.entry[todo] < 0) & ~np.isfinite(outer[todo])
-            pinned &= np.abs(attained - followed[todo]) < 0.01 * np.abs(goal[todo] - followed[todo])
+            pinned &= np.abs(attained - followed[todo]) < 0.01 * np.abs(target[todo] - followed[todo])
             followed[todo] = attained
             sticks[todo] = np.where(pinned, sticks[todo] + 1, 0)
             stuck = sticks[todo] >= 2
@@ -214,12 +214,12 @@ class _Search:
                 twice = (kept[rows] == mark) & np.isfinite(other[rows])  # Illinois' rule: an end kept twice counts half
                 other_t[rows] = np.where(twice, (other_t[rows] + self.need[rows]) / 2, other_t[rows])
                 kept[rows] = mark
-                where[rows], ts[rows] = goal[rows], t[mask & ~stop]
+                where[rows], ts[rows] = target[rows], t[mask & ~stop]
                 if mark == 1:
                     inner_theta[rows] = theta[mask & ~stop]
             del side
             todo = todo[~stop]
-            goal[todo] = self._next(todo, inner[todo], inner_t[todo], outer[todo], outer_t[todo])
+            target[todo] = self._next(todo, inner[todo], inner_t[todo], outer[todo], outer_t[todo])
         rest = todo[np.isfinite(outer[todo])]  # between two places: the inner one is inside
         self._write(rest, inner_theta[rest], REACHED)
 
@@ -236,13 +236,13 @@ class _Search:
         theta = np.where(better[:, None], self.places[self.dataset, place], self.optimum)
         return value, np.where(better, t[rows, place], 0.0), theta
 
-    def _lowest(self, rows: NDArray[np.intp], goal: Array, inside: Array, last: Array) -> tuple[Array, Array, Array]:
+    def _lowest(self, rows: NDArray[np.intp], target: Array, inside: Array, last: Array) -> tuple[Array, Array, Array]:
         """The lowest of several descents under the constraint: theta [R, p], the quantity there, and t [R]."""
-        optimum, floors = self.optimum[rows], self.problems.form.of_kind("floor")
+        optimum, floors = self.optimum[rows], self.problems.design.of_kind("floor")
         risen, sunk = inside.copy(), inside.copy()
         risen[:, floors] = np.maximum(risen[:, floors], 0.3 * math.exp(self.problems.y.mean()))
         sunk[:, floors] = 0.0
-        starts = np.stack([inside, optimum, last, risen, sunk, *self._likeliest(rows, goal)], 1)
+        starts = np.stack([inside, optimum, last, risen, sunk, *self._likeliest(rows, target)], 1)
         size, tries, p = starts.shape
         objective, theta = np.empty(size), np.empty((size, p))
         held = self.entry[rows] >= 0
@@ -251,24 +251,24 @@ class _Search:
             if not len(chosen):
                 continue
             part, which = starts[chosen].reshape(-1, p), np.repeat(np.arange(len(chosen)), tries)
-            posed = self._posed(rows[chosen], goal[chosen])
+            posed = self._posed(rows[chosen], target[chosen])
             if of_kind is held:
                 entries = self.entry[rows[chosen]]
-                part[np.arange(len(part)), np.repeat(entries, tries)] = np.repeat(goal[chosen], tries)
+                part[np.arange(len(part)), np.repeat(entries, tries)] = np.repeat(target[chosen], tries)
             found = minimise(posed, part, which)
             values = found.objective.reshape(-1, tries)
             lowest = np.where(np.isfinite(values), values, np.inf).argmin(1)
             theta[chosen] = found.theta.reshape(-1, tries, p)[np.arange(len(chosen)), lowest]
             objective[chosen] = values[np.arange(len(chosen)), lowest]
-        attained = goal.copy()
+        attained = target.copy()
         loose = np.flatnonzero(~held)
         if len(loose):
-            attained[loose] = self._pull(rows[loose], theta[loose], np.arange(len(loose)))[0]
-            objective[loose] -= 0.5 * self.stiffness[rows[loose]] * (attained[loose] - goal[loose]) ** 2
+            attained[loose] = self._attained(rows[loose], theta[loose], np.arange(len(loose)))[0]
+            objective[loose] -= 0.5 * self.penalty_weight[rows[loose]] * (attained[loose] - target[loose]) ** 2
         t = np.sqrt(2 * np.maximum(objective - self.least[rows], 0.0) / self.variance[rows])
         return theta, attained, t
 
-    def _posed(self, rows: NDArray[np.intp], goal: Array) -> Problems:
+    def _posed(self, rows: NDArray[np.intp], target: Array) -> Problems:
         """One problem an end, its parameter held or its quantity pulled."""
         own, posed = self.dataset[rows], self.problems
         posed = replace(
@@ -280,26 +280,26 @@ class _Search:
         )
         if self.entry[rows[0]] >= 0:
             return replace(posed, held=self.entry[rows])
-        return replace(posed, spring=Spring(goal, self.stiffness[rows], partial(self._pull, rows)))
+        return replace(posed, penalty=Penalty(target, self.penalty_weight[rows], partial(self._attained, rows)))
 
-    def _pull(self, rows: NDArray[np.intp], theta: Array, which: NDArray[np.intp]) -> tuple[Array, Array]:
+    def _attained(self, rows: NDArray[np.intp], theta: Array, which: NDArray[np.intp]) -> tuple[Array, Array]:
         """Quantities and their gradients at theta [T, p] of ends ``rows[which]``."""
         value, gradient = np.empty(len(theta)), np.empty_like(theta)
         quantity = self.quantity[rows[which]]
         for q in np.unique(quantity):
             here = quantity == q
             value[here], gradient[here] = value_and_gradient(
-                self.law, self.problems.form.centre, self.quantities[q], theta[here]
+                self.law, self.problems.design.centre, self.quantities[q], theta[here]
             )
         return value, gradient
 
-    def _likeliest(self, rows: NDArray[np.intp], goal: Array) -> list[Array]:
-        """The places of the landscape that cost least, if coming to the goal costs what half the way there does."""
+    def _likeliest(self, rows: NDArray[np.intp], target: Array) -> list[Array]:
+        """The places of the landscape that cost least, if coming to the target costs what half the way there does."""
         altitude = self.altitudes[self.quantity[rows], self.dataset[rows]]
-        way = np.maximum(np.abs(goal - self.best[rows]), 1e-300)[:, None]
+        way = np.maximum(np.abs(target - self.best[rows]), 1e-300)[:, None]
         unit = (self.need[rows] ** 2 * self.variance[rows])[:, None]
         with np.errstate(invalid="ignore", over="ignore"):
-            cost = self.heights[self.dataset[rows]] + 0.5 * unit * (2 * (altitude - goal[:, None]) / way) ** 2
+            cost = self.heights[self.dataset[rows]] + 0.5 * unit * (2 * (altitude - target[:, None]) / way) ** 2
         cost = np.where(np.isfinite(cost), cost, np.inf)
         order = np.argpartition(cost, NEAREST, axis=1)[:, :NEAREST]
         return [self.places[self.dataset[rows], order[:, i]] for i in range(NEAREST)]
@@ -309,7 +309,9 @@ class _Search:
         answer = np.zeros(len(rows), bool)
         loose = np.flatnonzero(self.entry[rows] < 0)
         if len(loose):
-            gradient = self._pull(rows[loose], theta[loose], np.arange(len(loose)))[1] * self.side[rows[loose], None]
+            gradient = (
+                self._attained(rows[loose], theta[loose], np.arange(len(loose)))[1] * self.side[rows[loose], None]
+            )
             room = np.where(gradient > 0, self.problems.high - theta[loose], theta[loose] - self.problems.low)
             gain = (np.abs(gradient) * np.minimum(room, 1.0)).max(1)
             answer[loose] = gain < 1e-2 * np.maximum(np.abs(attained[loose] - self.best[rows[loose]]), 1e-12)
@@ -335,7 +337,7 @@ class _Search:
         self.kind[rows] = kind
         for q in np.unique(self.quantity[rows]):
             here = self.quantity[rows] == q
-            values = natural(self.law, self.problems.form.centre, theta[here])
+            values = natural(self.law, self.problems.design.centre, theta[here])
             self.end[rows[here]] = np.broadcast_to(self.quantities[q](values), int(here.sum()))
 
 

@@ -33,12 +33,12 @@ class Solution:
 
 def _packed(problems: Problems) -> tuple[Any, ...]:
     """Features, targets, weights, columns, counts and delta as compiled loops take them."""
-    form = problems.form
-    counts = np.array([len(c) for c in form.columns])
+    design = problems.design
+    counts = np.array([len(c) for c in design.columns])
     columns = np.zeros((len(counts), counts.max()), np.int64)
-    own = [f for f in form.features if f.ndim == 3]
+    own = [f for f in design.features if f.ndim == 3]
     features = np.zeros((len(own[0]) if own else 1, len(counts), problems.y.shape[1], counts.max()))
-    for k, (places, factors) in enumerate(zip(form.columns, form.features, strict=True)):
+    for k, (places, factors) in enumerate(zip(design.columns, design.features, strict=True)):
         columns[k, : len(places)] = places
         features[:, k, :, : len(places)] = factors
     y, weights = (np.array(v, float, order="C") for v in (problems.y, problems.weights))
@@ -47,7 +47,7 @@ def _packed(problems: Problems) -> tuple[Any, ...]:
 
 def _limits(problems: Problems) -> tuple[Any, ...]:
     """Bounds, which parameters are amplitudes, tolerance and patience as compiled loops take them."""
-    amplitude = np.array([kind == "amplitude" for kind in problems.form.kinds])
+    amplitude = np.array([kind == "amplitude" for kind in problems.design.kinds])
     low, high = (np.array(v, float) for v in (problems.low, problems.high))
     return low, high, amplitude, float(problems.tolerance), int(problems.patience)
 
@@ -72,7 +72,7 @@ def solve(matrix: Array, right: Array) -> tuple[Array, NDArray[np.bool_]]:
 
 
 def derivatives(problems: Problems, theta: Array, which: NDArray[np.intp] | None = None) -> tuple[Array, Array, Array]:
-    """Objective [T], gradient [T, p] and Hessian [T, p, p] at theta [T, p] of problems ``which``, without any pull."""
+    """Objective [T], gradient [T, p] and Hessian [T, p, p] at theta [T, p] of problems ``which``, without a penalty."""
     theta = np.array(theta, float, order="C")
     size, p = theta.shape
     which = np.arange(size) if which is None else which
@@ -97,7 +97,7 @@ def minimise(problems: Problems, theta: Array, which: NDArray[np.intp] | None = 
     size = len(theta)
     which = np.ascontiguousarray(np.arange(size) if which is None else which, np.int64)
     found = Solution(theta, np.full(size, np.inf), np.full(size, np.inf), np.zeros(size, bool))
-    if problems.spring is not None:
+    if problems.penalty is not None:
         _in_step(problems, found, which)
         return found
     entry = np.array([-1]) if problems.held is None else np.ascontiguousarray(problems.held, np.int64)
@@ -109,20 +109,20 @@ def minimise(problems: Problems, theta: Array, which: NDArray[np.intp] | None = 
 
 
 def _in_step(problems: Problems, found: Solution, which: NDArray[np.intp]) -> None:
-    """Minimise under a pull that is not compiled: all descents take their steps together; fills ``found``."""
-    packed, limits, spring = _packed(problems), _limits(problems), problems.spring
-    assert spring is not None
+    """Minimise under a penalty that is not compiled: all descents take their steps together; fills ``found``."""
+    packed, limits, penalty = _packed(problems), _limits(problems), problems.penalty
+    assert penalty is not None
 
     def at(theta: Array, rows: NDArray[np.intp]) -> tuple[Array, Array, Array, Array]:
         problem = which[rows]
         value, gradient, hessian = np.empty(len(theta)), np.empty(theta.shape), np.empty((*theta.shape, p))
         descent.derive(*packed, problem, theta, value, gradient, hessian)
-        assert spring is not None
-        level, direction = spring.pull(theta, problem)
-        stretch, stiff = level - spring.goal[problem], spring.stiffness[problem]
-        value += 0.5 * stiff * stretch**2
-        gradient += (stiff * stretch)[:, None] * direction
-        hessian += stiff[:, None, None] * direction[:, :, None] * direction[:, None, :]
+        assert penalty is not None
+        level, direction = penalty.quantity(theta, problem)
+        stretch, weight = level - penalty.target[problem], penalty.weight[problem]
+        value += 0.5 * weight * stretch**2
+        gradient += (weight * stretch)[:, None] * direction
+        hessian += weight[:, None, None] * direction[:, :, None] * direction[:, None, :]
         return value, gradient, hessian, np.array(direction, float, order="C")
 
     p = found.theta.shape[1]
@@ -133,9 +133,9 @@ def _in_step(problems: Problems, found: Solution, which: NDArray[np.intp]) -> No
         size = len(rows)
         trial, decrement, predicted = np.empty((size, p)), np.empty(size), np.empty(size)
         done, positive, usable = np.empty(size, bool), np.empty(size, bool), np.empty(size, bool)
-        stiffness = spring.stiffness[which[rows]]
+        penalty_weight = penalty.weight[which[rows]]
         descent.advance(
-            *packed, *limits, which[rows], theta, value, gradient, hessian, damping, stiffness, direction,
+            *packed, *limits, which[rows], theta, value, gradient, hessian, damping, penalty_weight, direction,
             trial, done, decrement, positive, usable, predicted,
         )  # fmt: skip
         over = done | (age == problems.patience)

@@ -9,15 +9,17 @@ from numpy.typing import ArrayLike, NDArray
 from analysis.fitting.laws import Law
 
 Array = NDArray[np.float64]
-Pull = Callable[[Array, NDArray[np.intp]], tuple[Array, Array]]
+Quantity = Callable[[Array, NDArray[np.intp]], tuple[Array, Array]]
 
 TOLERANCE = 1e-12  # of the objective: the Newton decrement at which a problem is solved
 ITERATIONS = 300
 
 
 @dataclass(frozen=True)
-class Form:
-    """A law at n points. theta: the floor, logs of amplitudes at the centre, and the exponents, in the law's order.
+class Design:
+    """The design matrix of a law at n points.
+
+    theta: the floor, logs of amplitudes at the centre, and the exponents, in the law's order.
 
     ``columns[k]`` are the entries of theta that term k reads and ``features[k]`` their factors [n, len(columns[k])], or
     [S, n, len(columns[k])] where every problem has points of its own;
@@ -37,28 +39,28 @@ class Form:
 
 
 @dataclass(frozen=True)
-class Spring:
-    """Adds ``stiffness/2 (q(theta) - goal)^2`` to each of S problems, for profile likelihoods.
+class Penalty:
+    """Adds ``weight/2 (q(theta) - target)^2`` to each of S problems, for profile likelihoods.
 
-    ``pull`` says values and gradients of q at theta [T, p] of problems [T].
+    ``quantity`` says values and gradients of q at theta [T, p] of problems [T].
     """
 
-    goal: Array
-    stiffness: Array
-    pull: Pull
+    target: Array
+    weight: Array
+    quantity: Quantity
 
 
 @dataclass(frozen=True)
 class Problems:
-    """S problems over one form: logs of the losses [S or 1, n], weights [S or 1, n], objective, bounds [p]."""
+    """S problems over one design: logs of the losses [S or 1, n], weights [S or 1, n], objective, bounds [p]."""
 
-    form: Form
+    design: Design
     y: Array
     weights: Array
     delta: float
     low: Array
     high: Array
-    spring: Spring | None = None
+    penalty: Penalty | None = None
     held: NDArray[np.intp] | None = None
     tolerance: float = TOLERANCE
     patience: int = ITERATIONS
@@ -72,7 +74,7 @@ class Problems:
         return y, self.weights if len(self.weights) == 1 else self.weights[which]
 
 
-def form(law: Law, x: Mapping[str, ArrayLike], loss: Array) -> Form:
+def design(law: Law, x: Mapping[str, ArrayLike], loss: Array) -> Design:
     """Centre the logs of the variables (arrays [n] or [S, n]) and of the losses, and lay out the terms of a law."""
     logs = {v: np.log(np.asarray(x[v], float)) for v in law.variables}
     centre = {v: float(z.mean()) for v, z in logs.items()} | {"loss": float(np.log(loss).mean())}
@@ -85,7 +87,7 @@ def form(law: Law, x: Mapping[str, ArrayLike], loss: Array) -> Form:
         features.append(np.stack(ones + powers, axis=-1))
     floors = {t.amplitude for t in law.terms if not t.powers}
     kinds = ["floor" if c in floors else "exponent" if c in law.exponents else "amplitude" for c in law.coefficients]
-    return Form(law.coefficients, tuple(kinds), tuple(columns), tuple(features), centre)
+    return Design(law.coefficients, tuple(kinds), tuple(columns), tuple(features), centre)
 
 
 def centred(law: Law, centre: Mapping[str, float], values: Mapping[str, Array]) -> Array:
@@ -112,10 +114,10 @@ def natural(law: Law, centre: Mapping[str, float], theta: Array) -> dict[str, Ar
     return values
 
 
-def terms_of(form: Form, features: Sequence[Array], theta: Array) -> tuple[list[Array], Array]:
+def terms_of(design: Design, features: Sequence[Array], theta: Array) -> tuple[list[Array], Array]:
     """Terms of the prediction at every point [S, n] (or [S, 1] where constant) and their sum [S, n]."""
     terms = []
-    for columns, factors in zip(form.columns, features, strict=True):
+    for columns, factors in zip(design.columns, features, strict=True):
         part = theta[:, columns]
         if len(columns) == 1:
             terms.append(part)
@@ -137,7 +139,7 @@ def problems_of(
 ) -> Problems:
     """Pose the fits of a law to losses [n] or [S, n] at points x (arrays [n]), with weights [n] or [S, n]."""
     loss = np.atleast_2d(np.asarray(loss, float))
-    layout = form(law, x, loss)
+    layout = design(law, x, loss)
     weights = np.ones((1, loss.shape[1])) if weights is None else np.atleast_2d(np.asarray(weights, float))
     limits = np.array(
         [

@@ -126,7 +126,9 @@ class Fit:
     note: str
     fitted: Mapping[str, float] = field(default_factory=dict, repr=False)  # coefficients of the law as solved
     draws: pd.DataFrame | None = field(default=None, repr=False)
-    form: Law | None = field(default=None, repr=False)  # the law as solved: terms that cannot be known are taken out
+    solved_law: Law | None = field(
+        default=None, repr=False
+    )  # the law as solved: terms that cannot be known are taken out
     posed: Problems | None = field(default=None, repr=False)
     solution: Solution | None = field(default=None, repr=False)
     ranges: Mapping[str, tuple[float, float]] = field(default_factory=dict, repr=False)
@@ -187,7 +189,7 @@ class Fit:
         return parameters
 
     def _standard_errors(self) -> dict[str, float]:
-        if self.form is None or self.posed is None or self.solution is None or math.isfinite(self.delta):
+        if self.solved_law is None or self.posed is None or self.solution is None or math.isfinite(self.delta):
             return {}
         freedom = self.health.n_points - self.health.n_params
         hessian, free = hessian_at(self.posed, self.solution.theta)
@@ -195,9 +197,11 @@ class Fit:
             return {}
         covariance = np.linalg.pinv(hessian[0]) * 2 * self.solution.objective[0] / freedom
         places = {
-            n: i for i, n in enumerate(self.posed.form.names) if self.posed.form.kinds[i] != "amplitude" and free[0, i]
+            n: i
+            for i, n in enumerate(self.posed.design.names)
+            if self.posed.design.kinds[i] != "amplitude" and free[0, i]
         }
-        units = {n: math.exp(self.posed.form.centre["loss"]) for n in places if n not in self.form.exponents}
+        units = {n: math.exp(self.posed.design.centre["loss"]) for n in places if n not in self.solved_law.exponents}
         return {n: math.sqrt(covariance[i, i]) * units.get(n, 1.0) for n, i in places.items()}
 
 
@@ -234,10 +238,10 @@ def intervals_of(result: Fit, quantities: Sequence[Quantity], level: float) -> l
         ]
     if result.health.n_points <= result.health.n_params:
         return [Coefficient(v, status="few points") for v in values]
-    assert result.form is not None
+    assert result.solved_law is not None
     assert result.posed is not None
     assert result.solution is not None
-    found = profile(result.form, result.posed, result.solution, quantities, level)
+    found = profile(result.solved_law, result.posed, result.solution, quantities, level)
     answers = []
     for i, (value, drawn) in enumerate(zip(values, draws, strict=True)):
         low_end, high_end = str(found.low_end[i, 0]), str(found.high_end[i, 0])
@@ -259,6 +263,6 @@ def _sided(low_end: str, high_end: str) -> str:
 
 def _allowed(result: Fit, quantity: Quantity) -> tuple[float, float]:
     """Bounds of a quantity that is a coefficient."""
-    if result.form is None or not isinstance(quantity, Parameter):
+    if result.solved_law is None or not isinstance(quantity, Parameter):
         return -math.inf, math.inf
-    return (0.0, math.inf) if quantity.at_centre is not None else result.form.bound(quantity.name)
+    return (0.0, math.inf) if quantity.at_centre is not None else result.solved_law.bound(quantity.name)

@@ -163,9 +163,9 @@ def _shifted(
         if i == 0:
             solution, _ = solve_globally(replace(posed, patience=PATIENCE), 4)
         else:  # from one shift to the next the optimum moves little: follow it
-            solution = minimise(replace(posed, patience=PATIENCE), centred(inner, posed.form.centre, found[-1]))
+            solution = minimise(replace(posed, patience=PATIENCE), centred(inner, posed.design.centre, found[-1]))
         objective[i] = solution.objective
-        found.append(natural(inner, posed.form.centre, solution.theta))
+        found.append(natural(inner, posed.design.centre, solution.theta))
     best = objective.argmin(0)
     warm = {name: np.stack([f[name] for f in found])[best, np.arange(size)] for name in inner.coefficients}
 
@@ -174,9 +174,9 @@ def _shifted(
         posed = problems_of(inner, {"x": moved}, loss, counts[: len(t)], scale)
         solution = minimise(
             replace(posed, patience=PATIENCE),
-            centred(inner, posed.form.centre, {k: v[: len(t)] for k, v in warm.items()}),
+            centred(inner, posed.design.centre, {k: v[: len(t)] for k, v in warm.items()}),
         )
-        return solution.objective, natural(inner, posed.form.centre, solution.theta)
+        return solution.objective, natural(inner, posed.design.centre, solution.theta)
 
     low, high = grid[np.maximum(best - 1, 0)], grid[np.minimum(best + 1, GRID - 1)]
     low, high = _close_in(solved, low, high, COARSE)
@@ -235,8 +235,8 @@ def _kaplan(points: pd.DataFrame, objective: str, delta: float) -> dict[str, flo
         raise BadPoints("Kaplan's form needs points that differ in both N and D")
     scale = delta if objective == "huber" else np.inf
     posed = problems_of(law, {v: points[v].to_numpy(float) for v in law.variables}, points["loss"], None, scale)
-    joint = dict(zip(posed.form.names, solve_globally(posed)[0].theta[0], strict=True))
-    share_n, share_d = (max(math.exp(joint[k] + posed.form.centre["loss"]), 1e-9) for k in ("A", "B"))
+    joint = dict(zip(posed.design.names, solve_globally(posed)[0].theta[0], strict=True))
+    share_n, share_d = (max(math.exp(joint[k] + posed.design.centre["loss"]), 1e-9) for k in ("A", "B"))
     N, D, y = (points[c].to_numpy(float) for c in ("N", "D", "loss"))
     log_n, log_d = np.log(N).mean(), np.log(D).mean()
 

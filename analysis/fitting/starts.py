@@ -49,15 +49,15 @@ class _Grid:
 
     @classmethod
     def of(cls, problems: Problems) -> "_Grid":
-        form = problems.form
-        names = form.of_kind("exponent").tolist()
+        design = problems.design
+        names = design.of_kind("exponent").tolist()
         points = 14 if len(names) > 1 else 40
         low, high = np.maximum(problems.low, 0.01), np.minimum(problems.high, 2.5)
         axes = [low[i] + (high[i] - low[i]) * np.linspace(0, 1, points) ** 1.7 for i in names]
         grid = np.stack(np.meshgrid(*axes, indexing="ij"), -1).reshape(-1, len(names))
-        n_terms, n = len(form.columns), problems.y.shape[1]
+        n_terms, n = len(design.columns), problems.y.shape[1]
         basis = np.ones((len(grid), n_terms, n))
-        for k, (columns, features) in enumerate(zip(form.columns, form.features, strict=True)):
+        for k, (columns, features) in enumerate(zip(design.columns, design.features, strict=True)):
             exponents = grid[:, [names.index(int(c)) for c in columns[1:]]]
             basis[:, k] = np.exp(exponents @ features[:, 1:].T)
         upper = np.triu_indices(n_terms)
@@ -79,12 +79,12 @@ class _Grid:
 
     def theta(self, problems: Problems, exponents: Array, amplitudes: Array, typical: Array) -> Array:
         """Theta [S, T, p] from exponents and amplitudes [S, T, ...]; one that vanished is far below ``typical``."""
-        form = problems.form
-        theta = np.empty((*amplitudes.shape[:2], len(form.names)))
-        theta[..., form.of_kind("exponent")] = exponents
-        for k, columns in enumerate(form.columns):
+        design = problems.design
+        theta = np.empty((*amplitudes.shape[:2], len(design.names)))
+        theta[..., design.of_kind("exponent")] = exponents
+        for k, columns in enumerate(design.columns):
             column = int(columns[0])
-            floor = form.kinds[column] == "floor"
+            floor = design.kinds[column] == "floor"
             theta[..., column] = amplitudes[..., k] if floor else np.log(np.maximum(amplitudes[..., k], 1e-3 * typical))
         return theta
 
@@ -95,11 +95,11 @@ def projected_starts(problems: Problems, n_starts: int, which: NDArray[np.intp] 
     Relative least squares under non-negative amplitudes. The starts are the lowest points of as many blocks of the
     grid, so that they differ; the last is the lowest on the face E = 0.
     """
-    form, grid = problems.form, _Grid.of(problems)
-    n_exponents, n_terms = grid.exponents.shape[1], len(form.columns)
+    design, grid = problems.design, _Grid.of(problems)
+    n_exponents, n_terms = grid.exponents.shape[1], len(design.columns)
     size = len(problems) if which is None else len(which)
     which = np.arange(size) if which is None else which
-    starts = np.empty((size, n_starts, len(form.names)))
+    starts = np.empty((size, n_starts, len(design.names)))
     step = max(1, 40_000 // len(grid.exponents))
     for i in range(0, size, step):
         y, w = problems.rows(which[i : i + step])
@@ -108,7 +108,7 @@ def projected_starts(problems: Problems, n_starts: int, which: NDArray[np.intp] 
         amplitudes, rss = subsets(moments, right, square)
         order = _lowest_of_blocks(rss.reshape(rows, *[grid.points] * n_exponents), n_starts)
         chosen = np.take_along_axis(amplitudes, order[..., None], 1)
-        if n_starts > 1 and len(form.columns[0]) == 1 and n_terms > 1:
+        if n_starts > 1 and len(design.columns[0]) == 1 and n_terms > 1:
             bare, bare_rss = subsets(moments[..., 1:, 1:], right[..., 1:], square)
             face = bare_rss.argmin(1)
             order[:, -1] = face
@@ -124,11 +124,11 @@ def landscape(problems: Problems) -> tuple[Array, Array]:
 
     With a floor, once with the best floor and once without.
     """
-    form, grid, size = problems.form, _Grid.of(problems), len(problems)
+    design, grid, size = problems.design, _Grid.of(problems), len(problems)
     y, w = problems.rows(np.arange(size))
     moments, right, square = grid.equations(y, w, size)
     tables = [subsets(moments, right, square)[0]]
-    if len(form.columns[0]) == 1 and len(form.columns) > 1:
+    if len(design.columns[0]) == 1 and len(design.columns) > 1:
         bare = subsets(moments[..., 1:, 1:], right[..., 1:], square)[0]
         tables.append(np.concatenate([np.zeros((*bare.shape[:2], 1)), bare], -1))
     amplitudes = np.concatenate(tables, 1)

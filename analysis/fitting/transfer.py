@@ -158,8 +158,8 @@ def _floors(points: pd.DataFrame, column: str, counts: Array) -> tuple[Array, st
     if "E" not in found.fitted:
         return np.zeros(len(counts)), "no floor can be known", False
     refitted = refit(replace(found.posed, weights=counts, patience=PATIENCE), found.solution.theta[0])
-    floor = found.posed.form.names.index("E")
-    floors = refitted.theta[:, floor] * math.exp(found.posed.form.centre["loss"])
+    floor = found.posed.design.names.index("E")
+    floors = refitted.theta[:, floor] * math.exp(found.posed.design.centre["loss"])
     return floors, found.note, found.coefficients["E"].status != "unidentified"
 
 

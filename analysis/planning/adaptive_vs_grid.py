@@ -42,14 +42,14 @@ def planted_laws(grid: pd.DataFrame, n_laws: int, seed: int = 0) -> list[dict[st
     return laws
 
 
-def race(
+def compare_designs(
     grid: pd.DataFrame, candidates: pd.DataFrame, n_laws: int = 20, noise: float = 0.01, seed: int = 0
 ) -> pd.DataFrame:
     """Interval widths of alpha and beta as compute is spent, on ``n_laws`` planted laws.
 
     ``grid``: one row a run, columns N, D, flops; ``candidates``: the cells that the adaptive design may choose from.
-    One row a look: law, alpha_true, beta_true, design (of ``DESIGNS``), flops (share of the grid's), n_runs, alpha and
-    beta (width over the median width of the whole grid), and whether each interval covers the truth.
+    One row an evaluation: law, alpha_true, beta_true, design (of ``DESIGNS``), flops (share of the grid's), n_runs,
+    alpha and beta (width over the median width of the whole grid), and whether each interval covers the truth.
     """
     total, rows = float(grid["flops"].sum()), []
     for number, truth in enumerate(planted_laws(grid, n_laws, seed)):
@@ -57,7 +57,7 @@ def race(
         whole, _ = _intervals(grid, truth, _losses(grid, truth, noise, 40, rng))
         reference = np.median(whole, axis=1)
 
-        def look(
+        def evaluate(
             design: str,
             runs: pd.DataFrame,
             losses: Array,
@@ -76,10 +76,10 @@ def race(
 
         cheapest = grid.sort_values("flops", kind="stable", ignore_index=True)
         for n in np.unique(np.linspace(8, len(grid), 8).round().astype(int)):
-            look(DESIGNS[0], cheapest[:n], _losses(cheapest[:n], truth, noise, 20, rng))
+            evaluate(DESIGNS[0], cheapest[:n], _losses(cheapest[:n], truth, noise, 20, rng))
         for design, limit in ((DESIGNS[1], None), (DESIGNS[2], len(grid))):
             for runs in _adaptive(candidates, truth, noise, total, limit, rng):
-                look(design, runs, runs["loss"].to_numpy()[None])
+                evaluate(design, runs, runs["loss"].to_numpy()[None])
     return pd.DataFrame(rows)
 
 

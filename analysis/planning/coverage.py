@@ -78,7 +78,7 @@ def simulate(
     asked = targets(form, grid)
     found = profile(form, posed, solution, list(asked.values()), level)
     drawn = _bootstrap(form, grid, losses, solution, asked, bootstrap, level, seed) if bootstrap else {}
-    values = natural(form, posed.form.centre, solution.theta)
+    values = natural(form, posed.design.centre, solution.theta)
     rows = []
     for i, (name, quantity) in enumerate(asked.items()):
         true = float(quantity({k: np.float64(v) for k, v in truth.items()}))
@@ -119,7 +119,7 @@ def _bootstrap(
     for i in range(len(losses)):
         counts = resample_counts(grid[list(law.variables)], n_resamples, seed + i)
         posed = replace(whole, y=whole.y[i : i + 1], weights=counts)
-        draws = natural(law, posed.form.centre, refit(posed, solution.theta[i]).theta)
+        draws = natural(law, posed.design.centre, refit(posed, solution.theta[i]).theta)
         for name, quantity in asked.items():
             ends[name].append(percentile(np.asarray(quantity(draws)), level))
     return {name: (np.array([e[0] for e in v]), np.array([e[1] for e in v])) for name, v in ends.items()}

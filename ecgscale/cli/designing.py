@@ -173,14 +173,14 @@ def _race(
     """Adaptive design against the sweep's own grid, configuration by configuration."""
     import pandas as pd
 
-    from analysis.planning.adaptive_vs_grid import race, reached
+    from analysis.planning.adaptive_vs_grid import compare_designs, reached
     from analysis.table.query import as_json as rendered
     from analysis.table.query import as_text
     from ecgscale.pricing.cells import cells
     from ecgscale.pricing.plan import checked
 
     groups = _groups(cells(loaded, checked(loaded, home)), configuration)
-    looks = []
+    compared = []
     for (name, corpus, labels), pool in groups.items():
         priced = {(cell.run.architecture, cell.run.slice.fraction): cell for cell in pool}
         own = [
@@ -189,8 +189,8 @@ def _race(
             if (run.configuration, run.slice.name, run.slice.label_set) == (name, corpus, labels)
         ]
         grid = _priced([priced[run.architecture, run.slice.fraction] for run in own], set())
-        looks.append(race(grid, _priced(pool, set()), n_laws, noise).assign(configuration=name))
-    every = pd.concat(looks, ignore_index=True).assign(law=lambda t: t.groupby(["configuration", "law"]).ngroup())
+        compared.append(compare_designs(grid, _priced(pool, set()), n_laws, noise).assign(configuration=name))
+    every = pd.concat(compared, ignore_index=True).assign(law=lambda t: t.groupby(["configuration", "law"]).ngroup())
     arrived = reached(every).merge(every[["law", "configuration"]].drop_duplicates(), on="law")
     grouped = arrived.groupby(["configuration", "design"], sort=False)
     summary = grouped.agg(

@@ -34,8 +34,8 @@ def reprobe(
 
     loaded = load(sweep)
     tasks = list(dict.fromkeys(task or loaded.tasks))
-    outlines = checked(replace(loaded, runs=(), tasks=tuple(tasks), label_sets=()), home_of(home))
-    absent = [name for name, outline in outlines.items() if not outline.prepared]
+    sizes = checked(replace(loaded, runs=(), tasks=tuple(tasks), label_sets=()), home_of(home))
+    absent = [name for name, size in sizes.items() if not size.prepared]
     if absent:
         raise Refused(f"corpus {absent[0]} is not prepared here; run: ecgscale data prepare {absent[0]} --raw DIR")
     state = states(loaded, results)

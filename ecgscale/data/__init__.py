@@ -17,7 +17,7 @@ from ecgscale.data.preparation import Progress
 from ecgscale.data.prepare_rows import Options
 from ecgscale.data.pricing import Price
 from ecgscale.data.readers import DATASETS
-from ecgscale.data.sizes import Outline, outline
+from ecgscale.data.sizes import CorpusSize, corpus_size
 from ecgscale.phrases import did_you_mean
 
 __all__ = [
@@ -25,18 +25,18 @@ __all__ = [
     "Busy",
     "Card",
     "Corpus",
+    "CorpusSize",
     "Dataset",
     "Options",
-    "Outline",
     "Price",
     "Progress",
     "Slice",
     "card",
+    "corpus_size",
     "listing",
     "missing_parts",
     "named",
     "open_corpus",
-    "outline",
     "prepare",
     "price",
     "rates_in_words",

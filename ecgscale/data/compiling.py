@@ -12,7 +12,7 @@ from numba import types
 from numba.extending import intrinsic
 
 
-def compiled(signature: str) -> Callable[[Callable], Any]:
+def compiled(signature: str) -> Callable[[Callable[..., Any]], Any]:
     """Decorator: ``numba.njit`` for these types only, when its module is imported; gives up the interpreter's lock.
 
     The machine code is kept beside the module or, where nothing may be written there, in the user's cache folder
@@ -20,7 +20,7 @@ def compiled(signature: str) -> Callable[[Callable], Any]:
     only compiled ones call are decorated with ``numba.njit`` alone.
     """
 
-    def decorated(function: Callable) -> Any:
+    def decorated(function: Callable[..., Any]) -> Any:
         try:
             return numba.njit(signature, cache=True, nogil=True)(function)
         except Exception:  # no folder can be written, its disk is full, or what lies in it is damaged

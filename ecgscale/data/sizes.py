@@ -1,4 +1,4 @@
-"""The outline of a corpus: how large it is, known before it is prepared from its dataset's card."""
+"""The size of a corpus: recordings, classes, samples and leads, known before it is prepared from its dataset's card."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ from ecgscale.phrases import did_you_mean
 
 
 @dataclass(frozen=True)
-class Outline:
+class CorpusSize:
     """Recordings in train, val and test, classes of each label set, samples of a recording, and whether it is here.
 
     ``n_leads`` that are stored, and whether twelve follow from them.
@@ -27,8 +27,8 @@ class Outline:
     twelve_leads: bool = True
 
 
-def outline(name: str, home: Path) -> Outline:
-    """Outline of a corpus; an embedded one is decoded if need be. Raises ValueError for a name that nobody knows."""
+def corpus_size(name: str, home: Path) -> CorpusSize:
+    """Size of a corpus; an embedded one is decoded if need be. Raises ValueError for a name that nobody knows."""
     if name in embedded.EMBEDDED or corpus.is_prepared(home, name):
         opened = found(name, home)
         n_train, n_val, n_test = (len(opened.rows(part)) for part in ("train", "val", "test"))
@@ -37,17 +37,17 @@ def outline(name: str, home: Path) -> Outline:
         leads = tuple(opened.manifest.leads)
         twelve = leads in (LEADS, INDEPENDENT_LEADS)
         n_samples = opened.signal.shape[-1]
-        return Outline((n_train, n_val, n_test), n_labels, n_samples, True, len(leads), twelve)
+        return CorpusSize((n_train, n_val, n_test), n_labels, n_samples, True, len(leads), twelve)
     asked = simulate.parsed(name)
     if asked:
         # Made when a run asks for it.
-        return Outline(simulate.sizes(asked[0]), simulate.CARD.n_labels, prepared=True)
+        return CorpusSize(simulate.sizes(asked[0]), simulate.CARD.n_labels, prepared=True)
     base, _, preparation = name.partition("@")  # "ptbxl@500-ecgfounder": another rate, another recipe
     if base not in DATASETS:
         raise ValueError(f"there is no corpus {name!r}{did_you_mean(name, [*embedded.EMBEDDED, *DATASETS])}")
     dataset = DATASETS[base]
     rates = [int(part) for part in preparation.split("-") if part.isdigit()]
-    return Outline(
+    return CorpusSize(
         dataset.splits,
         dataset.card.n_labels,
         WINDOW_SECONDS * (rates[0] if rates else STORED_HZ),

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from ecgscale.compute import Cost, cost
-from ecgscale.data import Outline
+from ecgscale.data import CorpusSize
 from ecgscale.models import RESNET_200M, RESNETS, TRANSFORMER_200M, TRANSFORMERS, Architecture
 from ecgscale.spec.run import Run, to_json
 from ecgscale.spec.sweep import Sweep
@@ -37,7 +37,7 @@ def group(run: Run) -> tuple[str, str, str]:
     return run.configuration, run.slice.name, run.slice.label_set
 
 
-def cells(sweep: Sweep, outlines: dict[str, Outline]) -> list[Cell]:
+def cells(sweep: Sweep, sizes: dict[str, CorpusSize]) -> list[Cell]:
     """Every cell that a sweep could hold, by configuration, corpus and label set.
 
     Sizes: those of the sweep, and the rungs of the paper's ladder of the same architecture up to ``BEYOND`` times the
@@ -47,26 +47,26 @@ def cells(sweep: Sweep, outlines: dict[str, Outline]) -> list[Cell]:
     found = []
     for _, members in groupby(sorted(sweep.runs, key=group), key=group):
         runs = list(members)
-        outline = outlines[runs[0].slice.corpus]
-        n_train = sum(outlines[name].n_records[0] for name in runs[0].slice.corpora)
-        n_labels = outline.n_labels.get(runs[0].slice.label_set, 0)
+        size = sizes[runs[0].slice.corpus]
+        n_train = sum(sizes[name].n_records[0] for name in runs[0].slice.corpora)
+        n_labels = size.n_labels.get(runs[0].slice.label_set, 0)
         own: dict[Architecture, Run] = {}
         for run in runs:
             own.setdefault(run.architecture, run)
 
         def price(
-            architecture: Architecture, run: Run = runs[0], n_labels: int = n_labels, width: int = outline.n_samples
+            architecture: Architecture, run: Run = runs[0], n_labels: int = n_labels, width: int = size.n_samples
         ) -> Cost:
             return cost(architecture, run.objective, n_labels, width)
 
         largest = max(price(architecture).n_params for architecture in own)
-        sizes = dict(own)
+        ladder = dict(own)
         for rung in _rungs(runs[0].architecture):
             if price(rung).n_params > BEYOND * largest:
                 break
-            sizes.setdefault(rung, replace(runs[0], architecture=rung))
+            ladder.setdefault(rung, replace(runs[0], architecture=rung))
         fractions = _fractions([run.slice.fraction for run in runs])
-        for architecture, run in sizes.items():
+        for architecture, run in ladder.items():
             spent = price(architecture)
             flops = spent.flops(run.schedule.batch_size, run.schedule.steps)
             for fraction in fractions:

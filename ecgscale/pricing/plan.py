@@ -43,20 +43,20 @@ def plan(
     the run trains, where that was measured. ``processes`` do each run, with a device each; if left out one does, or as
     many as a run needs that is too large for one GPU and not for all of them here.
     """
-    outlines = checked(sweep, home)
+    sizes = checked(sweep, home)
     on = device if isinstance(device, Device) else device_named(device, home)
     state = states(sweep, results).set_index("run_id")["state"]
-    missing = [name for name, outline in outlines.items() if not outline.prepared]
+    missing = [name for name, size in sizes.items() if not size.prepared]
     free, measured = _free_bytes(home), measured_memory(results)
     lines: list[dict[str, Any]] = []
     for run in sweep.runs:
-        outline, parts = outlines[run.slice.corpus], [outlines[name] for name in run.slice.corpora]
-        n_labels = outline.n_labels.get(run.slice.label_set, 0)
-        spent = cost(run.architecture, run.objective, n_labels, outline.n_samples)
+        size, parts = sizes[run.slice.corpus], [sizes[name] for name in run.slice.corpora]
+        n_labels = size.n_labels.get(run.slice.label_set, 0)
+        spent = cost(run.architecture, run.objective, n_labels, size.n_samples)
         flops = spent.flops(run.schedule.batch_size, run.schedule.steps)
         n_evaluations = 1 + -(-run.schedule.steps // run.evaluation.every)
         tasks = measurable(sweep.tasks, run)
-        forwards = n_evaluations * (_probed(tasks, outlines) + _examined(run, parts))
+        forwards = n_evaluations * (_probed(tasks, sizes) + _examined(run, parts))
         measuring = spent.flops(1, 1) * _EVALUATED * forwards
         kind, macs = run.architecture.kind, spent.macs_per_sample
         n = processes or _processes(run, spent, parts, on)
@@ -105,7 +105,7 @@ def _not_measured(sweep: Sweep, run: Run) -> list[str]:
     return [f"{', '.join(names)}: {reason}" for reason, names in reasons.items()]
 
 
-def _probed(tasks: Sequence[Task], outlines: Mapping[str, data.Outline]) -> int:
+def _probed(tasks: Sequence[Task], sizes: Mapping[str, data.CorpusSize]) -> int:
     """Recordings that probes compute: every corpus once a unit, its test recordings again under each condition.
 
     A head computes test recordings alone.
@@ -114,11 +114,11 @@ def _probed(tasks: Sequence[Task], outlines: Mapping[str, data.Outline]) -> int:
     again = {
         (task.corpus, task.unit, task.condition, task.by) for task in tasks if task != task.clean or task.by == "head"
     }
-    n_tested = sum(outlines[corpus].n_records[2] for corpus, *_ in again)
-    return n_tested + sum(sum(outlines[corpus].n_records) for corpus, _ in whole)
+    n_tested = sum(sizes[corpus].n_records[2] for corpus, *_ in again)
+    return n_tested + sum(sum(sizes[corpus].n_records) for corpus, _ in whole)
 
 
-def _examined(run: Run, parts: Sequence[data.Outline]) -> int:
+def _examined(run: Run, parts: Sequence[data.CorpusSize]) -> int:
     """Recordings of val and test that the loss in distribution is measured on."""
     shares = (1.0, *(share for _, share in run.slice.mix))
     return sum(n_evaluated([part.n_records[split] for part in parts], shares) for split in (1, 2))
@@ -186,21 +186,21 @@ def select(priced: pd.DataFrame, only: Sequence[str]) -> pd.DataFrame:
     return priced
 
 
-def checked(sweep: Sweep, home: Path) -> dict[str, data.Outline]:
+def checked(sweep: Sweep, home: Path) -> dict[str, data.CorpusSize]:
     """Outlines of all corpora that a sweep names.
 
     Raises ValueError with every task, corpus and label set that does not exist, and the nearest that does.
     """
     wrong = [f"there is no task {name!r}{did_you_mean(name, TASKS)}" for name in sweep.tasks if name not in TASKS]
-    outlines: dict[str, data.Outline] = {}
+    sizes: dict[str, data.CorpusSize] = {}
     for name in _corpora(sweep):
         try:
-            outlines[name] = data.outline(name, home)
+            sizes[name] = data.corpus_size(name, home)
         except ValueError as error:
             wrong.append(str(error))
     asked = {(run.slice.corpus, run.slice.label_set) for run in sweep.runs if run.slice.label_set}
     for name, label_set in sorted(asked):
-        if name in outlines and label_set not in (known := outlines[name].n_labels):
+        if name in sizes and label_set not in (known := sizes[name].n_labels):
             wrong.append(f"corpus {name} has no label set {label_set!r}{did_you_mean(label_set, known)}")
         wrong += data.without_outcomes(name, home, label_set, both=("train",), known=("val",))
     for name, kind in dict.fromkeys(
@@ -208,10 +208,10 @@ def checked(sweep: Sweep, home: Path) -> dict[str, data.Outline]:
         for run in sweep.runs
         if not run.architecture.any_leads
         for name in run.slice.corpora
-        if name in outlines and not outlines[name].twelve_leads
+        if name in sizes and not sizes[name].twelve_leads
     ):
         wrong.append(f"corpus {name} has not twelve leads, and a {kind} reads no others")
-    known_sets = {name: 0 for outline in outlines.values() for name in outline.n_labels}
+    known_sets = {name: 0 for size in sizes.values() for name in size.n_labels}
     if known_sets:
         missing = [name for name in sweep.label_sets if name not in known_sets]
         wrong += [f"no corpus of its runs has a label set {name!r}{did_you_mean(name, known_sets)}" for name in missing]
@@ -226,7 +226,7 @@ def checked(sweep: Sweep, home: Path) -> dict[str, data.Outline]:
             wrong += [f"task {task.name}: {text}" for text in lacking]
     if wrong:
         raise ValueError(f"sweep {sweep.name}: " + "; ".join(wrong))
-    return outlines
+    return sizes
 
 
 def unlaunchable(
@@ -240,8 +240,8 @@ def unlaunchable(
     chosen = sweep if runs is None else replace(sweep, runs=tuple(runs))
     causes = [
         f"corpus {name} is not prepared here; run: {data.corpus.command_for(name)}"
-        for name, outline in checked(chosen, home).items()
-        if not outline.prepared
+        for name, size in checked(chosen, home).items()
+        if not size.prepared
     ]
     lacking = {} if allow_missing else data.missing_parts(_corpora(chosen), home)
     causes += [
@@ -291,14 +291,14 @@ def _corpora(sweep: Sweep) -> list[str]:
     return list(dict.fromkeys(trained_on + [TASKS[name].corpus for name in sweep.tasks if name in TASKS]))
 
 
-def _processes(run: Run, spent: Cost, parts: Sequence[data.Outline], on: Device) -> int:
+def _processes(run: Run, spent: Cost, parts: Sequence[data.CorpusSize], on: Device) -> int:
     """How many GPUs of this machine a run needs; 1 if one is enough or all are too few."""
     there = torch.cuda.device_count() if on.gpu else 1
     enough = (n for n in range(1, there + 1) if _memory_bytes(run, spent, parts, on, n) <= on.memory_bytes)
     return next(enough, 1)
 
 
-def _memory_bytes(run: Run, spent: Cost, parts: Sequence[data.Outline], on: Device, processes: int = 1) -> float:
+def _memory_bytes(run: Run, spent: Cost, parts: Sequence[data.CorpusSize], on: Device, processes: int = 1) -> float:
     """Weights with optimiser; activations, about three tensors for each that a product puts out; resident data.
 
     Of several processes each has its part of all but the data, and the leader a whole copy of the weights.

@@ -1,14 +1,12 @@
 """A run as a value: everything that changes a number, and nothing that does not."""
 
 import dataclasses
-import json
-from collections.abc import Mapping
 from dataclasses import MISSING, dataclass, fields
 from typing import Any, cast, get_args
 
 from ecgscale.data.corpus import Slice
-from ecgscale.models import ARCHITECTURES, Architecture, Codebook
-from ecgscale.objectives import OBJECTIVES, Objective
+from ecgscale.models import Architecture
+from ecgscale.objectives import Objective
 from ecgscale.phrases import did_you_mean
 from ecgscale.records import canonical, run_id_of
 
@@ -140,13 +138,6 @@ TUNED = "-tuned"
 _CALLED = {("net1d", "sl"): "ecgfounder-sl", ("vit", "ssl"): "vit-dino"}
 
 
-_KINDS: dict[type, Mapping[str, type]] = {
-    cast(type, Architecture): ARCHITECTURES,
-    cast(type, Objective): OBJECTIVES,
-}
-_PARTS = (Slice, Schedule, Evaluation, Codebook)
-
-
 def to_json(value: Any) -> Any:
     """A description as plain JSON; fields at their default are left out, so that a new one changes no old identity."""
     if not dataclasses.is_dataclass(value):
@@ -158,36 +149,3 @@ def to_json(value: Any) -> Any:
             is_float = float in (field.type, *get_args(field.type)) and isinstance(content, int)
             out[field.name] = float(content) if is_float else to_json(content)
     return out
-
-
-def from_json(text: str) -> Run:
-    """The run that a description describes. Raises ValueError naming the field that is wrong."""
-    return _part(Run, json.loads(text), "run")
-
-
-def _part(cls: type, value: Any, where: str) -> Any:
-    if not isinstance(value, dict):
-        raise ValueError(f"{where} is {value!r}, expected an object")
-    names = {field.name: field.type for field in fields(cls)}
-    built: dict[str, Any] = {}
-    for name, content in value.items():
-        if name not in names:
-            raise ValueError(f"{where} has no field {name!r}{did_you_mean(name, names)}")
-        expected = names[name]
-        if expected in _KINDS:
-            kinds = _KINDS[cast(type, expected)]
-            kind = str(content.pop("kind", None)) if isinstance(content, dict) else str(content)
-            if kind not in kinds:
-                raise ValueError(f"{where}.{name} is of kind {kind!r}{did_you_mean(kind, kinds)}")
-            built[name] = _part(kinds[kind], content, f"{where}.{name}")
-        elif expected in _PARTS:
-            built[name] = _part(cast(type, expected), content, f"{where}.{name}")
-        elif cls is Run and name == "initial":
-            built[name] = _part(Run, content, f"{where}.{name}")
-        else:
-            built[name] = _tuples(content)
-    return cls(**built)
-
-
-def _tuples(content: Any) -> Any:
-    return tuple(_tuples(part) for part in content) if isinstance(content, list) else content

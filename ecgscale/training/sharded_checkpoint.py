@@ -16,15 +16,17 @@ from typing import Any
 
 import torch
 from torch import distributed, nn
-from torch.distributed import checkpoint as stored
 from torch.distributed.checkpoint.api import CheckpointException
 from torch.distributed.checkpoint.default_planner import DefaultLoadPlanner
+from torch.distributed.checkpoint.filesystem import FileSystemReader
 from torch.distributed.checkpoint.state_dict import (
     get_model_state_dict,
     get_optimizer_state_dict,
     set_model_state_dict,
     set_optimizer_state_dict,
 )
+from torch.distributed.checkpoint.state_dict_loader import load as load_state
+from torch.distributed.checkpoint.state_dict_saver import save as save_state
 
 from ecgscale.records import canonical, unguarded, write_whole
 
@@ -56,7 +58,7 @@ def save(
         distributed.barrier()
     try:
         with _alone():
-            stored.save(_state(module, optimiser), checkpoint_id=str(target))
+            save_state(_state(module, optimiser), checkpoint_id=str(target))
     except CheckpointException:
         write_whole(folder / "room", bytes(_ROOM))  # torch does not say whether the disk is full, but this does
         (folder / "room").unlink(missing_ok=True)
@@ -88,10 +90,10 @@ def load(folder: Path, name: str, module: nn.Module, optimiser: torch.optim.Opti
     state: dict[str, Any] = {"module": get_model_state_dict(module)}
     state["optimiser"] = get_optimizer_state_dict(module, optimiser)
     with _alone():
-        stored.load(state, checkpoint_id=source, planner=DefaultLoadPlanner(allow_partial_load=True))
+        load_state(state, checkpoint_id=source, planner=DefaultLoadPlanner(allow_partial_load=True))
     set_model_state_dict(module, state["module"])
     set_optimizer_state_dict(module, optimiser, state["optimiser"])
-    written = stored.FileSystemReader(source).read_metadata().state_dict_metadata
+    written = FileSystemReader(source).read_metadata().state_dict_metadata
     for weight, parameter in module.named_parameters():
         if f"optimiser.state.{weight}.step" not in written:
             optimiser.state.pop(parameter, None)  # it had no gradient yet, and so has no moments

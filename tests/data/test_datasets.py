@@ -58,7 +58,7 @@ def test_becomes_a_corpus(prepared: tuple[str, Path, Path]) -> None:
 
 def test_is_outlined_before_it_is_prepared(prepared: tuple[str, Path, Path], tmp_path: Path) -> None:
     name, _, home = prepared
-    before, after = data.outline(name, tmp_path), data.outline(name, home)
+    before, after = data.corpus_size(name, tmp_path), data.corpus_size(name, home)
     assert (before.prepared, after.prepared) == (False, True)
     assert (before.n_samples, before.n_leads, before.twelve_leads) == (
         after.n_samples,

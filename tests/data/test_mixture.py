@@ -17,9 +17,10 @@ from ecgscale.models import Codebook, ResNet, Transformer, ViT
 from ecgscale.objectives import DINO, Masked, Supervised
 from ecgscale.pricing.plan import checked, plan
 from ecgscale.probing.measure import Measurement
-from ecgscale.spec.run import Evaluation, Run, Schedule, from_json
+from ecgscale.spec.run import Evaluation, Run, Schedule
 from ecgscale.spec.sweep import Sweep
 from ecgscale.training import train
+from tests.descriptions import described
 
 MIX = Slice("ptbxl-sample", mix=(("one-lead", 0.5), ("ludb-sample", 0.25)))
 SMALL = DINO(n_prototypes=16, head_width=16, bottleneck=8, n_local=1)
@@ -113,7 +114,7 @@ def test_what_cannot_be_mixed_is_refused(corpora: list[Corpus]) -> None:
 
 def test_a_mix_is_part_of_a_runs_identity() -> None:
     run = Run(ViT(1, 8, 1), DINO(), Slice("ptbxl-sample", mix=(("ludb-sample", 1),)))
-    assert from_json(run.description) == run
+    assert described(run.description) == run
     assert run.slice.name == "ptbxl-sample+ludb-sample"
     assert MIX.name == "ptbxl-sample+0.5*one-lead+0.25*ludb-sample"
     assert '"mix"' not in Run(ViT(1, 8, 1), DINO(), Slice("ptbxl-sample")).description

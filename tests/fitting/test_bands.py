@@ -41,8 +41,8 @@ def test_a_profile_crosses_its_limit_at_the_ends_of_the_interval() -> None:
     assert found.excess.min() < 0.02
 
 
-def test_held_out_runs_are_the_largest_and_are_foretold() -> None:
-    found = bands.foretold(noisy_grid().assign(C=lambda t: 6 * t["N"] * t["D"]))
+def test_held_out_runs_are_the_largest_and_are_predicted() -> None:
+    found = bands.predict_holdout(noisy_grid().assign(C=lambda t: 6 * t["N"] * t["D"]))
     assert found is not None
     table = found[0]
     assert table.loc[table["held"], "C"].min() >= table.loc[~table["held"], "C"].max()

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from analysis.fitting.effective_data import by_task, curve, replaced, replaced_data, task_name, worth
+from analysis.fitting.effective_data import by_task, curve, effective_data, replaced, replaced_data, task_name
 from analysis.fitting.identifiability import BadPoints
 from analysis.table.build import exponents
 from tests.planted import A_T, B_T, K, fewshot_points, planted_transfer
@@ -43,7 +43,7 @@ def test_one_size_tells_nothing_of_b_and_few_pairs_nothing_at_all() -> None:
 def test_pairs_say_why_they_cannot_be_counted() -> None:
     scratch = pd.DataFrame({"D": [100.0, 1000.0, 10000.0], "loss": [0.5, 0.3, 0.2]})
     tuned = pd.DataFrame({"D": [10.0, 100.0, 1000.0, 10000.0], "loss": [0.6, 0.4, 0.3, 0.1]})
-    found = worth(curve(tuned), curve(scratch), tuned["D"].to_numpy())
+    found = effective_data(curve(tuned), curve(scratch), tuned["D"].to_numpy())
     assert list(found["state"]) == ["above", "ok", "no gain", "censored"]
     assert 100 < found["D_E"].iloc[1] < 1000
 

@@ -99,7 +99,7 @@ def compared(points: pd.DataFrame, names: tuple[str, ...], rng: np.random.Genera
     """Each end as fitted and as SLSQP finds it."""
     found = fit("joint", points)
     rows = []
-    if found.form is None or found.form.coefficients != ("E", "A", "alpha", "B", "beta"):
+    if found.solved_law is None or found.solved_law.coefficients != ("E", "A", "alpha", "B", "beta"):
         return []
     assert found.posed is not None
     assert found.solution is not None

@@ -28,7 +28,7 @@ def test_an_end_of_the_interval_is_where_the_f_test_rejects() -> None:
     from analysis.fitting.starts import solve_globally
 
     assert found.posed is not None
-    alpha = found.posed.form.names.index("alpha")
+    alpha = found.posed.design.names.index("alpha")
     for end in (found.coefficients["alpha"].low, found.coefficients["alpha"].high):
         low, high = found.posed.low.copy(), found.posed.high.copy()
         low[alpha] = high[alpha] = end

@@ -14,7 +14,7 @@ from scipy import optimize
 from analysis.fitting.fit import fit
 from analysis.fitting.laws import LAWS, joint
 from analysis.fitting.newton import derivatives, minimise, solve
-from analysis.fitting.problem import Array, Spring, centred, natural, problems_of, terms_of
+from analysis.fitting.problem import Array, Penalty, centred, natural, problems_of, terms_of
 from analysis.fitting.starts import projected_starts, solve_globally, subsets
 from tests.designs import TRUTHS, designs
 from tests.planted import planted_grid
@@ -28,10 +28,10 @@ def test_terms_and_function_of_a_law_agree(law) -> None:  # type: ignore[no-unty
     x = {v: rng.uniform(2, 50, 7) for v in law.variables}
     values = {c: rng.uniform(0.1, 0.9) for c in law.coefficients}
     posed = problems_of(law, x, np.ones(7))
-    theta = centred(law, posed.form.centre, {k: np.array([v]) for k, v in values.items()})
-    again = natural(law, posed.form.centre, theta)
+    theta = centred(law, posed.design.centre, {k: np.array([v]) for k, v in values.items()})
+    again = natural(law, posed.design.centre, theta)
     assert {k: float(v[0]) for k, v in again.items()} == pytest.approx(values, rel=1e-12)
-    predicted = terms_of(posed.form, posed.form.features, theta)[1][0] * np.exp(posed.form.centre["loss"])
+    predicted = terms_of(posed.design, posed.design.features, theta)[1][0] * np.exp(posed.design.centre["loss"])
     np.testing.assert_allclose(predicted, law(values, **x), rtol=1e-12)
     np.testing.assert_allclose(derivatives(posed, theta)[0], 0.5 * (np.log(law(values, **x)) ** 2).sum(), rtol=1e-12)
 
@@ -144,22 +144,22 @@ def test_a_pulled_parameter_comes_to_rest_on_the_profile_of_the_held_one() -> No
     points = planted_grid(0.01, 0)
     posed = problems_of(LAWS["joint"], {"N": points["N"], "D": points["D"]}, points["loss"])
     found, _ = solve_globally(posed)
-    alpha = posed.form.names.index("alpha")
-    goal, stiff = found.theta[0, alpha] + np.linspace(-0.1, 0.1, 9), np.full(9, 50.0)
+    alpha = posed.design.names.index("alpha")
+    target, weight = found.theta[0, alpha] + np.linspace(-0.1, 0.1, 9), np.full(9, 50.0)
 
-    def pull(theta: Array, which: NDArray[np.intp]) -> tuple[Array, Array]:
+    def quantity(theta: Array, which: NDArray[np.intp]) -> tuple[Array, Array]:
         return theta[:, alpha], np.broadcast_to(np.eye(5)[alpha], theta.shape)
 
     starts = np.repeat(found.theta, 9, 0)
     weights = np.repeat(posed.weights, 9, 0)
-    pulled = minimise(replace(posed, weights=weights, spring=Spring(goal, stiff, pull)), starts)
+    pulled = minimise(replace(posed, weights=weights, penalty=Penalty(target, weight, quantity)), starts)
     starts[:, alpha] = pulled.theta[:, alpha]
     held = minimise(replace(posed, weights=weights, held=np.full(9, alpha)), starts)
     assert pulled.converged.all()
     assert held.converged.all()
     np.testing.assert_array_equal(held.theta[:, alpha], pulled.theta[:, alpha])
-    spring = 0.5 * stiff * (pulled.theta[:, alpha] - goal) ** 2
-    np.testing.assert_allclose(pulled.objective - spring, held.objective, rtol=1e-9)
+    penalty = 0.5 * weight * (pulled.theta[:, alpha] - target) ** 2
+    np.testing.assert_allclose(pulled.objective - penalty, held.objective, rtol=1e-9)
 
 
 coefficients = st.fixed_dictionaries(

@@ -18,11 +18,12 @@ from ecgscale.models import Backbone, Codebook, CodebookModule, ResNet
 from ecgscale.objectives import OBJECTIVES, UNTRAINED, Loss, ObjectiveInputs, Optimiser, Pretraining
 from ecgscale.pool import preflight
 from ecgscale.pricing.plan import plan, unlaunchable
-from ecgscale.spec.run import Evaluation, Run, Schedule, from_json
+from ecgscale.spec.run import Evaluation, Run, Schedule
 from ecgscale.spec.sweep import Sweep
 from ecgscale.training import codebooks
 from ecgscale.trial import trial
 from tests.conftest import TINY_CODEBOOK
+from tests.descriptions import described
 
 
 @dataclass(frozen=True)
@@ -67,7 +68,7 @@ def run(monkeypatch: pytest.MonkeyPatch) -> Run:
 def test_it_has_an_identity_a_price_and_rows(run: Run, tmp_path: Path) -> None:
     """From its description to its rows: everything asks it what it needs, and nobody which class it is."""
     torch.set_num_threads(1)
-    assert from_json(run.description) == run
+    assert described(run.description) == run
     assert '"kind":"counted"' in run.description
     home, sweep = tmp_path / "home", Sweep("s", (run,), ("ludb-rhythm",))
     assert sweep.codebooks == (TINY_CODEBOOK,)

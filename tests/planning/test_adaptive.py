@@ -13,7 +13,7 @@ from analysis.fitting.identifiability import BadPoints
 from analysis.fitting.laws import LAWS
 from analysis.planning import adaptive
 from analysis.planning.adaptive import centre_of, exchanged, known, propose, suggest
-from analysis.planning.adaptive_vs_grid import DESIGNS, planted_laws, race, reached
+from analysis.planning.adaptive_vs_grid import DESIGNS, compare_designs, planted_laws, reached
 from analysis.planning.coverage import PLANTED, simulate
 from analysis.study.constants import N_FULL
 from ecgscale import records
@@ -130,18 +130,18 @@ def test_planted_laws_are_in_range_and_repeat() -> None:
 
 @pytest.mark.slow
 def test_adaptive_design_needs_half_of_the_grid_s_compute_at_most() -> None:
-    looks = race(GRID, CANDIDATES, n_laws=3)
-    arrived = reached(looks)
+    compared = compare_designs(GRID, CANDIDATES, n_laws=3)
+    arrived = reached(compared)
     median = arrived.groupby("design")["flops"].median()
     assert median[DESIGNS[1]] <= 0.25
     assert median[DESIGNS[2]] <= 0.5
-    limited = looks[looks["design"] == DESIGNS[2]]
+    limited = compared[compared["design"] == DESIGNS[2]]
     assert limited["n_runs"].max() <= len(GRID)
-    whole = looks[(looks["design"] == DESIGNS[0]) & (looks["n_runs"] == len(GRID))]
+    whole = compared[(compared["design"] == DESIGNS[0]) & (compared["n_runs"] == len(GRID))]
     assert whole["flops"].to_numpy() == pytest.approx(1.0)
     assert whole["alpha"].median() == pytest.approx(1.0, abs=0.15)  # the same grid, drawn anew
-    assert looks["alpha_covered"].mean() > 0.8
-    page = draw(looks, "test")
+    assert compared["alpha_covered"].mean() > 0.8
+    page = draw(compared, "test")
     shown = page.data()
     assert set(shown["panel"]) == {"alpha", "beta", "arrival"}
     assert any("Simulated" in text.get_text() for text in page.texts)

@@ -17,9 +17,10 @@ from ecgscale.data.corpus import Slice
 from ecgscale.models import Codebook, CodebookModule, Transformer, published
 from ecgscale.objectives import Masked
 from ecgscale.pricing.plan import unlaunchable
-from ecgscale.spec.run import Run, from_json
+from ecgscale.spec.run import Run
 from ecgscale.spec.sweep import Sweep
 from ecgscale.training import codebooks
+from tests.descriptions import described
 from tests.shell import Shell
 
 Tensors = dict[str, torch.Tensor]
@@ -170,7 +171,7 @@ def test_an_import_is_part_of_the_identity(imported: tuple[CodebookModule, Codeb
         Run(architecture, Masked(book), Slice("code")) for book in (recipe, replace(recipe, imported="0" * 64))
     )
     assert recipe.imported in run.description
-    assert from_json(run.description) == run
+    assert described(run.description) == run
     assert run.run_id != other.run_id
     with pytest.raises(ValueError, match="imported, not trained; run: ecgscale codebook import FILE"):
         codebooks.train(recipe, tmp_path, lambda step, error: None)

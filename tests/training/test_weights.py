@@ -14,10 +14,11 @@ from ecgscale.objectives import Supervised
 from ecgscale.pricing.plan import unlaunchable
 from ecgscale.probing.reprobe import backbone_at
 from ecgscale.records import load
-from ecgscale.spec.run import Evaluation, Run, Schedule, from_json
+from ecgscale.spec.run import Evaluation, Run, Schedule
 from ecgscale.spec.sweep import Sweep
 from ecgscale.training import weights
 from ecgscale.trial import trial
+from tests.descriptions import described
 from tests.ecgfounder import published
 from tests.shell import Shell
 
@@ -37,7 +38,7 @@ def test_a_run_starts_from_published_weights(file: Path, home: Path, tmp_path: P
     schedule, settings = Schedule(steps=2, batch_size=4), Evaluation(every=2, probe_epochs=2, probe_records=50)
     run = Run(SMALL, Supervised(), Slice("ludb-sample", 1.0, "rhythm"), schedule, settings, weights=digest)
     assert run.configuration == "ecgfounder-sl-tuned"
-    assert from_json(run.description) == run
+    assert described(run.description) == run
     sweep = Sweep("tuning", (run,), ("ludb-rhythm",))
     assert any("ecgscale weights import" in cause for cause in unlaunchable(sweep, home, tmp_path))
     with pytest.raises(weights.NotImported, match=digest[:12]):
