@@ -18,19 +18,20 @@ def muted() -> Iterator[None]:
     """Keep from stdout and stderr all that is printed but what ``say`` says, also by the C++ of a library.
 
     An error that leaves this block carries what was printed, as a note: it stands in its traceback, and so in the log.
+    After one the C++ stays unheard, for its threads may go on while this process ends.
     """
-    channel = _copy_of(sys.stderr)
+    for stream in (sys.stdout, sys.stderr):
+        if stream is not None:
+            stream.flush()
+    before = sys.stdout, sys.stderr, err._file
+    copies = [_copy_of(sys.stdout), _copy_of(sys.stderr)]
+    saved = {number: _duplicate(number) for number in _STREAMS}
     with tempfile.TemporaryFile("w+", errors="replace") as printed:
-        for stream in (sys.stdout, sys.stderr):
-            if stream is not None:
-                stream.flush()
-        saved = {number: _duplicate(number) for number in _STREAMS}
-        before = sys.stdout, sys.stderr, err._file
         try:
             for number in _STREAMS:
                 os.dup2(printed.fileno(), number)
             sys.stdout = sys.stderr = open(os.dup(printed.fileno()), "w", buffering=1, errors="replace")  # noqa: SIM115
-            err.file = channel
+            err.file = copies[1]
             yield
         except BaseException as error:
             with suppress(OSError, ValueError):
@@ -38,15 +39,23 @@ def muted() -> Iterator[None]:
                 printed.seek(0)
                 if said := printed.read()[-_MOST:].strip():
                     error.add_note(f"Meanwhile was printed:\n{said}")
+            for number in _STREAMS:
+                if copies[number - 1] is not before[number - 1]:
+                    _lead(number, None)
+                    saved.pop(number)
+            before = copies[0], copies[1], before[2]
             raise
         finally:
             sys.stdout, sys.stderr, err._file = before
             for number, copy in saved.items():
-                if copy is None:
-                    os.close(number)
-                else:
-                    os.dup2(copy, number)
-                    os.close(copy)
+                _lead(number, copy)
+
+
+def _lead(number: int, to: int | None) -> None:
+    """Have a stream's number lead where another does, which is closed; or nowhere."""
+    to = os.open(os.devnull, os.O_WRONLY) if to is None else to
+    os.dup2(to, number)
+    os.close(to)
 
 
 def _copy_of(stream: IO[str]) -> IO[str]:

@@ -120,6 +120,7 @@ def _launch(
     from ecgscale.pricing import plan as pricing
     from ecgscale.spec.sweep import stages
 
+    _reached(pool)
     home, results = place.home, place.results
     for sentence in set_aside_damaged(loaded, results):
         say(f"  {sentence}")
@@ -147,7 +148,6 @@ def _launch(
 
             if pool.gpus > torch.cuda.device_count():
                 raise Refused(f"--gpus {pool.gpus}: this machine has {torch.cuda.device_count()} that torch can use")
-        _reached(pool)
         from ecgscale.pool.launch import launch as schedule
         from ecgscale.pool.shares import Needs
 
