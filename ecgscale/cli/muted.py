@@ -5,7 +5,7 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from typing import IO
+from typing import TextIO
 
 from ecgscale.cli.terminal import err
 
@@ -58,7 +58,7 @@ def _lead(number: int, to: int | None) -> None:
     os.close(to)
 
 
-def _copy_of(stream: IO[str]) -> IO[str]:
+def _copy_of(stream: TextIO) -> TextIO:
     """Where a stream leads, also when its number leads elsewhere; what is no file stays what it is."""
     try:
         number = stream.fileno()

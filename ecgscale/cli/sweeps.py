@@ -55,6 +55,7 @@ def launch(
     Several launches of one sweep into one results folder share its runs. SIGINT, SIGTERM or SIGUSR1 stop at the next
     step; a second one at once.
     """
+    _reached(address)
     from ecgscale.attempt import Place
     from ecgscale.pool.shares import Pool
     from ecgscale.spec.override import set_fields
@@ -83,6 +84,7 @@ def retry(
     allow_missing: AllowMissing = False,
 ) -> None:
     """Do again what ended as failed, diverged or out of memory; each run from its last checkpoint."""
+    _reached(address)
     from ecgscale.attempt import Place
     from ecgscale.pool.shares import Pool
     from ecgscale.spec.sweep import load
@@ -120,7 +122,6 @@ def _launch(
     from ecgscale.pricing import plan as pricing
     from ecgscale.spec.sweep import stages
 
-    _reached(pool)
     home, results = place.home, place.results
     for sentence in set_aside_damaged(loaded, results):
         say(f"  {sentence}")
@@ -184,13 +185,13 @@ def _launch(
     raise typer.Exit(0 if complete else FAILED)
 
 
-def _reached(pool: "Pool") -> None:
-    """See that somebody answers where a cluster was named, before the seconds that importing Ray takes."""
+def _reached(asked: str | None) -> None:
+    """See that somebody listens where a cluster was named, before the seconds that importing torch and Ray takes."""
     from ecgscale.pool.states import Infeasible
     from ecgscale.pool.surroundings import address_of, reach
 
     try:
-        if address := address_of(pool.address):
+        if address := address_of(asked):
             reach(address)
     except Infeasible as error:
         raise Refused(str(error)) from None
