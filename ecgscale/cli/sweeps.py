@@ -117,8 +117,9 @@ def _launch(
     from ecgscale import records
     from ecgscale.cli.muted import muted
     from ecgscale.cli.terminal import Watch
-    from ecgscale.pool.states import Full, Infeasible, PoolLost, Stopped, counts, set_aside_damaged
+    from ecgscale.pool.states import Full, PoolLost, Stopped, counts, set_aside_damaged
     from ecgscale.pool.states import states as states_of
+    from ecgscale.pool.surroundings import Infeasible
     from ecgscale.pricing import plan as pricing
     from ecgscale.spec.sweep import stages
 
@@ -187,8 +188,7 @@ def _launch(
 
 def _reached(asked: str | None) -> None:
     """See that somebody listens where a cluster was named, before the seconds that importing torch and Ray takes."""
-    from ecgscale.pool.states import Infeasible
-    from ecgscale.pool.surroundings import address_of, reach
+    from ecgscale.pool.surroundings import Infeasible, address_of, reach
 
     try:
         if address := address_of(asked):

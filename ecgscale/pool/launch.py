@@ -37,8 +37,8 @@ from ecgscale.leases import Claims
 from ecgscale.pool import preflight
 from ecgscale.pool.shares import Needs, Pool, in_micro_batches, slots
 from ecgscale.pool.slot import QueuedRun, SlotJob, is_over, serve
-from ecgscale.pool.states import Full, Infeasible, Interrupted, NotStarted, PoolLost, Stopped, pausing
-from ecgscale.pool.surroundings import address_of, give_token, reach, sockets_folder, token_there
+from ecgscale.pool.states import Full, Interrupted, NotStarted, PoolLost, Stopped, pausing
+from ecgscale.pool.surroundings import Infeasible, address_of, give_token, reach, sockets_folder, token_there
 from ecgscale.pool.watch import WATCH_SECONDS, watched
 from ecgscale.pool.worker import TRIAL, WorkerSetup
 from ecgscale.spec.run import Run

@@ -99,10 +99,6 @@ class NotStarted(RuntimeError):
     """Ray did not start, or not in time."""
 
 
-class Infeasible(RuntimeError):
-    """The pool does not have what was asked for."""
-
-
 def set_aside_damaged(sweep: Sweep, results: Path) -> list[str]:
     """Move results files that cannot be believed to results/quarantine, so that their runs are done again.
 

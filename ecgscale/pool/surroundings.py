@@ -1,6 +1,6 @@
 """What Ray needs around it: an address where a cluster answers, a token, and a folder short enough for its sockets.
 
-Nothing here imports ray, which takes seconds: what is wrong is said before.
+Nothing here imports ray or torch, which take seconds: what is wrong is said before.
 """
 
 import os
@@ -11,12 +11,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from ecgscale.pool.states import Infeasible
-
 _REACH_SECONDS = 10.0
 _SOCKET_BYTES = 107  # that the system allows for the path of a Unix socket (unix(7), less the closing zero)
 _SESSION = "/ray/session_2026-01-01_00-00-00_000000_0000000/sockets/plasma_store.00"  # what Ray adds to its folder
 _SHORT = ("/tmp", "/var/tmp", "/dev/shm")
+
+
+class Infeasible(RuntimeError):
+    """The pool does not have what was asked for, or there is none."""
 
 
 def address_of(asked: str | None) -> str | None:

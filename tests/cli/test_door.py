@@ -149,8 +149,7 @@ def test_a_fault_within_the_rooms_that_a_verb_calls_is_not_swallowed(apart: Shel
     planted: list[str] = []
     (apart.folder / "results" / "runs" / "mine").mkdir(parents=True)
     rooms = tuple(f"{HOUSE / room}{os.sep}" for room in ("ecgscale", "analysis"))
-    spared = (f"{HOUSE / 'ecgscale' / 'cli'}{os.sep}", str(HOUSE / "ecgscale" / "phrases.py"))
-    spared += (str(HOUSE / "ecgscale" / "redact.py"),)
+    spared = tuple(str(HOUSE / "ecgscale" / name) for name in (f"cli{os.sep}", "phrases.py", "redact.py"))
 
     def plant(frame: Any, event: str, _: object) -> None:
         code = frame.f_code
@@ -383,7 +382,8 @@ def test_a_lease_that_is_lost_while_a_run_is_done_is_a_sentence_and_a_log(
 
     shell.environment["ECGSCALE_HOME"] = str(shell.home)
     run_id = load(str(shell.folder / "sweeps" / "mine.py")).runs[0].run_id
-    add, added = records.Journal.add, []
+    add = records.Journal.add
+    added: list[int] = []
 
     def robbed(journal: records.Journal, rows: Any) -> None:
         if added:

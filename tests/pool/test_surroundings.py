@@ -15,7 +15,8 @@ import ray
 from ecgscale import records
 from ecgscale.pool import launch, surroundings
 from ecgscale.pool.shares import Pool
-from ecgscale.pool.states import Infeasible, NotStarted
+from ecgscale.pool.states import NotStarted
+from ecgscale.pool.surroundings import Infeasible
 from tests.shell import Shell
 
 NOISE = "[2026-11-28 07:11:03,142 W 23512 23512] gcs_client.cc:210: Failed to get cluster ID from GCS server"
