@@ -47,9 +47,9 @@ def prepare(
     home: Home = None,
     workers: Annotated[int | None, typer.Option(min=1, help="Processes; all cores if left out.")] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Price it on a sample; keep nothing.")] = False,
-    n_records: Annotated[int | None, typer.Option(help="With --dry-run: price so many recordings.")] = None,
+    n_records: Annotated[int | None, typer.Option(min=1, help="With --dry-run: price so many recordings.")] = None,
     detector: Annotated[str | None, typer.Option(help="R-peak detector, instead of the default.")] = None,
-    sampling_hz: Annotated[int | None, typer.Option(help="Rate to store at, instead of 100 Hz.")] = None,
+    sampling_hz: Annotated[int | None, typer.Option(min=1, help="Rate to store at, instead of 100 Hz.")] = None,
     recipe: Annotated[
         str | None, typer.Option(help="Filters of a model, instead of the dataset's: ecgfounder.")
     ] = None,

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from ecgscale.cli.door import FAILED, RESULTS, Json, Results, app, existing, name_bad, print_json
+from ecgscale.cli.door import FAILED, RESULTS, Json, Results, above_0, app, existing, name_bad, print_json
 from ecgscale.cli.terminal import say, show, table, where
 from ecgscale.phrases import did_you_mean
 
@@ -29,11 +29,13 @@ def fit(
     ] = None,
     law: Annotated[str | None, typer.Option(help="With --points: joint, size, data, transfer, frontier, ...")] = None,
     objective: Annotated[str, typer.Option(help="log-ls (least squares of logs) or huber.")] = "log-ls",
-    delta: Annotated[float, typer.Option(help="Huber's delta, in log loss.")] = 1e-3,
+    delta: Annotated[float, typer.Option(help="Huber's delta, in log loss.", callback=above_0)] = 1e-3,
     bootstrap: Annotated[
         int | None, typer.Option(min=0, help="Resamples beside the profile intervals; 0: none at all.")
     ] = None,
-    max_exponent: Annotated[float, typer.Option(help="Upper bound on exponents; a fit that hits it says so.")] = 3.0,
+    max_exponent: Annotated[
+        float, typer.Option(help="Upper bound on exponents; a fit that hits it says so.", callback=above_0)
+    ] = 3.0,
     as_json: Json = False,
 ) -> None:
     """Fit every law to every group of results, or one law to anybody's table."""
@@ -145,8 +147,8 @@ def claims(
 def predict(
     configuration: Configuration,
     target: Target,
-    n_params: Annotated[float, typer.Option(help="N, backbone parameters.")],
-    n_samples: Annotated[float, typer.Option(help="D, unique pretraining recordings.")],
+    n_params: Annotated[float, typer.Option(help="N, backbone parameters.", callback=above_0)],
+    n_samples: Annotated[float, typer.Option(help="D, unique pretraining recordings.", callback=above_0)],
     results: Results = RESULTS,
     sweep: OneSweep = None,
     select: Select = "val",
@@ -155,7 +157,6 @@ def predict(
     """The loss at a model and data size, with an interval; says when it extrapolates, and how far."""
     from analysis.fitting.forecast import predict as predicted
 
-    _above_0(n_params=n_params, n_samples=n_samples)
     _ask(
         lambda points, name: predicted(points, name, target, n_params, n_samples),
         configuration,
@@ -170,7 +171,7 @@ def predict(
 def allocate(
     configuration: Configuration,
     target: Target,
-    flops: Annotated[float, typer.Option(help="C, training compute in FLOP.")],
+    flops: Annotated[float, typer.Option(help="C, training compute in FLOP.", callback=above_0)],
     results: Results = RESULTS,
     sweep: OneSweep = None,
     select: Select = "val",
@@ -179,17 +180,9 @@ def allocate(
     """Compute-optimal N, D and loss for a budget, with intervals, and the share of marginal compute to data."""
     from analysis.fitting.forecast import allocate_group
 
-    _above_0(flops=flops)
     _ask(
         lambda points, name: allocate_group(points, name, target, flops), configuration, results, sweep, select, as_json
     )
-
-
-def _above_0(**given: float) -> None:
-    """Raise ValueError, naming the option, for a number that is no size, amount or budget."""
-    for name, value in given.items():
-        if not 0 < value < float("inf"):
-            raise ValueError(f"--{name.replace('_', '-')} {value:g}: it has to be a number above 0")
 
 
 def _ask(
