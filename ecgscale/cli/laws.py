@@ -43,6 +43,7 @@ def fit(
         options: dict[str, Any] = {"objective": objective, "delta": delta, "bootstrap": bootstrap}
         print_json(fit_points(points, law=law, **options, max_exponent=max_exponent))
         return
+    from analysis.observations import left_out
     from analysis.table.build import fit_results
     from analysis.table.query import flagged
 
@@ -68,11 +69,9 @@ def fit(
         show(rendered(fitted))
     else:
         table(["law", "coefficients", "flagged"], [(name, *row) for name, *row in counted.itertuples()])
-    left_out = {state: n for state, n in observed.attrs["runs"].items() if state != "done"}
     say(f"{observed['run_id'].nunique()} runs, {len(observed)} observations, best step selected on {select}")
-    impossible = [f"{n} losses {reason}" for reason, n in observed.attrs["flagged"].items()]
-    if left_out or impossible:
-        say("left out: " + ", ".join([*(f"{n} {state}" for state, n in left_out.items()), *impossible]))
+    if lost := left_out(observed):
+        say("left out: " + ", ".join(lost))
     say(f"written: {where(results / 'exponents.parquet')} and .md; next: ecgscale exponents, ecgscale figures")
     name_bad(observed.attrs["bad"])
 
