@@ -115,7 +115,7 @@ def likelihood(law: str, points: pd.DataFrame, exponent: str, n_values: int = 25
     found = fitted(law, points)
     if found is None or found.posed is None or found.solution is None or exponent not in found.fitted:
         return None
-    freedom = found.health.n_points - found.health.n_params
+    freedom = found.health.freedom
     if freedom < 1:
         return None
     best, posed = found.fitted[exponent], found.posed
@@ -177,7 +177,7 @@ def predict_holdout(points: pd.DataFrame, held: float = HELD) -> tuple[pd.DataFr
     part = points.dropna(subset=["N", "D", "C", "loss"]).sort_values(["C", "N", "D"], kind="stable")
     count = math.ceil(held * len(part))
     found = fitted("joint", part.iloc[: len(part) - count]) if len(part) else None
-    if found is None or found.health.n_points <= found.health.n_params:
+    if found is None or found.health.freedom < 1:
         return None
     predicted = np.asarray(found(N=part["N"].to_numpy(float), D=part["D"].to_numpy(float)), float)
     if not np.isfinite(predicted).all():

@@ -15,10 +15,11 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from analysis.fitting.cells import by_cell, cells_of
 from analysis.fitting.identifiability import BadPoints, clean, identifiable, law_named
 from analysis.fitting.intervals import Parameter, Quantity, resample_counts
 from analysis.fitting.laws import EXPONENT, Law, Term
-from analysis.fitting.newton import Solution, hessian_at
+from analysis.fitting.newton import Solution, derivatives, hessian_at
 from analysis.fitting.problem import Array, Problems, natural, problems_of, terms_of
 from analysis.fitting.residuals import lack_of_fit
 from analysis.fitting.result import Coefficient, Fit, Health, intervals_of
@@ -66,7 +67,8 @@ def fit(
     """Fit a law to points: columns of the law's variables and its response (``loss``), optionally ``weight``.
 
     Intervals: profile likelihood for least squares, a pairs bootstrap over runs (cells, then seeds) for Huber;
-    ``bootstrap`` asks for so many resamples beside it, 0 for none. ``max_exponent`` bounds exponents from above; a fit
+    points that agree in all variables are replicates of one cell, and intervals go by cells (see ``cells``).
+    ``bootstrap`` asks for so many resamples beside them, 0 for none. ``max_exponent`` bounds exponents from above; a fit
     that hits it says so. Raises BadPoints for points that cannot be fitted.
     """
     law = law_named(law)
@@ -96,17 +98,22 @@ def fit(
         posed = problems_of(solved, x, loss, weights, scale)
         solution, agree = solve_globally(posed, n_starts)
     posed = _held(posed, solution, reasons)
+    cell = cells_of(points, law.variables)
     if bootstrap is None:
         bootstrap = RESAMPLES if objective == "huber" and intervals else 0
-    n, p = len(points), len(solved.coefficients)
+    n, p = int(cell.max()) + 1, len(solved.coefficients)
     draws = None
     if bootstrap:
         draws = _bootstrap(solved, posed, solution, points[list(law.variables)], bootstrap, seed)
+    health = _health(solved, posed, solution, float(agree[0]), loss, x, excluded, scale, intervals)
+    if objective == "log-ls":
+        posed = by_cell(posed, cell)
+        solution = replace(solution, objective=derivatives(posed, solution.theta)[0])
     result = Fit(
         law=law.name,
         coefficients={},
         derived={},
-        health=_health(solved, posed, solution, float(agree[0]), loss, x, excluded, scale, intervals),
+        health=replace(health, n_cells=int(cell.max()) + 1),
         objective=objective,
         delta=scale,
         interval=_kind_of_interval(objective, intervals, draws is not None),
@@ -121,7 +128,8 @@ def fit(
         ranges={v: (float(x[v].min()), float(x[v].max())) for v in law.variables},
     )
     if n <= p:
-        reasons |= {c: f"{n} points for {p} coefficients" for c in solved.coefficients if c not in reasons}
+        places = "points" if n == len(points) else "cells"
+        reasons |= {c: f"{n} {places} for {p} coefficients" for c in solved.coefficients if c not in reasons}
     return _described(result, law, reasons)
 
 
@@ -218,7 +226,7 @@ def _said(result: Fit) -> str:
     """What a fit is flagged for as a whole, in words."""
     h = result.health
     return {
-        "few points": f"{h.n_points} points for {h.n_params} coefficients: too few to test the law's form",
+        "few points": f"{h.freedom + h.n_params} {'points' if h.n_cells in (0, h.n_points) else 'cells'} for {h.n_params} coefficients: too few to test the law's form",
         "negative R2": f"the law fits worse than a constant (R2 {h.r2:.2g})",
         "lack of fit": f"residuals are not noise alone (p = {h.lack_of_fit:.1g}): the law's form is wrong here",
     }[result.tested]
