@@ -45,4 +45,3 @@ def means_by_cell(points: pd.DataFrame, cell: NDArray[np.intp], losses: Sequence
     for column in losses:
         table[column] = np.exp(np.log(points[column]).groupby(cell, sort=False).mean())
     return table.assign(weight=parts.size().astype(float)).reset_index(drop=True)
-

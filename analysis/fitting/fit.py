@@ -68,8 +68,8 @@ def fit(
 
     Intervals: profile likelihood for least squares, a pairs bootstrap over runs (cells, then seeds) for Huber;
     points that agree in all variables are replicates of one cell, and intervals go by cells (see ``cells``).
-    ``bootstrap`` asks for so many resamples beside them, 0 for none. ``max_exponent`` bounds exponents from above; a fit
-    that hits it says so. Raises BadPoints for points that cannot be fitted.
+    ``bootstrap`` asks for so many resamples beside them, 0 for none. ``max_exponent`` bounds exponents from above; a
+    fit that hits it says so. Raises BadPoints for points that cannot be fitted.
     """
     law = law_named(law)
     if not max_exponent > EXPONENT[0]:
@@ -78,6 +78,8 @@ def fit(
         raise BadPoints(f"objective '{objective}' is not one of {', '.join(OBJECTIVES)}")
     if not delta > 0:
         raise BadPoints(f"delta is {delta}; it is the scale of Huber's function in log-loss and has to be positive")
+    if law.name == "transfer_joint":
+        raise BadPoints("the transfer_joint law is fitted to pairs with N and D: use loss_to_loss, or fit --points")
     if not law.terms:
         return fit_curved(law, data, objective=objective, delta=delta, bootstrap=bootstrap, level=level, seed=seed)
     law = law.up_to(max_exponent)
@@ -225,8 +227,10 @@ def _hit(law: Law, name: str, at: str) -> str:
 def _said(result: Fit) -> str:
     """What a fit is flagged for as a whole, in words."""
     h = result.health
+    places = "points" if h.n_cells in (0, h.n_points) else "cells"
+    count = h.freedom + h.n_params
     return {
-        "few points": f"{h.freedom + h.n_params} {'points' if h.n_cells in (0, h.n_points) else 'cells'} for {h.n_params} coefficients: too few to test the law's form",
+        "few points": f"{count} {places} for {h.n_params} coefficients: too few to test the law's form",
         "negative R2": f"the law fits worse than a constant (R2 {h.r2:.2g})",
         "lack of fit": f"residuals are not noise alone (p = {h.lack_of_fit:.1g}): the law's form is wrong here",
     }[result.tested]

@@ -17,36 +17,36 @@ from analysis.fitting.starts import refit
 from analysis.fitting.status import REACHED
 
 PATIENCE = 60  # steps of a resample: those that take more have no floor to speak of
-ANGLES = np.radians([18, 36, 54, 72, 90])  # of a floor: its distance is so much of the whole, the sine
+ANGLES = np.radians([30, 60, 90])  # of a floor: its distance is so much of the whole, the sine
 
 
 @dataclass(frozen=True)
-class Floors:
-    """Floors of a joint law: those on its profile, those of resamples [1 + R] (the fit's own first), a note, and
-    whether the points can tell one at all."""
+class Floor:
+    """The floor of a joint law: those on its profile, a note, and whether the points can tell one at all."""
 
     curve: Curve
-    drawn: Array
     note: str
     known: bool
 
 
-def floors_of(points: pd.DataFrame, column: str, counts: Array, level: float) -> Floors:
-    """Floors of the joint law of a column of losses: on its profile up to a level, and of resamples of its runs.
+def floor_of(cells: pd.DataFrame, column: str, level: float) -> Floor:
+    """The floor of the joint law of a column of losses (columns N, D and ``weight`` too), with its profile."""
+    found = fit("joint", cells.assign(loss=cells[column]), intervals=False)
+    if "E" not in found.fitted:
+        return Floor(Curve(np.zeros(1), np.zeros(1)), "no floor can be known", False)
+    return Floor(curve_of(found, level), found.note, found.coefficients["E"].status != "unidentified")
 
-    ``points``: columns N, D and the losses; ``counts`` [1 + R, n] are the weights of the resamples, ones first.
-    """
-    found = fit("joint", points.assign(loss=points[column]), intervals=False)
+
+def drawn_floors(cells: pd.DataFrame, column: str, weights: Array) -> Array:
+    """Floors [R] of the joint law under weights [R, n] of its points: 0 where the points tell none."""
+    found = fit("joint", cells.assign(loss=cells[column]), intervals=False)
     assert found.posed is not None
     assert found.solution is not None
     if "E" not in found.fitted:
-        return Floors(Curve(np.zeros(1), np.zeros(1)), np.zeros(len(counts)), "no floor can be known", False)
-    drawn = np.full(len(counts), found.fitted["E"])
-    if len(counts) > 1:
-        refitted = refit(replace(found.posed, weights=counts * found.posed.weights, patience=PATIENCE), found.solution.theta[0])
-        entry = found.posed.design.names.index("E")
-        drawn = refitted.theta[:, entry] * math.exp(found.posed.design.centre["loss"])
-    return Floors(curve_of(found, level), drawn, found.note, found.coefficients["E"].status != "unidentified")
+        return np.zeros(len(weights))
+    refitted = refit(replace(found.posed, weights=weights, patience=PATIENCE), found.solution.theta[0])
+    entry = found.posed.design.names.index("E")
+    return refitted.theta[:, entry] * math.exp(found.posed.design.centre["loss"])
 
 
 def curve_of(found: Fit, level: float) -> Curve:

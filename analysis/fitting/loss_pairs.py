@@ -1,7 +1,7 @@
-"""Eq. 4 on pairs of losses whose in-distribution floor comes from elsewhere: fits, profiles, and how they depend on it.
+"""Eq. 4 on pairs of losses whose in-distribution floor comes from elsewhere: the fit, its profiles, what a floor moves.
 
-``ln L_ood = ln(E_ood + K (L_id - E_id)^kappa)`` in least squares. The floor E_id is known only so well: it is given as a
-curve of floors, each with its distance from the best one in standard normal units. An end of an interval is the
+``ln L_ood = ln(E_ood + K (L_id - E_id)^kappa)`` in least squares. The floor E_id is known only so well: it is given as
+a curve of floors, each with its distance from the best one in standard normal units. An end of an interval is the
 farthest that any of these floors allows, at what its own distance leaves of the level: for errors that are normal and
 independent that is the quadrature sum of both uncertainties.
 """
@@ -182,6 +182,8 @@ def _ends_at(
 
     end, kind = best.copy(), np.full(size, REACHED, "<U7")
     todo = np.flatnonzero((need > 0) & (variance > EXACT))
+    if not len(todo):
+        return end, kind
     free = t_at(todo, np.full(len(todo), limit)) <= need[todo] * (1 + CLOSE)
     end[todo[free]] = limit
     kind[todo[free]] = OPEN if entry == 1 or (entry == 0 and side > 0) else BOUND

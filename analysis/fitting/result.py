@@ -260,14 +260,15 @@ def intervals_of(result: Fit, quantities: Sequence[Quantity], level: float) -> l
         low_end, high_end = str(found.low_end[i, 0]), str(found.high_end[i, 0])
         low, high = min(value, float(found.low[i, 0])), max(value, float(found.high[i, 0]))
         status = of_number(low, high, low_end, high_end, fit=fit)
-        note = _sided(low_end, high_end)
+        note = sided(low_end, high_end)
         if status == "unidentified":
             low, high = math.nan, math.nan
         answers.append(Coefficient(value, low, high, "", status, note, *drawn, low_end, high_end))
     return answers
 
 
-def _sided(low_end: str, high_end: str) -> str:
+def sided(low_end: str, high_end: str) -> str:
+    """Which limits the points do not set, in words."""
     missing = [name for name, kind in (("lower", low_end), ("upper", high_end)) if kind not in (REACHED, "")]
     if len(missing) == 2:
         return "its interval has no end within the law's bounds"
