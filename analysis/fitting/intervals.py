@@ -243,22 +243,23 @@ class _Search:
         risen[:, floors] = np.maximum(risen[:, floors], 0.3 * math.exp(self.problems.y.mean()))
         sunk[:, floors] = 0.0
         starts = np.stack([inside, optimum, last, risen, sunk, *self._likeliest(rows, target)], 1)
-        size, tries, p = starts.shape
-        objective, theta = np.empty(size), np.empty((size, p))
+        objective, theta = np.empty(len(starts)), np.empty_like(optimum)
         held = self.entry[rows] >= 0
         for of_kind in (held, ~held):
             chosen = np.flatnonzero(of_kind)
             if not len(chosen):
                 continue
-            part, which = starts[chosen].reshape(-1, p), np.repeat(np.arange(len(chosen)), tries)
+            part = starts[chosen]
             posed = self._posed(rows[chosen], target[chosen])
             if of_kind is held:
-                entries = self.entry[rows[chosen]]
-                part[np.arange(len(part)), np.repeat(entries, tries)] = np.repeat(target[chosen], tries)
-            found = minimise(posed, part, which)
-            values = found.objective.reshape(-1, tries)
+                part[np.arange(len(part)), :, self.entry[rows[chosen]]] = target[chosen, None]
+            part = np.clip(part, posed.low, posed.high)
+            which, attempt = np.nonzero(_first_of_equals(part))
+            found = minimise(posed, part[which, attempt], which)
+            values = np.full(part.shape[:2], np.inf)
+            values[which, attempt], part[which, attempt] = found.objective, found.theta
             lowest = np.where(np.isfinite(values), values, np.inf).argmin(1)
-            theta[chosen] = found.theta.reshape(-1, tries, p)[np.arange(len(chosen)), lowest]
+            theta[chosen] = part[np.arange(len(chosen)), lowest]
             objective[chosen] = values[np.arange(len(chosen)), lowest]
         attained = target.copy()
         loose = np.flatnonzero(~held)
@@ -339,6 +340,14 @@ class _Search:
             here = self.quantity[rows] == q
             values = natural(self.law, self.problems.design.centre, theta[here])
             self.end[rows[here]] = np.broadcast_to(self.quantities[q](values), int(here.sum()))
+
+
+def _first_of_equals(starts: Array) -> NDArray[np.bool_]:
+    """Which of the starts [R, T, p] of a problem are the first of their kind [R, T]: equal ones end alike."""
+    first = np.ones(starts.shape[:2], bool)
+    for j in range(1, starts.shape[1]):
+        first[:, j] = ~(starts[:, :j] == starts[:, j : j + 1]).all(-1).any(1)
+    return first
 
 
 def resample_counts(cells: pd.DataFrame, n_resamples: int, seed: int = 0) -> Array:
