@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 from scipy import special
 
-from analysis.fitting.intervals import Parameter, Quantity, percentile, profile
+from analysis.fitting.intervals import Parameter, Quantity, error_of, percentile, profile
 from analysis.fitting.laws import LAWS, Law
 from analysis.fitting.newton import Solution, hessian_at
 from analysis.fitting.problem import Array, Problems
@@ -171,9 +171,10 @@ class Fit:
         """Curve with a simultaneous band: x with columns loss, low, high (Scheffe: sqrt(p F(p, n - p)) for t)."""
         n, p = self.health.n_points, self.health.n_params
         level = self.level
-        if self.interval == "profile" and n > p:
-            reach = math.sqrt(p * special.fdtri(p, n - p, self.level))
-            level = 2 * float(special.stdtr(n - p, reach)) - 1
+        if self.interval == "profile" and n > p and self.posed is not None and self.solution is not None:
+            freedom = error_of(self.posed, self.solution)[1][0]
+            reach = math.sqrt(p * special.fdtri(p, freedom, self.level))
+            level = 2 * float(special.stdtr(freedom, reach)) - 1
         rows = [self.predict(level, **{str(k): float(v) for k, v in row.items()}) for row in x.to_dict("records")]
         return x.assign(loss=[c.value for c in rows], low=[c.low for c in rows], high=[c.high for c in rows])
 
