@@ -15,11 +15,11 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from analysis.fitting.cells import by_cell, cells_of
+from analysis.fitting.cells import cells_of
 from analysis.fitting.identifiability import BadPoints, clean, identifiable, law_named
 from analysis.fitting.intervals import Parameter, Quantity, resample_counts
 from analysis.fitting.laws import EXPONENT, Law, Term
-from analysis.fitting.newton import Solution, derivatives, hessian_at
+from analysis.fitting.newton import Solution, hessian_at
 from analysis.fitting.problem import Array, Problems, natural, problems_of, terms_of
 from analysis.fitting.residuals import lack_of_fit
 from analysis.fitting.result import Coefficient, Fit, Health, intervals_of
@@ -67,7 +67,7 @@ def fit(
     """Fit a law to points: columns of the law's variables and its response (``loss``), optionally ``weight``.
 
     Intervals: profile likelihood for least squares, a pairs bootstrap over runs (cells, then seeds) for Huber;
-    points that agree in all variables are replicates of one cell, and intervals go by cells (see ``cells``).
+    points that agree in all variables are replicates of one cell, and intervals go by cells.
     ``bootstrap`` asks for so many resamples beside them, 0 for none. ``max_exponent`` bounds exponents from above; a
     fit that hits it says so. Raises BadPoints for points that cannot be fitted.
     """
@@ -100,22 +100,18 @@ def fit(
         posed = problems_of(solved, x, loss, weights, scale)
         solution, agree = solve_globally(posed, n_starts)
     posed = _held(posed, solution, reasons)
-    cell = cells_of(points, law.variables)
     if bootstrap is None:
         bootstrap = RESAMPLES if objective == "huber" and intervals else 0
-    n, p = int(cell.max()) + 1, len(solved.coefficients)
+    n, p = len(np.unique(cells_of(points, law.variables))), len(solved.coefficients)
     draws = None
     if bootstrap:
         draws = _bootstrap(solved, posed, solution, points[list(law.variables)], bootstrap, seed)
     health = _health(solved, posed, solution, float(agree[0]), loss, x, excluded, scale, intervals)
-    if objective == "log-ls":
-        posed = by_cell(posed, cell)
-        solution = replace(solution, objective=derivatives(posed, solution.theta)[0])
     result = Fit(
         law=law.name,
         coefficients={},
         derived={},
-        health=replace(health, n_cells=int(cell.max()) + 1),
+        health=replace(health, n_cells=n),
         objective=objective,
         delta=scale,
         interval=_kind_of_interval(objective, intervals, draws is not None),

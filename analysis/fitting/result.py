@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 from scipy import special
 
-from analysis.fitting.intervals import Parameter, Quantity, percentile, profile
+from analysis.fitting.intervals import Parameter, Quantity, error_of, percentile, profile
 from analysis.fitting.laws import LAWS, Law
 from analysis.fitting.newton import Solution, hessian_at
 from analysis.fitting.problem import Array, Problems
@@ -66,7 +66,7 @@ class Health:
 
     @property
     def freedom(self) -> int:
-        """Degrees of freedom that intervals go by: replicates are no points of their own."""
+        """Degrees of freedom that test the law's form: replicates are no points of their own."""
         return (self.n_cells or self.n_points) - self.n_params
 
     @property
@@ -182,9 +182,14 @@ class Fit:
 
     def band(self, x: pd.DataFrame) -> pd.DataFrame:
         """Curve with a simultaneous band: x with columns loss, low, high (Scheffe: sqrt(p F(p, n - p)) for t)."""
-        p, freedom = self.health.n_params, self.health.freedom
-        level = self.level
-        if self.interval == "profile" and freedom > 0:
+        p, level = self.health.n_params, self.level
+        if (
+            self.interval == "profile"
+            and self.health.freedom > 0
+            and self.posed is not None
+            and self.solution is not None
+        ):
+            freedom = int(error_of(self.posed, self.solution)[1][0])
             reach = math.sqrt(p * special.fdtri(p, freedom, self.level))
             level = 2 * float(special.stdtr(freedom, reach)) - 1
         rows = [self.predict(level, **{str(k): float(v) for k, v in row.items()}) for row in x.to_dict("records")]
@@ -204,11 +209,11 @@ class Fit:
     def _standard_errors(self) -> dict[str, float]:
         if self.solved_law is None or self.posed is None or self.solution is None or math.isfinite(self.delta):
             return {}
-        freedom = self.health.freedom
         hessian, free = hessian_at(self.posed, self.solution.theta)
-        if freedom < 1:
+        if self.health.freedom < 1:
             return {}
-        covariance = np.linalg.pinv(hessian[0]) * 2 * self.solution.objective[0] / freedom
+        squares, freedom = error_of(self.posed, self.solution)
+        covariance = np.linalg.pinv(hessian[0]) * squares[0] / freedom[0]
         places = {
             n: i
             for i, n in enumerate(self.posed.design.names)

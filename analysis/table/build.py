@@ -54,6 +54,8 @@ def exponents(
     resamples = {} if bootstrap is None else {"bootstrap": bootstrap}
     rows: list[Facts] = []
     floors: Floors = {}
+    points = _bare(points)
+    paths = None if paths is None else _bare(paths)
     for key, part in points.groupby(GROUP, dropna=False, sort=True):
         facts: Facts = dict(zip(GROUP, key, strict=True))
         facts["select"] = "+".join(sorted(part["selected_by"].unique())) if "selected_by" in part else ""
@@ -79,6 +81,13 @@ def exponents(
     for facts, attempt in replaced(points):
         rows += _rows(facts | {"law": "replaced", "at": ""}, attempt)[1]
     table = pd.DataFrame(rows, columns=list(COLUMNS))
+    table.attrs = {}
+    return table
+
+
+def _bare(table: pd.DataFrame) -> pd.DataFrame:
+    """The same table without attributes, which pandas would copy with every column that is taken out."""
+    table = table.copy(deep=False)
     table.attrs = {}
     return table
 
