@@ -26,7 +26,7 @@ from analysis.fitting.loss_pairs import Curve
 from analysis.fitting.problem import Array
 from analysis.fitting.residuals import lack_of_fit
 from analysis.fitting.result import Coefficient, Fit, Health, sided
-from analysis.fitting.status import BOUND, OPEN, REACHED, of_number
+from analysis.fitting.status import BOUND, OPEN, REACHED, limits, of_number
 from analysis.observations import own
 
 CONVENTIONS = ("transfer", joint_floors.LAW)
@@ -195,6 +195,18 @@ def _health(
         lack_of_fit=lack_of_fit(np.log(predicted / y), jacobian[:, free], {"excess": log_x}, inside),
         n_cells=len(np.unique(inside)),
     )
+
+
+def disagree(one: Coefficient, other: Coefficient) -> bool:
+    """Whether each of two numbers lies outside the other's interval; False where one has no interval."""
+    return all(
+        not low <= value <= high
+        for (low, high), value in (
+            (limits(one.low, one.high, one.low_end, one.high_end), other.value),
+            (limits(other.low, other.high, other.low_end, other.high_end), one.value),
+        )
+        if not math.isnan(low + high)
+    ) and not math.isnan(one.low + other.low)
 
 
 def bound_hits(kappas: Array, digits: int = 3) -> NDArray[np.bool_]:
