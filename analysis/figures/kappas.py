@@ -10,7 +10,8 @@ from analysis.figures.figure import NothingToShow, Page, source_of
 
 CAPTION = (
     "Exponent κ of the loss-to-loss law (Eq. 4) for each task and configuration, with 95 % intervals where runs "
-    "were fitted. Convention: {convention}. κ = 1: gains in distribution arrive in proportion; below, they return less and less. Arrows are "
+    "were fitted. Convention: {convention}. "
+    "κ = 1: gains in distribution arrive in proportion; below, they return less and less. Arrows are "
     "at the bound of what the fit allows, open markers not identified: neither is a result. The means below are "
     "over all tasks and, in brackets, over those off the bounds; where some are not identified, over the others "
     "alone."

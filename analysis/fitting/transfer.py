@@ -9,6 +9,7 @@ second then misses kappa, the first does not.
 
 import math
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -63,9 +64,10 @@ def loss_to_loss(
     """
     floors_found = {} if floors_found is None else floors_found
     if law == joint_floors.LAW or E_ood is not None:
-        return joint_floors.with_both_floors(
+        found = joint_floors.with_both_floors(
             data, E_id, E_ood, bootstrap=bootstrap, level=level, seed=seed, floors_found=floors_found, **options
         )
+        return replace(found, law=law)
     gridded = {"N", "D"} <= set(data)
     points, excluded = clean(data, [*LOSSES, *(["N", "D"] if gridded or E_id is None else [])])
     cell = cells_of(points, ["N", "D"]) if gridded else np.arange(len(points))
@@ -84,8 +86,8 @@ def loss_to_loss(
     problem = loss_pairs.pose(x[above], y[above], floor.curve.floors[[floor.curve.best]], weights[above])
     theta = loss_pairs.solve(problem)[0]
     values = {"E_id": best} | {k: float(v[0]) for k, v in loss_pairs.coefficients(problem, theta).items()}
-    found = loss_pairs.ends(x[above], y[above], floor.curve, weights[above], n_cells - len(loss_pairs.NAMES), level)
-    found["E_id"] = _ends_of(floor.curve, level, given=E_id is not None)
+    ends = loss_pairs.ends(x[above], y[above], floor.curve, weights[above], n_cells - len(loss_pairs.NAMES), level)
+    ends["E_id"] = _ends_of(floor.curve, level, given=E_id is not None)
     draws = _draws(cells, above, E_id, values, bootstrap, seed) if bootstrap else None
     notes = [f"E_id: {floor.note}"] if floor.note else []
     if below := int((~above[cell]).sum()):
@@ -93,7 +95,7 @@ def loss_to_loss(
         notes.append(f"left out: {below} with a loss at or below a floor")
     health = _health(values, points, cell, above[cell], excluded)
     coefficients = {
-        name: _coefficient(name, values[name], found[name], health.tested, floor.known, draws, level)
+        name: _coefficient(name, values[name], ends[name], health.tested, floor.known, draws, level)
         for name in ("E_id", "E_ood", "K", "kappa")
     }
     said = [c.note for c in coefficients.values() if c.note]

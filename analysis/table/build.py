@@ -2,7 +2,8 @@
 
 A group is a configuration on a target (and corpus, label set, sweep). Laws: the joint law; its marginals over N at full
 data and over D at each size that saw several fractions, with and without a floor; transfer from the in-distribution
-loss to each target, by two conventions of where its floors come from; the compute frontier; allocation exponents from the joint law.
+loss to each target, by two conventions of where its floors come from; the compute frontier; allocation exponents from
+the joint law.
 """
 
 import math
