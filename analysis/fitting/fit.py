@@ -15,6 +15,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from analysis import tuning
 from analysis.fitting.cells import cells_of
 from analysis.fitting.identifiability import BadPoints, clean, identifiable, law_named
 from analysis.fitting.intervals import Parameter, Quantity, resample_counts
@@ -25,7 +26,7 @@ from analysis.fitting.residuals import lack_of_fit
 from analysis.fitting.result import Coefficient, Fit, Health, intervals_of
 from analysis.fitting.shifted import fit_curved
 from analysis.fitting.starts import refit, solve_globally
-from analysis.fitting.status import of_number, worst
+from analysis.fitting.status import of_number, with_edge, worst
 
 __all__ = ["BadPoints", "Coefficient", "Fit", "Health", "fit"]
 
@@ -81,7 +82,8 @@ def fit(
     if law.name == "transfer_joint":
         raise BadPoints("the transfer_joint law is fitted to pairs with N and D: use loss_to_loss, or fit --points")
     if not law.terms:
-        return fit_curved(law, data, objective=objective, delta=delta, bootstrap=bootstrap, level=level, seed=seed)
+        curved = fit_curved(law, data, objective=objective, delta=delta, bootstrap=bootstrap, level=level, seed=seed)
+        return tuned(curved, data)
     law = law.up_to(max_exponent)
     columns = [*law.variables, law.response, *(["weight"] if "weight" in data else [])]
     points, excluded = clean(data, columns)
@@ -128,7 +130,22 @@ def fit(
     if n <= p:
         places = "points" if n == len(points) else "cells"
         reasons |= {c: f"{n} {places} for {p} coefficients" for c in solved.coefficients if c not in reasons}
-    return _described(result, law, reasons)
+    return tuned(_described(result, law, reasons), points)
+
+
+def tuned(found: Fit, points: pd.DataFrame) -> Fit:
+    """A fit with what tuning says of its points: a note, and a status of its own where the best lie at an edge."""
+    said = tuning.said(points)
+    if not said:
+        return found
+    note = "; ".join(text for text in (found.note, said) if text)
+    if not (points["at_edge"] != "").any():
+        return replace(found, note=note)
+    flagged = [
+        {name: replace(c, status=with_edge(c.status)) for name, c in part.items()}
+        for part in (found.coefficients, found.derived)
+    ]
+    return replace(found, coefficients=flagged[0], derived=flagged[1], status=with_edge(found.status), note=note)
 
 
 def _kind_of_interval(objective: str, wanted: bool, drawn: bool) -> str:

@@ -40,6 +40,11 @@ def of_fit(n_points: int, n_params: int, r2: float, lack_of_fit: float) -> str:
     return "lack of fit" if lack_of_fit < REJECTED else "ok"
 
 
+def with_edge(status: str) -> str:
+    """The status of a number whose points are the best of settings at the edge of those that were tried."""
+    return worst([status, "edge of tuning"])
+
+
 def of_number(low: float, high: float, low_end: str, high_end: str, at_bound: str = "", fit: str = "ok") -> str:
     """The status of a number from its interval, the bound it lies at, and its fit's own status (``of_fit``).
 

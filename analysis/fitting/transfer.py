@@ -19,6 +19,7 @@ from scipy import special
 
 from analysis.fitting import joint_floors, loss_pairs
 from analysis.fitting.cells import cells_of, means_by_cell
+from analysis.fitting.fit import tuned
 from analysis.fitting.floors import Floor, drawn_floors, floor_of
 from analysis.fitting.identifiability import BadPoints, clean
 from analysis.fitting.intervals import percentile, resample_counts
@@ -38,7 +39,8 @@ Floors = dict[bytes, Any]  # floors that were found for a column of losses, by w
 
 def pairs(points: pd.DataFrame, target: str) -> pd.DataFrame:
     """In- and out-of-distribution losses of the same runs: sweep, run_id, N, D, C, loss_id, loss_ood."""
-    inside = own(points)[[*KEYS, "N", "D", "C", "loss"]].rename(columns={"loss": "loss_id"})
+    tried = [c for c in ("n_tried", "at_edge") if c in points]
+    inside = own(points)[[*KEYS, "N", "D", "C", *tried, "loss"]].rename(columns={"loss": "loss_id"})
     outside = points[points["target"] == target][[*KEYS, "loss"]].rename(columns={"loss": "loss_ood"})
     return inside.merge(outside, on=KEYS)
 
@@ -67,7 +69,7 @@ def loss_to_loss(
         found = joint_floors.with_both_floors(
             data, E_id, E_ood, bootstrap=bootstrap, level=level, seed=seed, floors_found=floors_found, **options
         )
-        return replace(found, law=law)
+        return tuned(replace(found, law=law), data)
     gridded = {"N", "D"} <= set(data)
     points, excluded = clean(data, [*LOSSES, *(["N", "D"] if gridded or E_id is None else [])])
     cell = cells_of(points, ["N", "D"]) if gridded else np.arange(len(points))
@@ -101,7 +103,7 @@ def loss_to_loss(
     said = [c.note for c in coefficients.values() if c.note]
     if health.tested == "lack of fit":
         said.insert(0, f"residuals are not noise alone (p = {health.lack_of_fit:.1g}): the law's form is wrong here")
-    return Fit(
+    found = Fit(
         law="transfer",
         coefficients=coefficients,
         derived={},
@@ -116,6 +118,7 @@ def loss_to_loss(
         draws=draws,
         ranges={"loss_id": (float(x.min()), float(x.max()))},
     )
+    return tuned(found, data)
 
 
 def _ends_of(curve: Curve, level: float, given: bool) -> loss_pairs.Ends:

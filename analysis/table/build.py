@@ -58,9 +58,12 @@ def exponents(
     floors: Floors = {}
     points = _bare(points)
     paths = None if paths is None else _bare(paths)
+    if "n_tried" not in points:
+        points = points.assign(n_tried=1, at_edge="")
     for key, part in points.groupby(GROUP, dropna=False, sort=True):
         facts: Facts = dict(zip(GROUP, key, strict=True))
         facts["select"] = "+".join(sorted(part["selected_by"].unique())) if "selected_by" in part else ""
+        facts |= {"n_tried": int(part["n_tried"].max()), "at_edge": _at_edge(part)}
         if on_fit:
             on_fit(f"{facts['configuration']} on {facts['target']}")
         joint = None
@@ -103,6 +106,13 @@ def _marginals(part: pd.DataFrame) -> Iterator[tuple[str, str, pd.DataFrame]]:
         if row["D"].nunique() >= LEVELS:
             for law in ("data", "pure_data"):
                 yield law, f"N = {n:.4g}", row
+
+
+def _at_edge(part: pd.DataFrame) -> str:
+    """In how many cells the best of the settings that were tried lies at their edge, with the first as an example."""
+    cells = part.drop_duplicates(["N", "D"])
+    edge = cells.loc[cells["at_edge"] != "", "at_edge"]
+    return f"{len(edge)} of {len(cells)} cells: {edge.iloc[0]}" if len(edge) else ""
 
 
 def _transfer(facts: Facts, attempt: Callable[..., Fit]) -> list[Facts]:
