@@ -1,6 +1,7 @@
 """Observations: from logged rows to one point a run and target, the best over training steps.
 
-Per run and target the step with the lowest loss on the selecting split is chosen among all steps after the first; what
+Of the settings that were tried in one cell the best by validation stands for it (see ``tuning``). Per run and target
+the step with the lowest loss on the selecting split is chosen among all steps after the first; what
 is reported is the TEST loss at that step. ``select="val"`` is clean; ``select="test"`` is what the paper does, it
 biases losses down.
 """
@@ -12,6 +13,7 @@ from typing import Any, Self
 
 import pandas as pd
 
+from analysis.tuning import best_of_tried, settings_of
 from ecgscale import records
 
 RUN_COLUMNS = (
@@ -49,6 +51,8 @@ COLUMNS = (
     "auroc_untrained",
     "prevalence_loss",
     "macs_per_param",
+    "n_tried",
+    "at_edge",
 )
 SELECTING = ("val", "test")
 ABSURD = 50.0  # times the loss of predicting each label's rate: above that a trained network's loss is no measurement
@@ -72,6 +76,10 @@ def trajectories(results: Path, sweeps: Iterable[str] | None = None) -> pd.DataF
     keys = ["sweep", "run_id", "target", "domain", "step"]
     wide = rows.pivot_table(index=keys, columns="measure", values="value", aggfunc="first").reset_index()
     facts = rows.drop_duplicates(["sweep", "run_id", "step"])[[*RUN_COLUMNS, "step", "flops"]]
+    described = loaded.runs.reindex(columns=["sweep", "run_id", "run"]).fillna({"run": ""})
+    facts = facts.merge(
+        described.assign(settings=described["run"].map(settings_of)).drop(columns="run"), on=["sweep", "run_id"]
+    )
     table = wide.merge(facts, on=["sweep", "run_id", "step"], how="left")
     renamed = {
         "loss_test": "loss",
@@ -89,7 +97,7 @@ def trajectories(results: Path, sweeps: Iterable[str] | None = None) -> pd.DataF
         C=table["flops"].astype(float),
         macs_per_param=table["macs_per_sample"].astype(float) / table["n_params"].astype(float),
     )
-    kept = [*RUN_COLUMNS, "N", "D", "C", "target", "domain", "step", *renamed.values(), "macs_per_param"]
+    kept = [*RUN_COLUMNS, "N", "D", "C", "target", "domain", "step", *renamed.values(), "macs_per_param", "settings"]
     table = table[kept].sort_values(["sweep", "configuration", "N", "D", "run_id", "target", "step"], ignore_index=True)
     table, flagged = without_absurd(table)
     nans = rows["value"].isna() & (rows["metric"] == "loss") & rows["split"].isin(SELECTING)  # no pivot keeps them
@@ -159,6 +167,8 @@ def _lost(loaded: records.Results) -> Aside:
 def observations(results: Path, sweeps: Iterable[str] | None = None, select: str = "val") -> pd.DataFrame:
     """Best over steps: one row a run x target, columns ``COLUMNS``; test loss at the selected step.
 
+    Runs that differ in more than their seed at one configuration, N and D are alternatives: the best by validation in
+    distribution is kept, ``n_tried`` counts them and ``at_edge`` says where the best lies at the edge of those tried.
     ``C`` is the compute spent until that step. ``loss_untrained`` and ``auroc_untrained`` are the same network before
     training (step 0). Where a target has no selecting split, the test split selects and ``selected_by`` says so.
     """
@@ -185,6 +195,7 @@ def best_over_steps(table: pd.DataFrame, select: str = "val") -> pd.DataFrame:
     # The prevalence baseline is logged once a target, at step 0.
     prevalence = table.dropna(subset="prevalence_loss").drop_duplicates(keys)[[*keys, "prevalence_loss"]]
     best = best.drop(columns="prevalence_loss").merge(prevalence, on=keys, how="left")
+    best = best_of_tried(best.assign(selecting=best["loss_val"].fillna(best["selecting"])))
     result = best.reindex(columns=list(COLUMNS)).sort_values(
         ["sweep", "configuration", "target", "N", "D", "seed"], ignore_index=True
     )

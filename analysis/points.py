@@ -8,9 +8,10 @@ import pandas as pd
 
 from analysis.fitting.fit import fit
 from analysis.fitting.identifiability import BadPoints, clean, law_named
+from analysis.fitting.joint_floors import LAW as JOINT_FLOORS
 from analysis.fitting.laws import EXPONENT, Law
 from analysis.fitting.result import Coefficient, Fit
-from analysis.fitting.transfer import loss_to_loss
+from analysis.fitting.transfer import CONVENTIONS, loss_to_loss
 
 KNOWN_COLUMNS = ("N", "D", "C", "loss", "loss_id", "loss_ood", "weight", "seed", "run_id", "E_id", "E_ood")
 
@@ -76,12 +77,12 @@ def fit_points(
 
 
 def _fit_part(law: Law, part: pd.DataFrame, max_exponent: float, **options: Any) -> Fit:
-    """Transfer between losses knows its floors from columns E_id and E_ood, or refits them where N and D are given."""
-    if law.name == "transfer":
+    """Transfer between losses has its floors from columns E_id and E_ood, or from joint laws if N and D are given."""
+    if law.name in CONVENTIONS:
         floors = {name: _one_value(part, name) for name in ("E_id", "E_ood") if name in part}
-        if len(floors) == 2 or {"N", "D"} <= set(part):
-            resamples = {} if options["bootstrap"] is None else {"bootstrap": options["bootstrap"]}
-            return loss_to_loss(part, floors.get("E_id"), floors.get("E_ood"), **resamples)
+        if law.name == JOINT_FLOORS or "E_id" in floors or {"N", "D"} <= set(part):
+            floor, floor_ood = floors.get("E_id"), floors.get("E_ood")
+            return loss_to_loss(part, floor, floor_ood, law=law.name, bootstrap=options["bootstrap"])
     return fit(law, part, max_exponent=max_exponent, **options)
 
 

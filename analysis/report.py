@@ -34,7 +34,8 @@ LAWS = {
     "data": "L = E + B D^−β at one size (Eq. 2)",
     "pure_size": "the same over N without a floor",
     "pure_data": "the same over D without a floor",
-    "transfer": "L_OOD = E_OOD + K (L_ID − E_ID)^κ (Eq. 4)",
+    "transfer": "L_OOD = E_OOD + K (L_ID − E_ID)^κ (Eq. 4), E_OOD fitted on the pairs, E_ID from the joint law",
+    "transfer_joint": "the same with both floors from joint laws (the paper's convention)",
     "frontier": "L = E + k (C + C₀)^−γ over the Pareto front (Fig. 5a)",
     "allocation": "N* ∝ C^a, D* ∝ C^b, L* − E ∝ C^−γ from the joint law",
 }

@@ -110,7 +110,8 @@ def planted_table(configurations: tuple[str, ...] = CONFIGURATIONS) -> pd.DataFr
             add("allocation", name, target, "", {"a": a, "b": b, "gamma": 0.24})
             add("frontier", name, target, "", {"E": E, "k": 800.0 * k, "gamma": 0.34, "C0": 1e8})
             if t:
-                add("transfer", name, target, "", {"E_id": 0.3, "E_ood": E, "K": 0.5, "kappa": 1.0})
+                for law in ("transfer", "transfer_joint"):
+                    add(law, name, target, "", {"E_id": 0.3, "E_ood": E, "K": 0.5, "kappa": 1.0})
     table = pd.DataFrame(rows).reindex(columns=list(COLUMNS))
     defaults = {"sweep": "demo", "corpus": "ptbxl-sample", "label_set": "", "domain": "OOD", "at_bound": "", "note": ""}
     defaults |= {"status": "ok", "objective": "log-ls", "interval": "profile", "select": "val", "excluded": ""}

@@ -101,6 +101,18 @@ def find(table: pd.DataFrame, law: str, configuration: str, target: str) -> list
     return found
 
 
+CONVENTIONS = {
+    "transfer": "E_OOD fitted with K and κ on the pairs, E_ID from the joint law",
+    "transfer_joint": "both floors from joint laws, the paper's convention",
+}
+
+
+def convention(table: pd.DataFrame) -> str:
+    """The law of Eq. 4 that figures draw: the default convention, or the paper's where a table has that alone."""
+    laws = set() if table.empty else set(table["law"])
+    return "transfer_joint" if "transfer_joint" in laws and "transfer" not in laws else "transfer"
+
+
 def failure(table: pd.DataFrame, law: str, configuration: str, target: str) -> str:
     """Why the table has no fit of a law to a group, in words."""
     if table.empty:

@@ -10,7 +10,8 @@ from analysis.figures.figure import NothingToShow, Page, source_of
 
 CAPTION = (
     "Exponent κ of the loss-to-loss law (Eq. 4) for each task and configuration, with 95 % intervals where runs "
-    "were fitted. κ = 1: gains in distribution arrive in proportion; below, they return less and less. Arrows are "
+    "were fitted. Convention: {convention}. "
+    "κ = 1: gains in distribution arrive in proportion; below, they return less and less. Arrows are "
     "at the bound of what the fit allows, open markers not identified: neither is a result. The means below are "
     "over all tasks and, in brackets, over those off the bounds; where some are not identified, over the others "
     "alone."
@@ -21,12 +22,14 @@ def draw(points: pd.DataFrame, table: pd.DataFrame) -> list[Page]:
     """One row a task, one marker a configuration."""
     best = observed.best(points, table)
     looks, tasks = observed.configurations(best), observed.targets(best)
-    fits = {(look.name, task): fitted.find(table, "transfer", look.name, task) for look in looks for task in tasks}
+    law = fitted.convention(table)
+    caption = CAPTION.format(convention=fitted.CONVENTIONS[law])
+    fits = {(look.name, task): fitted.find(table, law, look.name, task) for look in looks for task in tasks}
     if not any(fits.values()):
         raise NothingToShow("no transfer law is fitted")
     height = 1.55 + 0.33 * len(tasks) * max(1, len(looks) / 4) + 0.13 * max(0, -(-len(looks) // 2) - 2)
     source = source_of(best, observed.selection(table), short=True)
-    page = Page(style.ONE_COLUMN, min(style.PAGE, height), "Loss-to-loss exponents", CAPTION, source)
+    page = Page(style.ONE_COLUMN, min(style.PAGE, height), "Loss-to-loss exponents", caption, source)
     ax = page.subplots()
     numbers: dict[str, list[fitted.Number]] = {look.name: [] for look in looks}
     for row, task in enumerate(tasks):
@@ -63,7 +66,8 @@ def draw(points: pd.DataFrame, table: pd.DataFrame) -> list[Page]:
         0.05,
         max([2.0, *(max(n.value, n.high) if n.high > 0 else n.value for v in numbers.values() for n in v)]),
     )
-    ax.set_xlabel("loss-to-loss exponent κ")
+    floors = "E_OOD fitted on the pairs" if law == "transfer" else "both floors from joint laws"
+    ax.set_xlabel(f"loss-to-loss exponent κ ({floors})")
     handles = [
         style.key(_mean(look.label, numbers[look.name]), look.colour, look.marker, linestyle="") for look in looks
     ]

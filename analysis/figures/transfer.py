@@ -16,8 +16,8 @@ from analysis.fitting.transfer import loss_to_loss, pairs
 CAPTION = (
     "Out-of-distribution loss against the in-distribution loss above its floor, one point a run, one panel a "
     "configuration. Lines are the loss-to-loss law (Eq. 4), L_OOD = K (L_ID − E_ID)^κ + E_OOD, with κ and its 95 "
-    "% interval and a 95 % band (both floors refitted in every resample; panels of more than five "
-    "tasks have no bands). κ below 1: gains in distribution return less and less "
+    "% interval and a 95 % band (all of them refitted in every resample; panels of more than five "
+    "tasks have no bands). Convention: {convention}. κ below 1: gains in distribution return less and less "
     "elsewhere. Thin dashed lines: κ at its bound or not identified. Crosses on the left are runs at or below the "
     "in-distribution floor, which the fit leaves out."
 )
@@ -27,6 +27,7 @@ APART = 0.052  # of a panel's height: a line of small words
 
 def draw(points: pd.DataFrame, table: pd.DataFrame) -> list[Page]:
     """One panel a configuration, one line a task; four panels a page."""
+    caption = CAPTION.format(convention=fitted.CONVENTIONS[fitted.convention(table)])
     best = observed.best(points, table)
     tasks = observed.targets(best)
     scales, label = observed.scale(best)
@@ -40,7 +41,7 @@ def draw(points: pd.DataFrame, table: pd.DataFrame) -> list[Page]:
     for looks in batches(both):
         rows = -(-len(looks) // 2)
         height = 0.45 + rows * (2.0 + 0.12 * listed)
-        page = Page(style.TWO_COLUMNS, height, "From in-distribution to out-of-distribution loss", CAPTION, source)
+        page = Page(style.TWO_COLUMNS, height, "From in-distribution to out-of-distribution loss", caption, source)
         axes = page.subplots(rows, min(2, len(looks)), squeeze=False).ravel()
         for k, ax in enumerate(axes):
             if k >= len(looks):
@@ -75,7 +76,7 @@ def _band(
     """The 95 % band of a line at x, the in-distribution loss above the table's floor."""
     floor = law.numbers["E_id"].value
     try:
-        found = loss_to_loss(both, bootstrap=bands.RESAMPLES)
+        found = loss_to_loss(both, law=law.law, bootstrap=bands.RESAMPLES)
     except BadPoints:
         return
     if found.draws is None or np.abs(np.log(found(loss_id=x + floor) / law(loss_id=x + floor))).max() > bands.AGREE:
@@ -133,7 +134,8 @@ def _panel(
     scales: dict[str, float],
     label: str,
 ) -> None:
-    fits = {t: next(iter(fitted.find(table, "transfer", look.name, t)), None) for t in tasks}
+    name = fitted.convention(table)
+    fits = {t: next(iter(fitted.find(table, name, look.name, t)), None) for t in tasks}
     lines, kappas, floors, xs_all, ys_all = [], [], set[float](), [], []
     excluded: list[tuple[str, float]] = []
     ends: list[tuple[float, float, str, str]] = []

@@ -16,7 +16,7 @@ from scipy import interpolate, special
 
 from analysis.fitting.fit import fit
 from analysis.fitting.identifiability import BadPoints
-from analysis.fitting.intervals import Parameter, Quantity, percentile
+from analysis.fitting.intervals import Parameter, Quantity, error_of, percentile
 from analysis.fitting.laws import LAWS
 from analysis.fitting.newton import minimise
 from analysis.fitting.problem import Array
@@ -115,9 +115,9 @@ def likelihood(law: str, points: pd.DataFrame, exponent: str, n_values: int = 25
     found = fitted(law, points)
     if found is None or found.posed is None or found.solution is None or exponent not in found.fitted:
         return None
-    freedom = found.health.n_points - found.health.n_params
-    if freedom < 1:
+    if found.health.freedom < 1:
         return None
+    squares, freedom = (float(v[0]) for v in error_of(found.posed, found.solution))
     best, posed = found.fitted[exponent], found.posed
     least_squares = float(found.solution.objective[0])
     if least_squares < EXACT * found.health.n_points:
@@ -129,7 +129,7 @@ def likelihood(law: str, points: pd.DataFrame, exponent: str, n_values: int = 25
     goals = np.unique(np.clip(np.r_[np.geomspace(least, most, n_values), near], least, most))
     place = posed.design.names.index(exponent)
 
-    unit = special.fdtri(1, freedom, LEVEL) * least_squares / freedom
+    unit = special.fdtri(1, freedom, LEVEL) * squares / 2 / freedom
     held = replace(
         posed,
         weights=np.repeat(posed.weights, len(goals), 0),
@@ -177,7 +177,7 @@ def predict_holdout(points: pd.DataFrame, held: float = HELD) -> tuple[pd.DataFr
     part = points.dropna(subset=["N", "D", "C", "loss"]).sort_values(["C", "N", "D"], kind="stable")
     count = math.ceil(held * len(part))
     found = fitted("joint", part.iloc[: len(part) - count]) if len(part) else None
-    if found is None or found.health.n_points <= found.health.n_params:
+    if found is None or found.health.freedom < 1:
         return None
     predicted = np.asarray(found(N=part["N"].to_numpy(float), D=part["D"].to_numpy(float)), float)
     if not np.isfinite(predicted).all():

@@ -1,16 +1,16 @@
 """One descent of damped Newton on a sum of power laws, compiled: fits are small, and numpy's calls cost more than they.
 
-A fit has n points, K terms and p parameters; ``features`` [K, n, M] are the factors of a term's parameters (``columns``
-[K, M], of which the first ``counts`` [K] are used), as ``problem.Design`` lays them out. ``newton`` tells the
-algebra.
+A fit has n points, K terms and p parameters. What a batch of fits shares and what each has of its own goes in as one
+``Posed``, where the descents stand as ``Places``. ``newton`` tells the algebra.
 """
 
 import math
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import numba
 import numpy as np
+from numba import types
 
 EXACT = 1e-25  # objective a point at which a fit is exact, whatever its derivatives
 FELT = 1e-13  # of the objective: what a parameter has to move to be felt
@@ -18,13 +18,101 @@ FIRST_DAMPING = 1.0  # after a step that failed: half way to the majoriser
 LARGEST = 300.0  # of the logarithm of a term
 
 
-def compiled(signature: str | None = None) -> Callable[[Callable[..., Any]], Any]:
+class Posed(NamedTuple):
+    """S fits over one design, as ``problem.Problems`` poses them; what all share has a first axis of 1.
+
+    ``features`` [S, K, n, M] are the factors of a term's parameters, ``columns`` [K, M] which these are, of which the
+    first ``counts`` [K] are used.
+    """
+
+    features: Any
+    y: Any  # [S, n]
+    weights: Any  # [S, n]
+    columns: Any
+    counts: Any
+    delta: float
+    low: Any  # [p]
+    high: Any  # [p]
+    amplitude: Any  # [p], whether it is the log of one
+    tolerance: float
+    patience: int
+
+
+class Points(NamedTuple):
+    """The points of one fit: factors [K, n, M], targets [n], weights [n]."""
+
+    x: Any
+    y: Any
+    w: Any
+
+
+class Scratch(NamedTuple):
+    """Room for one descent's sums: allocating it at every step would take longer than they do."""
+
+    share: Any  # [K]
+    jacobian: Any  # [p]
+    free: Any  # [p]
+    downhill: Any  # [p]
+    move: Any  # [p]
+    floor: Any  # [p]
+    metric: Any  # [p, p]
+    damped: Any  # [p, p]
+    reduced: Any  # [p, p]
+
+
+class Places(NamedTuple):
+    """Where T descents that go in step stand, under a penalty that pulls along ``direction``."""
+
+    theta: Any  # [T, p]
+    value: Any  # [T]
+    gradient: Any  # [T, p]
+    hessian: Any  # [T, p, p]
+    damping: Any  # [T]
+    penalty_weight: Any  # [T]
+    direction: Any  # [T, p]
+
+
+class Proposals(NamedTuple):
+    """Where T descents would go next (``propose``)."""
+
+    trial: Any  # [T, p]
+    done: Any  # [T]
+    decrement: Any  # [T]
+    positive: Any  # [T]
+    usable: Any  # [T]
+    predicted: Any  # [T]
+
+
+class Ends(NamedTuple):
+    """Where T descents start, and then where and how they end (``newton.Solution``)."""
+
+    theta: Any  # [T, p]
+    objective: Any  # [T]
+    decrement: Any  # [T]
+    converged: Any  # [T]
+
+
+def _array(number: Any, axes: int) -> Any:
+    return types.Array(number, axes, "C")
+
+
+_F, _I, _B = types.float64, types.int64, types.boolean
+ONE, TWO, THREE, WHICH, FLAGS = _array(_F, 1), _array(_F, 2), _array(_F, 3), _array(_I, 1), _array(_B, 1)
+POSED = types.NamedTuple((types.Array(_F, 4, "C"), TWO, TWO, _array(_I, 2), WHICH, _F, ONE, ONE, FLAGS, _F, _I), Posed)
+PLACES = types.NamedTuple((TWO, ONE, TWO, THREE, ONE, ONE, TWO), Places)
+PROPOSALS = types.NamedTuple((TWO, FLAGS, ONE, FLAGS, FLAGS, ONE), Proposals)
+ENDS = types.NamedTuple((TWO, ONE, ONE, FLAGS), Ends)
+
+
+def compiled(*arguments: Any) -> Callable[[Callable[..., Any]], Any]:
     """Decorator: ``numba.njit``, its machine code kept beside the module or in the user's cache folder; where it cannot
-    be kept, each process compiles for itself. Without a signature: inlined by whoever calls it, or compiled with it."""
+    be kept, each process compiles for itself. Without types of its arguments: compiled with whoever calls it, in this
+    module (what is kept is known to be stale by the module's file alone)."""
 
     def decorated(function: Callable[..., Any]) -> Any:
-        if signature is None:
+        if not arguments:
             return numba.njit(nogil=True, error_model="numpy")(function)
+        signature = types.void(*arguments)
         try:
             return numba.njit(signature, cache=True, nogil=True, error_model="numpy")(function)
         except Exception:  # no folder can be written, its disk is full, or what lies in it is damaged
@@ -34,9 +122,24 @@ def compiled(signature: str | None = None) -> Callable[[Callable[..., Any]], Any
 
 
 @compiled()
-def residual_at(
-    theta: Any, i: int, features: Any, y: Any, columns: Any, counts: Any, share: Any, jacobian: Any
-) -> float:
+def points_of(posed: Posed, s: int) -> Points:
+    """The points of fit s."""
+    features, y, weights = posed.features, posed.y, posed.weights
+    return Points(features[s % len(features)], y[s % len(y)], weights[s % len(weights)])
+
+
+@compiled()
+def scratch_of(posed: Posed) -> Scratch:
+    """Room for descents of these fits."""
+    p, n_terms = len(posed.low), len(posed.counts)
+    return Scratch(
+        np.empty(n_terms), np.empty(p), np.empty(p, np.bool_), np.empty(p), np.empty(p), np.empty(p),
+        np.empty((p, p)), np.empty((p, p)), np.empty((p, p)),
+    )  # fmt: skip
+
+
+@compiled()
+def residual_at(theta: Any, i: int, x: Any, y: Any, columns: Any, counts: Any, share: Any, jacobian: Any) -> float:
     """Log residual at point i; fills the terms' shares [K] (of a floor: per unit of it) and ``dL/L`` [p]."""
     total = 0.0
     for k in range(len(counts)):
@@ -46,7 +149,7 @@ def residual_at(
         else:
             exponent = 0.0
             for m in range(counts[k]):
-                exponent += theta[columns[k, m]] * features[k, i, m]
+                exponent += theta[columns[k, m]] * x[k, i, m]
             share[k] = math.exp(min(exponent, LARGEST))
             total += share[k]
     total = max(total, 1e-300)
@@ -54,24 +157,23 @@ def residual_at(
     for k in range(len(counts)):
         share[k] /= total
         for m in range(counts[k]):
-            jacobian[columns[k, m]] += share[k] * features[k, i, m]
+            jacobian[columns[k, m]] += share[k] * x[k, i, m]
     return math.log(total) - y[i]
 
 
 @compiled()
-def derivatives(
-    theta: Any, features: Any, y: Any, w: Any, columns: Any, counts: Any, delta: float, gradient: Any, hessian: Any
-) -> float:
+def derivatives(theta: Any, points: Points, posed: Posed, scratch: Scratch, gradient: Any, hessian: Any) -> float:
     """Objective; fills gradient [p] and Hessian [p, p]."""
+    x, y, w, columns, counts, delta = points.x, points.y, points.w, posed.columns, posed.counts, posed.delta
+    share, jacobian = scratch.share, scratch.jacobian
     p, n_terms = len(theta), len(counts)
-    share, jacobian = np.empty(n_terms), np.empty(p)
     value = 0.0
     gradient[:] = 0.0
     hessian[:] = 0.0
     for i in range(len(y)):
         if w[i] == 0.0:
             continue
-        residual = residual_at(theta, i, features, y, columns, counts, share, jacobian)
+        residual = residual_at(theta, i, x, y, columns, counts, share, jacobian)
         clipped = min(max(residual, -delta), delta)
         psi = clipped * w[i]
         value += psi * (residual - 0.5 * clipped)
@@ -85,7 +187,7 @@ def derivatives(
                 for m in range(counts[k]):
                     for q in range(m + 1):
                         a, b = columns[k, m], columns[k, q]
-                        hessian[max(a, b), min(a, b)] += psi * share[k] * features[k, i, m] * features[k, i, q]
+                        hessian[max(a, b), min(a, b)] += psi * share[k] * x[k, i, m] * x[k, i, q]
     for a in range(p):
         for b in range(a):
             hessian[b, a] = hessian[a, b]
@@ -93,14 +195,15 @@ def derivatives(
 
 
 @compiled()
-def majoriser(theta: Any, features: Any, y: Any, w: Any, columns: Any, counts: Any, delta: float, matrix: Any) -> None:
-    """Fills the Hessian [p, p] of iteratively reweighted least squares: positive semi-definite."""
-    share, jacobian = np.empty(len(counts)), np.empty(len(theta))
+def majoriser(theta: Any, points: Points, posed: Posed, scratch: Scratch) -> None:
+    """Fills ``scratch.metric``: the Hessian of iteratively reweighted least squares, positive semi-definite."""
+    x, y, w, delta = points.x, points.y, points.w, posed.delta
+    jacobian, matrix = scratch.jacobian, scratch.metric
     matrix[:] = 0.0
     for i in range(len(y)):
         if w[i] == 0.0:
             continue
-        residual = abs(residual_at(theta, i, features, y, columns, counts, share, jacobian))
+        residual = abs(residual_at(theta, i, x, y, posed.columns, posed.counts, scratch.share, jacobian))
         slope = w[i] if residual <= delta else w[i] * delta / residual
         for a in range(len(theta)):
             for b in range(len(theta)):
@@ -108,16 +211,18 @@ def majoriser(theta: Any, features: Any, y: Any, w: Any, columns: Any, counts: A
 
 
 @compiled()
-def eliminate(matrix: Any, free: Any, right: Any, answer: Any) -> bool:
-    """Solve for the free parameters (others: 0) without pivoting; whether the matrix [p, p] is positive definite."""
-    p = len(right)
-    a = np.empty((p, p))
+def eliminate(matrix: Any, scratch: Scratch) -> bool:
+    """Solve for ``scratch.move``: the free parameters' answer (others: 0) to ``scratch.downhill``, without pivoting.
+
+    Says whether the matrix [p, p] is positive definite.
+    """
+    free, answer, a, floor = scratch.free, scratch.move, scratch.reduced, scratch.floor
+    p = len(answer)
     for i in range(p):
-        answer[i] = right[i] if free[i] else 0.0
+        answer[i] = scratch.downhill[i] if free[i] else 0.0
         for j in range(p):
             a[i, j] = matrix[i, j] if free[i] and free[j] else 1.0 if i == j else 0.0
     positive = True
-    floor = np.empty(p)
     for j in range(p):
         floor[j] = max(1e-14 * abs(a[j, j]), 1e-300)
     for j in range(p):
@@ -138,43 +243,28 @@ def eliminate(matrix: Any, free: Any, right: Any, answer: Any) -> bool:
 
 @compiled()
 def propose(
-    theta: Any,
-    value: float,
-    gradient: Any,
-    hessian: Any,
-    damping: float,
-    entry: int,
-    penalty_weight: float,
-    direction: Any,
-    features: Any,
-    y: Any,
-    w: Any,
-    columns: Any,
-    counts: Any,
-    delta: float,
-    low: Any,
-    high: Any,
-    amplitude: Any,
-    tolerance: float,
-    trial: Any,
-) -> Any:
-    """The next place to try: Newton's where it works, else damped by the majoriser.
+    places: Places, t: int, entry: int, points: Points, posed: Posed, scratch: Scratch, trial: Any
+) -> tuple[bool, float, bool, bool, float]:
+    """The next place to try from place t: Newton's where it works, else damped by the majoriser.
 
-    Returns whether the descent is done (``trial`` is then its end), the decrement, whether the Hessian is positive
-    definite, whether the step is usable, and the change of the objective that the model predicts.
+    ``entry`` is a parameter that stays where it is (-1: none). Returns whether the descent is done (``trial`` is then
+    its end), the decrement, whether the Hessian is positive definite, whether the step is usable, and the change of the
+    objective that the model predicts.
     """
+    theta, value, gradient, hessian = places.theta[t], places.value[t], places.gradient[t], places.hessian[t]
+    damping, pull, direction = places.damping[t], places.penalty_weight[t], places.direction[t]
+    low, high, free, downhill, move = posed.low, posed.high, scratch.free, scratch.downhill, scratch.move
     p = len(theta)
-    free, downhill, move = np.empty(p, np.bool_), np.empty(p), np.empty(p)
     for a in range(p):
         held = a == entry or (theta[a] <= low[a] and gradient[a] > 0) or (theta[a] >= high[a] and gradient[a] < 0)
         # A term that has vanished is no longer felt, nor are its exponents.
         free[a] = not held and max(abs(gradient[a]), abs(hessian[a, a])) > FELT * value
         downhill[a] = -gradient[a] if free[a] else 0.0
-    positive = eliminate(hessian, free, downhill, move)
+    positive = eliminate(hessian, scratch)
     decrement = 0.0
     for a in range(p):
         decrement += 0.5 * move[a] * downhill[a]
-    if (positive and decrement <= tolerance * value) or value <= EXACT * len(y):
+    if (positive and decrement <= posed.tolerance * value) or value <= EXACT * len(points.y):
         # One last full step: at this distance Newton converges quadratically.
         for a in range(p):
             trial[a] = min(max(theta[a] + move[a], low[a]), high[a])
@@ -182,17 +272,20 @@ def propose(
     model, usable = hessian, positive
     if not positive or damping > 0.0:
         # Where the Hessian is not positive definite its model is the majoriser: reweighted least squares.
-        metric = np.empty((p, p))
-        majoriser(theta, features, y, w, columns, counts, delta, metric)
-        if penalty_weight > 0.0:
+        metric, damped = scratch.metric, scratch.damped
+        majoriser(theta, points, posed, scratch)
+        if pull > 0.0:
             for a in range(p):
                 for b in range(p):
-                    metric[a, b] += penalty_weight * direction[a] * direction[b]
+                    metric[a, b] += pull * direction[a] * direction[b]
         model = hessian if positive else metric
-        usable = eliminate(model + max(damping, 1e-9) * metric, free, downhill, move)
+        for a in range(p):
+            for b in range(p):
+                damped[a, b] = model[a, b] + max(damping, 1e-9) * metric[a, b]
+        usable = eliminate(damped, scratch)
     longest = 0.0
     for a in range(p):
-        if amplitude[a]:
+        if posed.amplitude[a]:
             longest = max(longest, abs(move[a]))
     shorter = min(1.0, 4.0 / max(longest, 1e-300))
     predicted = 0.0
@@ -207,7 +300,7 @@ def propose(
 
 
 @compiled()
-def judge(value: float, new: float, predicted: float, usable: bool, damping: float) -> Any:
+def judge(value: float, new: float, predicted: float, usable: bool, damping: float) -> tuple[bool, float]:
     """Whether a step is taken, and the damping of the next."""
     ratio = (new - value) / predicted
     rounding = abs(predicted) <= 1e-13 * value
@@ -219,126 +312,66 @@ def judge(value: float, new: float, predicted: float, usable: bool, damping: flo
     return taken, 0.0 if damping < 1e-6 else damping
 
 
-SHAPE = "f8[:,:,:,::1], f8[:,::1], f8[:,::1], i8[:,::1], i8[::1], f8"  # features, y, weights, columns, counts, delta
-LIMITS = "f8[::1], f8[::1], b1[::1], f8, i8"  # low, high, which are amplitudes, tolerance, patience
+@compiled(POSED, WHICH, WHICH, ENDS)
+def descend(posed: Posed, entry: Any, which: Any, ends: Ends) -> None:
+    """Descend from every start of ``ends``, of fit ``which[t]``, to where it ends; fills ``ends``.
 
-
-@compiled(f"void({SHAPE}, {LIMITS}, i8[::1], i8[::1], f8[:,::1], f8[::1], f8[::1], b1[::1])")
-def descend(
-    features: Any,
-    ys: Any,
-    ws: Any,
-    columns: Any,
-    counts: Any,
-    delta: float,
-    low: Any,
-    high: Any,
-    amplitude: Any,
-    tolerance: float,
-    patience: int,
-    entry: Any,
-    which: Any,
-    theta: Any,
-    objective: Any,
-    decrement: Any,
-    converged: Any,
-) -> None:
-    """Descend from every start theta [T, p], of problem ``which[t]``, to where it ends; fills the last four.
-
-    ``entry`` [S] says which parameter of a problem stays where it starts (-1: none).
+    ``entry`` [S] says which parameter of a fit stays where it starts (-1: none).
     """
-    n_starts, p = theta.shape
-    gradient, new_gradient, trial, direction = np.empty(p), np.empty(p), np.empty(p), np.zeros(p)
-    hessian, new_hessian = np.empty((p, p)), np.empty((p, p))
+    n_starts, p = ends.theta.shape
+    scratch, trial = scratch_of(posed), np.empty(p)
+    new_gradient, new_hessian = np.empty(p), np.empty((p, p))
+    here = Places(
+        np.empty((1, p)), np.empty(1), np.empty((1, p)), np.empty((1, p, p)), np.empty(1), np.zeros(1),
+        np.zeros((1, p)),
+    )  # fmt: skip
+    theta, gradient, hessian = here.theta[0], here.gradient[0], here.hessian[0]
     for t in range(n_starts):
         s = which[t]
-        x, y, w, here = features[s % len(features)], ys[s % len(ys)], ws[s % len(ws)], theta[t]
-        value = derivatives(here, x, y, w, columns, counts, delta, gradient, hessian)
-        damping, age = 0.0, 0
+        points = points_of(posed, s)
+        theta[:] = ends.theta[t]
+        here.value[0] = derivatives(theta, points, posed, scratch, gradient, hessian)
+        here.damping[0], age = 0.0, 0
         while True:
             done, newton, positive, usable, predicted = propose(
-                here, value, gradient, hessian, damping, entry[s % len(entry)], 0.0, direction,
-                x, y, w, columns, counts, delta, low, high, amplitude, tolerance, trial,
-            )  # fmt: skip
-            if done or age >= patience:
-                decrement[t] = (newton if positive else np.inf) / max(value, 1e-300)
-                objective[t], converged[t] = value, done
-                if done:
-                    here[:] = trial
-                    objective[t] -= max(newton, 0.0)
+                here, 0, entry[s % len(entry)], points, posed, scratch, trial
+            )
+            value = here.value[0]
+            if done or age >= posed.patience:
+                ends.decrement[t] = (newton if positive else np.inf) / max(value, 1e-300)
+                ends.objective[t], ends.converged[t] = value - max(newton, 0.0) if done else value, done
+                ends.theta[t] = trial if done else theta
                 break
             age += 1
-            new = derivatives(trial, x, y, w, columns, counts, delta, new_gradient, new_hessian)
-            taken, damping = judge(value, new, predicted, usable, damping)
+            new = derivatives(trial, points, posed, scratch, new_gradient, new_hessian)
+            taken, here.damping[0] = judge(value, new, predicted, usable, here.damping[0])
             if taken:
-                here[:], gradient[:], hessian[:], value = trial, new_gradient, new_hessian, new
+                theta[:], gradient[:], hessian[:], here.value[0] = trial, new_gradient, new_hessian, new
 
 
-@compiled(f"void({SHAPE}, i8[::1], f8[:,::1], f8[::1], f8[:,::1], f8[:,:,::1])")
-def derive(
-    features: Any,
-    ys: Any,
-    ws: Any,
-    columns: Any,
-    counts: Any,
-    delta: float,
-    which: Any,
-    theta: Any,
-    value: Any,
-    gradient: Any,
-    hessian: Any,
-) -> None:
+@compiled(POSED, WHICH, TWO, ONE, TWO, THREE)
+def derive(posed: Posed, which: Any, theta: Any, value: Any, gradient: Any, hessian: Any) -> None:
     """Fills objective [T], gradient [T, p] and Hessian [T, p, p] at theta [T, p]."""
+    scratch = scratch_of(posed)
     for t in range(len(theta)):
-        s = which[t]
-        value[t] = derivatives(
-            theta[t], features[s % len(features)], ys[s % len(ys)], ws[s % len(ws)], columns, counts, delta,
-            gradient[t], hessian[t],
-        )  # fmt: skip
+        points = points_of(posed, which[t])
+        value[t] = derivatives(theta[t], points, posed, scratch, gradient[t], hessian[t])
 
 
-@compiled(
-    f"void({SHAPE}, {LIMITS}, i8[::1], f8[:,::1], f8[::1], f8[:,::1], f8[:,:,::1], f8[::1], f8[::1], f8[:,::1], "
-    "f8[:,::1], b1[::1], f8[::1], b1[::1], b1[::1], f8[::1])"
-)
-def advance(
-    features: Any,
-    ys: Any,
-    ws: Any,
-    columns: Any,
-    counts: Any,
-    delta: float,
-    low: Any,
-    high: Any,
-    amplitude: Any,
-    tolerance: float,
-    patience: int,
-    which: Any,
-    theta: Any,
-    value: Any,
-    gradient: Any,
-    hessian: Any,
-    damping: Any,
-    penalty_weight: Any,
-    direction: Any,
-    trial: Any,
-    done: Any,
-    decrement: Any,
-    positive: Any,
-    usable: Any,
-    predicted: Any,
-) -> None:
-    """``propose`` for descents that go in step, because what pulls on them is not compiled; fills the last six."""
-    for t in range(len(theta)):
-        s = which[t]
-        done[t], decrement[t], positive[t], usable[t], predicted[t] = propose(
-            theta[t], value[t], gradient[t], hessian[t], damping[t], -1, penalty_weight[t], direction[t],
-            features[s % len(features)], ys[s % len(ys)], ws[s % len(ws)], columns, counts, delta,
-            low, high, amplitude, tolerance, trial[t],
-        )  # fmt: skip
+@compiled(POSED, WHICH, PLACES, PROPOSALS)
+def advance(posed: Posed, which: Any, places: Places, proposals: Proposals) -> None:
+    """``propose`` for descents that go in step, because what pulls on them is not compiled; fills ``proposals``."""
+    scratch = scratch_of(posed)
+    for t in range(len(places.theta)):
+        points = points_of(posed, which[t])
+        done, decrement, positive, usable, predicted = propose(
+            places, t, -1, points, posed, scratch, proposals.trial[t]
+        )
+        proposals.done[t], proposals.decrement[t], proposals.positive[t] = done, decrement, positive
+        proposals.usable[t], proposals.predicted[t] = usable, predicted
 
 
-@compiled("void(f8[::1], f8[::1], f8[::1], b1[::1], f8[::1], b1[::1])")
+@compiled(ONE, ONE, ONE, FLAGS, ONE, FLAGS)
 def settle(value: Any, new: Any, predicted: Any, usable: Any, damping: Any, taken: Any) -> None:
     """``judge`` for descents that go in step; fills the last two."""
     for t in range(len(value)):

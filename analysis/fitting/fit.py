@@ -15,6 +15,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from analysis import tuning
+from analysis.fitting.cells import cells_of
 from analysis.fitting.identifiability import BadPoints, clean, identifiable, law_named
 from analysis.fitting.intervals import Parameter, Quantity, resample_counts
 from analysis.fitting.laws import EXPONENT, Law, Term
@@ -24,7 +26,7 @@ from analysis.fitting.residuals import lack_of_fit
 from analysis.fitting.result import Coefficient, Fit, Health, intervals_of
 from analysis.fitting.shifted import fit_curved
 from analysis.fitting.starts import refit, solve_globally
-from analysis.fitting.status import of_number, worst
+from analysis.fitting.status import of_number, with_edge, worst
 
 __all__ = ["BadPoints", "Coefficient", "Fit", "Health", "fit"]
 
@@ -66,8 +68,9 @@ def fit(
     """Fit a law to points: columns of the law's variables and its response (``loss``), optionally ``weight``.
 
     Intervals: profile likelihood for least squares, a pairs bootstrap over runs (cells, then seeds) for Huber;
-    ``bootstrap`` asks for so many resamples beside it, 0 for none. ``max_exponent`` bounds exponents from above; a fit
-    that hits it says so. Raises BadPoints for points that cannot be fitted.
+    points that agree in all variables are replicates of one cell, and intervals go by cells.
+    ``bootstrap`` asks for so many resamples beside them, 0 for none. ``max_exponent`` bounds exponents from above; a
+    fit that hits it says so. Raises BadPoints for points that cannot be fitted.
     """
     law = law_named(law)
     if not max_exponent > EXPONENT[0]:
@@ -76,8 +79,11 @@ def fit(
         raise BadPoints(f"objective '{objective}' is not one of {', '.join(OBJECTIVES)}")
     if not delta > 0:
         raise BadPoints(f"delta is {delta}; it is the scale of Huber's function in log-loss and has to be positive")
+    if law.name == "transfer_joint":
+        raise BadPoints("the transfer_joint law is fitted to pairs with N and D: use loss_to_loss, or fit --points")
     if not law.terms:
-        return fit_curved(law, data, objective=objective, delta=delta, bootstrap=bootstrap, level=level, seed=seed)
+        curved = fit_curved(law, data, objective=objective, delta=delta, bootstrap=bootstrap, level=level, seed=seed)
+        return tuned(curved, data)
     law = law.up_to(max_exponent)
     columns = [*law.variables, law.response, *(["weight"] if "weight" in data else [])]
     points, excluded = clean(data, columns)
@@ -98,15 +104,16 @@ def fit(
     posed = _held(posed, solution, reasons)
     if bootstrap is None:
         bootstrap = RESAMPLES if objective == "huber" and intervals else 0
-    n, p = len(points), len(solved.coefficients)
+    n, p = len(np.unique(cells_of(points, law.variables))), len(solved.coefficients)
     draws = None
     if bootstrap:
         draws = _bootstrap(solved, posed, solution, points[list(law.variables)], bootstrap, seed)
+    health = _health(solved, posed, solution, float(agree[0]), loss, x, excluded, scale, intervals)
     result = Fit(
         law=law.name,
         coefficients={},
         derived={},
-        health=_health(solved, posed, solution, float(agree[0]), loss, x, excluded, scale, intervals),
+        health=replace(health, n_cells=n),
         objective=objective,
         delta=scale,
         interval=_kind_of_interval(objective, intervals, draws is not None),
@@ -121,8 +128,24 @@ def fit(
         ranges={v: (float(x[v].min()), float(x[v].max())) for v in law.variables},
     )
     if n <= p:
-        reasons |= {c: f"{n} points for {p} coefficients" for c in solved.coefficients if c not in reasons}
-    return _described(result, law, reasons)
+        places = "points" if n == len(points) else "cells"
+        reasons |= {c: f"{n} {places} for {p} coefficients" for c in solved.coefficients if c not in reasons}
+    return tuned(_described(result, law, reasons), points)
+
+
+def tuned(found: Fit, points: pd.DataFrame) -> Fit:
+    """A fit with what tuning says of its points: a note, and a status of its own where the best lie at an edge."""
+    said = tuning.said(points)
+    if not said:
+        return found
+    note = "; ".join(text for text in (found.note, said) if text)
+    if not (points["at_edge"] != "").any():
+        return replace(found, note=note)
+    flagged = [
+        {name: replace(c, status=with_edge(c.status)) for name, c in part.items()}
+        for part in (found.coefficients, found.derived)
+    ]
+    return replace(found, coefficients=flagged[0], derived=flagged[1], status=with_edge(found.status), note=note)
 
 
 def _kind_of_interval(objective: str, wanted: bool, drawn: bool) -> str:
@@ -217,8 +240,10 @@ def _hit(law: Law, name: str, at: str) -> str:
 def _said(result: Fit) -> str:
     """What a fit is flagged for as a whole, in words."""
     h = result.health
+    places = "points" if h.n_cells in (0, h.n_points) else "cells"
+    count = h.freedom + h.n_params
     return {
-        "few points": f"{h.n_points} points for {h.n_params} coefficients: too few to test the law's form",
+        "few points": f"{count} {places} for {h.n_params} coefficients: too few to test the law's form",
         "negative R2": f"the law fits worse than a constant (R2 {h.r2:.2g})",
         "lack of fit": f"residuals are not noise alone (p = {h.lack_of_fit:.1g}): the law's form is wrong here",
     }[result.tested]

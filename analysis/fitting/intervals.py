@@ -14,6 +14,7 @@ from scipy import special
 from analysis.fitting.laws import Law
 from analysis.fitting.newton import Solution, hessian_at, minimise, solve
 from analysis.fitting.problem import Array, Penalty, Problems, natural
+from analysis.fitting.residuals import REPLICATES
 from analysis.fitting.starts import landscape
 from analysis.fitting.status import BOUND, OPEN, REACHED
 
@@ -63,6 +64,9 @@ def profile(
 ) -> Interval:
     """Profile-likelihood intervals of quantities for S least-squares fits: F(1, n - p) on the sums of squares.
 
+    Where cells were run several times, runs of one cell may have more in common than the law says, so that their number
+    says little: the noise is then that of the cells' means (``error_of``).
+
     The end of an interval is where the least sum of squares under ``q(theta) = c`` exceeds the minimum by the factor
     ``1 + F/(n - p)`` (Bates & Watts 1988, section 6.1). A parameter is held at c; any other quantity is pulled there by
     a stiff penalty: whatever value it attains, the point found lies exactly on the profile. The signed root of the
@@ -76,6 +80,29 @@ def profile(
     end = np.where(search.kind == OPEN, search.side * np.inf, search.end).reshape(shape)
     kind = search.kind.reshape(shape)
     return Interval(end[..., 0], end[..., 1], kind[..., 0], kind[..., 1])
+
+
+def error_of(problems: Problems, solution: Solution) -> tuple[Array, Array]:
+    """Sums of squares [S] that tell the noise of least-squares fits, and their degrees of freedom [S].
+
+    With replicates (as many as ``residuals.REPLICATES`` beyond the cells) those of the cells' means about the law:
+    the split plot's error (Draper & Smith 1998, section 2.1). Else those of all points.
+    """
+    size, p = solution.theta.shape
+    w = np.broadcast_to(problems.weights, (size, problems.weights.shape[1]))
+    whole, used = 2 * solution.objective, w > 0
+    freedom = np.maximum(used.sum(1) - p, 1)
+    if any(f.ndim == 3 for f in problems.design.features):
+        return whole, freedom
+    _, cell = np.unique(np.concatenate(problems.design.features, 1).round(12), axis=0, return_inverse=True)
+    member = (cell.reshape(-1, 1) == np.arange(cell.max() + 1)).astype(float)
+    heavy, y = w @ member, np.broadcast_to(problems.y, w.shape)
+    mean = (w * y) @ member / np.maximum(heavy, 1e-300)
+    within = (w * (y - mean @ member.T) ** 2).sum(1)
+    cells = (heavy > 0).sum(1)
+    replicated = (used.sum(1) - cells >= REPLICATES) & (cells > p)
+    between = np.maximum(whole - within, 0.0)
+    return np.where(replicated, between, whole), np.where(replicated, np.maximum(cells - p, 1), freedom)
 
 
 @dataclass
@@ -113,8 +140,8 @@ class _Search:
         cls, law: Law, problems: Problems, solution: Solution, quantities: Sequence[Quantity], level: float
     ) -> "_Search":
         size, p = solution.theta.shape
-        freedom = np.maximum(np.broadcast_to((problems.weights > 0).sum(1), (size,)) - p, 1)
-        variance = 2 * solution.objective / freedom
+        squares, freedom = error_of(problems, solution)
+        variance = squares / freedom
         curvature, free = hessian_at(problems, solution.theta)
         places, heights = landscape(problems)
         names = problems.design.names
@@ -243,22 +270,23 @@ class _Search:
         risen[:, floors] = np.maximum(risen[:, floors], 0.3 * math.exp(self.problems.y.mean()))
         sunk[:, floors] = 0.0
         starts = np.stack([inside, optimum, last, risen, sunk, *self._likeliest(rows, target)], 1)
-        size, tries, p = starts.shape
-        objective, theta = np.empty(size), np.empty((size, p))
+        objective, theta = np.empty(len(starts)), np.empty_like(optimum)
         held = self.entry[rows] >= 0
         for of_kind in (held, ~held):
             chosen = np.flatnonzero(of_kind)
             if not len(chosen):
                 continue
-            part, which = starts[chosen].reshape(-1, p), np.repeat(np.arange(len(chosen)), tries)
+            part = starts[chosen]
             posed = self._posed(rows[chosen], target[chosen])
             if of_kind is held:
-                entries = self.entry[rows[chosen]]
-                part[np.arange(len(part)), np.repeat(entries, tries)] = np.repeat(target[chosen], tries)
-            found = minimise(posed, part, which)
-            values = found.objective.reshape(-1, tries)
+                part[np.arange(len(part)), :, self.entry[rows[chosen]]] = target[chosen, None]
+            part = np.clip(part, posed.low, posed.high)
+            which, attempt = np.nonzero(_first_of_equals(part))
+            found = minimise(posed, part[which, attempt], which)
+            values = np.full(part.shape[:2], np.inf)
+            values[which, attempt], part[which, attempt] = found.objective, found.theta
             lowest = np.where(np.isfinite(values), values, np.inf).argmin(1)
-            theta[chosen] = found.theta.reshape(-1, tries, p)[np.arange(len(chosen)), lowest]
+            theta[chosen] = part[np.arange(len(chosen)), lowest]
             objective[chosen] = values[np.arange(len(chosen)), lowest]
         attained = target.copy()
         loose = np.flatnonzero(~held)
@@ -339,6 +367,14 @@ class _Search:
             here = self.quantity[rows] == q
             values = natural(self.law, self.problems.design.centre, theta[here])
             self.end[rows[here]] = np.broadcast_to(self.quantities[q](values), int(here.sum()))
+
+
+def _first_of_equals(starts: Array) -> NDArray[np.bool_]:
+    """Which of the starts [R, T, p] of a problem are the first of their kind [R, T]: equal ones end alike."""
+    first = np.ones(starts.shape[:2], bool)
+    for j in range(1, starts.shape[1]):
+        first[:, j] = ~(starts[:, :j] == starts[:, j : j + 1]).all(-1).any(1)
+    return first
 
 
 def resample_counts(cells: pd.DataFrame, n_resamples: int, seed: int = 0) -> Array:

@@ -177,7 +177,15 @@ LAWS: dict[str, Law] = {
             ("loss_id",),
             ("E_id", "E_ood", "K", "kappa"),
             bounds=MappingProxyType({"kappa": TRANSFER}),
-            source="Eq. 4",
+            source="Eq. 4, E_ood fitted on the pairs",
+        ),
+        Law(
+            "transfer_joint",
+            transfer,
+            ("loss_id",),
+            ("E_id", "E_ood", "K", "kappa"),
+            bounds=MappingProxyType({"kappa": TRANSFER}),
+            source="Eq. 4, both floors from joint laws, as in the paper",
         ),
     )
 }

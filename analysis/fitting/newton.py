@@ -12,7 +12,6 @@ half the square for ``delta = inf``. The loops over points and steps are compile
 """
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,8 +30,8 @@ class Solution:
     converged: NDArray[np.bool_]
 
 
-def _packed(problems: Problems) -> tuple[Any, ...]:
-    """Features, targets, weights, columns, counts and delta as compiled loops take them."""
+def _posed(problems: Problems) -> descent.Posed:
+    """Problems as compiled loops take them."""
     design = problems.design
     counts = np.array([len(c) for c in design.columns])
     columns = np.zeros((len(counts), counts.max()), np.int64)
@@ -42,14 +41,12 @@ def _packed(problems: Problems) -> tuple[Any, ...]:
         columns[k, : len(places)] = places
         features[:, k, :, : len(places)] = factors
     y, weights = (np.array(v, float, order="C") for v in (problems.y, problems.weights))
-    return features, y, weights, columns, counts, float(problems.delta)
-
-
-def _limits(problems: Problems) -> tuple[Any, ...]:
-    """Bounds, which parameters are amplitudes, tolerance and patience as compiled loops take them."""
-    amplitude = np.array([kind == "amplitude" for kind in problems.design.kinds])
     low, high = (np.array(v, float) for v in (problems.low, problems.high))
-    return low, high, amplitude, float(problems.tolerance), int(problems.patience)
+    amplitude = np.array([kind == "amplitude" for kind in design.kinds])
+    return descent.Posed(
+        features, y, weights, columns, counts, float(problems.delta),
+        low, high, amplitude, float(problems.tolerance), int(problems.patience),
+    )  # fmt: skip
 
 
 def solve(matrix: Array, right: Array) -> tuple[Array, NDArray[np.bool_]]:
@@ -77,7 +74,7 @@ def derivatives(problems: Problems, theta: Array, which: NDArray[np.intp] | None
     size, p = theta.shape
     which = np.arange(size) if which is None else which
     value, gradient, hessian = np.empty(size), np.empty((size, p)), np.empty((size, p, p))
-    descent.derive(*_packed(problems), np.ascontiguousarray(which, np.int64), theta, value, gradient, hessian)
+    descent.derive(_posed(problems), np.ascontiguousarray(which, np.int64), theta, value, gradient, hessian)
     return value, gradient, hessian
 
 
@@ -101,22 +98,20 @@ def minimise(problems: Problems, theta: Array, which: NDArray[np.intp] | None = 
         _in_step(problems, found, which)
         return found
     entry = np.array([-1]) if problems.held is None else np.ascontiguousarray(problems.held, np.int64)
-    descent.descend(
-        *_packed(problems), *_limits(problems), entry, which,
-        found.theta, found.objective, found.decrement, found.converged,
-    )  # fmt: skip
+    ends = descent.Ends(found.theta, found.objective, found.decrement, found.converged)
+    descent.descend(_posed(problems), entry, which, ends)
     return found
 
 
 def _in_step(problems: Problems, found: Solution, which: NDArray[np.intp]) -> None:
     """Minimise under a penalty that is not compiled: all descents take their steps together; fills ``found``."""
-    packed, limits, penalty = _packed(problems), _limits(problems), problems.penalty
+    posed, penalty = _posed(problems), problems.penalty
     assert penalty is not None
 
     def at(theta: Array, rows: NDArray[np.intp]) -> tuple[Array, Array, Array, Array]:
         problem = which[rows]
         value, gradient, hessian = np.empty(len(theta)), np.empty(theta.shape), np.empty((*theta.shape, p))
-        descent.derive(*packed, problem, theta, value, gradient, hessian)
+        descent.derive(posed, problem, theta, value, gradient, hessian)
         assert penalty is not None
         level, direction = penalty.quantity(theta, problem)
         stretch, weight = level - penalty.target[problem], penalty.weight[problem]
@@ -130,14 +125,11 @@ def _in_step(problems: Problems, found: Solution, which: NDArray[np.intp]) -> No
     value, gradient, hessian, direction = at(theta, rows)
     damping = np.zeros(len(rows))
     for age in range(problems.patience + 1):
-        size = len(rows)
-        trial, decrement, predicted = np.empty((size, p)), np.empty(size), np.empty(size)
+        size, problem = len(rows), which[rows]
+        places = descent.Places(theta, value, gradient, hessian, damping, penalty.weight[problem], direction)
         done, positive, usable = np.empty(size, bool), np.empty(size, bool), np.empty(size, bool)
-        penalty_weight = penalty.weight[which[rows]]
-        descent.advance(
-            *packed, *limits, which[rows], theta, value, gradient, hessian, damping, penalty_weight, direction,
-            trial, done, decrement, positive, usable, predicted,
-        )  # fmt: skip
+        trial, decrement, predicted = np.empty((size, p)), np.empty(size), np.empty(size)
+        descent.advance(posed, problem, places, descent.Proposals(trial, done, decrement, positive, usable, predicted))
         over = done | (age == problems.patience)
         if over.any():
             at_end = rows[over]

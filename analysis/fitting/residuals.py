@@ -4,6 +4,7 @@ import math
 from collections.abc import Mapping
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy import special
 
 from analysis.fitting.problem import Array
@@ -11,12 +12,15 @@ from analysis.fitting.problem import Array
 REPLICATES = 4  # degrees of freedom of pure error from which on residuals are held against it
 
 
-def lack_of_fit(residual: Array, jacobian: Array, logs: Mapping[str, Array]) -> float:
+def lack_of_fit(
+    residual: Array, jacobian: Array, logs: Mapping[str, Array], cells: NDArray[np.intp] | None = None
+) -> float:
     """p of the test of a form, small if the residuals are not noise alone; NaN if the points cannot test it.
 
     ``residual`` [n] of ln(loss), ``jacobian`` [n, p] of its free parameters, ``logs`` of the variables [n] each. Where
-    cells were run several times: pure error against the rest (Draper & Smith 1998, section 2.1); exact copies are no
-    replicates. Else: whether curvature (products and powers of the logs) explains residuals.
+    cells (points that agree in all variables, unless ``cells`` [n] says which belong together) were run several times:
+    pure error against the rest (Draper & Smith 1998, section 2.1); exact copies are no replicates. Else: whether
+    curvature (products and powers of the logs) explains residuals.
     """
     x = np.column_stack([v - v.mean() for v in logs.values()])
     n, p = jacobian.shape
@@ -24,8 +28,8 @@ def lack_of_fit(residual: Array, jacobian: Array, logs: Mapping[str, Array]) -> 
     if squares <= 1e-20 * n:
         return math.nan
     once = np.unique(np.column_stack([x, residual]).round(12), axis=0, return_index=True)[1]
-    _, cell = np.unique(x[once], axis=0, return_inverse=True)
-    cell = cell.ravel()
+    alike = x[once] if cells is None else cells[once][:, None]
+    cell = np.unique(alike, axis=0, return_inverse=True)[1].ravel()
     count = np.bincount(cell)
     mean = np.bincount(cell, residual[once]) / count
     within, error = len(once) - len(count), float(((residual[once] - mean[cell]) ** 2).sum())

@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 from scipy import special
 
-from analysis.fitting.intervals import Parameter, Quantity, percentile, profile
+from analysis.fitting.intervals import Parameter, Quantity, error_of, percentile, profile
 from analysis.fitting.laws import LAWS, Law
 from analysis.fitting.newton import Solution, hessian_at
 from analysis.fitting.problem import Array, Problems
@@ -62,6 +62,17 @@ class Health:
     bic: float
     holdout: float = math.nan  # fitted without the largest tenth of the runs, predicted there
     lack_of_fit: float = math.nan  # p of the test of the law's form, NaN where it cannot be tested
+    n_cells: int = 0  # places of the grid, of which replicates share one; 0: one a point
+
+    @property
+    def freedom(self) -> int:
+        """Degrees of freedom that test the law's form: replicates are no points of their own."""
+        return (self.n_cells or self.n_points) - self.n_params
+
+    @property
+    def tested(self) -> str:
+        """What the fit is flagged for as a whole; "ok" if nothing."""
+        return of_fit(self.n_cells or self.n_points, self.n_params, self.r2, self.lack_of_fit)
 
     @classmethod
     def of(
@@ -80,6 +91,7 @@ class Health:
         objective_value: float | None = None,
         holdout: float = math.nan,
         lack_of_fit: float = math.nan,
+        n_cells: int = 0,
     ) -> "Health":
         """What the losses [n] that a law with so many coefficients predicts say of it beside the measured ones.
 
@@ -107,6 +119,7 @@ class Health:
             bic=math.log(n) * (n_params + 1) - 2 * loglik if likelihood else math.nan,
             holdout=holdout,
             lack_of_fit=lack_of_fit,
+            n_cells=n_cells or n,
         )
 
 
@@ -140,7 +153,7 @@ class Fit:
     @property
     def tested(self) -> str:
         """What the fit is flagged for as a whole; "ok" if nothing."""
-        return of_fit(self.health.n_points, self.health.n_params, self.health.r2, self.health.lack_of_fit)
+        return self.health.tested
 
     def values(self) -> dict[str, float]:
         """Values of the law's coefficients."""
@@ -169,11 +182,16 @@ class Fit:
 
     def band(self, x: pd.DataFrame) -> pd.DataFrame:
         """Curve with a simultaneous band: x with columns loss, low, high (Scheffe: sqrt(p F(p, n - p)) for t)."""
-        n, p = self.health.n_points, self.health.n_params
-        level = self.level
-        if self.interval == "profile" and n > p:
-            reach = math.sqrt(p * special.fdtri(p, n - p, self.level))
-            level = 2 * float(special.stdtr(n - p, reach)) - 1
+        p, level = self.health.n_params, self.level
+        if (
+            self.interval == "profile"
+            and self.health.freedom > 0
+            and self.posed is not None
+            and self.solution is not None
+        ):
+            freedom = int(error_of(self.posed, self.solution)[1][0])
+            reach = math.sqrt(p * special.fdtri(p, freedom, self.level))
+            level = 2 * float(special.stdtr(freedom, reach)) - 1
         rows = [self.predict(level, **{str(k): float(v) for k, v in row.items()}) for row in x.to_dict("records")]
         return x.assign(loss=[c.value for c in rows], low=[c.low for c in rows], high=[c.high for c in rows])
 
@@ -191,11 +209,11 @@ class Fit:
     def _standard_errors(self) -> dict[str, float]:
         if self.solved_law is None or self.posed is None or self.solution is None or math.isfinite(self.delta):
             return {}
-        freedom = self.health.n_points - self.health.n_params
         hessian, free = hessian_at(self.posed, self.solution.theta)
-        if freedom < 1:
+        if self.health.freedom < 1:
             return {}
-        covariance = np.linalg.pinv(hessian[0]) * 2 * self.solution.objective[0] / freedom
+        squares, freedom = error_of(self.posed, self.solution)
+        covariance = np.linalg.pinv(hessian[0]) * squares[0] / freedom[0]
         places = {
             n: i
             for i, n in enumerate(self.posed.design.names)
@@ -236,7 +254,7 @@ def intervals_of(result: Fit, quantities: Sequence[Quantity], level: float) -> l
             Coefficient(v, *d, "", of_number(*d, *k, fit=fit), "", *d, *k)
             for v, d, k in zip(values, draws, kinds, strict=True)
         ]
-    if result.health.n_points <= result.health.n_params:
+    if result.health.freedom < 1:
         return [Coefficient(v, status="few points") for v in values]
     assert result.solved_law is not None
     assert result.posed is not None
@@ -247,14 +265,15 @@ def intervals_of(result: Fit, quantities: Sequence[Quantity], level: float) -> l
         low_end, high_end = str(found.low_end[i, 0]), str(found.high_end[i, 0])
         low, high = min(value, float(found.low[i, 0])), max(value, float(found.high[i, 0]))
         status = of_number(low, high, low_end, high_end, fit=fit)
-        note = _sided(low_end, high_end)
+        note = sided(low_end, high_end)
         if status == "unidentified":
             low, high = math.nan, math.nan
         answers.append(Coefficient(value, low, high, "", status, note, *drawn, low_end, high_end))
     return answers
 
 
-def _sided(low_end: str, high_end: str) -> str:
+def sided(low_end: str, high_end: str) -> str:
+    """Which limits the points do not set, in words."""
     missing = [name for name, kind in (("lower", low_end), ("upper", high_end)) if kind not in (REACHED, "")]
     if len(missing) == 2:
         return "its interval has no end within the law's bounds"

@@ -21,7 +21,7 @@ from analysis.fitting.newton import minimise
 from analysis.fitting.problem import Array, centred, natural, problems_of
 from analysis.fitting.result import Coefficient, Fit, Health
 from analysis.fitting.starts import solve_globally
-from analysis.fitting.status import BOUND, kinds_of, of_fit, of_number, worst
+from analysis.fitting.status import BOUND, kinds_of, of_number, worst
 
 GRID = 25  # shifts tried before the search closes in
 CLOSING = 32  # golden-section steps: the bracket shrinks by 2e-7
@@ -105,7 +105,7 @@ def fit_curved(
         values, limits, draws = _shifted(law, points, loss, scale, counts)
     used = np.ones(len(loss), bool) if counts is None else counts[0] > 0
     health = _health(law, values, {v: z[used] for v, z in x.items()}, loss[used], excluded, scale)
-    tested = of_fit(health.n_points, health.n_params, health.r2, health.lack_of_fit)
+    tested = health.tested
     coefficients = {}
     for name in law.coefficients:
         low, high = percentile(draws[name].to_numpy(), level) if draws is not None else (math.nan, math.nan)

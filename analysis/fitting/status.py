@@ -3,7 +3,9 @@
 Of the fit as a whole: "failed", "few points" (too few to test the form), "negative R2" and "lack of fit" (the
 residuals are not noise alone). Of a number: "unidentified" (neither end of its interval is set by the data), "bound"
 (the estimate lies at a bound of the law), "one-sided" (one end is set by the data), "wide" (both are, a factor of ten
-apart). "ok": the form was tested, and both ends are known.
+apart). Of what it stands for: "convention" (kappa differs with where its floors come from, beyond its intervals), "edge
+of tuning" (the best of the settings that were tried lies at the edge of them). "ok": the form was tested, both ends are
+known.
 """
 
 import math
@@ -19,9 +21,11 @@ STATUSES = (
     "lack of fit",
     "one-sided",
     "wide",
+    "convention",
+    "edge of tuning",
     "ok",
 )
-MEASURED = ("one-sided", "wide", "ok")  # the interval may be taken at its word
+MEASURED = ("one-sided", "wide", "convention", "edge of tuning", "ok")  # the interval may be taken at its word
 TESTED = 2  # degrees of freedom that a test of the form takes at least
 REJECTED = 0.01  # p of the test of the form
 WIDE = 10.0  # times the lower end
@@ -34,6 +38,11 @@ def of_fit(n_points: int, n_params: int, r2: float, lack_of_fit: float) -> str:
     if r2 < 0:
         return "negative R2"
     return "lack of fit" if lack_of_fit < REJECTED else "ok"
+
+
+def with_edge(status: str) -> str:
+    """The status of a number whose points are the best of settings at the edge of those that were tried."""
+    return worst([status, "edge of tuning"])
 
 
 def of_number(low: float, high: float, low_end: str, high_end: str, at_bound: str = "", fit: str = "ok") -> str:

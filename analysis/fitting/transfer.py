@@ -1,61 +1,48 @@
 """Loss-to-loss transfer: how in-distribution gains carry over (Eq. 4).
 
-``L_ood - E_ood = K (L_id - E_id)^kappa``: least squares of the logs, floors from the joint fits. The floors are not
-known: unless they are given, every resample of runs refits both of them, and kappa's interval carries their uncertainty
-(with the floors held it comes out 4-7 times too narrow).
+``L_ood - E_ood = K (L_id - E_id)^kappa``. kappa depends on where its floors come from, so that each convention has a
+name. "transfer", the default: E_ood is fitted with K and kappa on the pairs, in least squares of ln(L_ood); E_id is
+that of the joint law, and its uncertainty is carried along. "transfer_joint", the paper's: both floors are those of
+joint laws (see ``joint_floors``). With kappa other than 1 the out-of-distribution loss is no joint law of N and D: the
+second then misses kappa, the first does not.
 """
 
 import math
 from collections.abc import Mapping
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 from scipy import special
 
-from analysis.fitting.fit import RESAMPLES, fit
+from analysis.fitting import joint_floors, loss_pairs
+from analysis.fitting.cells import cells_of, means_by_cell
+from analysis.fitting.fit import tuned
+from analysis.fitting.floors import Floor, drawn_floors, floor_of
 from analysis.fitting.identifiability import BadPoints, clean
 from analysis.fitting.intervals import percentile, resample_counts
 from analysis.fitting.laws import LAWS, TRANSFER
+from analysis.fitting.loss_pairs import Curve
 from analysis.fitting.problem import Array
-from analysis.fitting.result import Coefficient, Fit, Health
-from analysis.fitting.starts import refit
-from analysis.fitting.status import BOUND, kinds_of, of_fit, of_number
+from analysis.fitting.residuals import lack_of_fit
+from analysis.fitting.result import Coefficient, Fit, Health, sided
+from analysis.fitting.status import BOUND, OPEN, REACHED, limits, of_number
 from analysis.observations import own
 
+CONVENTIONS = ("transfer", joint_floors.LAW)
 KEYS = ["sweep", "run_id"]
-Floors = dict[bytes, tuple[Array, str, bool]]  # of points and resamples: floors, a note, whether they can be known
-PATIENCE = 60  # steps of a resample: those that take more have no floor to speak of
+LOSSES = ["loss_id", "loss_ood"]
+Floors = dict[bytes, Any]  # floors that were found for a column of losses, by what they were asked of
 
 
 def pairs(points: pd.DataFrame, target: str) -> pd.DataFrame:
     """In- and out-of-distribution losses of the same runs: sweep, run_id, N, D, C, loss_id, loss_ood."""
-    inside = own(points)[[*KEYS, "N", "D", "C", "loss"]].rename(columns={"loss": "loss_id"})
+    tried = [c for c in ("n_tried", "at_edge") if c in points]
+    inside = own(points)[[*KEYS, "N", "D", "C", *tried, "loss"]].rename(columns={"loss": "loss_id"})
     outside = points[points["target"] == target][[*KEYS, "loss"]].rename(columns={"loss": "loss_ood"})
     return inside.merge(outside, on=KEYS)
-
-
-def line(log_x: Array, log_y: Array, weights: Array) -> tuple[Array, Array, Array]:
-    """K, kappa and sum of squares of ``log_y = ln K + kappa log_x``, kappa within its bounds; arrays [S, n], weight 0
-    leaves a point out. The problem is a parabola in kappa, so clipping it is exact."""
-    total = np.maximum(weights.sum(-1), 1e-300)
-    x, y = np.where(weights > 0, log_x, 0.0), np.where(weights > 0, log_y, 0.0)
-    mean_x, mean_y = (weights * x).sum(-1) / total, (weights * y).sum(-1) / total
-    dx, dy = x - mean_x[..., None], y - mean_y[..., None]
-    with np.errstate(invalid="ignore", divide="ignore"):
-        kappa = np.clip((weights * dx * dy).sum(-1) / (weights * dx * dx).sum(-1), *TRANSFER)
-    squares = (weights * (dy - kappa[..., None] * dx) ** 2).sum(-1)
-    return np.exp(mean_y - kappa * mean_x), kappa, squares
-
-
-def excess(loss: Array, floor: Array, clip: float | None) -> Array:
-    """ln(loss - floor); NaN at or below the floor, or clipped there as the paper does (clip = 1e-6)."""
-    above = loss - floor
-    if clip is not None:
-        return np.log(np.maximum(above, clip))
-    with np.errstate(invalid="ignore", divide="ignore"):
-        return np.where(above > 0, np.log(above), np.nan)
 
 
 def loss_to_loss(
@@ -63,138 +50,170 @@ def loss_to_loss(
     E_id: float | None = None,
     E_ood: float | None = None,
     *,
-    bootstrap: int = RESAMPLES,
+    law: str = "transfer",
+    bootstrap: int | None = None,
     level: float = 0.95,
-    clip: float | None = None,
     seed: int = 0,
     floors_found: Floors | None = None,
+    **options: Any,
 ) -> Fit:
-    """Fit Eq. 4 to paired losses (columns loss_id, loss_ood; N and D too unless both floors are given).
+    """Fit Eq. 4 to paired losses: columns loss_id and loss_ood, N and D too where a joint law has to tell a floor.
 
-    With both floors given: ordinary least squares and its t interval. Otherwise the floors are those of the joint law,
-    fitted here and in every resample. Points at or below a floor are left out and counted, never clipped in silence.
-    ``floors_found`` keeps floors from one call to the next: that of the in-distribution loss serves every target.
-    Raises BadPoints if fewer than three pairs lie above the floors.
+    ``law``: one of ``CONVENTIONS``. A floor that is given is held. ``bootstrap``: resamples of cells beside the
+    profiled interval of the default convention, those that make the paper's. Pairs at or below a floor are left out and
+    counted. ``floors_found`` keeps floors from one call to the next: that of the in-distribution loss serves every
+    target. Raises BadPoints if too few pairs lie above the floors.
     """
     floors_found = {} if floors_found is None else floors_found
-    known = E_id is not None and E_ood is not None
-    columns = ["loss_id", "loss_ood", *([] if known else ["N", "D"])]
-    points, excluded = clean(data, columns)
-    x, y = points["loss_id"].to_numpy(float), points["loss_ood"].to_numpy(float)
-    notes, draws = [], None
-    if known:
-        floors, unknown = {"E_id": np.array([float(E_id or 0)]), "E_ood": np.array([float(E_ood or 0)])}, False
-        counts = np.ones((1, len(points)))
+    if law == joint_floors.LAW or E_ood is not None:
+        found = joint_floors.with_both_floors(
+            data, E_id, E_ood, bootstrap=bootstrap, level=level, seed=seed, floors_found=floors_found, **options
+        )
+        return tuned(replace(found, law=law), data)
+    gridded = {"N", "D"} <= set(data)
+    points, excluded = clean(data, [*LOSSES, *(["N", "D"] if gridded or E_id is None else [])])
+    cell = cells_of(points, ["N", "D"]) if gridded else np.arange(len(points))
+    cells = means_by_cell(points, cell, LOSSES)
+    if E_id is not None:
+        floor = Floor(Curve(np.array([float(E_id)]), np.zeros(1)), "", True)
     else:
-        counts = np.ones((1, len(points)))
-        if bootstrap:
-            counts = np.vstack([counts, resample_counts(points[["N", "D"]], bootstrap, seed)])
-        given = {"E_id": E_id, "E_ood": E_ood}
-        floors, unknown = {}, False
-        for name, column in (("E_id", "loss_id"), ("E_ood", "loss_ood")):
-            if given[name] is not None:
-                floors[name] = np.full(len(counts), float(given[name] or 0))
-                continue
-            posed = points[["N", "D", column]].to_numpy(float).tobytes() + counts.tobytes()
-            if posed not in floors_found:
-                floors_found[posed] = _floors(points, column, counts)
-            floors[name], note, can_be_known = floors_found[posed]
-            unknown |= not can_be_known
-            notes += [f"{name}: {note}"] if note else []
-    log_x = excess(x, floors["E_id"][:, None], clip)
-    log_y = excess(y, floors["E_ood"][:, None], clip)
-    above = np.isfinite(log_x) & np.isfinite(log_y)
-    weights = counts * above
-    if above[0].sum() < 3:
-        raise BadPoints(f"{int(above[0].sum())} of {len(points)} pairs lie above both floors; kappa needs three")
-    K, kappa, squares = line(log_x, log_y, weights)
-    below = int((~above[0]).sum())
-    if below:
+        posed = cells[["N", "D", "loss_id", "weight"]].to_numpy(float).tobytes() + str(level).encode()
+        floor = floors_found[posed] = floors_found.get(posed) or floor_of(cells, "loss_id", level)
+    x, y, weights = (cells[c].to_numpy(float) for c in (*LOSSES, "weight"))
+    best = float(floor.curve.floors[floor.curve.best])
+    above = x > best
+    n_cells, least = int(above.sum()), len(loss_pairs.NAMES) + 1
+    if n_cells < least:
+        raise BadPoints(f"{n_cells} of {len(cells)} pairs lie above E_id = {best:.4g}; E_ood, K and kappa need {least}")
+    problem = loss_pairs.pose(x[above], y[above], floor.curve.floors[[floor.curve.best]], weights[above])
+    theta = loss_pairs.solve(problem)[0]
+    values = {"E_id": best} | {k: float(v[0]) for k, v in loss_pairs.coefficients(problem, theta).items()}
+    ends = loss_pairs.ends(x[above], y[above], floor.curve, weights[above], n_cells - len(loss_pairs.NAMES), level)
+    ends["E_id"] = _ends_of(floor.curve, level, given=E_id is not None)
+    draws = _draws(cells, above, E_id, values, bootstrap, seed) if bootstrap else None
+    notes = [f"E_id: {floor.note}"] if floor.note else []
+    if below := int((~above[cell]).sum()):
         excluded = {**excluded, "loss at or below a floor": below}
         notes.append(f"left out: {below} with a loss at or below a floor")
-    table = {"E_id": floors["E_id"], "E_ood": floors["E_ood"], "K": K, "kappa": kappa}
-    values = {name: float(v[0]) for name, v in table.items()}
-    if known:
-        ends = _t_interval(log_x[0], squares[0], values, above[0], level)
-    else:
-        usable = (weights[1:] > 0).sum(1) >= 3
-        draws = pd.DataFrame({name: v[1:][usable] for name, v in table.items()})
-        ends = {name: _ends(draws[name].to_numpy(), level) for name in table} if bootstrap else {}
-    health = _health(values, x, y, above[0], float(squares[0]), excluded)
-    tested = of_fit(health.n_points, health.n_params, health.r2, health.lack_of_fit)
-    coefficients = {}
-    for name, value in values.items():
-        low, high = ends.get(name, (math.nan, math.nan))
-        at = _at_bound(name, value)
-        kinds = kinds_of(low, high, LAWS["transfer"].bound(name))
-        if kinds[0] == kinds[1] == BOUND:
-            low = high = math.nan
-        status = "unidentified" if unknown else of_number(low, high, *kinds, at, tested)
-        note = f"{name} at its {'lower' if at == 'low' else 'upper'} bound" if at else ""
-        coefficients[name] = Coefficient(value, low, high, at, status, note, low_end=kinds[0], high_end=kinds[1])
-    hit = [c.note for c in coefficients.values() if c.note]
-    return Fit(
+    health = _health(values, points, cell, above[cell], excluded)
+    coefficients = {
+        name: _coefficient(name, values[name], ends[name], health.tested, floor.known, draws, level)
+        for name in ("E_id", "E_ood", "K", "kappa")
+    }
+    said = [c.note for c in coefficients.values() if c.note]
+    if health.tested == "lack of fit":
+        said.insert(0, f"residuals are not noise alone (p = {health.lack_of_fit:.1g}): the law's form is wrong here")
+    found = Fit(
         law="transfer",
         coefficients=coefficients,
         derived={},
         health=health,
         objective="log-ls",
         delta=math.inf,
-        interval="t, floors given" if known else "bootstrap, floors refitted" if bootstrap else "none",
+        interval="profile, E_id " + ("from the joint law" if E_id is None else "given"),
         level=level,
         status=coefficients["kappa"].status,
-        note="; ".join([*hit, *notes]),
+        note="; ".join([*said, *notes]),
         fitted=values,
         draws=draws,
         ranges={"loss_id": (float(x.min()), float(x.max()))},
     )
+    return tuned(found, data)
 
 
-def _floors(points: pd.DataFrame, column: str, counts: Array) -> tuple[Array, str, bool]:
-    """Floor of the joint law in every resample of the runs [1 + R], a note, and whether the points can tell it."""
-    found = fit("joint", points.assign(loss=points[column]), intervals=False)
-    assert found.posed is not None
-    assert found.solution is not None
-    if "E" not in found.fitted:
-        return np.zeros(len(counts)), "no floor can be known", False
-    refitted = refit(replace(found.posed, weights=counts, patience=PATIENCE), found.solution.theta[0])
-    floor = found.posed.design.names.index("E")
-    floors = refitted.theta[:, floor] * math.exp(found.posed.design.centre["loss"])
-    return floors, found.note, found.coefficients["E"].status != "unidentified"
+def _ends_of(curve: Curve, level: float, given: bool) -> loss_pairs.Ends:
+    """The interval of the floor itself: of the joint law; none where it was given."""
+    if given or len(curve.floors) == 1:
+        return loss_pairs.Ends(math.nan, math.nan, "", "")
+    whole = float(special.ndtri(0.5 + level / 2)) * (1 - 1e-9)
+    reached = curve.distance[0] <= -whole, curve.distance[-1] >= whole
+    low, high = float(curve.floors[0]), float(curve.floors[-1]) if reached[1] else math.inf
+    return loss_pairs.Ends(low, high, REACHED if reached[0] else BOUND, REACHED if reached[1] else OPEN)
 
 
-def _t_interval(
-    log_x: Array, squares: float, values: Mapping[str, float], above: Array, level: float
-) -> dict[str, tuple[float, float]]:
-    n = int(above.sum())
-    dx = log_x[above] - log_x[above].mean()
-    variance = squares / max(n - 2, 1)
-    t = float(special.stdtrit(max(n - 2, 1), 0.5 + level / 2))
-    half = t * math.sqrt(variance / float((dx**2).sum()))
-    at_one = t * math.sqrt(variance * (1 / n + float(log_x[above].mean() ** 2 / (dx**2).sum())))
-    return {
-        "kappa": (values["kappa"] - half, values["kappa"] + half),
-        "K": (values["K"] * math.exp(-at_one), values["K"] * math.exp(at_one)),
-    }
+def _coefficient(
+    name: str,
+    value: float,
+    ends: loss_pairs.Ends,
+    tested: str,
+    known: bool,
+    draws: pd.DataFrame | None,
+    level: float,
+) -> Coefficient:
+    at = at_bound(name, value)
+    drawn = percentile(draws[name].to_numpy(), level) if draws is not None else (math.nan, math.nan)
+    status = of_number(ends.low, ends.high, ends.low_end, ends.high_end, at, tested)
+    note = f"{name} at its {'lower' if at == 'low' else 'upper'} bound" if at else ""
+    if not at and (missing := sided(ends.low_end, ends.high_end)):
+        note = f"{name}: {missing}"
+    low, high = min(value, ends.low), max(value, ends.high)
+    if not known:
+        status, note = "unidentified", ""
+    if status == "unidentified" or not ends.low_end:
+        low = high = math.nan
+    return Coefficient(
+        value, low, high, at, status, note, float(drawn[0]), float(drawn[1]), ends.low_end, ends.high_end
+    )
 
 
-def _ends(draws: Array, level: float) -> tuple[float, float]:
-    low, high = percentile(draws, level)
-    return float(low), float(high)
-
-
-def _at_bound(name: str, value: float) -> str:
+def at_bound(name: str, value: float) -> str:
+    """Which bound of the law a coefficient lies at: "low", "high" or ""."""
     if name == "kappa":
-        return "low" if value <= TRANSFER[0] else "high" if value >= TRANSFER[1] else ""
+        slack = 1e-9
+        return "low" if value <= TRANSFER[0] + slack else "high" if value >= TRANSFER[1] - slack else ""
     return "low" if name.startswith("E_") and value <= 0 else ""
+
+
+def _draws(
+    cells: pd.DataFrame, above: NDArray[np.bool_], E_id: float | None, values: Mapping[str, float], n: int, seed: int
+) -> pd.DataFrame:
+    """Coefficients of resamples of the cells: each with a floor and a fit of its own."""
+    design = cells[["N", "D"]] if {"N", "D"} <= set(cells) else cells[["loss_id"]]
+    counts = resample_counts(design, n, seed) * cells["weight"].to_numpy(float)
+    floors = np.full(n, values["E_id"]) if E_id is not None else drawn_floors(cells, "loss_id", counts)
+    x, y = (cells[c].to_numpy(float) for c in LOSSES)
+    usable = ((counts > 0) & (x > floors[:, None])).sum(1) >= len(loss_pairs.NAMES)
+    problem = loss_pairs.pose(x, y, floors[usable], counts[usable])
+    found = loss_pairs.coefficients(problem, loss_pairs.solve(problem)[0])
+    return pd.DataFrame({"E_id": floors[usable], **found})
+
+
+def _health(
+    values: Mapping[str, float],
+    points: pd.DataFrame,
+    cell: NDArray[np.intp],
+    above: NDArray[np.bool_],
+    excluded: Mapping[str, int],
+) -> Health:
+    x, y = (points.loc[above, c].to_numpy(float) for c in LOSSES)
+    over = x > values["E_id"]  # a run may lie below the floor that its cell lies above
+    x, y, inside = x[over], y[over], cell[above][over]
+    predicted = np.asarray(LAWS["transfer"](values, loss_id=x), float)
+    log_x, rise = np.log(x - values["E_id"]), predicted - values["E_ood"]
+    jacobian = np.column_stack([1 / predicted, rise / predicted, rise * log_x / predicted])
+    free = np.array([values["E_ood"] > 0, True, not at_bound("kappa", values["kappa"])])
+    return Health.of(
+        y,
+        predicted,
+        len(loss_pairs.NAMES),
+        excluded,
+        lack_of_fit=lack_of_fit(np.log(predicted / y), jacobian[:, free], {"excess": log_x}, inside),
+        n_cells=len(np.unique(inside)),
+    )
+
+
+def disagree(one: Coefficient, other: Coefficient) -> bool:
+    """Whether each of two numbers lies outside the other's interval; False where one has no interval."""
+    return all(
+        not low <= value <= high
+        for (low, high), value in (
+            (limits(one.low, one.high, one.low_end, one.high_end), other.value),
+            (limits(other.low, other.high, other.low_end, other.high_end), one.value),
+        )
+        if not math.isnan(low + high)
+    ) and not math.isnan(one.low + other.low)
 
 
 def bound_hits(kappas: Array, digits: int = 3) -> NDArray[np.bool_]:
     """Which printed kappas (rounded to ``digits``) are at a bound of the fit: 8 of the 44 of Table S.7."""
     return np.isin(np.round(kappas, digits), np.round(TRANSFER, digits))
-
-
-def _health(
-    values: Mapping[str, float], x: Array, y: Array, above: Array, squares: float, excluded: Mapping[str, int]
-) -> Health:
-    return Health.of(y[above], LAWS["transfer"](values, loss_id=x[above]), 2, excluded, squares=squares)

@@ -55,6 +55,7 @@ def simulate(
     level: float = 0.95,
     seed: int = 0,
     outliers: float = 0.0,
+    cell_noise: float = 0.0,
 ) -> pd.DataFrame:
     """Refit ``n_sweeps`` simulated sweeps of a grid (one row a run: the law's variables, N and D).
 
@@ -62,7 +63,8 @@ def simulate(
     coverage of the default intervals with its own standard error, their median width, the shares of sweeps whose
     interval is one-sided or has an open end; with ``bootstrap``, coverage and width of the pairs bootstrap beside.
     The rows "predict_10x" are the log of the loss ten times beyond the largest N and D. ``outliers``: the share of runs
-    whose noise is five times as large. Raises BadPoints if coefficients miss.
+    whose noise is five times as large. ``cell_noise``: the standard deviation of what the runs of one cell (the same
+    point of the grid) have in common. Raises BadPoints if coefficients miss.
     """
     form, truth = LAWS[law], dict(PLANTED if coefficients is None else coefficients)
     missing = [c for c in form.coefficients if c not in truth]
@@ -72,7 +74,11 @@ def simulate(
     clean_loss = np.asarray(form(truth, **x), float)
     rng = np.random.default_rng(seed)
     spread = noise * np.where(rng.random((n_sweeps, len(grid))) < outliers, OUTLYING, 1.0)
-    losses = clean_loss * np.exp(spread * rng.standard_normal((n_sweeps, len(grid))))
+    logs = spread * rng.standard_normal((n_sweeps, len(grid)))
+    if cell_noise:
+        cell = grid.groupby(list(form.variables)).ngroup().to_numpy()
+        logs += cell_noise * rng.standard_normal((n_sweeps, cell.max() + 1))[:, cell]
+    losses = clean_loss * np.exp(logs)
     posed = problems_of(form, x, losses)
     solution, _ = solve_globally(posed)
     asked = targets(form, grid)

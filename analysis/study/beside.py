@@ -21,7 +21,7 @@ def with_paper(table: pd.DataFrame) -> pd.DataFrame:
     for row in printed_transfer().to_dict("records"):
         for name in ("K", "kappa"):
             at_bound = name == "kappa" and round(row[name], 3) == 0.05
-            key = ("transfer", name, row["configuration"], task_key(row["target"]))
+            key = ("transfer_joint", name, row["configuration"], task_key(row["target"]))
             published[key] = (row[name], "Table S.7" + (", at its bound" if at_bound else ""))
     refits = refitted()
     for row in refits[(refits["status"] == "ok") & refits["coefficient"].isin(["alpha", "beta"])].to_dict("records"):

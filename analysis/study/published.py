@@ -82,7 +82,12 @@ def exponents() -> pd.DataFrame:
     hit = bound_hits(transfer["kappa"].to_numpy(float))
     rows = []
     for row, bound in zip(transfer.to_dict("records"), hit, strict=True):
-        facts = {"law": "transfer", "at": "Table S.7", "configuration": row["configuration"], "target": row["target"]}
+        facts = {
+            "law": "transfer_joint",
+            "at": "Table S.7",
+            "configuration": row["configuration"],
+            "target": row["target"],
+        }
         for name in ("K", "kappa"):
             at = "low" if bound and name == "kappa" else ""
             flags = {"at_bound": at, "status": "bound" if at else "ok", "note": "printed without an interval"}

@@ -2,7 +2,8 @@
 
 A group is a configuration on a target (and corpus, label set, sweep). Laws: the joint law; its marginals over N at full
 data and over D at each size that saw several fractions, with and without a floor; transfer from the in-distribution
-loss to each target; the compute frontier; allocation exponents from the joint law.
+loss to each target, by two conventions of where its floors come from; the compute frontier; allocation exponents from
+the joint law.
 """
 
 import math
@@ -21,7 +22,8 @@ from analysis.fitting.fit import fit
 from analysis.fitting.identifiability import BadPoints
 from analysis.fitting.laws import EXPONENT
 from analysis.fitting.result import Coefficient, Fit
-from analysis.fitting.transfer import Floors, loss_to_loss, pairs
+from analysis.fitting.status import worst
+from analysis.fitting.transfer import CONVENTIONS, Floors, disagree, loss_to_loss, pairs
 from analysis.observations import best_over_steps, own, trajectories
 from analysis.table.query import COLUMNS, FILE, as_markdown, read
 from analysis.table.where import BadQuery
@@ -46,17 +48,22 @@ def exponents(
     """Fit all laws to all groups of ``points`` (see ``observations``); columns ``analysis.table.query.COLUMNS``.
 
     ``paths`` are the checkpoints of all runs (see ``trajectories``), from which the frontier is drawn; without them it
-    is drawn from the points. ``bootstrap`` resamples stand beside the intervals (log-ls) or make them (huber, transfer,
-    frontier). A law that cannot be fitted to a group has one row with status "failed" and the reason.
+    is drawn from the points. ``bootstrap`` resamples stand beside the intervals (log-ls) or make them (huber,
+    transfer_joint, frontier). A law that cannot be fitted to a group has one row with status "failed" and the reason.
     """
     options: dict[str, Any] = {"objective": objective, "delta": delta, "bootstrap": bootstrap}
     options["max_exponent"] = max_exponent
     resamples = {} if bootstrap is None else {"bootstrap": bootstrap}
     rows: list[Facts] = []
     floors: Floors = {}
+    points = _bare(points)
+    paths = None if paths is None else _bare(paths)
+    if "n_tried" not in points:
+        points = points.assign(n_tried=1, at_edge="")
     for key, part in points.groupby(GROUP, dropna=False, sort=True):
         facts: Facts = dict(zip(GROUP, key, strict=True))
         facts["select"] = "+".join(sorted(part["selected_by"].unique())) if "selected_by" in part else ""
+        facts |= {"n_tried": int(part["n_tried"].max()), "at_edge": _at_edge(part)}
         if on_fit:
             on_fit(f"{facts['configuration']} on {facts['target']}")
         joint = None
@@ -73,12 +80,17 @@ def exponents(
             inside = points[_same(points, facts, [c for c in GROUP if c not in ("target", "domain")])]
             if len(own(inside)):
                 both = pairs(inside, str(facts["target"]))
-                rows += _rows(
-                    facts | {"law": "transfer", "at": ""}, partial(loss_to_loss, both, floors_found=floors, **resamples)
-                )[1]
+                rows += _transfer(facts, partial(loss_to_loss, both, floors_found=floors, **resamples))
     for facts, attempt in replaced(points):
         rows += _rows(facts | {"law": "replaced", "at": ""}, attempt)[1]
     table = pd.DataFrame(rows, columns=list(COLUMNS))
+    table.attrs = {}
+    return table
+
+
+def _bare(table: pd.DataFrame) -> pd.DataFrame:
+    """The same table without attributes, which pandas would copy with every column that is taken out."""
+    table = table.copy(deep=False)
     table.attrs = {}
     return table
 
@@ -94,6 +106,27 @@ def _marginals(part: pd.DataFrame) -> Iterator[tuple[str, str, pd.DataFrame]]:
         if row["D"].nunique() >= LEVELS:
             for law in ("data", "pure_data"):
                 yield law, f"N = {n:.4g}", row
+
+
+def _at_edge(part: pd.DataFrame) -> str:
+    """In how many cells the best of the settings that were tried lies at their edge, with the first as an example."""
+    cells = part.drop_duplicates(["N", "D"])
+    edge = cells.loc[cells["at_edge"] != "", "at_edge"]
+    return f"{len(edge)} of {len(cells)} cells: {edge.iloc[0]}" if len(edge) else ""
+
+
+def _transfer(facts: Facts, attempt: Callable[..., Fit]) -> list[Facts]:
+    """Rows of both conventions of Eq. 4; kappas that disagree beyond their intervals are flagged in both."""
+    found = [_rows(facts | {"law": law, "at": ""}, partial(attempt, law=law)) for law in CONVENTIONS]
+    fits, rows = [fit for fit, _ in found if fit is not None], [row for _, part in found for row in part]
+    if len(fits) == len(CONVENTIONS) and disagree(*(fit.coefficients["kappa"] for fit in fits)):
+        values = ", ".join(f"{fit['kappa']:.3g} ({fit.law})" for fit in fits)
+        said = f"kappa depends on the convention: {values}"
+        for row in rows:
+            if row["coefficient"] == "kappa":
+                row["status"] = worst([row["status"], "convention"])
+                row["note"] = "; ".join(note for note in (said, row["note"]) if note)
+    return rows
 
 
 def _rows(facts: Facts, attempt: Callable[[], Fit]) -> tuple[Fit | None, list[Facts]]:

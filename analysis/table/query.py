@@ -54,6 +54,8 @@ COLUMNS = (
     "low_end",
     "high_end",
     "lack_of_fit",
+    "n_tried",
+    "at_edge",
 )
 SHOWN = (
     "law",

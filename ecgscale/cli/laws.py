@@ -27,7 +27,13 @@ def fit(
     points: Annotated[
         Path | None, typer.Option(help="Fit this table (CSV or Parquet: N, D, loss; or C, loss; or loss_id, loss_ood).")
     ] = None,
-    law: Annotated[str | None, typer.Option(help="With --points: joint, size, data, transfer, frontier, ...")] = None,
+    law: Annotated[
+        str | None,
+        typer.Option(
+            help="With --points: joint, size, transfer (E_ood fitted on the pairs), transfer_joint (both floors from "
+            "joint laws, as in the paper), frontier, ..."
+        ),
+    ] = None,
     objective: Annotated[str, typer.Option(help="log-ls (least squares of logs) or huber.")] = "log-ls",
     delta: Annotated[float, typer.Option(help="Huber's delta, in log loss.", callback=above_0)] = 1e-3,
     bootstrap: Annotated[
@@ -81,7 +87,13 @@ def fit(
 @app.command(rich_help_panel="Laws: fit and ask")
 def exponents(
     results: Results = RESULTS,
-    law: Annotated[str | None, typer.Option(help="joint, size, data, transfer, frontier, allocation, ...")] = None,
+    law: Annotated[
+        str | None,
+        typer.Option(
+            help="joint, size, data, transfer (E_ood fitted on the pairs), transfer_joint (both floors from joint "
+            "laws, as in the paper), frontier, allocation, ..."
+        ),
+    ] = None,
     configuration: Annotated[str | None, typer.Option(help="R-SL, R-SSL, T-SL, T-SSL, or another by name.")] = None,
     target: Annotated[str | None, typer.Option(help="A corpus (ID) or a probe task (OOD).")] = None,
     coefficient: Annotated[str | None, typer.Option(help="alpha, beta, E, kappa, ...")] = None,

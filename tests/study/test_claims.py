@@ -58,7 +58,7 @@ def of_planted(paths: pd.DataFrame, table: pd.DataFrame | None = None) -> claims
 
 
 def exponent(name: str, configuration: str, target: str, value: float, **flags: object) -> dict[str, object]:
-    law = {"kappa": "transfer", "b": "allocation"}.get(name, "joint")
+    law = {"kappa": "transfer_joint", "b": "allocation"}.get(name, "joint")
     row: dict[str, object] = {
         "sweep": "grid",
         "corpus": "code",

@@ -107,7 +107,7 @@ def test_nothing_done_is_said_in_a_sentence(tmp_path: Path) -> None:
 
 def test_the_table_recovers_what_was_planted(table: pd.DataFrame, results: Path) -> None:
     assert tuple(table.columns) == query.COLUMNS
-    laws = {"joint", "size", "pure_size", "data", "pure_data", "frontier", "transfer", "allocation"}
+    laws = {"joint", "size", "pure_size", "data", "pure_data", "frontier", "transfer", "transfer_joint", "allocation"}
     assert set(table["law"]) == laws
     for name in ("alpha", "beta"):
         for row in query.query(table, law="joint", coefficient=name).to_dict("records"):

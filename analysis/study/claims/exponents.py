@@ -25,11 +25,12 @@ GREEK = {"alpha": "α", "beta": "β", "kappa": "κ"}
 def fitted(evidence: Evidence, name: str, configuration: str) -> pd.DataFrame:
     """A coefficient on every OOD task, by target: value, low, high, at_bound, sound (identified, off the bounds).
 
-    kappa from the transfer law; alpha and beta from the joint law, from marginal laws where there is none.
+    kappa by the paper's convention, with both floors from joint laws (transfer_joint);
+    alpha and beta from the joint law, from marginal laws where there is none.
     """
     t = evidence.table
     rows = t[(t["coefficient"] == name) & (t["configuration"] == configuration) & (t["domain"] == "OOD")]
-    law = "transfer"
+    law = "transfer_joint"
     if name in MARGINAL:
         law = "joint" if (rows["law"] == "joint").any() else MARGINAL[name]
     rows = rows[(rows["law"] == law) & rows["value"].notna() & (rows["status"] != "failed")]

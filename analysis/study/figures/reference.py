@@ -52,7 +52,7 @@ def table(refitted: bool = True) -> pd.DataFrame:
     rows = []
     for row in printed_transfer().to_dict("records"):
         at = "low" if row["kappa"] <= TRANSFER[0] else ""
-        facts = {"law": "transfer", "at": "", "configuration": row["configuration"], "target": row["target"]}
+        facts = {"law": "transfer_joint", "at": "", "configuration": row["configuration"], "target": row["target"]}
         facts |= {"r2": row["R2"], "n_points": 0, "note": "Table S.7", "objective": "log-ls"}
         values = {"E_id": float("nan"), "E_ood": float("nan"), "K": row["K"], "kappa": row["kappa"]}
         for name, value in values.items():

@@ -132,7 +132,7 @@ def losses_by_data(material: Material) -> Sheet:
 def transfer(material: Material) -> Sheet:
     """S.7: K, kappa with its interval, R2."""
     t = material.evidence.table
-    t = t[t["law"] == "transfer"]
+    t = t[t["law"] == "transfer_joint"]
     kappa = t[t["coefficient"] == "kappa"].set_index(["target", "configuration"])
     failed = t[t["status"] == "failed"]
     missing = tuple(f"{r['configuration']} on {r['target']} ({r['note']})" for r in failed.to_dict("records"))
@@ -141,7 +141,7 @@ def transfer(material: Material) -> Sheet:
     gain = t[t["coefficient"] == "K"].set_index(["target", "configuration"])["value"]
     found = kappa[["low", "high", "at_bound", "status"]].assign(kappa=kappa["value"], K=gain, R2=kappa["r2"])
     found = found.reset_index().sort_values(["target", "configuration"], ignore_index=True)
-    sheet = printed.of_transfer(found, material.source, "Intervals 95 %.", 2)
+    sheet = printed.of_transfer(found, material.source, "Both floors from joint laws. Intervals 95 %.", 2)
     return Sheet("s7", sheet.title, found, sheet.header, sheet.rows, sheet.source, sheet.note, missing)
 
 

@@ -1,0 +1,80 @@
+"""The floor of the in-distribution loss as the joint law knows it: the best, and how far off others are."""
+
+import math
+from dataclasses import dataclass, replace
+
+import numpy as np
+import pandas as pd
+from scipy import special
+
+from analysis.fitting.fit import fit
+from analysis.fitting.intervals import Parameter, profile
+from analysis.fitting.loss_pairs import EXACT, Curve
+from analysis.fitting.newton import minimise
+from analysis.fitting.problem import Array
+from analysis.fitting.result import Fit
+from analysis.fitting.starts import refit
+from analysis.fitting.status import REACHED
+
+PATIENCE = 60  # steps of a resample: those that take more have no floor to speak of
+ANGLES = np.radians([30, 60, 90])  # of a floor: its distance is so much of the whole, the sine
+
+
+@dataclass(frozen=True)
+class Floor:
+    """The floor of a joint law: those on its profile, a note, and whether the points can tell one at all."""
+
+    curve: Curve
+    note: str
+    known: bool
+
+
+def floor_of(cells: pd.DataFrame, column: str, level: float) -> Floor:
+    """The floor of the joint law of a column of losses (columns N, D and ``weight`` too), with its profile."""
+    found = fit("joint", cells.assign(loss=cells[column]), intervals=False)
+    if "E" not in found.fitted:
+        return Floor(Curve(np.zeros(1), np.zeros(1)), "no floor can be known", False)
+    return Floor(curve_of(found, level), found.note, found.coefficients["E"].status != "unidentified")
+
+
+def drawn_floors(cells: pd.DataFrame, column: str, weights: Array) -> Array:
+    """Floors [R] of the joint law under weights [R, n] of its points: 0 where the points tell none."""
+    found = fit("joint", cells.assign(loss=cells[column]), intervals=False)
+    assert found.posed is not None
+    assert found.solution is not None
+    if "E" not in found.fitted:
+        return np.zeros(len(weights))
+    refitted = refit(replace(found.posed, weights=weights, patience=PATIENCE), found.solution.theta[0])
+    entry = found.posed.design.names.index("E")
+    return refitted.theta[:, entry] * math.exp(found.posed.design.centre["loss"])
+
+
+def curve_of(found: Fit, level: float) -> Curve:
+    """Floors on the profile of a joint law, out to the ends of its interval; the best alone if it has none."""
+    law, posed, solution = found.solved_law, found.posed, found.solution
+    assert law is not None
+    assert posed is not None
+    assert solution is not None
+    best = found.fitted["E"]
+    freedom = int((posed.weights[0] > 0).sum()) - len(posed.design.names)
+    whole = float(special.ndtri(0.5 + level / 2))
+    if freedom < 1 or 2 * solution.objective[0] / freedom <= EXACT:
+        return Curve(np.array([best]), np.zeros(1))
+    floors, distance = [best], [0.0]
+    for angle in ANGLES:
+        away = whole * math.sin(angle)
+        ends = profile(law, posed, solution, [Parameter("E")], 2 * float(special.ndtr(away)) - 1)
+        for side, end, kind in ((-1, ends.low, ends.low_end), (1, ends.high, ends.high_end)):
+            if kind[0, 0] == REACHED:
+                floors.append(float(end[0, 0]))
+                distance.append(side * away)
+    if best > 0 and min(distance) > -whole * (1 - 1e-9):  # the law's bound is nearer than the end
+        entry = posed.design.names.index("E")
+        start = np.where(np.arange(len(posed.design.names)) == entry, 0.0, solution.theta)
+        at_zero = minimise(replace(posed, held=np.array([entry])), start)
+        excess = max(float(at_zero.objective[0] - solution.objective[0]), 0.0)
+        t = math.sqrt(excess * freedom / float(solution.objective[0]))
+        floors.append(0.0)
+        distance.append(max(-whole, float(special.ndtri(special.stdtr(freedom, -t)))))
+    order = np.argsort(distance)
+    return Curve(np.array(floors)[order], np.array(distance)[order])
