@@ -39,7 +39,8 @@ TRAINING = in_order(
 ANALYSIS = in_order(
     """
     records naming observations
-    fitting: laws status problem residuals descent newton starts intervals identifiability result shifted fit bands
+    fitting: repetition laws status problem residuals descent newton starts intervals identifiability structure formula
+    fitting: result shifted nonlinear nonlinear_ends nonlinear_fit fit bands
     fitting: transfer effective_data allocation forecast overfitting
     table: where markup query build
     points

@@ -13,16 +13,16 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
 from analysis.fitting.identifiability import BadPoints, clean, identifiable, law_named
 from analysis.fitting.intervals import Parameter, Quantity, resample_counts
-from analysis.fitting.laws import EXPONENT, Law, Term
+from analysis.fitting.laws import EXPONENT, LAWS, Law, Term
 from analysis.fitting.newton import Solution, hessian_at
+from analysis.fitting.nonlinear_fit import fit_nonlinear
 from analysis.fitting.problem import Array, Problems, natural, problems_of, terms_of
 from analysis.fitting.residuals import lack_of_fit
-from analysis.fitting.result import Coefficient, Fit, Health, intervals_of
-from analysis.fitting.shifted import fit_curved
+from analysis.fitting.result import Coefficient, Fit, Health, intervals_of, largest_tenth, said_of
+from analysis.fitting.shifted import SHIFTS, fit_curved
 from analysis.fitting.starts import refit, solve_globally
 from analysis.fitting.status import of_number, worst
 
@@ -77,7 +77,10 @@ def fit(
     if not delta > 0:
         raise BadPoints(f"delta is {delta}; it is the scale of Huber's function in log-loss and has to be positive")
     if not law.terms:
-        return fit_curved(law, data, objective=objective, delta=delta, bootstrap=bootstrap, level=level, seed=seed)
+        curved: dict[str, Any] = {"objective": objective, "delta": delta, "bootstrap": bootstrap, "level": level}
+        if law.name in SHIFTS:
+            return fit_curved(law, data, seed=seed, **curved)
+        return fit_nonlinear(law.up_to(max_exponent), data, seed=seed, intervals=intervals, **curved)
     law = law.up_to(max_exponent)
     columns = [*law.variables, law.response, *(["weight"] if "weight" in data else [])]
     points, excluded = clean(data, columns)
@@ -119,6 +122,7 @@ def fit(
         posed=posed,
         solution=solution,
         ranges={v: (float(x[v].min()), float(x[v].max())) for v in law.variables},
+        form=None if law.name in LAWS else law,
     )
     if n <= p:
         reasons |= {c: f"{n} points for {p} coefficients" for c in solved.coefficients if c not in reasons}
@@ -191,7 +195,7 @@ def _described(result: Fit, law: Law, reasons: Mapping[str, str]) -> Fit:
         c.note for n, c in coefficients.items() if c in flagged and c.note and (n not in amplitudes or n in reasons)
     ]
     if result.tested != "ok":
-        notes.insert(0, _said(result))
+        notes.insert(0, said_of(result))
     if not result.health.converged and status != "unidentified":
         status = "failed"
         notes.insert(0, f"not converged (relative Newton decrement {result.health.decrement:.1e})")
@@ -212,16 +216,6 @@ def _hit(law: Law, name: str, at: str) -> str:
         return f"{name} at its {'lower' if at == 'low' else 'upper'} bound"
     least, most = law.bound(name)
     return f"{name} at its lower bound {least:g}" if at == "low" else f"{name} at its upper bound {most:g}"
-
-
-def _said(result: Fit) -> str:
-    """What a fit is flagged for as a whole, in words."""
-    h = result.health
-    return {
-        "few points": f"{h.n_points} points for {h.n_params} coefficients: too few to test the law's form",
-        "negative R2": f"the law fits worse than a constant (R2 {h.r2:.2g})",
-        "lack of fit": f"residuals are not noise alone (p = {h.lack_of_fit:.1g}): the law's form is wrong here",
-    }[result.tested]
 
 
 def _bound_hit(law: Law, posed: Problems, solution: Solution, name: str) -> str:
@@ -301,11 +295,3 @@ def _holdout(posed: Problems, solution: Solution, x: Mapping[str, Array]) -> flo
     found = refit(small, solution.theta[0], 4)
     residual = np.log(terms_of(posed.design, posed.design.features, found.theta)[1]) - posed.y
     return float(np.sqrt((residual[0, largest] ** 2).mean()))
-
-
-def largest_tenth(extent: Array) -> NDArray[np.bool_]:
-    """Which runs are the largest tenth, at least one."""
-    count = max(1, len(extent) // 10)
-    largest = np.zeros(len(extent), bool)
-    largest[np.argsort(extent, kind="stable")[-count:]] = True
-    return largest

@@ -5,15 +5,16 @@ fit's own intervals.
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 from scipy import special
 
-from analysis.fitting.intervals import Parameter, Quantity, percentile, profile
+from analysis.fitting.intervals import Interval, Parameter, Quantity, percentile, profile
 from analysis.fitting.laws import LAWS, Law
 from analysis.fitting.newton import Solution, hessian_at
 from analysis.fitting.problem import Array, Problems
@@ -132,6 +133,13 @@ class Fit:
     posed: Problems | None = field(default=None, repr=False)
     solution: Solution | None = field(default=None, repr=False)
     ranges: Mapping[str, tuple[float, float]] = field(default_factory=dict, repr=False)
+    form: Law | None = field(default=None, repr=False)  # a law that is not in the registry
+    profiled: Callable[[Sequence[Quantity], float], Interval] | None = field(default=None, repr=False)  # see nonlinear
+
+    @property
+    def as_law(self) -> Law:
+        """The law that was fitted."""
+        return self.form or LAWS[self.law]
 
     def __getitem__(self, name: str) -> float:
         """Value of a coefficient or derived quantity."""
@@ -148,7 +156,7 @@ class Fit:
 
     def __call__(self, **x: Any) -> Any:
         """Predicted loss at x (arrays named as the law's variables)."""
-        return LAWS[self.law](self.values(), **x)
+        return self.as_law(self.values(), **x)
 
     def quantity(self, function: Quantity, level: float | None = None) -> Coefficient:
         """Value and interval of any function of the coefficients, by the fit's own kind of interval."""
@@ -156,7 +164,7 @@ class Fit:
 
     def predict(self, level: float | None = None, **x: float) -> Coefficient:
         """Loss at one x with an interval for the law's curve there (positive: it is formed in logs)."""
-        law = LAWS[self.law]
+        law = self.as_law
         gone = dict.fromkeys(law.coefficients, 0.0)
         log = self.quantity(lambda c: np.log(law({**gone, **c}, **x)), level)
         note = extrapolation(self.ranges, x)
@@ -181,7 +189,7 @@ class Fit:
         """The coefficients as lmfit's: values, bounds and, for least squares, standard errors (not of amplitudes)."""
         import lmfit
 
-        law, parameters, errors = LAWS[self.law], lmfit.Parameters(), self._standard_errors()
+        law, parameters, errors = self.as_law, lmfit.Parameters(), self._standard_errors()
         for name, c in self.coefficients.items():
             low, high = law.bound(name)
             parameters.add(name, value=c.value, min=low, max=high)
@@ -203,6 +211,24 @@ class Fit:
         }
         units = {n: math.exp(self.posed.design.centre["loss"]) for n in places if n not in self.solved_law.exponents}
         return {n: math.sqrt(covariance[i, i]) * units.get(n, 1.0) for n, i in places.items()}
+
+
+def said_of(result: Fit) -> str:
+    """What a fit is flagged for as a whole, in words."""
+    h = result.health
+    return {
+        "few points": f"{h.n_points} points for {h.n_params} coefficients: too few to test the law's form",
+        "negative R2": f"the law fits worse than a constant (R2 {h.r2:.2g})",
+        "lack of fit": f"residuals are not noise alone (p = {h.lack_of_fit:.1g}): the law's form is wrong here",
+    }[result.tested]
+
+
+def largest_tenth(extent: Array) -> NDArray[np.bool_]:
+    """Which runs are the largest tenth, at least one."""
+    count = max(1, len(extent) // 10)
+    largest = np.zeros(len(extent), bool)
+    largest[np.argsort(extent, kind="stable")[-count:]] = True
+    return largest
 
 
 def extrapolation(ranges: Mapping[str, tuple[float, float]], x: Mapping[str, float]) -> str:
@@ -238,10 +264,13 @@ def intervals_of(result: Fit, quantities: Sequence[Quantity], level: float) -> l
         ]
     if result.health.n_points <= result.health.n_params:
         return [Coefficient(v, status="few points") for v in values]
-    assert result.solved_law is not None
-    assert result.posed is not None
-    assert result.solution is not None
-    found = profile(result.solved_law, result.posed, result.solution, quantities, level)
+    if result.profiled is not None:
+        found = result.profiled(quantities, level)
+    else:
+        assert result.solved_law is not None
+        assert result.posed is not None
+        assert result.solution is not None
+        found = profile(result.solved_law, result.posed, result.solution, quantities, level)
     answers = []
     for i, (value, drawn) in enumerate(zip(values, draws, strict=True)):
         low_end, high_end = str(found.low_end[i, 0]), str(found.high_end[i, 0])
