@@ -148,7 +148,7 @@ def residuals(posed: Posed, theta: Array) -> tuple[Array, Array]:
     q = p - linear
     steps = np.concatenate([np.zeros((1, q)), 1j * STEP * np.eye(q)])
     inner = theta[:, None, linear:] + steps
-    first, h, _ = _basis(posed, inner.reshape(-1, q))
+    first, h, _ = _basis(posed, inner.reshape(size * (q + 1), q))
     first, h = first.reshape(size, q + 1, -1), h.reshape(size, q + 1, linear, -1)
     shares = theta[:, :linear]
     with np.errstate(all="ignore"):

@@ -7,7 +7,7 @@ the law, or "open" where nothing was found that ends it.
 """
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,7 +16,16 @@ from numpy.typing import NDArray
 from scipy import special
 
 from analysis.fitting.intervals import Interval
-from analysis.fitting.nonlinear import Posed, loss_of, minimise, natural, objective_of, residuals, value_and_gradient
+from analysis.fitting.nonlinear import (
+    STEP,
+    Posed,
+    loss_of,
+    minimise,
+    natural,
+    objective_of,
+    residuals,
+    value_and_gradient,
+)
 from analysis.fitting.problem import Array
 from analysis.fitting.status import BOUND, OPEN, REACHED
 
@@ -26,7 +35,7 @@ SEARCH = 40  # steps of the search for an end
 CLOSE = 1e-4  # relative, of the root of the excess at an end
 STIFFNESS = 1e4  # of the spring, against the curvature of the objective along the quantity
 CANDIDATES = 400  # places of the landscape that may be starts
-DESCENT = 60  # steps of a descent under the constraint
+DESCENT = 40  # steps of a descent under the constraint
 
 
 @dataclass(frozen=True)
@@ -65,8 +74,9 @@ def profile(
     low, high = np.empty((len(quantities), 1)), np.empty((len(quantities), 1))
     kinds = np.full((len(quantities), 2), OPEN, "<U7")
     search = _Search(posed, theta, objective, variance, need, places, heights)
+    ends = []
     with np.errstate(all="ignore"):
-        for q, quantity in enumerate(quantities):
+        for quantity in quantities:
             entry = quantity.place if isinstance(quantity, Entry) else -1
             best, slope = value_and_gradient(posed, quantity, theta[None])
             if entry >= 0:
@@ -74,20 +84,37 @@ def profile(
             usable = np.where(free, slope[0], 0.0)
             spread = math.sqrt(max(float(usable @ inverse @ usable) * variance, 0.0))
             spread = spread if spread > 1e-300 else 0.05 * max(float(np.linalg.norm(slope)), 1e-12)
-            for side, ends in ((-1.0, low), (1.0, high)):
-                at, kind = search.end(quantity, entry, float(best[0]), spread, side)
-                ends[q, 0] = side * math.inf if kind == OPEN else float(np.real(_value(posed, quantity, at)))
-                kinds[q, int(side > 0)] = kind
+            ends += [search.end(quantity, entry, float(best[0]), spread, side) for side in (-1.0, 1.0)]
+        for job, (at, kind) in enumerate(search.together(ends)):
+            q, high_end = divmod(job, 2)
+            kinds[q, high_end] = kind
+            value = (2 * high_end - 1) * math.inf if kind == OPEN else _value(posed, quantities[q], at)
+            (high if high_end else low)[q, 0] = value
     return Interval(low, high, kinds[:, :1], kinds[:, 1:])
 
 
+@dataclass(frozen=True)
+class _Ask:
+    """Where is it lowest with a quantity (entry of theta, or -1) at the target, from these starts [T, p]?"""
+
+    quantity: Quantity
+    entry: int
+    spread: float
+    target: float
+    starts: Array
+
+
+Answer = tuple[Array, float, float]  # theta [p], the quantity there, and t
+End = Generator[_Ask, Answer, tuple[Array, str]]
+
+
 def _value(posed: Posed, quantity: Quantity, theta: Array) -> float:
-    return float(np.ravel(np.broadcast_to(np.asarray(quantity(natural(posed, theta[None]))), 1))[0])
+    return float(np.real(np.broadcast_to(np.asarray(quantity(natural(posed, theta[None]))), 1))[0])
 
 
 @dataclass
 class _Search:
-    """The search for one end at a time."""
+    """The search for ends: each asks for one place after the other, and all are answered together."""
 
     posed: Posed
     optimum: Array
@@ -97,7 +124,21 @@ class _Search:
     places: Array
     heights: Array
 
-    def end(self, quantity: Quantity, entry: int, best: float, spread: float, side: float) -> tuple[Array, str]:
+    def together(self, ends: Sequence[End]) -> list[tuple[Array, str]]:
+        """What the searches find, all of them in step."""
+        found: dict[int, tuple[Array, str]] = {}
+        answers: dict[int, Answer | None] = dict.fromkeys(range(len(ends)))
+        while answers:
+            asks: dict[int, _Ask] = {}
+            for job, answer in answers.items():
+                try:
+                    asks[job] = next(ends[job]) if answer is None else ends[job].send(answer)
+                except StopIteration as over:
+                    found[job] = over.value
+            answers = dict(zip(asks, self._lowest(list(asks.values())), strict=True))
+        return [found[job] for job in range(len(ends))]
+
+    def end(self, quantity: Quantity, entry: int, best: float, spread: float, side: float) -> End:
         """Theta [p] at the end of an interval on one side, and what kind of end it is."""
         if self.variance <= 1e-22:  # the points lie on the law but for rounding
             return self.optimum, REACHED
@@ -109,14 +150,14 @@ class _Search:
         if entry >= 0:
             limit = float((posed.high if side > 0 else posed.low)[entry])
             if math.isfinite(limit):
-                theta, _, t = self._lowest(quantity, entry, spread, limit, [self.optimum], side)
+                theta, _, t = yield self._ask(quantity, entry, spread, limit, [self.optimum])
                 if t <= need * (1 + CLOSE):
                     return theta, OPEN if posed.names[entry] in posed.units else BOUND
                 last.append(theta)
         kept, sticks, seen = 0, 0, best
         target = self._clipped(best + side * need * spread, inner, limit, side)
         for _ in range(SEARCH):
-            theta, attained, t = self._lowest(quantity, entry, spread, target, [inner_theta, *last[-2:]], side)
+            theta, attained, t = yield self._ask(quantity, entry, spread, target, [inner_theta, last[-1]])
             last.append(theta)
             if abs(t - need) <= CLOSE * need and side * (attained - best) >= 0:
                 return theta, REACHED
@@ -153,39 +194,56 @@ class _Search:
         """Never at the limit itself: that was asked."""
         return 0.5 * (inner + limit) if math.isfinite(limit) and side * (target - limit) >= 0 else target
 
-    def _lowest(
-        self, quantity: Quantity, entry: int, spread: float, target: float, starts: list[Array], side: float
-    ) -> tuple[Array, float, float]:
-        """The lowest of several descents under the constraint: theta, the quantity there, and t."""
-        posed = self.posed
+    def _ask(self, quantity: Quantity, entry: int, spread: float, target: float, starts: list[Array]) -> _Ask:
         tries = np.array([*starts, self.optimum, *self._likeliest(quantity, entry, target)])
-        if entry >= 0:
-            tries[:, entry] = target
-            held = np.zeros(tries.shape, bool)
-            held[:, entry] = True
-            found = minimise(posed, tries, held=held, iterations=DESCENT)
-        else:
-            # The signed root's curvature along the quantity is 1 / spread^2 in units of the variance.
-            stiff = np.full(len(tries), STIFFNESS * self.variance / spread**2)
-            goals = np.full(len(tries), target)
-            found = minimise(
-                posed,
-                tries,
-                pull=lambda theta, rows: value_and_gradient(posed, quantity, theta),
-                target=goals,
-                stiffness=stiff,
-                iterations=DESCENT,
-            )
-        theta = found.theta
-        if entry >= 0:
-            attained = np.full(len(theta), target)
-            total = found.objective
-        else:
-            attained = np.real(np.broadcast_to(np.asarray(quantity(natural(posed, theta))), len(theta)))
-            total = found.objective + 0.5 * stiff * (attained - target) ** 2
-        best = int(np.where(np.isfinite(total), total, np.inf).argmin())
-        t = math.sqrt(2 * max(float(found.objective[best]) - self.least, 0.0) / self.variance)
-        return theta[best], float(attained[best]), t
+        return _Ask(quantity, entry, spread, target, np.unique(tries, axis=0))
+
+    def _lowest(self, asks: Sequence[_Ask]) -> list[Answer]:
+        """The lowest of several descents under each constraint."""
+        answers: dict[int, Answer] = {}
+        for kind in (True, False):
+            jobs = [j for j, ask in enumerate(asks) if (ask.entry >= 0) == kind]
+            if not jobs:
+                continue
+            of = np.repeat(jobs, [len(asks[j].starts) for j in jobs])
+            starts = np.concatenate([asks[j].starts for j in jobs])
+            target = np.array([asks[j].target for j in of])
+            if kind:
+                held = np.zeros(starts.shape, bool)
+                held[np.arange(len(of)), [asks[j].entry for j in of]] = True
+                starts[held] = target
+                found = minimise(self.posed, starts, held=held, iterations=DESCENT)
+                attained, total = target, found.objective
+            else:
+                # The objective's curvature along a quantity is that of its spread, in units of the variance.
+                stiff = np.array([STIFFNESS * self.variance / asks[j].spread ** 2 for j in of])
+
+                def pull(theta: Array, rows: NDArray[np.intp], of: NDArray[np.intp] = of) -> tuple[Array, Array]:
+                    return self._attained(theta, [asks[j].quantity for j in of[rows]])
+
+                found = minimise(self.posed, starts, pull=pull, target=target, stiffness=stiff, iterations=DESCENT)
+                attained = self._attained(found.theta, [asks[j].quantity for j in of])[0]
+                total = found.objective + 0.5 * stiff * (attained - target) ** 2
+            t = np.sqrt(2 * np.maximum(found.objective - self.least, 0.0) / self.variance)
+            for j in jobs:
+                own = np.flatnonzero(of == j)
+                best = own[np.where(np.isfinite(total[own]), total[own], np.inf).argmin()]
+                answers[j] = found.theta[best], float(attained[best]), float(t[best])
+        return [answers[j] for j in range(len(asks))]
+
+    def _attained(self, theta: Array, quantities: Sequence[Quantity]) -> tuple[Array, Array]:
+        """The quantity of each row of theta [T, p], and its gradient there, by complex steps."""
+        size, p = theta.shape
+        steps = (theta[:, None, :] + 1j * STEP * np.eye(p)).reshape(-1, p)
+        values = {name: v.reshape(size, p) for name, v in natural(self.posed, steps).items()}
+        level, slope = np.empty(size), np.empty((size, p))
+        for quantity in {id(q): q for q in quantities}.values():
+            rows = np.array([q is quantity for q in quantities])
+            count = int(rows.sum())
+            mine = {name: v[rows].ravel() for name, v in values.items()}
+            found = np.broadcast_to(np.asarray(quantity(mine), complex), count * p).reshape(count, p)
+            level[rows], slope[rows] = found[:, 0].real, found.imag / STEP
+        return level, slope
 
     def _likeliest(self, quantity: Quantity, entry: int, target: float) -> list[Array]:
         """The two places of the landscape that cost least, if half the way to the target is what it costs."""

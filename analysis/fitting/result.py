@@ -18,7 +18,7 @@ from analysis.fitting.intervals import Interval, Parameter, Quantity, percentile
 from analysis.fitting.laws import LAWS, Law
 from analysis.fitting.newton import Solution, hessian_at
 from analysis.fitting.problem import Array, Problems
-from analysis.fitting.status import REACHED, kinds_of, of_fit, of_number
+from analysis.fitting.status import REACHED, WIDE, kinds_of, of_fit, of_number
 
 if TYPE_CHECKING:
     import lmfit
@@ -170,9 +170,15 @@ class Fit:
         note = extrapolation(self.ranges, x)
         logs = (log.value, log.low, log.high, log.bootstrap_low, log.bootstrap_high)
         value, low, high, drawn_low, drawn_high = (math.inf if v > 700 else math.exp(v) for v in logs)
+        status = "wide" if log.status == "ok" and high > WIDE * low else log.status
+        unseen = [v for v, (least, most) in self.ranges.items() if least == most != x.get(v, least)]
+        if unseen:  # the law's curve along them is nobody's measurement
+            unknown = f"{' and '.join(unseen)} takes one value in the points: how the loss changes with it is not known"
+            note = "; ".join(text for text in (note, unknown) if text)
+            return Coefficient(value, status="unidentified", note=note)
         note = "; ".join(text for text in (note, log.note) if text)
         return Coefficient(
-            value, low, high, log.at_bound, log.status, note, drawn_low, drawn_high, log.low_end, log.high_end
+            value, low, high, log.at_bound, status, note, drawn_low, drawn_high, log.low_end, log.high_end
         )
 
     def band(self, x: pd.DataFrame) -> pd.DataFrame:
