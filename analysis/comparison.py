@@ -19,7 +19,7 @@ from analysis.fitting.result import Fit
 
 HELD = 0.2  # of the points, the largest runs, are predicted from all others
 USUAL = ("joint", "tied", "interaction", "kaplan")
-REPEATED = ("repeated", "overfitting")  # beside them, where data was seen more than once
+REPEATED = ("repeated", "repeated_excess", "overfitting")  # of data that was seen more than once
 COLUMNS = ("law", "k", "n", "rmse", "aicc", "daicc", "holdout", "status", "note")
 
 
@@ -32,7 +32,7 @@ def usual_laws(points: pd.DataFrame) -> list[Law]:
     if "N" not in points and "C" in points:
         return [LAWS["compute"], LAWS["frontier"]]
     several = {"U", "epochs"} <= set(points) and pd.to_numeric(points["epochs"], errors="coerce").nunique() > 1
-    return [LAWS[name] for name in (*USUAL, *(REPEATED if several else ()))]
+    return [LAWS[name] for name in (*USUAL, *(REPEATED[::2] if several else ()))]
 
 
 def compared(

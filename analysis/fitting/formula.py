@@ -58,7 +58,7 @@ def law_of(text: str | Law, columns: Mapping[str, str]) -> Law:
     _told_apart(tree, written, variables, columns)
     terms = _power_laws(tree, variables)
     function = _evaluator(ast.unparse(tree), variables, coefficients)
-    name = ast.unparse(tree)
+    name = " ".join(written.split())
     if terms is not None:
         for law in LAWS.values():
             if set(law.coefficients) == set(coefficients) and _same_terms(law.terms, terms):

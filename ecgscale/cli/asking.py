@@ -143,7 +143,7 @@ def compare(
     as_json: Json = False,
 ) -> None:
     """Laws side by side on the same points: AICc, and the error on the largest runs, held out."""
-    from analysis.comparison import compared, preferred, usual_laws
+    from analysis.comparison import REPEATED, compared, preferred, usual_laws
     from analysis.points import points_of
     from analysis.table.query import as_json as rendered
     from analysis.table.query import as_text
@@ -156,7 +156,17 @@ def compare(
         observed = _observed(results, sweep, select, configuration, target)
         bad = observed.attrs["bad"]
         groups = [c for c in ("sweep", "configuration", "target") if observed[c].nunique() > 1]
-        kept = ["N", "D", "C", "loss", *([metric] if metric in observed else []), *groups]
+        observed = observed.assign(epochs=observed["step"] * observed["batch_size"] / observed["n_samples"])
+        again = any(text in REPEATED or "epochs" in text for text in law or [])
+        kept = [
+            "N",
+            "D",
+            "C",
+            "loss",
+            *(["epochs"] if again else []),
+            *([metric] if metric in observed else []),
+            *groups,
+        ]
         table = points_of(observed[kept].reset_index(drop=True), metric=metric, by=groups or ["none"])
     laws = [table.law(text) for text in law or []] or usual_laws(table.table)
     for one in laws:
@@ -166,10 +176,9 @@ def compare(
     show(rendered(answer) + "\n" if as_json else as_text(answer.drop(columns="note")), end="")
     parts = answer.groupby(list(table.by), dropna=False, sort=False) if table.by else [((), answer)]
     for key, part in parts:
-        told, name = preferred(part), ", ".join(map(str, key if isinstance(key, tuple) else (key,)))
-        say_all([f"{name}: {told}" if name and told else told])
-    for note in dict.fromkeys(f"{row['law']}: {row['note']}" for row in answer.to_dict("records") if row["note"]):
-        say(note)
+        group = ", ".join(map(str, key)) + ": " if key else ""
+        say_all([group + told if (told := preferred(part)) else ""])
+        say_all([f"{group}{row['law']}: {row['note']}" for row in part.to_dict("records") if row["note"]])
     name_bad(bad)
 
 
