@@ -107,7 +107,7 @@ def understood(table: pd.DataFrame, loss_column: str | None = None, metric: str 
     for name, aliases in ALIASES.items():
         if name in table:
             continue
-        meant = [c for c in table if plain(c) in aliases and c not in ALIASES and _of_numbers(table[c])]
+        meant = [c for c in map(str, table) if plain(c) in aliases and c not in ALIASES and _of_numbers(table[c])]
         meant = [c for c in meant if plain(c) == name.lower()] or meant
         if len(meant) == 1:
             table = table.rename(columns={meant[0]: name})

@@ -136,7 +136,7 @@ def points_of(
                 raise BadPoints(f"the points have no column '{name}' to group by{did_you_mean(name, table.columns)}")
         return Points(columns, tuple(names))
     numeric = set(table.select_dtypes("number").columns)
-    text = [c for c in table if c not in (*ALIASES, *KEPT) and c not in numeric]
+    text = [c for c in map(str, table) if c not in (*ALIASES, *KEPT) and c not in numeric]
     labels = [c for c in text if len(table) > 1 and table[c].nunique(dropna=False) == len(table)]
     groups = [c for c in text if c not in labels]
     notes = [f"column '{c}' is different in every row, so it is no group" for c in labels]

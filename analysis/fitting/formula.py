@@ -120,7 +120,7 @@ def _check(node: ast.expr, written: str) -> None:
         if len(node.args) != 1 or node.keywords or isinstance(node.args[0], ast.Starred):
             raise BadPoints(f"{_place(node, written)}: {node.func.id} takes one argument")
     elif isinstance(node, ast.Constant):
-        if type(node.value) not in (int, float) or not abs(node.value) < 1e300:
+        if type(node.value) not in (int, float) or not abs(node.value) < 1e300:  # type: ignore[arg-type]
             raise BadPoints(f"{_place(node, written)} is no number; {allowed}")
     elif isinstance(node, ast.Name):
         if node.id in FUNCTIONS:
@@ -266,7 +266,8 @@ def _evaluator(text: str, variables: tuple[str, ...], coefficients: tuple[str, .
             node.id = renamed.get(node.id, node.id)
         elif isinstance(node, ast.Constant):
             node.value = float(node.value)  # type: ignore[arg-type]
-    expression, models = ast.unparse(tree), []
+    expression = ast.unparse(tree)
+    models: list[Any] = []
 
     def function(*x: Any, **c: Any) -> Any:
         if not models:
@@ -275,10 +276,12 @@ def _evaluator(text: str, variables: tuple[str, ...], coefficients: tuple[str, .
             models.append(ExpressionModel(expression, independent_vars=[renamed[v] for v in variables]))
         given = {renamed[v]: np.asarray(z) for v, z in zip(variables, x, strict=True)}
         given |= {renamed[name]: np.asarray(value) for name, value in c.items()}
+        models[0].asteval.error = []  # of an evaluation before; it would spoil this one
         try:
             with np.errstate(all="ignore"):
-                return models[0].func(**given)
+                answer = models[0].func(**given)
         except (RuntimeError, ArithmeticError, ValueError):
-            return np.full(np.broadcast_shapes(*(v.shape for v in given.values())), np.nan)
+            answer = None
+        return np.full(np.broadcast_shapes(*(v.shape for v in given.values())), np.nan) if answer is None else answer
 
     return function

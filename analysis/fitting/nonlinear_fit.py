@@ -121,10 +121,12 @@ def _unknown(posed: Posed, found: Found) -> dict[str, str]:
     length = np.linalg.norm(J, axis=0)
     seen = length > 1e-10 * length.max(initial=1e-300)
     gone = [name for name, value in zip(posed.names[:linear], theta[:linear], strict=True) if value == 0.0]
-    because = f": {' and '.join(gone)} {'is' if len(gone) == 1 else 'are'} zero" if gone else ""
-    reasons = {
-        name: f"{name} can't be known{because}" for name, known in zip(posed.names, seen, strict=True) if not known
-    }
+    where = f" where {' and '.join(gone)} {'is' if len(gone) == 1 else 'are'} zero" if gone else ""
+    unseen = [name for name, known in zip(posed.names, seen, strict=True) if not known]
+    reasons = {name: f"{name} can't be known: no loss changes with it{where}" for name in unseen}
+    for k, name in enumerate(posed.names[:linear]):
+        if unseen and name not in reasons and _moves(posed, found, k, unseen):
+            reasons[name] = f"{name} can't be told from {', '.join(unseen)}"
     names = [name for name, known in zip(posed.names, seen, strict=True) if known]
     _, singular, right = np.linalg.svd(J[:, seen] / length[seen], full_matrices=False)
     for direction in right[singular <= FLAT * singular.max(initial=0.0)]:
@@ -150,12 +152,14 @@ def _at_centre(posed: Posed, found: Found, k: int) -> Quantity:
     return Entry(k, part)
 
 
-def _moves(posed: Posed, found: Found, k: int) -> bool:
-    """Whether what multiplies a linear coefficient depends on an exponent or scale."""
+def _moves(posed: Posed, found: Found, k: int, names: Sequence[str] = ()) -> bool:
+    """Whether what multiplies a linear coefficient depends on an exponent or scale (on one of these)."""
     inner = found.theta[:, posed.n_linear :]
-    if not inner.shape[1]:
+    moved = np.array([not names or name in names for name in posed.names[posed.n_linear :]], bool)
+    if not moved.any():
         return False
-    other = np.clip(inner + 0.1, posed.low[posed.n_linear :], posed.high[posed.n_linear :] - 1e-3)
+    low, high = posed.low[posed.n_linear :], posed.high[posed.n_linear :]
+    other = np.where(moved, np.where(inner + 0.1 < high, inner + 0.1, np.maximum(inner - 0.1, low)), inner)
     factors = [natural(posed, np.concatenate([np.ones((1, posed.n_linear)), at], 1)) for at in (inner, other)]
     one, two = (float(np.real(f[posed.names[k]][0])) for f in factors)
     return abs(one - two) > 1e-9 * abs(one)

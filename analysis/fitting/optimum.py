@@ -13,9 +13,10 @@ from analysis.fitting.problem import Array
 from analysis.fitting.result import Coefficient, Fit
 
 DECADES = 8.0  # beyond the fitted sizes in which the optimum is looked for
-PLACES = 1200
+PLACES = 160
 STENCIL = 1e-3  # of ln N; five points: derivatives to 1e-10
-NEWTON = 6  # steps; from the nearest of the places two or three are the rule
+AROUND = np.arange(-2, 3)[:, None]
+NEWTON = 6  # steps; from the nearest of the places three are the rule
 
 
 @dataclass(frozen=True)
@@ -51,7 +52,10 @@ def log_optimum(law: Law, c: Mapping[str, Any], log_flops: float, compute: Compu
         inside = (lowest > 0) & (lowest < PLACES - 1)
         for _ in range(NEWTON):
             slope, bend = _derivatives(loss, log_n, real)
-            log_n = log_n - np.clip(np.where(bend > 0, slope / bend, 0.0), -0.1, 0.1)
+            step = np.clip(np.where(bend > 0, slope / bend, 0.0), -0.25, 0.25)
+            log_n = log_n - step
+            if np.abs(step).max(initial=0.0) < 1e-9:
+                break
         slope, bend = _derivatives(loss, log_n, given)
         answer = np.where(inside, (log_n - slope / np.real(bend))[0], np.nan)
     return answer.reshape(shape)[()]
@@ -60,7 +64,7 @@ def log_optimum(law: Law, c: Mapping[str, Any], log_flops: float, compute: Compu
 def _derivatives(loss: Any, log_n: Array, c: Mapping[str, Any]) -> tuple[Any, Any]:
     """First and second derivative of the loss along ln N, by five points."""
     h = STENCIL
-    far_left, left, middle, right, far_right = (loss(log_n + k * h, c) for k in (-2, -1, 0, 1, 2))
+    far_left, left, middle, right, far_right = (row[None] for row in loss(log_n + h * AROUND, c))
     slope = (far_left - 8 * left + 8 * right - far_right) / (12 * h)
     bend = (-far_left + 16 * left - 30 * middle + 16 * right - far_right) / (12 * h * h)
     return slope, bend

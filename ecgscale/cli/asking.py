@@ -186,9 +186,9 @@ def _place(law: "Law", n_params: float | None, n_samples: float | None, at: list
     """Where a law is asked: a value for each of its variables. Raises ValueError for one that is missing or unknown."""
     given = {"N": n_params, "D": n_samples}
     for text in at:
-        name, equals, value = text.partition("=")
+        name, equals, typed = text.partition("=")
         try:
-            given[name.strip()] = float(value)
+            given[name.strip()] = float(typed)
         except ValueError:
             raise ValueError(f"--at {text}: it is NAME=VALUE, as in C=1e18") from None
         if not equals or name.strip() not in law.variables:
