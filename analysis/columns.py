@@ -72,10 +72,17 @@ class Understood:
                 raise BadPoints(
                     f"the points have no column 'loss', but '{metric}': fit 1 - {metric} with --metric {metric}"
                 )
-            near = nearest(column, self.table.columns)
+            near = self._like(column)
             hint = f" (did you mean to rename '{near}'?)" if near else ""
             others = "" if near else f"; there are {', '.join(map(str, self.table.columns[:12]))}"
             raise BadPoints(f"the points have no column '{column}'{hint}; columns needed: {', '.join(wanted)}{others}")
+
+    def _like(self, column: str) -> str | None:
+        """The column that is most like a name, or like one of the names that it is known by."""
+        others = {plain(str(c)): str(c) for c in self.table if str(c) not in ALIASES}
+        close = [nearest(alias, others) for alias in ALIASES.get(column, (column,)) if len(alias) > 1]
+        found = [c for c in close if c is not None]
+        return others[max(found, key=found.count)] if found else nearest(column, self.table.columns)
 
 
 def plain(name: str) -> str:
