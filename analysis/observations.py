@@ -92,7 +92,8 @@ def trajectories(results: Path, sweeps: Iterable[str] | None = None) -> pd.DataF
     kept = [*RUN_COLUMNS, "N", "D", "C", "target", "domain", "step", *renamed.values(), "macs_per_param"]
     table = table[kept].sort_values(["sweep", "configuration", "N", "D", "run_id", "target", "step"], ignore_index=True)
     table, flagged = without_absurd(table)
-    table.attrs["flagged"] = flagged
+    nans = rows["value"].isna() & (rows["metric"] == "loss") & rows["split"].isin(SELECTING)  # no pivot keeps them
+    table.attrs["flagged"] = {reason: n for reason, n in {"not a number": int(nans.sum()), **flagged}.items() if n}
     table.attrs["runs"] = {str(k): int(v) for k, v in status.value_counts().items()}
     table.attrs["lost"] = _lost(loaded)
     table.attrs["bad"] = Aside(loaded.bad)
@@ -102,22 +103,29 @@ def trajectories(results: Path, sweeps: Iterable[str] | None = None) -> pd.DataF
 def without_absurd(table: pd.DataFrame) -> tuple[pd.DataFrame, dict[str, int]]:
     """Trajectories without the losses that cannot be, and how many those were for which reason.
 
-    Not finite; above ``ABSURD`` times the prevalence loss of the run's target once the network is trained; above
-    ``MOST`` nats. What was not measured (no row) is no such loss.
+    Not finite; below 0 where there is a prevalence loss (a cross-entropy then); above ``ABSURD`` times that of the
+    run's target once the network is trained; above ``MOST`` nats. What was not measured (no row) is no such loss.
     """
     keys = ["sweep", "run_id", "target"]
     baseline = table.groupby(keys)["prevalence_loss"].transform("max") if len(table) else table["prevalence_loss"]
-    bound = (ABSURD * baseline.where(table["step"] > 0)).fillna(MOST).clip(upper=MOST)
+    bound = (ABSURD * baseline.where((table["step"] > 0) & (baseline > 0))).fillna(MOST).clip(upper=MOST)
     flagged: dict[str, int] = {}
     table = table.copy()
     for column in ("loss", "loss_val"):
         infinite = table[column].abs() == math.inf
-        above = ~infinite & (table[column] > bound)
-        for reason, wrong in (("not finite", infinite), ("absurdly high", above)):
+        above, below = ~infinite & (table[column] > bound), ~infinite & (table[column] < 0) & baseline.notna()
+        for reason, wrong in (("not finite", infinite), ("absurdly high", above), ("below 0", below)):
             if n := int(wrong.sum()):
                 flagged[reason] = flagged.get(reason, 0) + n
-        table[column] = table[column].mask(infinite | above)
+        table[column] = table[column].mask(infinite | above | below)
     return table, flagged
+
+
+def left_out(points: pd.DataFrame) -> list[str]:
+    """Runs and losses of a results folder that are not among its points, counted by state and by reason."""
+    runs, losses = points.attrs.get("runs", {}), points.attrs.get("flagged", {})
+    states = [f"{n} {state}" for state, n in sorted(runs.items()) if state != "done" and n]
+    return states + [f"{n} loss{'es' * (n > 1)} {reason}" for reason, n in losses.items()]
 
 
 def own(points: pd.DataFrame) -> pd.DataFrame:

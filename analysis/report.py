@@ -79,7 +79,7 @@ def report(
             title="Scaling report: " + (", ".join(sorted(loaded.runs["sweep"].unique())) or "no runs yet"),
             mark=shown_mark,
             summary=_summary(best),
-            state=_state(loaded, pending),
+            state=_state(loaded, pending, points.attrs["flagged"]),
             refresh=refresh,
             runs=_runs(loaded, best, known),
             figures=pages,
@@ -138,7 +138,7 @@ def _summary(best: pd.DataFrame) -> Row:
     }
 
 
-def _state(loaded: records.Results, pending: int) -> Row:
+def _state(loaded: records.Results, pending: int, flagged: Mapping[str, int]) -> Row:
     runs = loaded.runs
     counts = {state: int((runs["status"] == state).sum()) for state in records.STATES} if len(runs) else {}
     counts |= {"pending": pending} if pending else {}
@@ -148,7 +148,8 @@ def _state(loaded: records.Results, pending: int) -> Row:
         for (status, why), part in lost.groupby(["status", "why"], dropna=False):
             reason = why if isinstance(why, str) and why else "no reason was recorded"
             failures.append({"status": status, "why": reason, "runs": sorted(part["run_id"])})
-    return {"counts": {k: v for k, v in counts.items() if v or k == "done"}, "failures": failures, "bad": loaded.bad}
+    shown = {k: v for k, v in counts.items() if v or k == "done"}
+    return {"counts": shown, "failures": failures, "bad": loaded.bad, "flagged": flagged}
 
 
 def _runs(loaded: records.Results, best: pd.DataFrame, known: Mapping[str, Look]) -> list[Row]:
@@ -336,14 +337,14 @@ def _targets(rows: pd.DataFrame) -> list[Row]:
     test = rows[rows["split"] == "test"]
     found = []
     for (domain, name), part in test.groupby(["domain", "target"], sort=True):
-        loss = part[part["metric"] == "loss"]
+        evaluated = part.loc[part["metric"] == "loss", "n_evaluated"].dropna()
         baseline = part.loc[part["metric"] == "prevalence_loss", "value"]
         classes = part["n_classes_scored"].dropna()
         found.append(
             {
                 "domain": domain,
                 "name": name,
-                "n": int(loss["n_evaluated"].max()) if len(loss) else None,
+                "n": int(evaluated.max()) if len(evaluated) else None,
                 "classes": int(classes.max()) if len(classes) else None,
                 "baseline": float(baseline.median()) if len(baseline) else None,
             }

@@ -31,7 +31,7 @@ TRAINING = in_order(
     training: followers sharded_checkpoint distributed session
     probing: scores convex heartbeats conditions probe heads external measure reprobe
     trial
-    pool: states observers preflight worker slot shares watch launch
+    pool: surroundings states observers preflight worker slot shares watch launch
     pricing: calibration doctor plan cells
     cli
     """

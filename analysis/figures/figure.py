@@ -13,6 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 
 from analysis.figures import style
+from analysis.observations import left_out
 from ecgscale.records import write_whole
 
 FORMATS = ("png", "pdf", "svg")
@@ -117,8 +118,7 @@ def source_of(points: pd.DataFrame, select: str, short: bool = False) -> str:
     if short:
         return text
     text += f" · test loss at the step best on {split}"
-    counts = points.attrs.get("runs", {})
-    lost = [f"{n} {state}" for state, n in sorted(counts.items()) if state != "done" and n]
+    lost = left_out(points)
     return text + (f" · left out: {', '.join(lost)}" if lost else "")
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ecgscale.cli.door import RESULTS, Json, Results, app, existing, name_bad
+from ecgscale.cli.door import RESULTS, Json, Results, above_0, app, existing, name_bad
 from ecgscale.cli.points import (
     By,
     LawText,
@@ -43,8 +43,8 @@ Select = Annotated[str, typer.Option(help="Split that picks the best step: val (
 def predict(
     configuration: Configuration = None,
     target: Target = None,
-    n_params: Annotated[float | None, typer.Option(help="N, backbone parameters.")] = None,
-    n_samples: Annotated[float | None, typer.Option(help="D, unique pretraining recordings.")] = None,
+    n_params: Annotated[float | None, typer.Option(help="N, backbone parameters.", callback=above_0)] = None,
+    n_samples: Annotated[float | None, typer.Option(help="D, unique pretraining recordings.", callback=above_0)] = None,
     at: Annotated[
         list[str] | None, typer.Option(metavar="NAME=VALUE", help="With --points: another column of the law, C=1e18.")
     ] = None,
@@ -65,7 +65,6 @@ def predict(
     from analysis.fitting.forecast import predict as of_group
     from analysis.fitting.forecast import predicted
 
-    _above_0(n_params=n_params, n_samples=n_samples)
     if points is None:
         n, d = _asked(n_params=n_params), _asked(n_samples=n_samples)
         no_points(law=law, loss_column=loss_column, metric=metric, by=by, where=condition, at=at)
@@ -81,7 +80,7 @@ def predict(
 
 @app.command(rich_help_panel="Laws: fit and ask")
 def allocate(
-    flops: Annotated[float, typer.Option(help="C, training compute in FLOP.")],
+    flops: Annotated[float, typer.Option(help="C, training compute in FLOP.", callback=above_0)],
     configuration: Configuration = None,
     target: Target = None,
     points: PointsFile = None,
@@ -102,7 +101,6 @@ def allocate(
     from analysis.fitting.fit import fit
     from analysis.fitting.forecast import allocate_group
 
-    _above_0(flops=flops)
     if points is None:
         no_points(law=law, loss_column=loss_column, metric=metric, by=by, where=condition)
         _ask(lambda observed, name, task: allocate_group(observed, name, task, flops), configuration, target, results,
@@ -193,7 +191,8 @@ def _place(law: "Law", n_params: float | None, n_samples: float | None, at: list
             raise ValueError(f"--at {text}: it is NAME=VALUE, as in C=1e18") from None
         if not equals or name.strip() not in law.variables:
             raise ValueError(f"--at {text}: the law has no column {name.strip()!r}{did_you_mean(name, law.variables)}")
-        _above_0(**{f"at {name.strip()}=": given[name.strip()]})
+        if not 0 < float(typed) < float("inf"):
+            raise ValueError(f"--at {text}: it has to be a number above 0")
     options = {"N": "--n-params", "D": "--n-samples"}
     if "U" in law.variables and given.get("U") is None:
         given["U"] = n_samples
@@ -208,13 +207,6 @@ def _place(law: "Law", n_params: float | None, n_samples: float | None, at: list
     if unused and not ("U" in law.variables and unused == ["--n-samples"]):
         say(f"{', '.join(unused)}: not read, the law is of {', '.join(law.variables)}")
     return place
-
-
-def _above_0(**given: float | None) -> None:
-    """Raise ValueError, naming the option, for a number that is no size, amount or budget."""
-    for name, value in given.items():
-        if value is not None and not 0 < value < float("inf"):
-            raise ValueError(f"--{name.replace('_', '-')} {value:g}: it has to be a number above 0")
 
 
 def _asked(**given: Any) -> Any:

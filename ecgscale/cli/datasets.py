@@ -47,9 +47,9 @@ def prepare(
     home: Home = None,
     workers: Annotated[int | None, typer.Option(min=1, help="Processes; all cores if left out.")] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Price it on a sample; keep nothing.")] = False,
-    n_records: Annotated[int | None, typer.Option(help="With --dry-run: price so many recordings.")] = None,
+    n_records: Annotated[int | None, typer.Option(min=1, help="With --dry-run: price so many recordings.")] = None,
     detector: Annotated[str | None, typer.Option(help="R-peak detector, instead of the default.")] = None,
-    sampling_hz: Annotated[int | None, typer.Option(help="Rate to store at, instead of 100 Hz.")] = None,
+    sampling_hz: Annotated[int | None, typer.Option(min=1, help="Rate to store at, instead of 100 Hz.")] = None,
     recipe: Annotated[
         str | None, typer.Option(help="Filters of a model, instead of the dataset's: ecgfounder.")
     ] = None,
@@ -59,7 +59,12 @@ def prepare(
     ] = None,
     allow_missing: Annotated[bool, typer.Option("--allow-missing", help="Go on although files are missing.")] = False,
 ) -> None:
-    """Turn a raw dataset into a corpus: checked, filtered, resampled, with R peaks and splits. Resumable."""
+    """Turn a raw dataset into a corpus: checked, filtered, resampled, with R peaks and splits. Resumable.
+
+    Train, val and test are the same everywhere. Which patients are in a fraction of train (Slice fraction=0.1) depends
+    on patients.salt, a secret of the home folder that only its owner may read: copy it into another home before
+    preparing there (cp -p), and the fractions are the same.
+    """
     from ecgscale import data
 
     chosen = {"detector": detector, "sampling_hz": sampling_hz, "recipe": recipe, "flawed_leads": flawed_leads}

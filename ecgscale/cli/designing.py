@@ -7,7 +7,19 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ecgscale.cli.door import RESULTS, Home, Json, Results, SweepName, app, home_of, name_bad, print_json
+from ecgscale.cli.door import (
+    RESULTS,
+    Home,
+    Json,
+    Results,
+    SweepName,
+    above_0,
+    app,
+    home_of,
+    name_bad,
+    not_below_0,
+    print_json,
+)
 from ecgscale.cli.terminal import say, show, table, where
 from ecgscale.phrases import did_you_mean, si
 
@@ -28,7 +40,7 @@ OneConfiguration = Annotated[
 @app.command(rich_help_panel="Before: price and prepare")
 def suggest(
     sweep: SweepName,
-    budget: Annotated[float, typer.Option(min=0, help="Training compute to spend, in FLOP.")],
+    budget: Annotated[float, typer.Option(help="Training compute to spend, in FLOP.", callback=above_0)],
     wanted: Annotated[
         str, typer.Option("--for", help="What to narrow: alpha, beta, allocation, or several joined by +.")
     ] = EACH,
@@ -105,12 +117,12 @@ def simulate(
     sweep: SweepName,
     results: Results = RESULTS,
     home: Home = None,
-    floor: Annotated[float, typer.Option("--floor", help="E, the irreducible loss.")] = 0.05,
-    alpha: Annotated[float, typer.Option(help="Exponent of N.")] = 0.35,
-    beta: Annotated[float, typer.Option(help="Exponent of D.")] = 0.45,
-    amplitude_n: Annotated[float, typer.Option("--a", help="A, the amplitude of N.")] = 3.0,
-    amplitude_d: Annotated[float, typer.Option("--b", help="B, the amplitude of D.")] = 20.0,
-    noise: Annotated[float, typer.Option(help="Standard deviation of ln(loss).")] = 0.01,
+    floor: Annotated[float, typer.Option("--floor", help="E, the irreducible loss.", callback=not_below_0)] = 0.05,
+    alpha: Annotated[float, typer.Option(help="Exponent of N.", callback=above_0)] = 0.35,
+    beta: Annotated[float, typer.Option(help="Exponent of D.", callback=above_0)] = 0.45,
+    amplitude_n: Annotated[float, typer.Option("--a", help="A, the amplitude of N.", callback=above_0)] = 3.0,
+    amplitude_d: Annotated[float, typer.Option("--b", help="B, the amplitude of D.", callback=above_0)] = 20.0,
+    noise: Annotated[float, typer.Option(help="Standard deviation of ln(loss).", callback=not_below_0)] = 0.01,
     n_sweeps: Annotated[int, typer.Option(min=1, help="Simulated sweeps a configuration.")] = 400,
     adaptive: Annotated[
         bool, typer.Option("--adaptive", help="Instead: what would adaptive design save, on laws of the paper's range?")

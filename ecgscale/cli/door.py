@@ -3,7 +3,9 @@
 import json
 import os
 import sys
-import tempfile
+import threading
+import traceback
+from contextlib import suppress
 from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
@@ -22,7 +24,7 @@ app = typer.Typer(
 )
 
 __all__ = ["FAILED", "REFUSED", "RESULTS", "USAGE", "Refused", "app", "existing", "home_of", "main", "name_bad"]
-__all__ += ["Home", "Json", "Results", "RunId", "SweepName", "print_json"]
+__all__ += ["Home", "Json", "Results", "RunId", "SweepName", "above_0", "not_below_0", "print_json"]
 
 RESULTS = Path("results")
 
@@ -37,33 +39,74 @@ Json = Annotated[bool, typer.Option("--json", help="One JSON document on stdout.
 
 def main() -> NoReturn:
     """Run the command line; whatever is wrong is one sentence on stderr and an exit code that says its kind."""
-    code = 0
+    code, of_threads = 0, threading.excepthook
+    threading.excepthook = _say_of_thread
     try:
         try:
+            _stand()
             app()
         finally:
-            sys.stdout.flush()
+            threading.excepthook = of_threads
+            if sys.stdout is not None:  # it was closed by whoever started this
+                sys.stdout.flush()
     except SystemExit as ended:
-        code = ended.code if isinstance(ended.code, int) else FAILED if ended.code else 0
-    except BrokenPipeError:  # whoever reads has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        if isinstance(ended.__context__, BrokenPipeError):
+            _hush()
+        elif _is_typers(ended):
+            code = ended.code if isinstance(ended.code, int) else FAILED if ended.code else 0
+        else:
+            code = _say(ended)
+    except BrokenPipeError:
+        _hush()
     except KeyboardInterrupt:
         code = 130
     except Exception as error:
-        sentence, code = told(error, _home_asked())
-        say(f"ecgscale: {sentence}")
+        code = _say(error)
     sys.exit(code)
 
 
-def _home_asked() -> Path:
-    """The home that was typed, or the one that is meant when none is."""
+def _say(error: BaseException) -> int:
+    """Say what is wrong, and return the code that says its kind."""
+    sentence, code = told(error, _home_asked())
+    with suppress(OSError):  # nobody hears it, and the code says its kind all the same
+        say(f"ecgscale: {sentence}")
+    return code
+
+
+def _stand() -> None:
+    """Raise FileNotFoundError if the current folder is gone: libraries would abort, or not be found."""
+    try:
+        os.getcwd()
+    except FileNotFoundError:
+        raise FileNotFoundError("the current folder is no more; change into one that is") from None
+
+
+def _say_of_thread(ended: threading.ExceptHookArgs) -> None:
+    """What nobody foresaw in a thread at work beside the command, which goes on."""
+    if ended.exc_value is not None and not isinstance(ended.exc_value, SystemExit):
+        _say(ended.exc_value)
+
+
+def _hush() -> None:
+    """Whoever reads has seen enough."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.__stdout__.fileno() if sys.__stdout__ else 1)
+
+
+def _is_typers(ended: SystemExit) -> bool:
+    """Whether the command line itself ended, and not something within a verb."""
+    last = traceback.extract_tb(ended.__traceback__)[-1]
+    return Path(last.filename).is_relative_to(Path(typer.__file__).parent)
+
+
+def _home_asked() -> Path | None:
+    """The home that was typed, or the one that is meant when none is; None where there can be none."""
     typed = sys.argv[1:]
     named = [b for a, b in pairwise([*typed, ""]) if a == "--home"]
     named += [word.removeprefix("--home=") for word in typed if word.startswith("--home=")]
     try:
         return home_of(Path(named[0]) if named else None)
     except (OSError, RuntimeError, ValueError):
-        return Path(tempfile.gettempdir())
+        return None
 
 
 def home_of(home: Path | None) -> Path:
@@ -75,10 +118,25 @@ def home_of(home: Path | None) -> Path:
 
 
 def _folder(path: Path) -> Path:
-    """A path where a folder is or may be made. Raises NotADirectoryError for a file."""
-    if path.exists() and not path.is_dir():
-        raise NotADirectoryError(f"{where(path)} is a file, and has to be a folder")
+    """A path where a folder is or may be made. Raises NotADirectoryError for a file, and for what lies below one."""
+    there = next((one for one in (path, *path.parents) if one.exists()), path)
+    if there.exists() and not there.is_dir():
+        raise NotADirectoryError(f"{where(there)} is a file, and has to be a folder")
     return path
+
+
+def above_0(number: float | None) -> float | None:
+    """A size, an amount or a budget, if it is given. Raises BadParameter, which names the option."""
+    if number is not None and not 0 < number < float("inf"):
+        raise typer.BadParameter(f"{number:g}: it has to be a number above 0")
+    return number
+
+
+def not_below_0(number: float) -> float:
+    """A number that may be 0, or without end. Raises BadParameter, which names the option."""
+    if not number >= 0:
+        raise typer.BadParameter(f"{number:g}: it has to be a number, and not below 0")
+    return number
 
 
 def existing(results: Path) -> Path:

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from ecgscale.cli.asking import Select
-from ecgscale.cli.door import FAILED, RESULTS, Json, Results, app, existing, name_bad, print_json
+from ecgscale.cli.door import FAILED, RESULTS, Json, Results, above_0, app, existing, name_bad, print_json
 from ecgscale.cli.points import (
     By,
     LawText,
@@ -38,7 +38,7 @@ def fit(
     by: By = None,
     condition: Where = None,
     objective: Annotated[str, typer.Option(help="log-ls (least squares of logs) or huber.")] = "log-ls",
-    delta: Annotated[float, typer.Option(help="Huber's delta, in log loss.")] = 1e-3,
+    delta: Annotated[float, typer.Option(help="Huber's delta, in log loss.", callback=above_0)] = 1e-3,
     bootstrap: Annotated[
         int | None, typer.Option(min=0, help="Resamples beside the profile intervals; 0: none at all.")
     ] = None,
@@ -55,6 +55,7 @@ def fit(
         print_json(fit_points(asked, law=law, **options, max_exponent=max_exponent))
         return
     no_points(law=law, loss_column=loss_column, metric=metric, by=by, where=condition)
+    from analysis.observations import left_out
     from analysis.table.build import fit_results
     from analysis.table.query import flagged
 
@@ -80,11 +81,9 @@ def fit(
         show(rendered(fitted))
     else:
         table(["law", "coefficients", "flagged"], [(name, *row) for name, *row in counted.itertuples()])
-    left_out = {state: n for state, n in observed.attrs["runs"].items() if state != "done"}
     say(f"{observed['run_id'].nunique()} runs, {len(observed)} observations, best step selected on {select}")
-    impossible = [f"{n} losses {reason}" for reason, n in observed.attrs["flagged"].items()]
-    if left_out or impossible:
-        say("left out: " + ", ".join([*(f"{n} {state}" for state, n in left_out.items()), *impossible]))
+    if lost := left_out(observed):
+        say("left out: " + ", ".join(lost))
     say(f"written: {where(results / 'exponents.parquet')} and .md; next: ecgscale exponents, ecgscale figures")
     name_bad(observed.attrs["bad"])
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from ecgscale.cli.door import above_0
 from ecgscale.cli.terminal import say, show
 
 if TYPE_CHECKING:
@@ -30,7 +31,9 @@ By = Annotated[
 Where = Annotated[
     str | None, typer.Option("--where", metavar="EXPR", help='With --points: these rows alone, "used = 1".')
 ]
-MaxExponent = Annotated[float, typer.Option(help="Upper bound on exponents; a fit that hits it says so.")]
+MaxExponent = Annotated[
+    float, typer.Option(help="Upper bound on exponents; a fit that hits it says so.", callback=above_0)
+]
 
 
 def table_of(

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ecgscale.cli.door import FAILED, RESULTS, Home, Refused, Results, RunId, SweepName, app, home_of
+from ecgscale.cli.door import FAILED, RESULTS, Home, Refused, Results, RunId, SweepName, app, home_of, not_below_0
 from ecgscale.cli.terminal import say, table, where
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ def launch(
     gpus: Gpus = None,
     address: Address = None,
     processes: Processes = None,
-    max_device_hours: Annotated[float, typer.Option(help="Ask for --yes above this.")] = 24.0,
+    max_device_hours: Annotated[float, typer.Option(help="Ask for --yes above this.", callback=not_below_0)] = 24.0,
     yes: Annotated[bool, typer.Option("--yes", help="Launch whatever it costs.")] = False,
     allow_missing: AllowMissing = False,
 ) -> None:
@@ -55,6 +55,7 @@ def launch(
     Several launches of one sweep into one results folder share its runs. SIGINT, SIGTERM or SIGUSR1 stop at the next
     step; a second one at once.
     """
+    _reached(address)
     from ecgscale.attempt import Place
     from ecgscale.pool.shares import Pool
     from ecgscale.spec.override import set_fields
@@ -83,6 +84,7 @@ def retry(
     allow_missing: AllowMissing = False,
 ) -> None:
     """Do again what ended as failed, diverged or out of memory; each run from its last checkpoint."""
+    _reached(address)
     from ecgscale.attempt import Place
     from ecgscale.pool.shares import Pool
     from ecgscale.spec.sweep import load
@@ -113,9 +115,11 @@ def _launch(
 ) -> None:
     """Launch the chosen runs of a sweep and say how it ended."""
     from ecgscale import records
+    from ecgscale.cli.muted import muted
     from ecgscale.cli.terminal import Watch
-    from ecgscale.pool.states import Full, Infeasible, PoolLost, Stopped, counts, set_aside_damaged
+    from ecgscale.pool.states import Full, PoolLost, Stopped, counts, set_aside_damaged
     from ecgscale.pool.states import states as states_of
+    from ecgscale.pool.surroundings import Infeasible
     from ecgscale.pricing import plan as pricing
     from ecgscale.spec.sweep import stages
 
@@ -155,9 +159,14 @@ def _launch(
         disk = 1e9 * float(left["disk_gb"].nlargest(at_once).sum() + left["kept_gb"].sum())
         needs = Needs(pricing.shares(left, results), lambda run: several[run.run_id], disk)
         try:
-            with watch.context():
-                for stage in stages([loaded.run(run_id) for run_id in left["run_id"]]):
-                    schedule(loaded, stage, place, pool, needs, watch=watch.look, say=say)
+            with muted():
+                try:
+                    with watch.context():
+                        for stage in stages([loaded.run(run_id) for run_id in left["run_id"]]):
+                            schedule(loaded, stage, place, pool, needs, watch=watch.look, say=say)
+                except PoolLost as error:
+                    say(f"ecgscale: {error}; what is measured is kept, {again}")
+                    os._exit(FAILED)  # Ray would wait for what is gone
             watch.look()
         except Infeasible as error:
             raise Refused(str(error)) from None
@@ -168,10 +177,6 @@ def _launch(
             say("ecgscale: the disk is full, so nothing more was started; what is measured is kept")
             say(f"when there is room, {again}")
             raise typer.Exit(FAILED) from None
-        except PoolLost as error:
-            say(f"ecgscale: {error}; what is measured is kept, {again}")
-            sys.stdout.flush()
-            os._exit(FAILED)  # Ray would wait for what is gone
         records.compact(results, loaded.name)
     after = states_of(loaded, results)
     after = after[after["run_id"].isin(lines["run_id"])]
@@ -179,6 +184,17 @@ def _launch(
     complete = bool((after["state"] == "done").all())
     say(f"next: ecgscale fit {loaded.name}" if complete else f"next: ecgscale failures {loaded.name}")
     raise typer.Exit(0 if complete else FAILED)
+
+
+def _reached(asked: str | None) -> None:
+    """See that somebody listens where a cluster was named, before the seconds that importing torch and Ray takes."""
+    from ecgscale.pool.surroundings import Infeasible, address_of, reach
+
+    try:
+        if address := address_of(asked):
+            reach(address)
+    except Infeasible as error:
+        raise Refused(str(error)) from None
 
 
 @app.command(rich_help_panel="Sweeps: run and watch")

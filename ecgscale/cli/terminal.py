@@ -120,5 +120,5 @@ def where(path: Path) -> str:
     """A path as people write it: from the current folder if it is below."""
     try:
         return str(path.resolve().relative_to(Path.cwd()))
-    except ValueError:
+    except (ValueError, OSError):  # the current folder may be gone
         return str(path)

@@ -35,8 +35,8 @@ FEMALE: Mapping[str, int] = {word: 1 - male for word, male in MALE.items()}
 _NOBODY = frozenset(
     ("", "nan", "na", "n/a", "<na>", "nat", "none", "null", "nil", "-", "--", ".", "?", "unknown", "missing")
 )
-_ROWS = 200_000  # looked for at a time
-_ROUNDED = r"\d(?:[.,]\d+)?E\+\d+"  # how a spreadsheet shows a long number, whose last digits it has forgotten
+_ROWS = 50_000  # looked for at a time
+_ROUNDED = r"\d+(?:[.,]\d+)?[Ee]\+\d+"  # how a spreadsheet shows a long number, whose last digits it has forgotten
 _NUMERIC = r"\+?\d+(?:[.,]0*)?"
 
 
@@ -138,9 +138,10 @@ def identities(table: Table, column: str) -> Table:
     cells = cells.mask(cells.str.casefold().isin(_NOBODY), "")
     blank = cells == ""
     numeric, rounded = cells.str.fullmatch(_NUMERIC), cells.str.fullmatch(_ROUNDED)
-    if (numeric | rounded | blank).all():
-        table = table.having(**{column: cells}).keep(~rounded, f"{column} of {table.name} rounded by a spreadsheet")
-        cells = table.rows[column]
+    all_numbers = bool((numeric | rounded | blank).all())
+    table = table.having(**{column: cells}).keep(~rounded, f"{column} of {table.name} rounded by a spreadsheet")
+    cells = table.rows[column]
+    if all_numbers:
         plain_cells = cells.str.replace(r"^\+?0*(\d+)(?:[.,]0*)?$", r"\1", regex=True)
     else:
         plain_cells = cells.str.replace(r"^(\d+)[.,]0*$", r"\1", regex=True)
@@ -190,26 +191,37 @@ def numbers(table: Table, column: str) -> np.ndarray:
     return pd.to_numeric(said, errors="coerce").to_numpy(dtype=np.float64)
 
 
-def files(table: Table, columns: Sequence[str], place: Place, path: Callable[[str], str]) -> tuple[Table, list[str]]:
+def files(
+    table: Table, columns: Sequence[str], place: Place, path: Callable[[str], str], *, also: Sequence[str] = ()
+) -> tuple[Table, list[str]]:
     """The rows whose file is there, its path (relative to the raw folder) in column "file"; and what is missing.
 
     ``path`` makes a path beside the table of a cell; the first of ``columns`` whose file is there is taken.
     Backslashes, "./", quotes and another case are understood. Rows whose cells are all blank are set aside, and of two
-    different rows of one file both. Raises PermissionError for a path that leaves the raw folder, naming the line.
+    different rows of one file both. ``also``: the columns that are kept beside "file"; all, if none is named.
+    Raises PermissionError for a path that leaves the raw folder, naming the line.
     """
-    said = np.any([~table.rows[column].str.casefold().isin(BLANK).to_numpy() for column in columns], axis=0)
+    said = np.any([~blank(table.rows[column]) for column in columns], axis=0)
     table = table.keep(said, f"blank {columns[0]} in {table.name}")
     where, lacking = [], []
     for first in range(0, len(table), _ROWS):
         names, lost = _found(table, slice(first, first + _ROWS), columns, place, path)
         where.append(pa.array(names, type=pa.large_string()))
         lacking += lost
+    table = table.of(*also) if also else table
     table = table.having(file=pd.array(pa.chunked_array(where, type=pa.large_string()), dtype="str"))
     there = (table.rows["file"] != "").to_numpy()
     kept = table.keep(there, ABSENT).once("file")
     n_absent = len(there) - int(there.sum())
     sentence = f"{n_absent:,} of {len(there):,} records of {table.name}{dangling(place.raw, lacking)}"
     return kept, [sentence] if n_absent else []
+
+
+def blank(cells: pd.Series) -> np.ndarray:
+    """Which cells say nothing, bool [n_rows]; in pieces, so that millions of them take no room."""
+    pieces = (cells.iloc[first : first + _ROWS] for first in range(0, len(cells), _ROWS))
+    found = [piece.str.strip("'\"[] ").str.casefold().isin(BLANK).to_numpy(dtype=bool) for piece in pieces]
+    return np.concatenate([np.zeros(0, dtype=bool), *found])
 
 
 def _found(

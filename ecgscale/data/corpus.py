@@ -4,7 +4,8 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ import numpy as np
 from ecgscale.data import split as splitting
 from ecgscale.data.quality import counted
 from ecgscale.data.recording import INDEPENDENT_LEADS
-from ecgscale.records import document, read_document, write_whole
+from ecgscale.records import document, is_left, own_mark, read_document, write_whole
 
 MISSING = 255  # in labels: unknown, masked out of every loss
 ARRAYS = ("signal", "peaks", "labels", "patient", "split", "quality")
@@ -224,18 +225,33 @@ def write(
 ) -> Corpus:
     """Write a corpus whole or not at all, and open it; ``said`` as in ``seal``.
 
-    Raises ValueError if a patient is in two splits.
+    Raises ValueError if a patient is in two splits, OSError if the disk is full.
     """
     if quality is None:
         quality = np.zeros(len(signal), dtype=np.uint8)
     splitting.assert_disjoint(patient, split)
+    with made_elsewhere(home, name) as partial:
+        for array_name, values in zip(ARRAYS, (signal, peaks, labels, patient, split, quality), strict=True):
+            stored(partial / f"{array_name}.npy", values)
+        return seal(partial, home, name, **said)
+
+
+@contextmanager
+def made_elsewhere(home: Path, name: str) -> Iterator[Path]:
+    """A hidden folder beside the corpora to make one in; whatever goes wrong, it does not stay.
+
+    Those of processes that were killed are removed first: they take room.
+    """
     folder = folder_of(home, name)
-    partial = folder.with_name(f".{name}.{os.getpid()}.partial")
-    shutil.rmtree(partial, ignore_errors=True)
+    for left in folder.parent.glob(f".{name}.*.partial"):
+        if is_left(left):
+            shutil.rmtree(left, ignore_errors=True)
+    partial = folder.with_name(f".{name}.{own_mark()}.partial")
     partial.mkdir(parents=True)
-    for array_name, values in zip(ARRAYS, (signal, peaks, labels, patient, split, quality), strict=True):
-        np.save(partial / f"{array_name}.npy", values)
-    return seal(partial, home, name, **said)
+    try:
+        yield partial
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
 
 
 def seal(
@@ -295,6 +311,20 @@ def allocated(file: Path, dtype: type, shape: tuple[int, ...]) -> np.ndarray:
         file.unlink(missing_ok=True)
         raise
     return array
+
+
+def stored(file: Path, values: np.ndarray) -> None:
+    """Write an array file whole or not at all, as ``np.save`` would. Raises OSError if the disk has no room for it."""
+    partial = file.with_name(f".{file.name}.{own_mark()}.partial")
+    try:
+        with partial.open("wb") as opened:
+            header = np.lib.format.header_data_from_array_1_0(np.ascontiguousarray(values[:1]))
+            np.lib.format.write_array_header_1_0(opened, {**header, "shape": values.shape})
+            for first in range(0, len(values), _ROWS_AT_A_TIME):
+                opened.write(np.ascontiguousarray(values[first : first + _ROWS_AT_A_TIME]).data)
+        os.replace(partial, file)
+    finally:
+        partial.unlink(missing_ok=True)
 
 
 def sha256(array: np.ndarray) -> str:

@@ -17,6 +17,7 @@ _DEEPEST = (
     6  # folders below the raw one in which a table is looked for: wget -r leaves physionet.org/files/NAME/VERSION
 )
 _MOST_FOLDERS = 5000  # that are looked into for it
+_UNUSUAL = re.compile(r"[\\:]|//|\./|^[/~]|[/.]$|^\s|\s$")  # what a plain relative path has not
 _PACKED = (".zip", ".tar", ".tar.gz", ".tgz", ".7z", ".rar")
 
 
@@ -31,8 +32,7 @@ def plain(text: str) -> str:
     >>> plain(r".\\\\records500\\\\00000\\\\00001_hr")
     'records500/00000/00001_hr'
     """
-    usual = not any(mark in text for mark in ("\\", "//", "./", ":")) and text[-1:] not in ("/", ".")
-    if usual and text[:1] not in ("/", "~") and text == text.strip():
+    if not _UNUSUAL.search(text):
         return text
     path = text.strip().replace("\\", "/")
     if path.startswith(("/", "~")) or re.match(r"[A-Za-z]:", path):

@@ -24,6 +24,7 @@ import numpy as np
 
 from ecgscale.data import corpus, pseudonyms, split
 from ecgscale.data.amplitude import Measured, why_not_usual
+from ecgscale.data.chunks import chunks_of, is_marked, is_open, missing_of, said_of, write
 from ecgscale.data.corpus import Corpus
 from ecgscale.data.dataset import Dataset, Index
 from ecgscale.data.lock import alone
@@ -31,6 +32,7 @@ from ecgscale.data.peaks import MAX_BEATS
 from ecgscale.data.prepare_rows import UNIT, Options, in_words, row_bytes, rows_of, stored_leads
 from ecgscale.data.quality import narrowed
 from ecgscale.data.tables import UnreadableTable
+from ecgscale.records import write_whole
 
 _CHUNK = 256  # records a marker
 _FIRST_CHUNKS = 4  # spread over all records: their amplitudes are judged before the others are read
@@ -80,14 +82,14 @@ def prepare(
         chunks = chunks_of(len(index.where), _CHUNK)
         first_chunks = list(dict.fromkeys(chunks[i * len(chunks) // _FIRST_CHUNKS] for i in range(_FIRST_CHUNKS)))
         in_turn = [*first_chunks, *(chunk for chunk in chunks if chunk not in first_chunks)]
-        waiting = [chunk for chunk in in_turn if not _marker(partial, chunk[0]).exists()]
+        waiting = missing_of(partial, in_turn)
         began, n_done = time.monotonic(), len(index.where) - sum(last - first for first, last in waiting)
         n_before = n_done
         disk_bytes = len(index.where) * row_bytes(dataset, options, index.labels.shape[1])
         for first, last in worked(dataset, raw, partial, index, options, waiting, workers or os.cpu_count() or 1):
             check()
             n_done += last - first
-            if (first, last) in first_chunks and all(_marker(partial, chunk[0]).exists() for chunk in first_chunks):
+            if (first, last) in first_chunks and all(is_marked(partial, chunk) for chunk in first_chunks):
                 _refuse_implausible(dataset, partial, options, first_chunks)
             rate = (n_done - n_before) / max(time.monotonic() - began, 1e-9)
             progress(Progress(n_done, len(index.where), rate, (len(index.where) - n_done) / rate, disk_bytes))
@@ -109,11 +111,6 @@ def _differing(there: str, asked: str) -> str:
     """The steps of two preparations, in words, that are not the same: "A, not B"."""
     both = [(a, b) for a, b in zip(there.split("; "), asked.split("; "), strict=False) if a != b]
     return "; ".join(f"{a}, not {b}" for a, b in both) or f"{there}, not {asked}"
-
-
-def chunks_of(n_records: int, size: int) -> list[tuple[int, int]]:
-    """First record and end of each chunk."""
-    return [(first, min(first + size, n_records)) for first in range(0, n_records, size)]
 
 
 def indexed(dataset: Dataset, raw: Path) -> Index:
@@ -227,17 +224,9 @@ def _end_with_parent() -> None:
 
 def _work(dataset: Dataset, raw: Path, partial: Path, where: np.ndarray, options: Options, first: int) -> None:
     rows = rows_of(dataset, raw, where, options)
-    for array in ("signal", "peaks", "quality", *([corpus.BEAT_CLASSES] if dataset.beat_classes else [])):
-        stored = np.load(partial / "corpus" / f"{array}.npy", mmap_mode="r+")
-        stored[first : first + len(where)] = getattr(rows, array)
-        stored.flush()
-    marker = _marker(partial, first)
-    marker.with_suffix(".tmp").write_text(json.dumps({"reasons": rows.reasons, "measured": asdict(rows.measured)}))
-    os.replace(marker.with_suffix(".tmp"), marker)
-
-
-def _marker(partial: Path, first: int) -> Path:
-    return partial / "done" / f"{first:09d}.json"
+    names = ("signal", "peaks", "quality", *([corpus.BEAT_CLASSES] if dataset.beat_classes else []))
+    said = {"reasons": rows.reasons, "measured": asdict(rows.measured)}
+    write(partial, first, {array: getattr(rows, array) for array in names}, said)
 
 
 def workplace(dataset: Dataset, index: Index, home: Path, options: Options) -> Path:
@@ -248,28 +237,33 @@ def workplace(dataset: Dataset, index: Index, home: Path, options: Options) -> P
     folder = corpus.folder_of(home, options.corpus)
     partial = folder.with_name(f".{options.corpus}.partial")
     plan = json.dumps(
-        {**asdict(options), "recipe": str(options.recipe_of(dataset)), "index": _digest(index), "edition": 2}
+        {**asdict(options), "recipe": str(options.recipe_of(dataset)), "index": _digest(index), "edition": 3}
     )
-    if (partial / "plan.json").is_file() and (partial / "plan.json").read_text() == plan:
+    n, n_leads = len(index.where), len(stored_leads(dataset))
+    arrays: dict[str, tuple[tuple[int, ...], type]] = {
+        "signal": ((n, n_leads, options.n_samples), np.int16),
+        "peaks": ((n, MAX_BEATS), np.int16),
+        "quality": ((n,), np.uint16),
+    }
+    if dataset.beat_classes:
+        arrays |= {corpus.BEAT_CLASSES: ((n, MAX_BEATS), np.uint8)}
+    planned = partial / "plan.json"
+    if planned.is_file() and planned.read_bytes() == plan.encode() and is_open(partial, arrays):
         return partial
     shutil.rmtree(partial, ignore_errors=True)
     (partial / "done").mkdir(parents=True)
     (partial / "corpus").mkdir()
-    n, n_leads = len(index.where), len(stored_leads(dataset))
     needed = n * row_bytes(dataset, options, index.labels.shape[1])
     free = shutil.disk_usage(partial).free
     if needed > free:
-        raise OSError(f"{options.corpus} needs {needed / 1e9:.1f} GB and the disk of home has {free / 1e9:.1f} GB free")
-    arrays: dict[str, tuple[tuple[int, ...], type]] = {
-        "signal": ((n, n_leads, options.n_samples), np.int16),
-        "peaks": ((n, MAX_BEATS), np.int16),
-    }
-    arrays |= {"quality": ((n,), np.uint16)}
-    if dataset.beat_classes:
-        arrays |= {corpus.BEAT_CLASSES: ((n, MAX_BEATS), np.uint8)}
-    for array, (shape, dtype) in arrays.items():
-        corpus.allocated(partial / "corpus" / f"{array}.npy", dtype, shape)
-    (partial / "plan.json").write_text(plan)
+        raise OSError(f"{options.corpus} needs {needed / 1e9:.3g} GB and the disk of home has {free / 1e9:.3g} GB free")
+    try:
+        for array, (shape, dtype) in arrays.items():
+            corpus.allocated(partial / "corpus" / f"{array}.npy", dtype, shape)
+        write_whole(planned, plan.encode())
+    except OSError:
+        shutil.rmtree(partial, ignore_errors=True)  # it takes the room that is lacking
+        raise
     return partial
 
 
@@ -285,8 +279,7 @@ def _digest(index: Index) -> str:
 
 
 def _measured(partial: Path, chunks: Sequence[tuple[int, int]]) -> Measured:
-    said = (json.loads(_marker(partial, first).read_text()).get("measured", {}) for first, _ in chunks)
-    return sum((Measured(**one) for one in said), Measured())
+    return sum((Measured(**said_of(partial, chunk)["measured"]) for chunk in chunks), Measured())
 
 
 def _refuse_implausible(
@@ -315,9 +308,9 @@ def _finished(
     codes = pseudonyms.codes(index.patient, salt, pseudonyms.secret(home))
     splits = split.by_hash(index.patient, salt, dataset.shares) if index.split is None else index.split.copy()
     reasons: Counter[str] = Counter(index.refused)
-    for first, _ in chunks:
-        for row, reason in json.loads(_marker(partial, first).read_text())["reasons"].items():
-            splits[first + int(row)] = split.NONE
+    for chunk in chunks:
+        for row, reason in said_of(partial, chunk)["reasons"].items():
+            splits[chunk[0] + int(row)] = split.NONE
             reasons[reason] += 1
     n_refused = sum(reasons.values()) - sum(index.refused.values())
     lawless = sum(count for reason, count in reasons.items() if "permuted" in reason or "Einthoven" in reason)
@@ -334,7 +327,7 @@ def _finished(
         ("patient", codes),
         ("split", splits.astype(np.uint8)),
     ):
-        np.save(whole / f"{array}.npy", values)
+        corpus.stored(whole / f"{array}.npy", values)
     prepared = corpus.seal(
         whole,
         home,

@@ -7,7 +7,6 @@ credentialed data; its results say nothing of patients, and "simulated" is part 
 """
 
 import os
-import shutil
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
 from functools import partial
@@ -92,14 +91,8 @@ def simulated(home: Path, n_records: int, seed: int = 0, *, workers: int | None 
     name = f"{NAME}-{n_records}" + (f"-{seed}" if seed else "")
     if corpus.is_prepared(home, name):
         return corpus.read(home, name)
-    partial_folder = corpus.folder_of(home, name).with_name(f".{name}.{os.getpid()}.partial")
-    shutil.rmtree(partial_folder, ignore_errors=True)
-    partial_folder.mkdir(parents=True)
-    try:
+    with corpus.made_elsewhere(home, name) as partial_folder:
         return _made(partial_folder, home, name, n_records, seed, workers)
-    except OSError:
-        shutil.rmtree(partial_folder, ignore_errors=True)  # it takes the room that is lacking
-        raise
 
 
 def _made(partial_folder: Path, home: Path, name: str, n_records: int, seed: int, workers: int | None) -> Corpus:
@@ -123,9 +116,9 @@ def _made(partial_folder: Path, home: Path, name: str, n_records: int, seed: int
         with ProcessPoolExecutor(n_workers, mp_context=get_context("spawn")) as pool:
             _store(arrays, firsts, pool.map(make, firsts, lasts))
     patient = _patients(n_records)
-    np.save(partial_folder / "patient.npy", patient)
-    np.save(partial_folder / "split.npy", split.by_hash(patient, salt=NAME, shares=_SPLIT))
-    np.save(partial_folder / "quality.npy", np.zeros(n_records, dtype=np.uint8))
+    corpus.stored(partial_folder / "patient.npy", patient)
+    corpus.stored(partial_folder / "split.npy", split.by_hash(patient, salt=NAME, shares=_SPLIT))
+    corpus.stored(partial_folder / "quality.npy", np.zeros(n_records, dtype=np.uint8))
     return corpus.seal(
         partial_folder,
         home,

@@ -25,7 +25,7 @@ import pyarrow.compute as pc
 from ecgscale.data.folders import Place
 
 _DELIMITERS = (",", ";", "\t", "|")
-_ROWS = 200_000  # brought into columns at a time
+_ROWS = 50_000  # brought into columns at a time
 _BLOCK_ROWS = 20_000  # looked at together
 _MOST_LINES = 100  # that a quoted cell may go over
 _BLOCK = 1 << 20  # bytes

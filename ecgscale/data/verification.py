@@ -10,6 +10,7 @@ from ecgscale.data import corpus, split
 from ecgscale.data.dataset import Dataset
 from ecgscale.data.folders import inside
 from ecgscale.data.preparation import indexed
+from ecgscale.data.recount import against_table
 from ecgscale.data.reread import against_records
 
 _COLUMNS = ["item", "expected", "found", "ok"]
@@ -49,6 +50,7 @@ def verify(name: str, home: Path, dataset: Dataset | None = None, raw: Path | No
             rows.append(("patients", "each in one split", str(error), False))
     rows += [("raw folder at preparation", "complete", text, False) for text in manifest.missing]
     if raw is not None and dataset is not None:
+        rows += against_table(name.partition("@")[0], raw, manifest.accounts, arrays)
         rows += _against_raw(name, dataset, raw, arrays, manifest)
     return pd.DataFrame(rows, columns=_COLUMNS)
 

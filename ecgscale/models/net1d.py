@@ -13,6 +13,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from ecgscale.data.batches import Batch
+from ecgscale.models.architecture import Architecture
 from ecgscale.models.features import Backbone, Features
 
 GROUP_WIDTH = 16  # channels of a group of the wide convolutions
@@ -20,7 +21,7 @@ _NATIVE_HZ = 500
 
 
 @dataclass(frozen=True)
-class Net1D:
+class Net1D(Architecture):
     """Channels and blocks of each stage; the defaults are the released model's.
 
     ``leads`` 12 or 1: lead I, or the first of a corpus that has not twelve. Corpora are stored at ``reads_hz``; one at

@@ -1,6 +1,6 @@
 """ResNet: the 1-D residual network of Ribeiro et al. (2020), scaled in depth and width together (Eq. 8).
 
-Convolutions are 1 x k in two dimensions and channels-last, which a CPU computes faster (see ``folded``).
+Convolutions are 1 x k in two dimensions and channels-last, which a CPU computes faster (see ``cpu_conv``).
 """
 
 from dataclasses import dataclass
@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from ecgscale.data.batches import Batch
+from ecgscale.models.architecture import Architecture
 from ecgscale.models.cpu_conv import BatchNorm, Convolution
 from ecgscale.models.features import Backbone, Features
 
@@ -19,7 +20,7 @@ _RIBEIRO_CHANNELS = np.array([64, 128, 196, 256, 320]) / 320  # Ribeiro's five b
 
 
 @dataclass(frozen=True)
-class ResNet:
+class ResNet(Architecture):
     """Depth in residual blocks, width in channels of the last one; the defaults of the rest are Ribeiro's.
 
     ``profile`` "ribeiro" interpolates Ribeiro's channels over the blocks (the ladder of Table S.4 then falls into its

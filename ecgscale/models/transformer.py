@@ -10,6 +10,7 @@ from torch.nn import functional as F
 from ecgscale.data.batches import Batch
 from ecgscale.data.beats import BEAT_SAMPLES, sentences
 from ecgscale.data.recording import INDEPENDENT_LEADS, LEADS
+from ecgscale.models.architecture import Architecture
 from ecgscale.models.features import Backbone, Features
 
 HEAD_WIDTH = 64  # fixed in HeartLang: (420, 8 heads) could not be divided
@@ -18,7 +19,7 @@ _N_IDS = 16  # lead and second ids, 0 for padding
 
 
 @dataclass(frozen=True)
-class Transformer:
+class Transformer(Architecture):
     """Layers, hidden width, heads and feed-forward width: the four numbers of Table S.4.
 
     ``n_tokens`` is the length that sentences are padded or cut to. ``leads`` "independent" writes sentences of the

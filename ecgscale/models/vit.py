@@ -15,6 +15,7 @@ from torch.nn import functional as F
 
 from ecgscale.data.batches import Batch
 from ecgscale.data.recording import ABSENT_LEAD, N_LEAD_IDS
+from ecgscale.models.architecture import Architecture
 from ecgscale.models.features import Backbone, Features, Places
 
 _SHORTEST_PERIOD = 0.5  # seconds a rotation of the fastest pair of features takes: two patches of 0.25 s
@@ -33,7 +34,7 @@ class Patches(NamedTuple):
 
 
 @dataclass(frozen=True)
-class ViT:
+class ViT(Architecture):
     """Layers, width and heads; a token is ``patch`` samples of one lead (at 100 Hz: 0.25 s by default).
 
     ``layer_scale`` is where the gain of every residual branch starts (DINOv3: 1e-5); ``drop_path`` the share of

@@ -9,11 +9,13 @@ off here; the dashboard is not started.
 """
 
 import os
+import re
 import shutil
 import signal
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -26,6 +28,7 @@ os.environ.setdefault("RAY_memory_monitor_refresh_ms", "0")  # slots look after 
 
 import ray
 from ray import cloudpickle, tune
+from ray._private.authentication.authentication_token_setup import maybe_enable_token_auth_if_token_available
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from ecgscale import leases, records
@@ -34,15 +37,18 @@ from ecgscale.leases import Claims
 from ecgscale.pool import preflight
 from ecgscale.pool.shares import Needs, Pool, in_micro_batches, slots
 from ecgscale.pool.slot import QueuedRun, SlotJob, is_over, serve
-from ecgscale.pool.states import Full, Infeasible, Interrupted, PoolLost, Stopped, pausing
-from ecgscale.pool.watch import WATCH_SECONDS, reach, watched
+from ecgscale.pool.states import Full, Interrupted, NotStarted, PoolLost, Stopped, pausing
+from ecgscale.pool.surroundings import Infeasible, address_of, give_token, reach, sockets_folder, token_there
+from ecgscale.pool.watch import WATCH_SECONDS, watched
 from ecgscale.pool.worker import TRIAL, WorkerSetup
 from ecgscale.spec.run import Run
 from ecgscale.spec.sweep import Sweep
 
 _LOOK_SECONDS = 300.0  # that a node may take for it: storage that hangs does not hold up a launch for ever
+_ANSWER_SECONDS = 8.0  # that a cluster may take to say who it is
 _ABORTS = 3  # of Ray's whole loop, after which there is no use in trying again
 ALL, WHOLE = Pool(), Needs()
+_LENGTH = 200  # of Ray's words in a sentence
 _CONTEXT = 0.05  # of a slot's share of a GPU that the CUDA context takes, outside the cap
 
 
@@ -188,25 +194,73 @@ def _joined(pool: Pool) -> Iterator[dict[str, float]]:
     """A Ray cluster, joined by address or started here; yields its resources.
 
     Without an address it is one of its own, whatever else of Ray runs on this machine, unless RAY_ADDRESS names one, as
-    it does inside a Ray job.
+    it does inside a Ray job. Raises NotStarted if Ray does not.
     """
-    address = pool.address or os.environ.get("RAY_ADDRESS")
-    own: dict[str, Any] = {"num_cpus": pool.workers, "num_gpus": pool.gpus, "include_dashboard": False}
-    own["address"] = "local"
-    if address:
-        reach(address)
-    hears = signal.getsignal(signal.SIGTERM)
-    ray.init(log_to_driver=False, logging_level="ERROR", **({"address": address} if address else own))
-    signal.signal(signal.SIGTERM, hears)  # Ray has put its own there, which ends this process with code 15
-    try:
-        yield ray.cluster_resources()
-    except PoolLost:
-        raise  # there is nobody to say goodbye to
-    except BaseException:
-        ray.shutdown()
-        raise
-    else:
-        ray.shutdown()
+    address = address_of(pool.address)
+    with sockets_folder() if address is None else nullcontext() as folder:
+        if address is None:
+            give_token()
+            own = {"num_cpus": pool.workers, "num_gpus": pool.gpus, "include_dashboard": False, "_temp_dir": folder}
+            options: dict[str, Any] = {"address": "local"} | own
+        else:
+            reach(address)
+            if token_there():  # most clusters ask for it, and Ray sends it only if told to
+                maybe_enable_token_auth_if_token_available(warn_if_disabled=False)
+            _ask(address)
+            options = {"address": address}
+        hears = signal.getsignal(signal.SIGTERM)
+        try:
+            ray.init(log_to_driver=False, logging_level="ERROR", **options)
+        except Exception as error:
+            ray.shutdown()
+            what = f"the Ray cluster at {address} cannot be joined" if address else "Ray did not start on this machine"
+            raise NotStarted(f"{what} ({_line(error)}); the same command tries again") from error
+        finally:
+            signal.signal(signal.SIGTERM, hears)  # Ray has put its own there, which ends this process with code 15
+        try:
+            yield ray.cluster_resources()
+        except PoolLost:
+            raise  # there is nobody to say goodbye to
+        except BaseException:
+            ray.shutdown()
+            raise
+        else:
+            ray.shutdown()
+
+
+def _ask(address: str) -> None:
+    """Raise Infeasible if what listens at an address is no Ray, or one that asks for another token.
+
+    ``ray.init`` would ask twenty times, and wait for a minute for one that hangs.
+    """
+    if address.startswith("ray://"):
+        return
+    ended: list[BaseException | None] = []
+
+    def ask() -> None:
+        try:
+            ray._raylet.GcsClient(address=address)
+            ended.append(None)
+        except Exception as error:
+            ended.append(error)
+
+    asking = threading.Thread(target=ask, name="ask-ray", daemon=True)
+    asking.start()
+    asking.join(_ANSWER_SECONDS)
+    if not ended:
+        raise Infeasible(f"what listens at {address} does not answer as Ray does within {_ANSWER_SECONDS:g} s")
+    if isinstance(ended[0], ray.exceptions.AuthenticationError):
+        raise Infeasible(
+            f"the Ray cluster at {address} asks for another token; set RAY_AUTH_TOKEN_PATH to a copy of its head's "
+            "~/.ray/auth_token"
+        )
+    if ended[0] is not None:
+        raise Infeasible(f"what listens at {address} is no Ray cluster ({_line(ended[0])})")
+
+
+def _line(error: BaseException) -> str:
+    """The first sentence of an error of Ray's, whose words take many lines."""
+    return re.split(r"\.\s|Traceback", " ".join(str(error).split()))[0][:_LENGTH].strip() or type(error).__name__
 
 
 def _looked(sweep: Sweep, place: Place, disk_bytes: float, say: Callable[[str], None]) -> list[str]:

@@ -95,8 +95,8 @@ class PoolLost(RuntimeError):
     """Ray's head or raylet is gone."""
 
 
-class Infeasible(RuntimeError):
-    """The pool does not have what was asked for."""
+class NotStarted(RuntimeError):
+    """Ray did not start, or not in time."""
 
 
 def set_aside_damaged(sweep: Sweep, results: Path) -> list[str]:

@@ -7,21 +7,10 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from ecgscale.pool.slot import GRACE_SECONDS
-from ecgscale.pool.states import Infeasible, Interrupted, Pause, PoolLost
+from ecgscale.pool.states import Interrupted, Pause, PoolLost
 
 WATCH_SECONDS = 0.5
-_REACH_SECONDS = 10.0
 _MISSES = 3  # in a row, after which a service is gone
-
-
-def reach(address: str) -> None:
-    """Raise Infeasible if nothing listens at an address of the form HOST:PORT; Ray would go on asking for minutes."""
-    host, _, port = address.removeprefix("ray://").rpartition(":")
-    if port.isdigit():
-        try:
-            socket.create_connection((host, int(port)), timeout=_REACH_SECONDS).close()
-        except OSError as error:
-            raise Infeasible(f"no Ray cluster answers at {address}: {error.strerror or error}") from None
 
 
 def watched(

@@ -1,4 +1,4 @@
-"""Recordings as a task's condition has them: noisier, or with fewer leads."""
+"""Robustness: test recordings under a task's condition, noisier or with fewer leads."""
 
 from collections.abc import Callable
 from zlib import crc32

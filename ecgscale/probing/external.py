@@ -1,4 +1,4 @@
-"""A supervised head on other corpora: AUROC of every label that both know, with bootstrap intervals, and their mean.
+"""External validation of a supervised head: AUROC of every label that another corpus knows too, bootstrap intervals.
 
 Nothing is fitted there. Labels are matched by name (see ``data.concepts``).
 """

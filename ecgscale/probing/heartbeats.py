@@ -1,4 +1,4 @@
-"""Annotated heartbeats as what a probe asks about: which there are, and the local features of a backbone around them.
+"""Beat classification: the annotated heartbeats of recordings, and a backbone's local features around each of them.
 
 A beat at R is described by the local features whose stretch overlaps [R - 0.25 s, R + 0.4 s], their mean over all
 leads that are there. Beats near the ends of a window have fewer of them.

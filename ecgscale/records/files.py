@@ -4,10 +4,15 @@ It holds the run's rows and, as metadata, what the run was and how it ended.
 """
 
 import errno
+import glob
+import hashlib
 import os
+import platform
 import uuid
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -59,11 +64,15 @@ def unguarded() -> None:
 def write_whole(path: Path, data: bytes, guard: Callable[[], None] = unguarded) -> None:
     """Write a file whole or not at all: temporary file, fsync, rename, fsync of the folder.
 
+    Temporary files of it that processes left which were killed here are removed. Raises OSError if the disk is full.
     ``guard`` is asked last before the rename and raises if the file has a new owner. An owner that comes after that
     sweeps the temporary files of its forerunners away, and a rename of what is gone fails: no late write gets through.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.{uuid.uuid4().hex}.partial")
+    for left in path.parent.glob(f".{glob.escape(path.name)}.*.partial"):
+        if is_left(left):
+            left.unlink(missing_ok=True)
+    partial = path.with_name(f".{path.name}.{own_mark()}.partial")
     try:
         with open(partial, "wb") as file:
             file.write(data)
@@ -84,6 +93,37 @@ def sweep_partials(path: Path) -> None:
     """Remove what unfinished writes of a file left; a write that is still under way will fail."""
     for partial in path.parent.glob(f".{path.name}.*.partial"):
         partial.unlink(missing_ok=True)
+
+
+def own_mark() -> str:
+    """What this process puts into the name of a temporary file, so that another sees when nobody is left to finish it.
+
+    Where its processes are counted, its process, and a number drawn for each file.
+    """
+    return f"{_place()}-{os.getpid()}-{uuid.uuid4().hex}"
+
+
+def is_left(partial: Path) -> bool:
+    """Whether a temporary file ("NAME.MARK.partial") was begun by a process of this machine that is no more."""
+    mark = partial.name.removesuffix(".partial").rpartition(".")[2].split("-")
+    if len(mark) != 3 or mark[0] != _place() or not mark[1].isdigit():
+        return False
+    try:
+        os.kill(int(mark[1]), 0)
+    except ProcessLookupError:
+        return True
+    except OSError:
+        return False
+    return False
+
+
+@cache
+def _place() -> str:
+    """Which machine this is, since when it runs, and which of its sets of processes is ours; in eight digits."""
+    said = platform.node()
+    with suppress(OSError):
+        said += Path("/proc/sys/kernel/random/boot_id").read_text() + os.readlink("/proc/self/ns/pid")
+    return hashlib.sha256(said.encode()).hexdigest()[:8]
 
 
 def write(

@@ -82,6 +82,15 @@ class Run:
         for field in fields(self):
             if isinstance(value := getattr(self, field.name), type):
                 raise ValueError(f"a run's {field.name} is the class {value.__name__}; write {value.__name__}(...)")
+        for part, wanted in (("architecture", Architecture), ("objective", Objective)):
+            value = getattr(self, part)
+            if lacking := [name for name in vars(wanted) if name[0] != "_" and not hasattr(value, name)]:
+                raise ValueError(
+                    f"a run's {part} {type(value).__name__} says no {', '.join(lacking)}; a dataclass that inherits "
+                    f"{wanted.__name__} has defaults for what most do not need"
+                )
+            if "__dataclass_fields__" not in vars(type(value)):  # its fields would be missing from the identity
+                raise ValueError(f"{type(value).__name__} is no dataclass; write @dataclass(frozen=True) above it")
         if self.initial is not None and self.initial.architecture != self.architecture:
             raise ValueError(
                 f"a run starts from a backbone of its own architecture: its own is {self.architecture}, "

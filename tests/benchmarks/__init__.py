@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 BENCHMARKS = (
     *("batches", "beats", "filters", "steps", "probes", "counting", "orchestration", "results", "fits", "figures"),
+    "heedb",
 )
 
 

@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import os
+import random
 import signal as signals_of_the_system
 import subprocess
 import sys
@@ -16,7 +17,7 @@ import psutil
 import pytest
 
 from ecgscale import data, leases
-from ecgscale.data import corpus, preparation, pricing, pseudonyms, split
+from ecgscale.data import chunks, corpus, preparation, pricing, pseudonyms, split
 from ecgscale.data.quality import FLAWS
 from ecgscale.data.recording import LEADS, Recording
 from tests import layouts
@@ -78,6 +79,62 @@ def test_continues_where_it_was_broken(tmp_path: Path, monkeypatch: pytest.Monke
     assert [step.n_done for step in seen] == [16, 20]
     assert resumed.manifest == whole.manifest
     assert [path.name for path in (tmp_path / "home" / "corpora").iterdir()] == ["ludb"]
+
+
+def test_no_flipped_bit_of_a_preparation_goes_unnoticed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """200 bits of each file: its part is done again, or all of it, and the corpus is what it would have been."""
+    layouts.ludb(tmp_path / "raw")
+    monkeypatch.setattr(preparation, "_CHUNK", 4)
+    whole = data.prepare("ludb", tmp_path / "raw", tmp_path / "whole", workers=1)
+
+    def stop(step: data.Progress) -> None:
+        if step.n_done == 12:
+            raise KeyboardInterrupt
+
+    home = knowing(tmp_path / "whole", tmp_path / "home")
+    with pytest.raises(KeyboardInterrupt):
+        data.prepare("ludb", tmp_path / "raw", home, workers=1, progress=stop)
+    partial = home / "corpora" / ".ludb.partial"
+    dataset, options = data.DATASETS["ludb"], data.Options("ludb")
+    index = preparation.indexed(dataset, tmp_path / "raw")
+    begun = [chunk for chunk in chunks.chunks_of(20, 4) if chunks.is_marked(partial, chunk)]
+    assert len(begun) == len([*(partial / "done").iterdir()]) == 3
+    shapes: dict[str, tuple[tuple[int, ...], type]] = {
+        name: (array.shape, array.dtype.type)
+        for name in ("signal", "peaks", "quality")
+        if (array := chunks.array_of(partial, name)) is not None
+    }
+    draw, said = random.Random(0), [chunks.said_of(partial, chunk) for chunk in begun]
+    for path in sorted(path for path in partial.rglob("*.*") if path.is_file()):
+        sound = path.read_bytes()
+        for _ in range(200):
+            damaged = bytearray(sound)
+            at = draw.randrange(len(sound) if path.suffix == ".json" else 128)
+            if path.suffix == ".npy" and draw.random() < 0.7:  # in the rows of a chunk that is done
+                first, last = begun[draw.randrange(3)]
+                n_bytes = (len(sound) - 128) // 20
+                at = 128 + draw.randrange(first * n_bytes, last * n_bytes)
+            damaged[at] ^= 1 << draw.randrange(8)
+            path.write_bytes(damaged)
+            if path.name == "plan.json":
+                assert path.read_bytes() != sound  # which is compared byte for byte
+                continue
+            there = chunks.is_open(partial, shapes) and all(chunks.is_there(partial, chunk) for chunk in begun)
+            assert not there or said == [chunks.said_of(partial, chunk) for chunk in begun], (path.name, at)
+            if there:
+                assert path.suffix == ".npy"
+                assert at < 128  # a blank of the header
+        path.write_bytes(sound)
+    marker, signal = partial / "done" / f"{begun[0][0]:09d}.json", partial / "corpus" / "signal.npy"
+    for path, at in ((marker, 40), (signal, 128 + begun[1][0] * 16_000)):
+        damaged = bytearray(path.read_bytes())
+        damaged[at] ^= 4
+        path.write_bytes(damaged)
+    assert preparation.workplace(dataset, index, home, options) == partial
+    seen: list[data.Progress] = []
+    resumed = data.prepare("ludb", tmp_path / "raw", home, workers=1, progress=seen.append)
+    assert [step.n_done for step in seen] == [8, 12, 16, 20]
+    assert resumed.manifest == whole.manifest
 
 
 @pytest.mark.slow
@@ -221,7 +278,7 @@ def test_another_preparation_does_not_take_up_the_half_done_one(
 def test_a_disk_that_is_too_small_is_known_before(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     layouts.ludb(tmp_path / "raw")
     monkeypatch.setattr(preparation.shutil, "disk_usage", lambda _: type("Disk", (), {"free": 1000})())
-    with pytest.raises(OSError, match=r"ludb needs 0\.0 GB and the disk of home has 0\.0 GB free"):
+    with pytest.raises(OSError, match=r"ludb needs 0.000\d+ GB and the disk of home has 1e-09 GB free"):
         prepared("ludb", tmp_path)
 
 
@@ -550,8 +607,15 @@ def test_codes_take_a_secret_of_home_and_splits_do_not(tmp_path: Path) -> None:
     assert np.array_equal(one.split, other.split)
     assert not np.array_equal(one.patient, other.patient)
     assert (tmp_path / "home" / pseudonyms.FILE).stat().st_mode & 0o777 == 0o600
+    assert not np.array_equal(one.rows("train", 0.5), other.rows("train", 0.5))
+    assert one.manifest.digest != other.manifest.digest
     third = data.prepare("code15", tmp_path / "raw", knowing(tmp_path / "home", tmp_path / "third"), workers=1)
-    assert np.array_equal(one.patient, third.patient)
+    assert np.array_equal(one.rows("train", 0.5), third.rows("train", 0.5))
+    assert one.manifest.digest == third.manifest.digest
+    (tmp_path / "fourth").mkdir()
+    (tmp_path / "fourth" / pseudonyms.FILE).write_text("\n")
+    with pytest.raises(ValueError, match=r"patients\.salt in the home folder holds no secret"):
+        data.prepare("code15", tmp_path / "raw", tmp_path / "fourth", workers=1)
 
 
 # ---- promise 25: privacy ---------------------------------------------------------------------------------------------

@@ -19,6 +19,7 @@ from ecgscale.data import preparation
 from ecgscale.data.corpus import MISSING
 from ecgscale.data.dataset import Index
 from tests import layouts
+from tests.shell import Shell
 
 # Table, columns of the identity that is a patient's (or a record's) and of a label, words in the place of a label.
 TABLES: dict[str, tuple[str, str, str]] = {
@@ -417,3 +418,35 @@ def test_a_label_set_without_both_outcomes_is_refused_before_a_launch(tmp_path: 
         "corpus code15 cannot teach or test the labels 'sex': each of them is always there or never there in train"
     )
     assert data.without_outcomes("code15", tmp_path / "home", "code6", both=("train", "test")) == []
+
+
+ONE_SIDED = """
+from ecgscale.data.corpus import Slice
+from ecgscale.models import ResNet
+from ecgscale.objectives import Supervised
+from ecgscale.spec import Run, Sweep
+
+SWEEP = Sweep("onesided", (Run(ResNet(3, 4), Supervised(), Slice("code15", 1.0, "{label_set}")),), tasks=({tasks}))
+"""
+
+
+@pytest.mark.parametrize(
+    ("label_set", "tasks", "said"),
+    [
+        ("sex", "", "corpus code15 cannot teach or test the labels 'sex'"),
+        ("code6", "'mimic-sex',", "task mimic-sex: corpus mimic cannot teach or test the labels 'sex'"),
+    ],
+)
+def test_plan_refuses_what_has_not_both_outcomes(label_set: str, tasks: str, said: str, shell: Shell) -> None:
+    layouts.code15(shell.folder / "raw", n=40)
+    spoiled(shell.folder / "raw" / "exams.csv", lambda table: table.assign(is_male="True"), header=True)
+    data.prepare("code15", shell.folder / "raw", shell.folder / "own", workers=1)
+    if tasks:
+        layouts.mimic_files(shell.folder / "mimic")
+        path = shell.folder / "mimic" / "records_w_diag_icd10.csv"
+        spoiled(path, lambda table: table.assign(gender="M"), header=True)
+        data.prepare("mimic", shell.folder / "mimic", shell.folder / "own", workers=1)
+    (shell.folder / "sweeps" / "onesided.py").write_text(ONE_SIDED.format(label_set=label_set, tasks=tasks))
+    planned = shell.type("plan", "onesided", "--home", "own")
+    assert planned.returncode == 2
+    assert said in " ".join(planned.stderr.split())

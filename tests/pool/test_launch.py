@@ -16,7 +16,7 @@ import torch
 from ecgscale import records
 from ecgscale.attempt import Place
 from ecgscale.pool.shares import Needs, Pool
-from ecgscale.pool.states import Infeasible
+from ecgscale.pool.surroundings import Infeasible
 from ecgscale.spec.sweep import load
 from ecgscale.trial import trial
 from tests.faults import STEPS, Cellular, Many

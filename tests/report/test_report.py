@@ -1,5 +1,6 @@
 """The report: one file that needs no network, says what is missing, and is plain about what training did."""
 
+import math
 import re
 from collections.abc import Iterator
 from html.parser import HTMLParser
@@ -40,9 +41,11 @@ class Page(HTMLParser):
 
 @pytest.fixture(scope="module")
 def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Two configurations and one failed run of a third, with a table of fits."""
+    """Two configurations, one loss of them no number, and one failed run of a third, with a table of fits."""
     folder = tmp_path_factory.mktemp("results")
-    write_runs(folder, planted_points(("resnet-sl", "transformer-ssl")))
+    points = planted_points(("resnet-sl", "transformer-ssl"))
+    points.loc[points["step"].eq(40).idxmax(), "loss"] = math.nan
+    write_runs(folder, points)
     lost = planted_points(("transformer-sl",))
     write_runs(folder, lost[lost["run_id"] == lost["run_id"].iloc[0]], "diverged", "loss is not finite at step 40")
     write(planted_table(), folder)
@@ -63,6 +66,10 @@ def page(results: Path) -> Iterator[str]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(figures, "FIGURES", {name: figures.FIGURES[name] for name in ("scaling", "learning")})
         yield report(results, cards={"ptbxl-sample": CARD}).read_text()
+
+
+def test_losses_that_cannot_be_are_counted(page: str) -> None:
+    assert "<li>2 not a number</li>" in page
 
 
 def test_the_page_refers_to_nothing_outside_itself(page: str) -> None:

@@ -11,10 +11,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from analysis.figures.figure import source_of
 from analysis.fitting.fit import BadPoints, fit
 from analysis.fitting.laws import joint
 from analysis.naming import configuration_named, label
-from analysis.observations import observations, trajectories, without_absurd
+from analysis.observations import left_out, observations, trajectories, without_absurd
 from analysis.planning.coverage import PLANTED
 from analysis.points import fit_points
 from analysis.study.beside import with_paper
@@ -285,16 +286,36 @@ def test_no_flipped_bit_of_the_table_goes_unnoticed(tmp_path: Path) -> None:
 
 
 def test_losses_that_cannot_be_are_left_out_and_counted() -> None:
-    """Above 50 times the prevalence loss once trained, above 1,000 nats, or infinite; a step 0 may be far above it."""
+    """Above 50 times the prevalence loss once trained, above 1,000 nats, below 0, infinite; step 0 may be far above."""
     nan, inf = math.nan, math.inf
     table = pd.DataFrame(
         {"sweep": "s", "run_id": list("aaaabb"), "target": list("xxxxyy"), "step": [0, 1, 2, 3, 0, 1]}
-        | {"loss": [5.1, 5.1, inf, 0.09, 0.7, 1001.0], "loss_val": [0.7, 0.1, 0.1, 0.1, 0.7, 0.7]}
-        | {"prevalence_loss": [0.1, nan, nan, nan, nan, nan]}
+        | {"loss": [5.1, 5.1, inf, 0.09, 0.7, 1001.0], "loss_val": [0.7, 0.1, 0.1, 0.1, 0.7, -0.7]}
+        | {"prevalence_loss": [0.1, nan, nan, nan, nan, 0.0]}
     )
     left, flagged = without_absurd(table)
     assert list(left["loss"].fillna(-1)) == [5.1, -1, -1, 0.09, 0.7, -1]
-    assert flagged == {"not finite": 1, "absurdly high": 2}
+    assert flagged == {"not finite": 1, "absurdly high": 2, "below 0": 1}
+
+
+def test_rows_of_losses_that_cannot_be_never_enter_a_fit_in_silence(tmp_path: Path) -> None:
+    """Written into the files of runs that ended well: the points of a fit stay the same, and it is counted why."""
+    write_sweep(tmp_path)
+    sound = observations(tmp_path)
+    wrong = {split: [math.nan, math.inf, 1e9] for split in ("val", "test")}
+    for path in sorted((tmp_path / "runs" / "planted").glob("*.parquet"))[:6]:
+        file = records.read(path)
+        rows = records.as_rows(file.rows)
+        for row in rows:  # the last of three steps, which was never the best
+            if row["step"] == 5000 and row["target"] == "code" and wrong[row["split"]]:
+                row["value"] = wrong[row["split"]].pop()
+        records.write(path, rows, file.description, dict(file.facts))
+    observed = observations(tmp_path)
+    pd.testing.assert_frame_equal(observed, sound)
+    lost = ["1 failed", "2 losses not a number", "2 losses not finite", "2 losses absurdly high"]
+    assert left_out(sound) == lost[:1]
+    assert left_out(observed) == lost
+    assert source_of(observed, "val").endswith(f"left out: {', '.join(lost)}")
 
 
 def test_fitting_one_sweep_leaves_the_rows_of_another(results: Path, table: pd.DataFrame, tmp_path: Path) -> None:

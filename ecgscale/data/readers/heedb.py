@@ -8,7 +8,6 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from ecgscale.data import columns, tables, waveform
-from ecgscale.data.columns import BLANK
 from ecgscale.data.corpus import MISSING
 from ecgscale.data.dataset import Card, Dataset, Index, accounted
 from ecgscale.data.filters import Recipe
@@ -19,7 +18,7 @@ from ecgscale.data.tables import UnreadableTable
 _N_CODES = 150  # most frequent statements, as many as ECGFounder was trained on
 
 
-_ROWS = 200_000  # of statements at a time
+_ROWS = 50_000  # of statements at a time
 
 
 def index(raw: Path) -> Index:
@@ -33,12 +32,14 @@ def index(raw: Path) -> Index:
     table = columns.people(tables.read(place, ["FileName", "BDSPPatientID"]), "BDSPPatientID")
     table = table.having(record=_stems(table.rows["FileName"]))
     table = table.keep(~table.rows["record"].isin(_duplicates(place)), "listed as a duplicate")
-    table, missing = columns.files(table, ["FileName"], top, _header)
-    table = table.of("record", "BDSPPatientID", "file").once("record")
+    table, missing = columns.files(table, ["FileName"], top, _header, also=["record", "BDSPPatientID"])
+    table = table.once("record")
+    where, patient = tables.texts(table.rows["file"]), tables.texts(table.rows["BDSPPatientID"])
+    table = table.of("record")  # millions of records are to fit in memory
     order, labels, notes = _statements(table.rows["record"], place)
     return Index(
-        where=tables.texts(table.rows["file"]),
-        patient=tables.texts(table.rows["BDSPPatientID"]),
+        where=where,
+        patient=patient,
         label_sets={"12sl": order},
         labels=labels,
         missing=[text.replace(place.name, "the table") for text in missing],
@@ -66,7 +67,7 @@ def _statements(records: pd.Series, place: Place) -> tuple[tuple[str, ...], np.n
     """
     said = tables.read(located(place.file.parent, "ECG_Interpretations.psv"), ["file_source", "diagnostic_codes"])
     said = said.having(record=_stems(said.rows["file_source"])).of("record", "diagnostic_codes").once("record")
-    known = ~said.rows["diagnostic_codes"].str.strip("'\"[] ").str.casefold().isin(BLANK)
+    known = ~columns.blank(said.rows["diagnostic_codes"])
     n_blank = int((~known).sum())
     said = said.keep(known, "blank diagnostic_codes")
     at = pc.index_in(pa.array(said.rows["record"]), value_set=pa.array(records)).fill_null(-1).to_numpy()
@@ -78,10 +79,12 @@ def _statements(records: pd.Series, place: Place) -> tuple[tuple[str, ...], np.n
     counts = sum(
         (np.bincount(codes, minlength=len(numbered)) for _, codes in pairs), np.zeros(len(numbered), dtype=int)
     )
+    set_aside, n_said = said.refused, len(said)
+    del said, at, known
     words = _words(numbered, counts)
     used = [code for code, number in numbered.items() if counts[number] and code not in words]
     order = tuple(sorted(used, key=lambda code: (-counts[numbered[code]], code))[:_N_CODES])
-    if len(said) + n_blank and not order:
+    if n_said + n_blank and not order:
         raise UnreadableTable("ECG_Interpretations.psv has no statement of any record of demographics_ECG.csv")
     column = np.full(len(numbered), -1, dtype=np.int64)
     column[[numbered[code] for code in order]] = np.arange(len(order))
@@ -97,7 +100,7 @@ def _statements(records: pd.Series, place: Place) -> tuple[tuple[str, ...], np.n
         f"statements in words ({columns.named({columns.shown(word): 1 for word in words})}): left out": sum(
             words.values()
         ),
-        **{f"set aside, {reason}": count for reason, count in said.refused.items()},
+        **{f"set aside, {reason}": count for reason, count in set_aside.items()},
     }
     return order, labels, notes
 

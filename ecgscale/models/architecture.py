@@ -1,0 +1,49 @@
+"""What a model says of itself before it is built: its name, its size, and what it reads."""
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+
+from ecgscale.models.features import Backbone
+
+
+@dataclass(frozen=True, init=False)  # a subclass that forgets @dataclass takes no arguments
+class Architecture(ABC):
+    """The description of a backbone: a frozen dataclass, whose fields are part of a run's identity.
+
+    One that inherits this class gives ``kind``, ``size`` and ``build()``, and the rest where the defaults do not fit.
+    It may stand in a sweep file, or in a file of ``ecgscale/models`` with a line in ``ARCHITECTURES``.
+    """
+
+    @property
+    @abstractmethod
+    def kind(self) -> str:
+        """Its name in configurations ("resnet-sl"), descriptions and the registry."""
+
+    @property
+    @abstractmethod
+    def size(self) -> str:
+        """This rung of its ladder, for people: "3x24"."""
+
+    @property
+    def input(self) -> str:
+        """What it reads of a batch: "signal" (leads x samples), "beats" (sentences) or "patches"."""
+        return "signal"
+
+    @property
+    def sampling_hz(self) -> int:
+        """Samples a second of the recordings that it reads."""
+        return 100
+
+    @property
+    def any_leads(self) -> bool:
+        """Whether it reads whatever leads there are, not only twelve."""
+        return False
+
+    @property
+    def localised(self) -> bool:
+        """Whether its local features are placed in time (``Backbone.places``), so that single beats can be probed."""
+        return False
+
+    @abstractmethod
+    def build(self) -> Backbone:
+        """The network with random weights, drawn from torch's generator."""
