@@ -31,6 +31,7 @@ from analysis.fitting.result import Coefficient, Fit, Health, intervals_of, larg
 from analysis.fitting.status import of_number, worst
 
 RESAMPLES = 200  # of a bootstrap that was not asked for but is the only interval there is
+STARTS, STEPS = 6, 150  # places of the landscape that each resample is solved from, and steps of a descent
 CHUNK = 50  # resamples that are solved at once
 FLAT = 1e-7  # relative, of a singular value below which a direction is not seen by the points
 SOLVED = 1e-9  # predicted gain that is left, relative to the objective
@@ -100,13 +101,13 @@ def _profiled(posed: Posed, found: Found, places: Array, quantities: Sequence[Qu
 
 
 def _bootstrap(posed: Posed, found: Found, places: Array, counts: Array) -> pd.DataFrame:
-    """Coefficients of resamples [R, n], each the lowest of descents from the fit and two places of the landscape."""
-    others = np.concatenate([found.theta, distinct(posed, places, 2)])
+    """Coefficients of resamples [R, n], each the lowest of descents from the fit and places of the landscape."""
+    others = np.concatenate([found.theta, distinct(posed, places, STARTS)])
     tables = []
     for i in range(0, len(counts), CHUNK):
         part = counts[i : i + CHUNK]
         starts = np.repeat(others[None], len(part), 0).reshape(-1, others.shape[1])
-        solved = minimise(posed, starts, weights=np.repeat(part, len(others), 0), iterations=60)
+        solved = minimise(posed, starts, weights=np.repeat(part, len(others), 0), iterations=STEPS)
         best = solved.objective.reshape(len(part), -1).argmin(1)
         theta = solved.theta.reshape(len(part), len(others), -1)[np.arange(len(part)), best]
         tables.append(pd.DataFrame({k: np.real(v) for k, v in natural(posed, theta).items()}))
