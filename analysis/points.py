@@ -1,27 +1,58 @@
-"""Anybody's table of points: read it, fit it group by group, give the fits as JSON values."""
+"""Anybody's table of points: read it, understand its columns, fit it group by group, give the fits as JSON values."""
 
+import io
 import math
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
+from analysis.columns import ALIASES, KEPT, Understood, understood
 from analysis.fitting.fit import fit
-from analysis.fitting.identifiability import BadPoints, clean, law_named
+from analysis.fitting.formula import law_of
+from analysis.fitting.identifiability import BadPoints
 from analysis.fitting.joint_floors import LAW as JOINT_FLOORS
 from analysis.fitting.laws import EXPONENT, Law
 from analysis.fitting.result import Coefficient, Fit
 from analysis.fitting.transfer import CONVENTIONS, loss_to_loss
+from analysis.table.where import condition
+from ecgscale.phrases import did_you_mean
 
-KNOWN_COLUMNS = ("N", "D", "C", "loss", "loss_id", "loss_ood", "weight", "seed", "run_id", "E_id", "E_ood")
+NO_GROUP = "none"  # what is typed for one law over all points
 
 
 def read_points(file: Path) -> pd.DataFrame:
-    """A table of points from CSV or Parquet. Raises BadPoints, in one sentence, if it cannot be read."""
+    """A table of points from CSV (commas, semicolons, tabs or blanks) or Parquet.
+
+    Raises BadPoints, in one sentence, if it cannot be read.
+    """
     try:
-        return pd.read_parquet(file) if file.suffix in (".parquet", ".pq") else pd.read_csv(file)
+        if file.suffix in (".parquet", ".pq"):
+            return pd.read_parquet(file)
+        text = file.read_text(encoding="utf-8-sig")
     except FileNotFoundError:
         raise BadPoints(f"there is no file {file.name}") from None
+    except UnicodeDecodeError:
+        raise BadPoints(f"{file.name} is no text in UTF-8; save it as CSV in UTF-8, or as .parquet") from None
+    except (ValueError, OSError) as error:
+        reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error).splitlines()[0]
+        raise BadPoints(f"{file.name} cannot be read as a table: {reason}") from error
+    lines = [line for line in text.splitlines() if line.strip()]
+    if not lines:
+        raise BadPoints(f"{file.name} is empty")
+    between = max(",;\t", key=lines[0].count)
+    blanks = not lines[0].count(between) and len(lines[0].split()) > 1
+    comma = between == ";" and bool(re.search(r"\d,\d", "\n".join(lines[1:3])))
+    try:
+        return pd.read_csv(
+            io.StringIO(text),
+            sep=r"\s+" if blanks else between,
+            skipinitialspace=not blanks,
+            decimal="," if comma else ".",
+        )
     except (ValueError, OSError) as error:
         raise BadPoints(f"{file.name} cannot be read as a table: {str(error).splitlines()[0]}") from error
 
@@ -35,9 +66,92 @@ def default_law(points: pd.DataFrame) -> str:
     return next((law for law, column in (("frontier", "C"), ("size", "N"), ("data", "D")) if column in points), "joint")
 
 
-def fit_points(
+@dataclass(frozen=True)
+class Points:
+    """A table of points under the house's names, and the columns that say which points have a law of their own."""
+
+    columns: Understood
+    by: tuple[str, ...]
+    notes: tuple[str, ...] = ()
+
+    @property
+    def table(self) -> pd.DataFrame:
+        """All points."""
+        return self.columns.table
+
+    def law(self, text: str | Law | None = None) -> Law:
+        """The law that a name or formula asks for (the columns ask for one if left out), its columns there.
+
+        Raises BadPoints otherwise.
+        """
+        law = law_of(text or default_law(self.table), self.columns.names)
+        self.columns.need([*law.variables, law.response])
+        return law
+
+    def said(self, *laws: Law) -> list[str]:
+        """What was understood, in words: of the columns that laws read, of the groups, of the laws."""
+        used = dict.fromkeys(c for law in laws for c in (*law.variables, law.response))
+        facts = [self.columns.facts[c] for c in used if c in self.columns.facts]
+        read = [facts and "read: " + ", ".join(facts), *self.notes]
+        for law in laws:
+            if law.source == "formula":
+                read.append(
+                    f"{law.name}: columns {', '.join(law.variables)}; coefficients {', '.join(law.coefficients)}"
+                )
+        return [sentence for sentence in read if sentence]
+
+    def parts(self) -> Iterator[tuple[dict[str, Any], pd.DataFrame]]:
+        """Each group: what it is, and its points."""
+        if not self.by:
+            yield {}, self.table
+            return
+        for key, part in self.table.groupby(list(self.by), dropna=False, sort=True):
+            yield {c: None if v != v else v for c, v in zip(self.by, key, strict=True)}, part
+
+
+def points_of(
     file: Path | str | pd.DataFrame,
-    law: str | None = None,
+    *,
+    loss_column: str | None = None,
+    metric: str | None = None,
+    by: Sequence[str] | None = None,
+    where: str | None = None,
+) -> Points:
+    """Points from a table or its file: columns understood, rows chosen, groups found.
+
+    Groups are those of the text columns that are not different in every row, or of the columns in ``by`` ("none": all
+    points are one). Raises BadPoints (BadQuery for ``where``), in one sentence.
+    """
+    table = file if isinstance(file, pd.DataFrame) else read_points(Path(file))
+    if where:
+        table = table.rename(columns=lambda c: str(c).strip())
+        table = table[condition(where)(table)]
+        if table.empty:
+            raise BadPoints(f"no row of the points is left by --where '{where}'")
+    columns = understood(table, loss_column, metric)
+    table = columns.table
+    if by is not None:
+        names = [] if list(by) == [NO_GROUP] else list(by)
+        for name in names:
+            if name not in table:
+                raise BadPoints(f"the points have no column '{name}' to group by{did_you_mean(name, table.columns)}")
+        return Points(columns, tuple(names))
+    numeric = set(table.select_dtypes("number").columns)
+    text = [c for c in map(str, table) if c not in (*ALIASES, *KEPT) and c not in numeric]
+    labels = [c for c in text if len(table) > 1 and table[c].nunique(dropna=False) == len(table)]
+    groups = [c for c in text if c not in labels]
+    notes = [f"column '{c}' is different in every row, so it is no group" for c in labels]
+    if groups:
+        count = table.groupby(groups, dropna=False).ngroups
+        notes.append(
+            f"one law for each of {count} groups by {', '.join(groups)} (others with --by)" if count > 1 else ""
+        )
+    return Points(columns, tuple(groups), tuple(note for note in notes if note))
+
+
+def fit_points(
+    file: Path | str | pd.DataFrame | Points,
+    law: str | Law | None = None,
     objective: str = "log-ls",
     delta: float = 1e-3,
     bootstrap: int | None = None,
@@ -45,22 +159,19 @@ def fit_points(
 ) -> list[dict[str, Any]]:
     """Fit anybody's table (columns N, D, loss, or C, loss, or loss_id, loss_ood), one fit a group.
 
-    Text columns group the points. A group that cannot be fitted has status "failed" and says why in its note; a table
+    ``law``: a name, or a formula. A group that cannot be fitted has status "failed" and says why in its note; a table
     without the needed columns raises BadPoints.
     """
-    points = file if isinstance(file, pd.DataFrame) else read_points(Path(file))
-    chosen = law_named(law or default_law(points))
-    clean(points, [*chosen.variables, chosen.response])
-    numeric = set(points.select_dtypes("number").columns)
-    groups = [c for c in points if c not in KNOWN_COLUMNS and c not in numeric]
-    parts = points.groupby(groups, dropna=False, sort=True) if groups else [((), points)]
+    points = file if isinstance(file, Points) else points_of(file)
+    chosen = points.law(law)
     fits = []
-    for key, part in parts:
-        group = {c: None if v != v else v for c, v in zip(groups, key, strict=True)}
+    for group, part in points.parts():
         try:
             found = _fit_part(chosen, part, max_exponent, objective=objective, delta=delta, bootstrap=bootstrap)
             fits.append({"group": group, **as_json(found)})
         except BadPoints as error:
+            if not points.by:
+                raise
             fits.append(
                 {
                     "group": group,

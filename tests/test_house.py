@@ -39,10 +39,11 @@ TRAINING = in_order(
 ANALYSIS = in_order(
     """
     records naming observations
-    fitting: laws status problem residuals descent newton starts intervals identifiability result shifted fit bands
-    fitting: transfer effective_data allocation forecast overfitting
+    fitting: repetition laws status problem residuals descent newton starts intervals identifiability structure formula
+    fitting: result shifted nonlinear nonlinear_ends nonlinear_fit fit bands
+    fitting: transfer effective_data optimum allocation forecast overfitting
     table: where markup query build
-    points
+    columns points comparison
     planning: coverage adaptive adaptive_vs_grid
     learning figures
     study: constants benchmark published beside finetuned figures claims tables

@@ -17,21 +17,13 @@ from scipy import special
 
 from analysis.fitting.identifiability import BadPoints, clean
 from analysis.fitting.laws import LAWS
+from analysis.fitting.optimum import Compute, allocate_numerically
 from analysis.fitting.problem import Array
 from analysis.fitting.result import Coefficient, Fit
 from analysis.fitting.shifted import fit_curved
 
+SHARES = ("model_share", "data_share")
 RESAMPLES = 200  # of the frontier: each has a front of its own
-
-
-@dataclass(frozen=True)
-class Compute:
-    """``C = kappa N^s D^t``, in FLOP. ``scatter``: standard deviation of ln C about it."""
-
-    kappa: float = 6.0
-    s: float = 1.0
-    t: float = 1.0
-    scatter: float = 0.0
 
 
 def compute_law(points: pd.DataFrame, epochs: bool = False) -> Compute:
@@ -69,13 +61,16 @@ def allocate(law: Fit, flops: float, compute: Compute | None = None, level: floa
     """Compute-optimal N, D and loss at a budget, with intervals; one row a quantity (value, low, high, status, note).
 
     ``model_share`` and ``data_share`` are the shares of marginal compute, a and b (Fig. 5). The interval of each
-    quantity is profiled (or bootstrapped) as a function of all coefficients. Raises BadPoints for a fit without both
-    exponents.
+    quantity is profiled (or bootstrapped) as a function of all coefficients. Raises BadPoints for a joint fit without
+    both exponents, and for another law without an optimum in N and D.
     """
     compute = compute or Compute()
     if not flops > 0:
         raise BadPoints(f"a budget of {flops} FLOP cannot be spent; it has to be positive")
-    if law.law != "joint" or not {"alpha", "beta"} <= set(law.fitted):
+    if law.law != "joint":
+        found = allocate_numerically(law, flops, compute, level)
+        return pd.DataFrame([_told(law, name, q) for name, q in found.items()])
+    if not {"alpha", "beta"} <= set(law.fitted):
         raise BadPoints(f"allocation needs a joint law with both exponents known: {law.note or law.law}")
     joint = LAWS["joint"].function
 
@@ -86,21 +81,23 @@ def allocate(law: Fit, flops: float, compute: Compute | None = None, level: floa
     def shares(c: Mapping[str, Array], which: int) -> Array:
         return exponents_of(c["alpha"], c["beta"], compute)[which] * (compute.s, compute.t)[which]
 
-    log_quantities = {
+    quantities = {
         "N": lambda c: log_optimum(c, flops, compute)[0],
         "D": lambda c: log_optimum(c, flops, compute)[1],
         "loss": log_loss,
+        "model_share": lambda c: shares(c, 0),
+        "data_share": lambda c: shares(c, 1),
     }
-    plain = {"model_share": lambda c: shares(c, 0), "data_share": lambda c: shares(c, 1)}
-    rows = []
-    for name, quantity in (log_quantities | plain).items():
-        q = law.quantity(quantity, level)
-        ends = (q.value, q.low, q.high) if name in plain else tuple(_exp(v) for v in (q.value, q.low, q.high))
-        note = "; ".join(text for text in (_beyond(law, name, ends[0]), q.note) if text)
-        kinds = {"low_end": q.low_end, "high_end": q.high_end}
-        row = {"quantity": name, "value": ends[0], "low": ends[1], "high": ends[2]}
-        rows.append(row | kinds | {"status": q.status, "note": note})
-    return pd.DataFrame(rows)
+    return pd.DataFrame([_told(law, name, law.quantity(q, level)) for name, q in quantities.items()])
+
+
+def _told(law: Fit, name: str, q: Coefficient) -> dict[str, Any]:
+    """A row of the answer; sizes, data and losses are formed in logs."""
+    ends = (q.value, q.low, q.high) if name in SHARES else tuple(_exp(v) for v in (q.value, q.low, q.high))
+    note = "; ".join(text for text in (_beyond(law, name, ends[0]), q.note) if text)
+    kinds = {"low_end": q.low_end, "high_end": q.high_end}
+    row = {"quantity": name, "value": ends[0], "low": ends[1], "high": ends[2]}
+    return row | kinds | {"status": q.status, "note": note}
 
 
 def _exp(value: float) -> float:

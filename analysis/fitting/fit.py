@@ -13,18 +13,18 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
 from analysis import tuning
 from analysis.fitting.cells import cells_of
 from analysis.fitting.identifiability import BadPoints, clean, identifiable, law_named
 from analysis.fitting.intervals import Parameter, Quantity, resample_counts
-from analysis.fitting.laws import EXPONENT, Law, Term
+from analysis.fitting.laws import EXPONENT, LAWS, Law, Term
 from analysis.fitting.newton import Solution, hessian_at
+from analysis.fitting.nonlinear_fit import fit_nonlinear
 from analysis.fitting.problem import Array, Problems, natural, problems_of, terms_of
 from analysis.fitting.residuals import lack_of_fit
-from analysis.fitting.result import Coefficient, Fit, Health, intervals_of
-from analysis.fitting.shifted import fit_curved
+from analysis.fitting.result import Coefficient, Fit, Health, intervals_of, largest_tenth, said_of
+from analysis.fitting.shifted import SHIFTS, fit_curved
 from analysis.fitting.starts import refit, solve_globally
 from analysis.fitting.status import of_number, with_edge, worst
 
@@ -82,8 +82,10 @@ def fit(
     if law.name == "transfer_joint":
         raise BadPoints("the transfer_joint law is fitted to pairs with N and D: use loss_to_loss, or fit --points")
     if not law.terms:
-        curved = fit_curved(law, data, objective=objective, delta=delta, bootstrap=bootstrap, level=level, seed=seed)
-        return tuned(curved, data)
+        curved: dict[str, Any] = {"objective": objective, "delta": delta, "bootstrap": bootstrap, "level": level}
+        if law.name in SHIFTS:
+            return tuned(fit_curved(law, data, seed=seed, **curved), data)
+        return tuned(fit_nonlinear(law.up_to(max_exponent), data, seed=seed, intervals=intervals, **curved), data)
     law = law.up_to(max_exponent)
     columns = [*law.variables, law.response, *(["weight"] if "weight" in data else [])]
     points, excluded = clean(data, columns)
@@ -126,6 +128,7 @@ def fit(
         posed=posed,
         solution=solution,
         ranges={v: (float(x[v].min()), float(x[v].max())) for v in law.variables},
+        form=None if law.name in LAWS else law,
     )
     if n <= p:
         places = "points" if n == len(points) else "cells"
@@ -214,7 +217,7 @@ def _described(result: Fit, law: Law, reasons: Mapping[str, str]) -> Fit:
         c.note for n, c in coefficients.items() if c in flagged and c.note and (n not in amplitudes or n in reasons)
     ]
     if result.tested != "ok":
-        notes.insert(0, _said(result))
+        notes.insert(0, said_of(result))
     if not result.health.converged and status != "unidentified":
         status = "failed"
         notes.insert(0, f"not converged (relative Newton decrement {result.health.decrement:.1e})")
@@ -235,18 +238,6 @@ def _hit(law: Law, name: str, at: str) -> str:
         return f"{name} at its {'lower' if at == 'low' else 'upper'} bound"
     least, most = law.bound(name)
     return f"{name} at its lower bound {least:g}" if at == "low" else f"{name} at its upper bound {most:g}"
-
-
-def _said(result: Fit) -> str:
-    """What a fit is flagged for as a whole, in words."""
-    h = result.health
-    places = "points" if h.n_cells in (0, h.n_points) else "cells"
-    count = h.freedom + h.n_params
-    return {
-        "few points": f"{count} {places} for {h.n_params} coefficients: too few to test the law's form",
-        "negative R2": f"the law fits worse than a constant (R2 {h.r2:.2g})",
-        "lack of fit": f"residuals are not noise alone (p = {h.lack_of_fit:.1g}): the law's form is wrong here",
-    }[result.tested]
 
 
 def _bound_hit(law: Law, posed: Problems, solution: Solution, name: str) -> str:
@@ -326,11 +317,3 @@ def _holdout(posed: Problems, solution: Solution, x: Mapping[str, Array]) -> flo
     found = refit(small, solution.theta[0], 4)
     residual = np.log(terms_of(posed.design, posed.design.features, found.theta)[1]) - posed.y
     return float(np.sqrt((residual[0, largest] ** 2).mean()))
-
-
-def largest_tenth(extent: Array) -> NDArray[np.bool_]:
-    """Which runs are the largest tenth, at least one."""
-    count = max(1, len(extent) // 10)
-    largest = np.zeros(len(extent), bool)
-    largest[np.argsort(extent, kind="stable")[-count:]] = True
-    return largest

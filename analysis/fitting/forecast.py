@@ -1,9 +1,12 @@
 """Forecasts from observations: the loss at a size and an amount of data, and the best use of a budget."""
 
+from collections.abc import Mapping
+from typing import Any
+
 import pandas as pd
 
 from analysis.fitting.allocation import allocate, compute_law
-from analysis.fitting.fit import fit
+from analysis.fitting.fit import Fit, fit
 from analysis.fitting.identifiability import BadPoints
 from ecgscale.phrases import did_you_mean
 
@@ -20,14 +23,17 @@ def allocate_group(
 def predict(points: pd.DataFrame, configuration: str, target: str, n_params: float, n_samples: float) -> pd.DataFrame:
     """Loss at N and D with its interval, one row; ``note`` says when it extrapolates, and how far."""
     found = fit("joint", group(points, configuration, target))
-    c = found.predict(N=float(n_params), D=float(n_samples))
+    row = predicted(found, {"N": float(n_params), "D": float(n_samples)})
+    return pd.DataFrame([{"configuration": configuration, "target": target, **row}])
+
+
+def predicted(found: Fit, at: Mapping[str, float]) -> dict[str, Any]:
+    """What a fitted law says of one place ``at`` (its variables): the loss with its interval, status and note."""
+    c = found.predict(**at)
     note = "; ".join(t for t in (c.note, found.note) if t)
-    row = {
-        "configuration": configuration,
-        "target": target,
-        "N": float(n_params),
-        "D": float(n_samples),
-        "loss": c.value,
+    return {
+        **at,
+        found.as_law.response: c.value,
         "low": c.low,
         "high": c.high,
         "low_end": c.low_end,
@@ -35,7 +41,6 @@ def predict(points: pd.DataFrame, configuration: str, target: str, n_params: flo
         "status": c.status,
         "note": note,
     }
-    return pd.DataFrame([row])
 
 
 def group(points: pd.DataFrame, configuration: str, target: str) -> pd.DataFrame:

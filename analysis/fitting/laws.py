@@ -1,8 +1,9 @@
 """Scaling laws as plain functions with bounds: loss as a sum of power-law terms of N, D, C or another loss.
 
-A law whose terms are log-linear in their coefficients (all but two here) carries those terms, so that the batched
-solver can fit it; argument names are the names of its coefficients. Symbols: N parameters, D unique pretraining
-recordings, C FLOP, E the irreducible loss; losses in nats.
+A law whose terms are log-linear in their coefficients carries those terms, so that the batched solver can fit it; one
+that is no such sum says which coefficients are exponents and scales, and is linear in the rest (``nonlinear``).
+Argument names are the names of its coefficients. Symbols: N parameters, D unique pretraining recordings, U unique
+recordings that are seen several times, C FLOP, E the irreducible loss; losses in nats.
 """
 
 from collections.abc import Callable, Mapping
@@ -11,6 +12,8 @@ from types import MappingProxyType
 from typing import Any
 
 import numpy as np
+
+from analysis.fitting.repetition import overfitting, repeated, repeated_excess
 
 EXPONENT = (0.005, 3.0)  # below, a power law cannot be told from a logarithm over the decades that are ever measured
 TRANSFER = (0.05, 5.0)  # the bounds whose lower one 8 of the paper's 44 kappas sit on (Table S.7)
@@ -26,7 +29,12 @@ class Term:
 
 @dataclass(frozen=True)
 class Law:
-    """A law: its function, the columns it reads, its coefficients with bounds, and its terms where it is a sum."""
+    """A law: its function, the columns it reads, its coefficients with bounds, and its terms where it is a sum.
+
+    Of a law without terms: ``powers`` are its exponents, ``scales`` its positive coefficients that are neither linear
+    nor exponents, each with the variable in whose units it is ("1/N": in inverse ones, "": a number), and ``signed``
+    the linear ones that may be negative.
+    """
 
     name: str
     function: Callable[..., Any]
@@ -35,11 +43,19 @@ class Law:
     terms: tuple[Term, ...] = ()
     bounds: Mapping[str, tuple[float, float]] = field(default_factory=lambda: MappingProxyType({}))
     source: str = ""
+    powers: tuple[str, ...] = ()
+    scales: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+    signed: tuple[str, ...] = ()
 
     @property
     def exponents(self) -> tuple[str, ...]:
         """Coefficients that are exponents, in the order of the coefficients."""
-        return tuple(c for c in self.coefficients if any(c in t.powers for t in self.terms))
+        return tuple(c for c in self.coefficients if c in self.powers or any(c in t.powers for t in self.terms))
+
+    @property
+    def linear(self) -> tuple[str, ...]:
+        """Coefficients that the loss is linear in, in the order of the coefficients."""
+        return tuple(c for c in self.coefficients if c not in self.exponents and c not in self.scales)
 
     def variables_used(self) -> set[str]:
         """Columns that the terms read."""
@@ -52,7 +68,8 @@ class Law:
 
     def bound(self, coefficient: str) -> tuple[float, float]:
         """Bounds of a coefficient; amplitudes and floors are non-negative."""
-        return self.bounds.get(coefficient, EXPONENT if coefficient in self.exponents else (0.0, np.inf))
+        usual = EXPONENT if coefficient in self.exponents else (0.0, np.inf)
+        return self.bounds.get(coefficient, (-np.inf, np.inf) if coefficient in self.signed else usual)
 
     def __call__(self, coefficients: Mapping[str, Any], **x: Any) -> Any:
         """Predicted loss at ``x`` (arrays named as ``variables``)."""
@@ -61,6 +78,7 @@ class Law:
     def up_to(self, exponent: float) -> "Law":
         """The same law with another upper bound on its exponents (not on kappa, which has bounds of its own)."""
         bounds = {name: (self.bound(name)[0], exponent) for name in self.exponents}
+        bounds |= {name: (-exponent, exponent) for name in bounds if self.bound(name)[0] < 0}
         return replace(self, bounds=MappingProxyType({**self.bounds, **bounds}))
 
     def without(self, amplitude: str) -> "Law":
@@ -164,7 +182,41 @@ LAWS: dict[str, Law] = {
             ),
             source="Eq. 1 with a product term",
         ),
-        Law("kaplan", kaplan, ("N", "D"), ("E", "A", "alpha", "B", "beta"), source="Kaplan et al. 2020, Eq. 1.5"),
+        Law(
+            "kaplan",
+            kaplan,
+            ("N", "D"),
+            ("E", "A", "alpha", "B", "beta"),
+            source="Kaplan et al. 2020, Eq. 1.5",
+            powers=("alpha", "beta"),
+            scales=MappingProxyType({"A": "N", "B": "D"}),
+        ),
+        Law(
+            "repeated",
+            repeated,
+            ("N", "U", "epochs"),
+            ("E", "A", "alpha", "B", "beta", "R"),
+            source="Muennighoff et al. 2023, Eq. 5",
+            powers=("alpha", "beta"),
+            scales=MappingProxyType({"R": ""}),
+        ),
+        Law(
+            "repeated_excess",
+            repeated_excess,
+            ("N", "U", "epochs"),
+            ("E", "A", "alpha", "B", "beta", "R", "R_N", "ratio"),
+            source="Muennighoff et al. 2023, Eqs. 5 and 6, with a fitted ratio",
+            powers=("alpha", "beta"),
+            scales=MappingProxyType({"R": "", "R_N": "", "ratio": "N/U"}),
+        ),
+        Law(
+            "overfitting",
+            overfitting,
+            ("N", "U", "epochs"),
+            ("E", "A", "alpha", "B", "beta", "G", "delta"),
+            source="Eq. 1 with an additive penalty; after Lovelace et al. 2026",
+            powers=("alpha", "beta", "delta"),
+        ),
         Law("size", size, ("N",), ("E", "A", "alpha"), (Term("E"), Term("A", {"alpha": ("N", -1)})), source="Eq. 2"),
         Law("data", data, ("D",), ("E", "B", "beta"), (Term("E"), Term("B", {"beta": ("D", -1)})), source="Eq. 2"),
         Law("pure_size", pure_size, ("N",), ("A", "alpha"), (Term("A", {"alpha": ("N", -1)}),), source="Eq. 2, E = 0"),

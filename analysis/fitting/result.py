@@ -5,19 +5,20 @@ fit's own intervals.
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 from scipy import special
 
-from analysis.fitting.intervals import Parameter, Quantity, error_of, percentile, profile
+from analysis.fitting.intervals import Interval, Parameter, Quantity, error_of, percentile, profile
 from analysis.fitting.laws import LAWS, Law
 from analysis.fitting.newton import Solution, hessian_at
 from analysis.fitting.problem import Array, Problems
-from analysis.fitting.status import REACHED, kinds_of, of_fit, of_number
+from analysis.fitting.status import REACHED, WIDE, kinds_of, of_fit, of_number
 
 if TYPE_CHECKING:
     import lmfit
@@ -145,6 +146,13 @@ class Fit:
     posed: Problems | None = field(default=None, repr=False)
     solution: Solution | None = field(default=None, repr=False)
     ranges: Mapping[str, tuple[float, float]] = field(default_factory=dict, repr=False)
+    form: Law | None = field(default=None, repr=False)  # a law that is not in the registry
+    profiled: Callable[[Sequence[Quantity], float], Interval] | None = field(default=None, repr=False)  # see nonlinear
+
+    @property
+    def as_law(self) -> Law:
+        """The law that was fitted."""
+        return self.form or LAWS[self.law]
 
     def __getitem__(self, name: str) -> float:
         """Value of a coefficient or derived quantity."""
@@ -161,7 +169,7 @@ class Fit:
 
     def __call__(self, **x: Any) -> Any:
         """Predicted loss at x (arrays named as the law's variables)."""
-        return LAWS[self.law](self.values(), **x)
+        return self.as_law(self.values(), **x)
 
     def quantity(self, function: Quantity, level: float | None = None) -> Coefficient:
         """Value and interval of any function of the coefficients, by the fit's own kind of interval."""
@@ -169,15 +177,21 @@ class Fit:
 
     def predict(self, level: float | None = None, **x: float) -> Coefficient:
         """Loss at one x with an interval for the law's curve there (positive: it is formed in logs)."""
-        law = LAWS[self.law]
+        law = self.as_law
         gone = dict.fromkeys(law.coefficients, 0.0)
         log = self.quantity(lambda c: np.log(law({**gone, **c}, **x)), level)
         note = extrapolation(self.ranges, x)
         logs = (log.value, log.low, log.high, log.bootstrap_low, log.bootstrap_high)
         value, low, high, drawn_low, drawn_high = (math.inf if v > 700 else math.exp(v) for v in logs)
+        status = "wide" if log.status == "ok" and high > WIDE * low else log.status
+        unseen = [v for v, (least, most) in self.ranges.items() if least == most != x.get(v, least)]
+        if unseen:  # the law's curve along them is nobody's measurement
+            unknown = f"{' and '.join(unseen)} takes one value in the points: how the loss changes with it is not known"
+            note = "; ".join(text for text in (note, unknown) if text)
+            return Coefficient(value, status="unidentified", note=note)
         note = "; ".join(text for text in (note, log.note) if text)
         return Coefficient(
-            value, low, high, log.at_bound, log.status, note, drawn_low, drawn_high, log.low_end, log.high_end
+            value, low, high, log.at_bound, status, note, drawn_low, drawn_high, log.low_end, log.high_end
         )
 
     def band(self, x: pd.DataFrame) -> pd.DataFrame:
@@ -199,7 +213,7 @@ class Fit:
         """The coefficients as lmfit's: values, bounds and, for least squares, standard errors (not of amplitudes)."""
         import lmfit
 
-        law, parameters, errors = LAWS[self.law], lmfit.Parameters(), self._standard_errors()
+        law, parameters, errors = self.as_law, lmfit.Parameters(), self._standard_errors()
         for name, c in self.coefficients.items():
             low, high = law.bound(name)
             parameters.add(name, value=c.value, min=low, max=high)
@@ -221,6 +235,26 @@ class Fit:
         }
         units = {n: math.exp(self.posed.design.centre["loss"]) for n in places if n not in self.solved_law.exponents}
         return {n: math.sqrt(covariance[i, i]) * units.get(n, 1.0) for n, i in places.items()}
+
+
+def said_of(result: Fit) -> str:
+    """What a fit is flagged for as a whole, in words."""
+    h = result.health
+    places = "points" if h.n_cells in (0, h.n_points) else "cells"
+    count = h.freedom + h.n_params
+    return {
+        "few points": f"{count} {places} for {h.n_params} coefficients: too few to test the law's form",
+        "negative R2": f"the law fits worse than a constant (R2 {h.r2:.2g})",
+        "lack of fit": f"residuals are not noise alone (p = {h.lack_of_fit:.1g}): the law's form is wrong here",
+    }[result.tested]
+
+
+def largest_tenth(extent: Array) -> NDArray[np.bool_]:
+    """Which runs are the largest tenth, at least one."""
+    count = max(1, len(extent) // 10)
+    largest = np.zeros(len(extent), bool)
+    largest[np.argsort(extent, kind="stable")[-count:]] = True
+    return largest
 
 
 def extrapolation(ranges: Mapping[str, tuple[float, float]], x: Mapping[str, float]) -> str:
@@ -256,10 +290,13 @@ def intervals_of(result: Fit, quantities: Sequence[Quantity], level: float) -> l
         ]
     if result.health.freedom < 1:
         return [Coefficient(v, status="few points") for v in values]
-    assert result.solved_law is not None
-    assert result.posed is not None
-    assert result.solution is not None
-    found = profile(result.solved_law, result.posed, result.solution, quantities, level)
+    if result.profiled is not None:
+        found = result.profiled(quantities, level)
+    else:
+        assert result.solved_law is not None
+        assert result.posed is not None
+        assert result.solution is not None
+        found = profile(result.solved_law, result.posed, result.solution, quantities, level)
     answers = []
     for i, (value, drawn) in enumerate(zip(values, draws, strict=True)):
         low_end, high_end = str(found.low_end[i, 0]), str(found.high_end[i, 0])

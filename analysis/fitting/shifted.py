@@ -1,4 +1,4 @@
-"""Laws that are no plain sums of power laws: a shifted power law (frontier, transfer with free floors) and Kaplan's.
+"""Shifted power laws: the frontier, and transfer with free floors.
 
 For a fixed shift s, ``E + k (x + s)^p`` is a sum of power laws; the batched solver fits it, and a bracketed search
 over s, one for all resamples at once, does the rest.
@@ -8,15 +8,13 @@ import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from types import MappingProxyType
-from typing import Any
 
 import numpy as np
 import pandas as pd
-from scipy import optimize
 
-from analysis.fitting.identifiability import BadPoints, clean, identifiable
+from analysis.fitting.identifiability import BadPoints, clean
 from analysis.fitting.intervals import percentile, resample_counts
-from analysis.fitting.laws import EXPONENT, LAWS, TRANSFER, Law, Term, kaplan
+from analysis.fitting.laws import EXPONENT, TRANSFER, Law, Term
 from analysis.fitting.newton import minimise
 from analysis.fitting.problem import Array, centred, natural, problems_of
 from analysis.fitting.result import Coefficient, Fit, Health
@@ -80,7 +78,7 @@ def fit_curved(
     seed: int = 0,
     counts: Array | None = None,
 ) -> Fit:
-    """Fit one of these laws; see ``analysis.fitting.fit.fit``. Intervals are bootstrapped; Kaplan's form gets none.
+    """Fit one of these laws; see ``analysis.fitting.fit.fit``. Intervals are bootstrapped.
 
     ``counts`` [1 + R, n] are weights of the points, first the fit's own, then those of the resamples (clean points
     only).
@@ -93,17 +91,13 @@ def fit_curved(
         raise BadPoints(
             f"the {law.name} law has {len(law.coefficients)} coefficients; {len(points)} points are too few"
         )
-    limits: dict[str, str] = {}
-    if law.name == "kaplan":
-        values, draws = _kaplan(points, objective, delta), None
-    else:
-        if counts is None:
-            counts = np.ones((1, len(points)))
-            n_resamples = RESAMPLES if bootstrap is None else bootstrap
-            if n_resamples:
-                counts = np.vstack([counts, resample_counts(points[list(law.variables)], n_resamples, seed)])
-        values, limits, draws = _shifted(law, points, loss, scale, counts)
-    used = np.ones(len(loss), bool) if counts is None else counts[0] > 0
+    if counts is None:
+        counts = np.ones((1, len(points)))
+        n_resamples = RESAMPLES if bootstrap is None else bootstrap
+        if n_resamples:
+            counts = np.vstack([counts, resample_counts(points[list(law.variables)], n_resamples, seed)])
+    values, limits, draws = _shifted(law, points, loss, scale, counts)
+    used = counts[0] > 0
     health = _health(law, values, {v: z[used] for v, z in x.items()}, loss[used], excluded, scale)
     tested = health.tested
     coefficients = {}
@@ -226,54 +220,6 @@ def _limits(values: Mapping[str, float], shift: Shift, t: float) -> dict[str, st
     if t >= 1 - 1e-9 or t <= 1e-9:
         limits[shift.shift] = "high" if t > 0.5 else "low"
     return limits
-
-
-def _kaplan(points: pd.DataFrame, objective: str, delta: float) -> dict[str, float]:
-    """Least squares (or Huber) of logs from the joint optimum's exponents and others around them."""
-    law, _ = identifiable(LAWS["joint"], points)
-    if law.exponents != LAWS["joint"].exponents:
-        raise BadPoints("Kaplan's form needs points that differ in both N and D")
-    scale = delta if objective == "huber" else np.inf
-    posed = problems_of(law, {v: points[v].to_numpy(float) for v in law.variables}, points["loss"], None, scale)
-    joint = dict(zip(posed.design.names, solve_globally(posed)[0].theta[0], strict=True))
-    share_n, share_d = (max(math.exp(joint[k] + posed.design.centre["loss"]), 1e-9) for k in ("A", "B"))
-    N, D, y = (points[c].to_numpy(float) for c in ("N", "D", "loss"))
-    log_n, log_d = np.log(N).mean(), np.log(D).mean()
-
-    def values(theta: Array) -> dict[str, Any]:
-        E, a, alpha, b, beta = theta
-        return {"E": E, "A": math.exp(a + log_n), "alpha": alpha, "B": math.exp(b + log_d), "beta": beta}
-
-    def residual(theta: Array) -> Array:
-        return np.log(kaplan(N, D, **values(theta))) - np.log(y)
-
-    low = np.array([0, -60, EXPONENT[0], -60, EXPONENT[0]])
-    high = np.array([y.min(), 60, EXPONENT[1], 60, EXPONENT[1]])
-    best = None
-    for factor in (0.7, 1.0, 1.5):
-        for floor in (0.2, 0.9):
-            alpha, beta = (np.clip(factor * joint[e], 0.02, 2.5) for e in ("alpha", "beta"))
-            start = np.array([floor * y.min(), math.log(share_n) / alpha, alpha, math.log(share_d) / beta, beta])
-            try:
-                found = optimize.least_squares(
-                    residual,
-                    np.clip(start, low + 1e-9, high - 1e-9),
-                    bounds=(low, high),
-                    loss="huber" if objective == "huber" else "linear",
-                    f_scale=delta if objective == "huber" else 1.0,
-                    x_scale="jac",
-                    ftol=1e-14,
-                    xtol=1e-14,
-                    gtol=1e-14,
-                    max_nfev=2000,
-                )
-            except ValueError:
-                continue
-            if best is None or found.cost < best.cost:
-                best = found
-    if best is None:
-        raise BadPoints("Kaplan's form has no finite start on these points")
-    return {k: float(v) for k, v in values(best.x).items()}
 
 
 def _health(

@@ -155,13 +155,15 @@ class _Parser:
 def _column(table: pd.DataFrame, name: str) -> pd.Series:
     if name in table:
         return table[name]
-    if name in set(table["coefficient"]):
+    coefficients = table["coefficient"] if "coefficient" in table else pd.Series(dtype=str)
+    if name in set(coefficients):
         keys = [c for c in FIT if c in table]
         own = table["value"].where(table["coefficient"] == name)
         return own.groupby([table[k] for k in keys], dropna=False).transform("first")
-    known = [*table.columns, *sorted(set(table["coefficient"].dropna()) - {""})]
+    known = [*table.columns, *sorted(set(coefficients.dropna()) - {""})]
     hint = did_you_mean(name, known)
-    raise BadQuery(f"--where: no column or coefficient is called '{name}'{hint} (texts need quotes)")
+    kinds = "column or coefficient" if "coefficient" in table else "column"
+    raise BadQuery(f"--where: no {kinds} is called '{name}'{hint} (texts need quotes)")
 
 
 def _series(value: Any, table: pd.DataFrame) -> pd.Series:

@@ -6,10 +6,11 @@ Rooms are imported inside the verbs, so that help and queries answer at once. Th
 # ruff: noqa: I001
 from ecgscale.cli import planning, designing, datasets, codebook, weights
 from ecgscale.cli import sweeps, runs, probing, demo
-from ecgscale.cli import laws, pictures, watching
+from ecgscale.cli import laws, asking, pictures, watching
 from ecgscale.cli.door import main
 
 __all__ = [
+    "asking",
     "codebook",
     "datasets",
     "demo",

@@ -125,9 +125,9 @@ def _folder(path: Path) -> Path:
     return path
 
 
-def above_0(number: float) -> float:
-    """A size, an amount or a budget. Raises BadParameter, which names the option."""
-    if not 0 < number < float("inf"):
+def above_0(number: float | None) -> float | None:
+    """A size, an amount or a budget, if it is given. Raises BadParameter, which names the option."""
+    if number is not None and not 0 < number < float("inf"):
         raise typer.BadParameter(f"{number:g}: it has to be a number above 0")
     return number
 

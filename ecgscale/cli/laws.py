@@ -1,20 +1,27 @@
-"""Verbs of the laws: fit them, query them, ask them for a loss or an allocation."""
+"""Verbs of the laws: fit them, query them, test the study's claims."""
 
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
+from ecgscale.cli.asking import Select
 from ecgscale.cli.door import FAILED, RESULTS, Json, Results, above_0, app, existing, name_bad, print_json
+from ecgscale.cli.points import (
+    By,
+    LawText,
+    LossColumn,
+    MaxExponent,
+    Metric,
+    PointsFile,
+    Where,
+    no_points,
+    say_all,
+    table_of,
+)
 from ecgscale.cli.terminal import say, show, table, where
 from ecgscale.phrases import did_you_mean
-
-Configuration = Annotated[str, typer.Option(help="R-SL, R-SSL, T-SL, T-SSL (or resnet-sl, ...), or another by name.")]
-Target = Annotated[str, typer.Option(help="A pretraining corpus (ID) or a probe task (OOD).")]
-OneSweep = Annotated[str | None, typer.Option(help="Results of this sweep alone.")]
-Select = Annotated[str, typer.Option(help="Split that picks the best step: val (clean), or test (as the paper does).")]
 
 
 @app.command(rich_help_panel="Laws: fit and ask")
@@ -24,24 +31,18 @@ def fit(
     ] = None,
     results: Results = RESULTS,
     select: Select = "val",
-    points: Annotated[
-        Path | None, typer.Option(help="Fit this table (CSV or Parquet: N, D, loss; or C, loss; or loss_id, loss_ood).")
-    ] = None,
-    law: Annotated[
-        str | None,
-        typer.Option(
-            help="With --points: joint, size, transfer (E_ood fitted on the pairs), transfer_joint (both floors from "
-            "joint laws, as in the paper), frontier, ..."
-        ),
-    ] = None,
+    points: PointsFile = None,
+    law: LawText = None,
+    loss_column: LossColumn = None,
+    metric: Metric = None,
+    by: By = None,
+    condition: Where = None,
     objective: Annotated[str, typer.Option(help="log-ls (least squares of logs) or huber.")] = "log-ls",
     delta: Annotated[float, typer.Option(help="Huber's delta, in log loss.", callback=above_0)] = 1e-3,
     bootstrap: Annotated[
         int | None, typer.Option(min=0, help="Resamples beside the profile intervals; 0: none at all.")
     ] = None,
-    max_exponent: Annotated[
-        float, typer.Option(help="Upper bound on exponents; a fit that hits it says so.", callback=above_0)
-    ] = 3.0,
+    max_exponent: MaxExponent = 3.0,
     as_json: Json = False,
 ) -> None:
     """Fit every law to every group of results, or one law to anybody's table."""
@@ -49,8 +50,11 @@ def fit(
         from analysis.points import fit_points
 
         options: dict[str, Any] = {"objective": objective, "delta": delta, "bootstrap": bootstrap}
-        print_json(fit_points(points, law=law, **options, max_exponent=max_exponent))
+        asked = table_of(points, loss_column, metric, by, condition)
+        say_all(asked.said(asked.law(law)))
+        print_json(fit_points(asked, law=law, **options, max_exponent=max_exponent))
         return
+    no_points(law=law, loss_column=loss_column, metric=metric, by=by, where=condition)
     from analysis.observations import left_out
     from analysis.table.build import fit_results
     from analysis.table.query import flagged
@@ -153,65 +157,3 @@ def claims(
         show(f"\nWhat does not add up in print\n{tested.as_list(misprints)}", end="")
     say(source)
     say("next: ecgscale claims, on your own results" if reference else "next: ecgscale report, or claims --reference")
-
-
-@app.command(rich_help_panel="Laws: fit and ask")
-def predict(
-    configuration: Configuration,
-    target: Target,
-    n_params: Annotated[float, typer.Option(help="N, backbone parameters.", callback=above_0)],
-    n_samples: Annotated[float, typer.Option(help="D, unique pretraining recordings.", callback=above_0)],
-    results: Results = RESULTS,
-    sweep: OneSweep = None,
-    select: Select = "val",
-    as_json: Json = False,
-) -> None:
-    """The loss at a model and data size, with an interval; says when it extrapolates, and how far."""
-    from analysis.fitting.forecast import predict as predicted
-
-    _ask(
-        lambda points, name: predicted(points, name, target, n_params, n_samples),
-        configuration,
-        results,
-        sweep,
-        select,
-        as_json,
-    )
-
-
-@app.command(rich_help_panel="Laws: fit and ask")
-def allocate(
-    configuration: Configuration,
-    target: Target,
-    flops: Annotated[float, typer.Option(help="C, training compute in FLOP.", callback=above_0)],
-    results: Results = RESULTS,
-    sweep: OneSweep = None,
-    select: Select = "val",
-    as_json: Json = False,
-) -> None:
-    """Compute-optimal N, D and loss for a budget, with intervals, and the share of marginal compute to data."""
-    from analysis.fitting.forecast import allocate_group
-
-    _ask(
-        lambda points, name: allocate_group(points, name, target, flops), configuration, results, sweep, select, as_json
-    )
-
-
-def _ask(
-    question: Callable[[Any, str], Any],
-    configuration: str,
-    results: Path,
-    sweep: str | None,
-    select: str,
-    as_json: bool,
-) -> None:
-    """Put a question to the observations of a configuration and print the answer."""
-    from analysis.naming import configuration_named
-    from analysis.observations import observations
-    from analysis.table.query import as_json as rendered
-    from analysis.table.query import as_text
-
-    observed = observations(existing(results), [sweep] if sweep else None, select)
-    answer = question(observed, configuration_named(configuration))
-    show(rendered(answer) if as_json else as_text(answer))
-    name_bad(observed.attrs["bad"])
