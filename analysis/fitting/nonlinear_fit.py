@@ -172,7 +172,7 @@ def _described(result: Fit, posed: Posed, found: Found) -> Fit:
     amplitudes = [k for k in range(posed.n_linear) if _moves(posed, found, k)]
     quantities: dict[str, Quantity] = {}
     for place, name in enumerate(posed.names):
-        if place not in amplitudes:
+        if place not in amplitudes and name not in reasons:
             quantities[name] = Entry(place, lambda c, name=name: c[name])  # type: ignore[misc]
     derived = {f"{posed.names[k]}_centre": _at_centre(posed, found, k) for k in amplitudes}
     asked = {**quantities, **derived}
@@ -182,6 +182,8 @@ def _described(result: Fit, posed: Posed, found: Found) -> Fit:
         if place in amplitudes:
             whole = ends[f"{name}_centre"]
             c = Coefficient(result.fitted[name], status=whole.status, note=f"its interval is that of {name}_centre")
+        elif name in reasons:
+            c = Coefficient(result.fitted[name])
         else:
             c = ends[name]
             c = replace(c, note=f"{name}: {c.note}" if c.note else "")
