@@ -80,7 +80,7 @@ def exponents(
             inside = points[_same(points, facts, [c for c in GROUP if c not in ("target", "domain")])]
             if len(own(inside)):
                 both = pairs(inside, str(facts["target"]))
-                rows += _transfer(facts, partial(loss_to_loss, both, floors_found=floors, **resamples))
+                rows += _transfer(facts, partial(loss_to_loss, both, floors_found=floors, bootstrap=bootstrap))
     for facts, attempt in replaced(points):
         rows += _rows(facts | {"law": "replaced", "at": ""}, attempt)[1]
     table = pd.DataFrame(rows, columns=list(COLUMNS))
