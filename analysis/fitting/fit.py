@@ -87,6 +87,8 @@ def fit(
         raise BadPoints(f"delta is {delta}; it is the scale of Huber's function in log-loss and has to be positive")
     if law.name == "transfer_joint":
         raise BadPoints("the transfer_joint law is fitted to pairs with N and D: use loss_to_loss, or fit --points")
+    if not law.terms and weights != "equal":
+        raise BadPoints(f"the {law.name} law is fitted with equal weights alone")
     if not law.terms:
         curved = fit_curved(law, data, objective=objective, delta=delta, bootstrap=bootstrap, level=level, seed=seed)
         return tuned(curved, data)
