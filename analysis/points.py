@@ -156,6 +156,7 @@ def fit_points(
     delta: float = 1e-3,
     bootstrap: int | None = None,
     max_exponent: float = EXPONENT[1],
+    weights: str = "equal",
 ) -> list[dict[str, Any]]:
     """Fit anybody's table (columns N, D, loss, or C, loss, or loss_id, loss_ood), one fit a group.
 
@@ -167,7 +168,8 @@ def fit_points(
     fits = []
     for group, part in points.parts():
         try:
-            found = _fit_part(chosen, part, max_exponent, objective=objective, delta=delta, bootstrap=bootstrap)
+            options = {"objective": objective, "delta": delta, "bootstrap": bootstrap, "weights": weights}
+            found = _fit_part(chosen, part, max_exponent, **options)
             fits.append({"group": group, **as_json(found)})
         except BadPoints as error:
             if not points.by:

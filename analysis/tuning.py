@@ -42,7 +42,8 @@ def best_of_tried(points: pd.DataFrame) -> pd.DataFrame:
         if losses.empty:
             continue
         best, tried = str(losses.idxmin()), [str(s) for s in part["settings"].unique()]
-        points.loc[part.index, ["n_tried", "at_edge"]] = [len(tried), "; ".join(_edges(best, tried))]
+        points.loc[part.index, "n_tried"] = len(tried)
+        points.loc[part.index, "at_edge"] = "; ".join(_edges(best, tried))
         kept[part.index] = part["settings"] == best
     return points[kept]
 
@@ -51,9 +52,10 @@ def _edges(best: str, tried: list[str]) -> Iterator[str]:
     """In words, each number that the best setting has smallest or largest of all that were tried."""
     flat = {settings: dict(_leaves(json.loads(settings))) for settings in tried}
     for name in sorted({name for leaves in flat.values() for name in leaves}):
-        values = np.unique([float(leaves[name]) for leaves in flat.values() if _number(leaves.get(name))])
-        own = flat[best].get(name)
-        if len(values) < 2 or not _number(own):
+        numbers = [_number(leaves.get(name)) for leaves in flat.values()]
+        values = np.unique([v for v in numbers if v is not None])
+        own = _number(flat[best].get(name))
+        if len(values) < 2 or own is None:
             continue
         if own in (values[0], values[-1]):
             which = "smallest" if own == values[0] else "largest"
@@ -69,8 +71,9 @@ def _leaves(value: Any, name: str = "") -> Iterator[tuple[str, Hashable]]:
         yield from _leaves(inner, f"{name}.{key}" if name else str(key))
 
 
-def _number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
+def _number(value: Any) -> float | None:
+    """A number; None for all else, and for yes or no."""
+    return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
 
 
 def said(points: pd.DataFrame) -> str:

@@ -150,3 +150,10 @@ def slot_job(sweep: Many, results: Path, launch: str | None = None) -> SlotJob:
 def served(sweep: Many, results: Path, slot: str = "0") -> str:
     """What one slot says after serving a sweep."""
     return serve(slot_job(sweep, results), slot)
+
+
+def fill(ballast: Path) -> None:
+    """Write to a file until its disk is full. Raises OSError then."""
+    with open(ballast, "wb", buffering=0) as file:
+        while True:
+            file.write(b"x" * 4096)

@@ -107,6 +107,9 @@ CONVENTIONS = {
 }
 
 
+FLOORS = {"transfer": "floor of the OOD loss fitted on the pairs", "transfer_joint": "both floors from joint laws"}
+
+
 def convention(table: pd.DataFrame) -> str:
     """The law of Eq. 4 that figures draw: the default convention, or the paper's where a table has that alone."""
     laws = set() if table.empty else set(table["law"])

@@ -66,8 +66,7 @@ def draw(points: pd.DataFrame, table: pd.DataFrame) -> list[Page]:
         0.05,
         max([2.0, *(max(n.value, n.high) if n.high > 0 else n.value for v in numbers.values() for n in v)]),
     )
-    floors = "E_OOD fitted on the pairs" if law == "transfer" else "both floors from joint laws"
-    ax.set_xlabel(f"loss-to-loss exponent κ ({floors})")
+    ax.set_xlabel(f"loss-to-loss exponent κ ({fitted.FLOORS[law]})")
     handles = [
         style.key(_mean(look.label, numbers[look.name]), look.colour, look.marker, linestyle="") for look in looks
     ]

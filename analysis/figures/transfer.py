@@ -36,7 +36,7 @@ def draw(points: pd.DataFrame, table: pd.DataFrame) -> list[Page]:
     if not both:
         raise NothingToShow("no run was measured both in and out of distribution")
     listed = len(tasks) if len(tasks) <= LISTED else 3
-    source = source_of(best, observed.selection(table))
+    source = f"{source_of(best, observed.selection(table))} · {fitted.FLOORS[fitted.convention(table)]}"
     pages = []
     for looks in batches(both):
         rows = -(-len(looks) // 2)

@@ -20,6 +20,7 @@ from analysis.fitting.identifiability import BadPoints, clean, identifiable, law
 from analysis.fitting.intervals import Parameter, Quantity, resample_counts
 from analysis.fitting.laws import EXPONENT, LAWS, Law, Term
 from analysis.fitting.newton import Solution, hessian_at
+from analysis.fitting.noise import replicate_weights
 from analysis.fitting.nonlinear_fit import fit_nonlinear
 from analysis.fitting.problem import Array, Problems, natural, problems_of, terms_of
 from analysis.fitting.residuals import lack_of_fit
@@ -31,6 +32,7 @@ from analysis.fitting.status import of_number, with_edge, worst
 __all__ = ["BadPoints", "Coefficient", "Fit", "Health", "fit"]
 
 OBJECTIVES = ("log-ls", "huber")
+WEIGHTS = ("equal", "replicates")
 RESAMPLES = 1000  # of a bootstrap that was not asked for but is the only interval there is
 
 
@@ -64,15 +66,19 @@ def fit(
     seed: int = 0,
     intervals: bool = True,
     max_exponent: float = EXPONENT[1],
+    weights: str = "equal",
 ) -> Fit:
     """Fit a law to points: columns of the law's variables and its response (``loss``), optionally ``weight``.
 
     Intervals: profile likelihood for least squares, a pairs bootstrap over runs (cells, then seeds) for Huber;
     points that agree in all variables are replicates of one cell, and intervals go by cells.
     ``bootstrap`` asks for so many resamples beside them, 0 for none. ``max_exponent`` bounds exponents from above; a
-    fit that hits it says so. Raises BadPoints for points that cannot be fitted.
+    fit that hits it says so. ``weights``: "equal", or "replicates" for noise that changes with size and data, told
+    from runs of one cell (see ``noise``). Raises BadPoints for points that cannot be fitted.
     """
     law = law_named(law)
+    if weights not in WEIGHTS:
+        raise BadPoints(f"weights '{weights}' are not one of {', '.join(WEIGHTS)}")
     if not max_exponent > EXPONENT[0]:
         raise BadPoints(f"exponents are bounded by {max_exponent} from above; it has to be more than {EXPONENT[0]}")
     if objective not in OBJECTIVES:
@@ -81,6 +87,8 @@ def fit(
         raise BadPoints(f"delta is {delta}; it is the scale of Huber's function in log-loss and has to be positive")
     if law.name == "transfer_joint":
         raise BadPoints("the transfer_joint law is fitted to pairs with N and D: use loss_to_loss, or fit --points")
+    if not law.terms and weights != "equal":
+        raise BadPoints(f"the {law.name} law is fitted with equal weights alone")
     if not law.terms:
         curved: dict[str, Any] = {"objective": objective, "delta": delta, "bootstrap": bootstrap, "level": level}
         if law.name in SHIFTS:
@@ -92,16 +100,18 @@ def fit(
     solved, reasons = identifiable(law, points)
     x = {v: points[v].to_numpy(float) for v in law.variables}
     loss = points[law.response].to_numpy(float)
-    weights = points["weight"].to_numpy(float) if "weight" in points else None
+    weighing = points["weight"].to_numpy(float) if "weight" in points else None
+    if weights == "replicates":
+        weighing = replicate_weights(points, law.variables, law.response) * (1.0 if weighing is None else weighing)
     scale = delta if objective == "huber" else np.inf
-    posed = problems_of(solved, x, loss, weights, scale)
+    posed = problems_of(solved, x, loss, weighing, scale)
     solution, agree = solve_globally(posed, n_starts)
     if vanished := _vanished(solved, posed, solution):
         for term in vanished:
             reasons |= {e: f"{e} can't be known: the loss does not fall with {v}" for e, (v, _) in term.powers.items()}
             reasons[term.amplitude] = f"{term.amplitude} is zero"
             solved = solved.without(term.amplitude)
-        posed = problems_of(solved, x, loss, weights, scale)
+        posed = problems_of(solved, x, loss, weighing, scale)
         solution, agree = solve_globally(posed, n_starts)
     posed = _held(posed, solution, reasons)
     if bootstrap is None:

@@ -23,7 +23,7 @@ def law_named(name: str | Law) -> Law:
 
 
 def clean(data: pd.DataFrame, columns: Sequence[str]) -> tuple[pd.DataFrame, dict[str, int]]:
-    """Points usable in logarithms, as floats, and how many were left out for which reason.
+    """Points usable in logarithms, as floats, and how many were left out for which reason; exact copies of a row are.
 
     Raises BadPoints if a column is missing or no point is left.
     """
@@ -44,6 +44,10 @@ def clean(data: pd.DataFrame, columns: Sequence[str]) -> tuple[pd.DataFrame, dic
     if not keep.any():
         why = "; ".join(f"{n} with {r}" for r, n in excluded.items()) or "the table is empty"
         raise BadPoints(f"no point can be fitted: {why}")
+    copies = keep & data.duplicated().to_numpy()
+    if copies.any():
+        excluded["the same values as another row"] = int(copies.sum())
+        keep &= ~copies
     kept = data.loc[keep].copy()
     kept[list(columns)] = numbers.loc[keep]
     return kept.reset_index(drop=True), excluded

@@ -17,6 +17,7 @@ from analysis.fitting.intervals import percentile, resample_counts
 from analysis.fitting.laws import EXPONENT, TRANSFER, Law, Term
 from analysis.fitting.newton import minimise
 from analysis.fitting.problem import Array, centred, natural, problems_of
+from analysis.fitting.residuals import lack_of_fit
 from analysis.fitting.result import Coefficient, Fit, Health
 from analysis.fitting.starts import solve_globally
 from analysis.fitting.status import BOUND, kinds_of, of_number, worst
@@ -26,6 +27,7 @@ CLOSING = 32  # golden-section steps: the bracket shrinks by 2e-7
 COARSE = 12  # of these for resamples: by 3e-3, far below the spread of the shifts
 PATIENCE = 40  # steps of a solve: those that take more lie in a valley where no shift can be told from the next
 RESAMPLES = 300
+DIFFERENCE = 1e-5  # relative, of a coefficient
 GOLDEN = (math.sqrt(5) - 1) / 2
 
 
@@ -233,6 +235,7 @@ def _health(
     predicted = np.asarray(law(values, **x), float)
     residual = np.log(predicted / loss)
     clipped = np.clip(residual, -scale, scale)
+    logs = {v: np.log(z) for v, z in x.items()}
     return Health.of(
         loss,
         predicted,
@@ -242,4 +245,15 @@ def _health(
         decrement=math.nan,
         starts_agree=math.nan,
         objective_value=float((clipped * (residual - clipped / 2)).sum()),
+        lack_of_fit=lack_of_fit(residual, _jacobian(law, values, x), logs),
     )
+
+
+def _jacobian(law: Law, values: Mapping[str, float], x: Mapping[str, Array]) -> Array:
+    """Derivatives of ln(loss) by relative changes of the coefficients [n, p], by differences; none of those at zero."""
+    columns = []
+    for name, value in values.items():
+        if value > 0:
+            high, low = (law({**values, name: value * (1 + step)}, **x) for step in (DIFFERENCE, -DIFFERENCE))
+            columns.append((np.log(high) - np.log(low)) / (2 * DIFFERENCE))
+    return np.nan_to_num(np.column_stack(columns))

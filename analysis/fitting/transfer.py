@@ -149,7 +149,7 @@ def _coefficient(
     low, high = min(value, ends.low), max(value, ends.high)
     if not known:
         status, note = "unidentified", ""
-    if status == "unidentified" or not ends.low_end:
+    if status == "unidentified" or REACHED not in (ends.low_end, ends.high_end):
         low = high = math.nan
     return Coefficient(
         value, low, high, at, status, note, float(drawn[0]), float(drawn[1]), ends.low_end, ends.high_end
@@ -204,14 +204,11 @@ def _health(
 
 def disagree(one: Coefficient, other: Coefficient) -> bool:
     """Whether each of two numbers lies outside the other's interval; False where one has no interval."""
-    return all(
-        not low <= value <= high
-        for (low, high), value in (
-            (limits(one.low, one.high, one.low_end, one.high_end), other.value),
-            (limits(other.low, other.high, other.low_end, other.high_end), one.value),
-        )
-        if not math.isnan(low + high)
-    ) and not math.isnan(one.low + other.low)
+    if REACHED not in (one.low_end, one.high_end) or REACHED not in (other.low_end, other.high_end):
+        return False
+    low, high = limits(one.low, one.high, one.low_end, one.high_end)
+    least, most = limits(other.low, other.high, other.low_end, other.high_end)
+    return not low <= other.value <= high and not least <= one.value <= most
 
 
 def bound_hits(kappas: Array, digits: int = 3) -> NDArray[np.bool_]:

@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 
 from analysis.fitting.laws import joint
+from analysis.fitting.result import Coefficient
 from analysis.fitting.status import limits
 from analysis.fitting.transfer import loss_to_loss
 from analysis.planning.coverage import PLANTED
@@ -46,7 +47,7 @@ def simulate_transfer(
     return pd.DataFrame([_row(name, true, [f[name] for f in found], noise, len(cells)) for name, true in truth.items()])
 
 
-def _row(name: str, true: float, found: Sequence, noise: float, n_cells: int) -> dict[str, float | str]:
+def _row(name: str, true: float, found: Sequence[Coefficient], noise: float, n_cells: int) -> dict[str, float | str]:
     ends = np.array([limits(c.low, c.high, c.low_end, c.high_end) for c in found])
     values, covered = np.array([c.value for c in found]), (ends[:, 0] <= true) & (true <= ends[:, 1])
     share = float(covered.mean())

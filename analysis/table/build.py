@@ -42,6 +42,7 @@ def exponents(
     delta: float = 1e-3,
     bootstrap: int | None = None,
     max_exponent: float = EXPONENT[1],
+    weights: str = "equal",
     paths: pd.DataFrame | None = None,
     on_fit: Callable[[str], None] | None = None,
 ) -> pd.DataFrame:
@@ -52,7 +53,7 @@ def exponents(
     transfer_joint, frontier). A law that cannot be fitted to a group has one row with status "failed" and the reason.
     """
     options: dict[str, Any] = {"objective": objective, "delta": delta, "bootstrap": bootstrap}
-    options["max_exponent"] = max_exponent
+    options |= {"max_exponent": max_exponent, "weights": weights}
     resamples = {} if bootstrap is None else {"bootstrap": bootstrap}
     rows: list[Facts] = []
     floors: Floors = {}
@@ -80,7 +81,7 @@ def exponents(
             inside = points[_same(points, facts, [c for c in GROUP if c not in ("target", "domain")])]
             if len(own(inside)):
                 both = pairs(inside, str(facts["target"]))
-                rows += _transfer(facts, partial(loss_to_loss, both, floors_found=floors, **resamples))
+                rows += _transfer(facts, partial(loss_to_loss, both, floors_found=floors, bootstrap=bootstrap))
     for facts, attempt in replaced(points):
         rows += _rows(facts | {"law": "replaced", "at": ""}, attempt)[1]
     table = pd.DataFrame(rows, columns=list(COLUMNS))

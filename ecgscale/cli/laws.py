@@ -43,13 +43,16 @@ def fit(
         int | None, typer.Option(min=0, help="Resamples beside the profile intervals; 0: none at all.")
     ] = None,
     max_exponent: MaxExponent = 3.0,
+    weights: Annotated[
+        str, typer.Option(help="equal, or replicates: runs weigh by the noise that seeds of a cell show.")
+    ] = "equal",
     as_json: Json = False,
 ) -> None:
     """Fit every law to every group of results, or one law to anybody's table."""
     if points is not None:
         from analysis.points import fit_points
 
-        options: dict[str, Any] = {"objective": objective, "delta": delta, "bootstrap": bootstrap}
+        options: dict[str, Any] = {"objective": objective, "delta": delta, "bootstrap": bootstrap, "weights": weights}
         asked = table_of(points, loss_column, metric, by, condition)
         say_all(asked.said(asked.law(law)))
         print_json(fit_points(asked, law=law, **options, max_exponent=max_exponent))
@@ -72,6 +75,7 @@ def fit(
         delta=delta,
         bootstrap=bootstrap,
         max_exponent=max_exponent,
+        weights=weights,
     )
     counted = fitted.groupby("law", sort=False).agg(fits=("coefficient", "size"))
     counted["flagged"] = flagged(fitted).groupby(fitted["law"]).sum()

@@ -3,10 +3,14 @@
 import numpy as np
 import pandas as pd
 import pytest
+from scipy import optimize, special
 
+from analysis.fitting import loss_pairs
 from analysis.fitting.fit import BadPoints, fit
 from analysis.fitting.laws import joint
-from analysis.fitting.transfer import bound_hits, loss_to_loss
+from analysis.fitting.transfer import CONVENTIONS, bound_hits, disagree, loss_to_loss
+from analysis.planning.transfer_coverage import simulate_transfer
+from analysis.points import fit_points
 from analysis.study.constants import REFERENCE
 from analysis.table.build import summary
 from tests.designs import designs
@@ -35,7 +39,7 @@ def test_the_published_kappa_with_its_floors_given() -> None:
 def test_floors_refitted_give_an_honest_wider_interval() -> None:
     both, reference = published()
     given = loss_to_loss(both, reference["E0"], reference["E1"]).coefficients["kappa"]
-    refitted = loss_to_loss(both, bootstrap=400).coefficients["kappa"]
+    refitted = loss_to_loss(both, law="transfer_joint", bootstrap=400).coefficients["kappa"]
     assert 3 < (refitted.high - refitted.low) / (given.high - given.low) < 9
     assert refitted.low < reference["kappa"] < refitted.high
 
@@ -56,7 +60,7 @@ def test_a_planted_kappa_is_recovered_with_its_floors() -> None:
     grid = designs()["full"]
     loss_id = joint(grid["N"], grid["D"], E=0.05, A=3.0, alpha=0.35, B=20.0, beta=0.45)
     both = grid.assign(loss_id=loss_id, loss_ood=0.1 + 0.5 * (loss_id - 0.05))
-    found = loss_to_loss(both, bootstrap=50)
+    found = loss_to_loss(both, law="transfer_joint", bootstrap=50)
     assert found["kappa"] == pytest.approx(1.0, rel=1e-5)
     assert found["E_ood"] == pytest.approx(0.1, rel=1e-5)
     free = fit(
@@ -103,3 +107,64 @@ def test_kappa_is_not_known_where_its_floors_are_not() -> None:
     found = loss_to_loss(points, bootstrap=20)
     assert found.status == "unidentified"
     assert found.note
+
+
+@pytest.mark.parametrize("kappa", [0.6, 1.5])
+def test_a_planted_kappa_comes_back_whatever_it_is(kappa: float) -> None:
+    grid = designs()["full"]
+    loss_id = joint(grid["N"], grid["D"], E=0.05, A=3.0, alpha=0.35, B=20.0, beta=0.45)
+    both = grid.assign(loss_id=loss_id, loss_ood=0.1 + 0.5 * (loss_id - 0.05) ** kappa)
+    found = loss_to_loss(both)
+    assert found["kappa"] == pytest.approx(kappa, abs=1e-6)
+    assert (found["E_id"], found["E_ood"], found["K"]) == pytest.approx((0.05, 0.1, 0.5), abs=1e-6)
+    assert found.status == "ok"
+    of_paper = loss_to_loss(both, law="transfer_joint", bootstrap=0)
+    assert abs(of_paper["kappa"] - kappa) > 0.1  # the out-of-distribution loss is no joint law
+    assert of_paper.status == "lack of fit"
+
+
+def test_both_conventions_are_fitted_to_anybodys_pairs_and_disagree() -> None:
+    rng, grid = np.random.default_rng(0), designs()["full"]
+    loss_id = joint(grid["N"], grid["D"], E=0.05, A=3.0, alpha=0.35, B=20.0, beta=0.45)
+    blur = np.exp(0.003 * rng.standard_normal((2, len(grid))))
+    both = grid.assign(loss_id=loss_id * blur[0], loss_ood=(0.1 + 0.5 * (loss_id - 0.05) ** 0.6) * blur[1])
+    found = {law: fit_points(both, law, bootstrap=100)[0] for law in CONVENTIONS}
+    kappas = {law: fit["coefficients"]["kappa"] for law, fit in found.items()}
+    assert kappas["transfer"]["low"] < 0.6 < kappas["transfer"]["high"]
+    assert kappas["transfer"]["bootstrap_low"] < 0.6 < kappas["transfer"]["bootstrap_high"]
+    assert not kappas["transfer_joint"]["low"] < 0.6
+    assert disagree(*(loss_to_loss(both, law=law, bootstrap=100).coefficients["kappa"] for law in CONVENTIONS))
+
+
+def residual(c: np.ndarray, z: np.ndarray, y: np.ndarray) -> np.ndarray:
+    return np.log(np.abs(c[0]) + np.abs(c[1]) * z) - np.log(y)
+
+
+def test_ends_are_those_of_constrained_optimisation() -> None:
+    """Every floor and every kappa tried, the rest solved anew: the farthest kappa within the level."""
+    rng = np.random.default_rng(3)
+    x = 0.05 + np.geomspace(0.03, 0.4, 20)
+    y = (0.1 + 0.5 * (x - 0.05) ** 0.6) * np.exp(0.02 * rng.standard_normal(20))
+    distance = np.linspace(-1.95996, 1.95996, 7)
+    curve = loss_pairs.Curve(0.05 + 0.004 * distance, distance)
+    found = loss_pairs.ends(x, y, curve, np.ones(20), 17, 0.95)["kappa"]
+    best = loss_pairs.solve(loss_pairs.pose(x, y, np.array([0.05])))[1][0]
+    tried, inside = np.linspace(0.3, 1.0, 36), []
+    for floor, far in zip(0.05 + 0.004 * np.linspace(-1.95, 1.95, 7), np.linspace(-1.95, 1.95, 7), strict=True):
+        rise = np.log(x - floor)
+        least = loss_pairs.solve(loss_pairs.pose(x, y, np.array([floor])))[1][0]
+        for kappa in tried:
+            z = np.exp(kappa * rise)
+            start = np.linalg.lstsq(np.column_stack([np.ones(20), z]), y, rcond=None)[0]
+            cost = optimize.least_squares(residual, np.abs(start), args=(z, y)).cost
+            t = np.sqrt(max(cost - least, 0) * 17 / best)
+            if special.ndtri(special.stdtr(17, t)) ** 2 + far**2 <= 1.95996**2:
+                inside.append(kappa)
+    assert (found.low, found.high) == pytest.approx((min(inside), max(inside)), abs=0.02)
+
+
+def test_intervals_of_transfer_cover() -> None:
+    found = simulate_transfer(designs()["demo"], 0.6, n_sweeps=20).set_index("quantity")
+    assert found.loc["kappa", "coverage"] >= 0.8
+    shared = simulate_transfer(designs()["distinct"], 0.6, n_sweeps=12, n_seeds=2, cell_effect=0.01)
+    assert shared.set_index("quantity").loc["kappa", "coverage"] >= 0.75

@@ -15,7 +15,7 @@ import pytest
 from ecgscale import leases, records
 from ecgscale.home import log_path
 from ecgscale.pool import slot
-from tests.faults import Cellular, Many, served, slot_job
+from tests.faults import Cellular, Many, fill, served, slot_job
 from tests.soak import expected, files, measured, soak
 
 
@@ -94,12 +94,6 @@ def test_a_full_disk_stops_the_handing_out(tmp_path: Path) -> None:
     assert served(sweep, tmp_path) == "full"
     states = [records.state_of(records.path_of(tmp_path, "s", run.run_id))[0] for run in sweep.runs]
     assert states == ["done", "running", "pending"]
-
-
-def fill(ballast: Path) -> None:
-    with open(ballast, "wb", buffering=0) as file:
-        while True:
-            file.write(b"x" * 4096)
 
 
 @pytest.mark.slow

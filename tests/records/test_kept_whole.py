@@ -13,9 +13,9 @@ from PIL import Image
 from analysis import report
 from analysis.table import build, query
 from ecgscale import records
+from tests.faults import fill
 from tests.paths import HOUSE
 from tests.planted import planted_points, planted_table, write_runs
-from tests.pool.test_slot import fill
 from tests.shell import Shell
 
 VERBS = {

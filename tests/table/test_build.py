@@ -206,7 +206,7 @@ def test_configurations_are_known_by_their_short_names() -> None:
 
 
 def test_the_papers_numbers_stand_beside(table: pd.DataFrame) -> None:
-    beside = with_paper(query.query(table, law="transfer", coefficient="kappa"))
+    beside = with_paper(query.query(table, law="transfer_joint", coefficient="kappa"))
     assert dict(zip(beside["target"], beside["paper"], strict=True)) == {"cpsc2018": 0.2, "ptbxl_form": 0.138}
     np.testing.assert_allclose(beside["difference"], beside["value"] - beside["paper"])
     inside = (beside["low"] <= beside["paper"]) & (beside["paper"] <= beside["high"])
@@ -327,7 +327,7 @@ def test_fitting_one_sweep_leaves_the_rows_of_another(results: Path, table: pd.D
     written = query.read(folder)
     assert list(written["sweep"]) == ["another"] * len(other) + ["planted"] * len(again)
     assert again["bootstrap_low"].isna().all()
-    assert (again.loc[again["law"] == "transfer", "interval"] == "none").all()
+    assert (again.loc[again["law"] == "transfer_joint", "interval"] == "none").all()
     assert set(fit_results(folder, bootstrap=0)[0]["sweep"]) == set(query.read(folder)["sweep"]) == {"planted"}
 
 
