@@ -12,7 +12,6 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from scipy import optimize
 
 from analysis.fitting.identifiability import BadPoints, clean, identifiable
 from analysis.fitting.intervals import percentile, resample_counts
@@ -230,6 +229,8 @@ def _limits(values: Mapping[str, float], shift: Shift, t: float) -> dict[str, st
 
 def _kaplan(points: pd.DataFrame, objective: str, delta: float) -> dict[str, float]:
     """Least squares (or Huber) of logs from the joint optimum's exponents and others around them."""
+    from scipy import optimize  # half a second to load, and only this form takes it
+
     law, _ = identifiable(LAWS["joint"], points)
     if law.exponents != LAWS["joint"].exponents:
         raise BadPoints("Kaplan's form needs points that differ in both N and D")
