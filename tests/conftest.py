@@ -8,6 +8,7 @@ from pathlib import Path
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
+import hypothesis
 import pytest
 
 from ecgscale.data.corpus import Slice
@@ -18,6 +19,9 @@ from ecgscale.spec.run import Evaluation, Run, Schedule
 from ecgscale.spec.sweep import Sweep
 from tests.runs import TINY_CODEBOOK
 from tests.shell import Shell
+
+hypothesis.settings.register_profile("untimed", deadline=None)  # other work on the machine fails no test
+hypothesis.settings.load_profile("untimed")
 
 
 @pytest.fixture(scope="session")

@@ -53,9 +53,10 @@ class Number:
         )
 
     def interval(self, digits: int = 2) -> str:
-        """ " [0.12, 0.55]"; one-sided " ≥ 0.12"; empty if there is no interval."""
+        """ " [0.12, 0.55]"; one-sided " (at least 0.12)"; empty if there is no interval."""
         text = interval_text(self.low, self.high, self.low_end, self.high_end, lambda v: number(v, digits))
-        return f" {text}" if text else ""
+        words = {"≥": "at least", "≤": "at most"}
+        return f" ({words[text[0]]}{text[1:]})" if text[:1] in words else f" {text}" if text else ""
 
 
 @dataclass(frozen=True)

@@ -132,7 +132,7 @@ def frontier(table: pd.DataFrame, bootstrap: int = RESAMPLES, level: float = 0.9
     flops, loss = points["C"].to_numpy(float), points["loss"].to_numpy(float)
     run = points["run_id"].factorize()[0] if "run_id" in points else np.arange(len(points))
     rng = np.random.default_rng(seed)
-    weights = np.vstack([pareto(flops, loss), *_fronts(flops, loss, run, bootstrap, rng)]).astype(float)
+    weights = np.vstack([pareto(flops, loss).astype(float), *_fronts(flops, loss, run, bootstrap, rng)])
     if weights[0].sum() < 5:
         raise BadPoints(f"the compute frontier has {int(weights[0].sum())} points; its law needs five")
     used = weights.any(0)
@@ -141,20 +141,23 @@ def frontier(table: pd.DataFrame, bootstrap: int = RESAMPLES, level: float = 0.9
 
 def _fronts(
     flops: Array, loss: Array, run: NDArray[np.intp], n_resamples: int, rng: np.random.Generator
-) -> list[NDArray[np.bool_]]:
-    """Pareto fronts [R, n] of resamples of the runs; one with fewer than five points is drawn again, up to 20 times."""
+) -> list[Array]:
+    """Pareto fronts of resamples of the runs: weights [R, n], 0 off the front, else how often the run was drawn.
+
+    A front of fewer than five points is drawn again, up to 20 times.
+    """
     order = np.lexsort((loss, flops))
     n_runs, batch = int(run.max()) + 1, max(n_resamples, 1)
-    kept: list[NDArray[np.bool_]] = []
+    kept: list[Array] = []
     tries = 0
     while len(kept) < n_resamples:
-        chosen = np.zeros((batch, n_runs), bool)
-        np.put_along_axis(chosen, rng.integers(0, n_runs, (batch, n_runs)), True, axis=1)
-        drawn = np.where(chosen[:, run[order]], loss[order], np.inf)
+        times = np.zeros((batch, n_runs))
+        np.add.at(times, (np.arange(batch)[:, None], rng.integers(0, n_runs, (batch, n_runs))), 1.0)
+        drawn = np.where(times[:, run[order]] > 0, loss[order], np.inf)
         best = np.minimum.accumulate(drawn, axis=1)
         lower = drawn < np.pad(best[:, :-1], ((0, 0), (1, 0)), constant_values=np.inf)
-        fronts = np.zeros_like(lower)
-        fronts[:, order] = lower
+        fronts = np.zeros(lower.shape)
+        fronts[:, order] = np.where(lower, times[:, run[order]], 0.0)
         for front, enough in zip(fronts, lower.sum(1) >= 5, strict=True):
             tries += 1
             if len(kept) < n_resamples and (enough or tries == 20):

@@ -32,10 +32,9 @@ def clean(data: pd.DataFrame, columns: Sequence[str]) -> tuple[pd.DataFrame, dic
             near = nearest(column, data.columns)
             hint = f" (did you mean to rename '{near}'?)" if near else ""
             raise BadPoints(f"the points have no column '{column}'{hint}; columns needed: {', '.join(columns)}")
-    numbers = data[list(columns)].apply(pd.to_numeric, errors="coerce").astype(float)
+    numbers = {c: np.asarray(pd.to_numeric(data[c], errors="coerce"), float) for c in columns}
     keep, excluded = np.ones(len(data), bool), {}
-    for column in columns:
-        v = numbers[column].to_numpy()
+    for column, v in numbers.items():
         for reason, bad in (("not a number", np.isnan(v)), ("infinite", np.isinf(v)), ("not positive", v <= 0)):
             count = int((bad & keep).sum())
             if count:
@@ -49,7 +48,8 @@ def clean(data: pd.DataFrame, columns: Sequence[str]) -> tuple[pd.DataFrame, dic
         excluded["the same values as another row"] = int(copies.sum())
         keep &= ~copies
     kept = data.loc[keep].copy()
-    kept[list(columns)] = numbers.loc[keep]
+    for column, v in numbers.items():
+        kept[column] = v[keep]
     return kept.reset_index(drop=True), excluded
 
 

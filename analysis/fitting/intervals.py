@@ -92,10 +92,9 @@ def error_of(problems: Problems, solution: Solution) -> tuple[Array, Array]:
     w = np.broadcast_to(problems.weights, (size, problems.weights.shape[1]))
     whole, used = 2 * solution.objective, w > 0
     freedom = np.maximum(used.sum(1) - p, 1)
-    if any(f.ndim == 3 for f in problems.design.features):
+    if problems.cells is None:
         return whole, freedom
-    _, cell = np.unique(np.concatenate(problems.design.features, 1).round(12), axis=0, return_inverse=True)
-    member = (cell.reshape(-1, 1) == np.arange(cell.max() + 1)).astype(float)
+    member = (problems.cells[:, None] == np.arange(problems.cells.max() + 1)).astype(float)
     heavy, y = w @ member, np.broadcast_to(problems.y, w.shape)
     mean = (w * y) @ member / np.maximum(heavy, 1e-300)
     within = (w * (y - mean @ member.T) ** 2).sum(1)
@@ -174,7 +173,7 @@ class _Search:
             least=solution.objective[s],
             optimum=solution.theta[s],
             variance=variance[s],
-            need=special.stdtrit(freedom, 0.5 + level / 2)[s],
+            need=np.asarray(special.stdtrit(freedom, 0.5 + level / 2), float)[s],
             quantity=q,
             dataset=s,
             side=np.where(high == 1, 1.0, -1.0),

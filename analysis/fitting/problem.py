@@ -64,6 +64,7 @@ class Problems:
     held: NDArray[np.intp] | None = None
     tolerance: float = TOLERANCE
     patience: int = ITERATIONS
+    cells: NDArray[np.intp] | None = None  # which cell of the grid a point belongs to [n]; None: each is one
 
     def __len__(self) -> int:
         return max(len(self.y), len(self.weights))
@@ -147,4 +148,9 @@ def problems_of(
             for c, k in zip(layout.names, layout.kinds, strict=True)
         ]
     )
-    return Problems(layout, np.log(loss) - layout.centre["loss"], weights, delta, limits[:, 0], limits[:, 1])
+    cells = None
+    if all(np.ndim(v) == 1 for v in x.values()):
+        places = np.stack([np.log(np.asarray(v, float)) for v in x.values()], 1).round(12)
+        cells = np.unique(places, axis=0, return_inverse=True)[1].ravel()
+    y = np.log(loss) - layout.centre["loss"]
+    return Problems(layout, y, weights, delta, limits[:, 0], limits[:, 1], cells=cells)

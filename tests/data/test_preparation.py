@@ -278,7 +278,7 @@ def test_another_preparation_does_not_take_up_the_half_done_one(
 def test_a_disk_that_is_too_small_is_known_before(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     layouts.ludb(tmp_path / "raw")
     monkeypatch.setattr(preparation.shutil, "disk_usage", lambda _: type("Disk", (), {"free": 1000})())
-    with pytest.raises(OSError, match=r"ludb needs 0.000\d+ GB and the disk of home has 1e-09 GB free"):
+    with pytest.raises(OSError, match=r"ludb needs 0.000\d+ GB and the disk of home has 1e-06 GB free"):
         prepared("ludb", tmp_path)
 
 

@@ -116,9 +116,9 @@ def test_a_number_reads_as_its_status_and_ends_say() -> None:
     row |= {"low_end": "reached", "high_end": "reached"}
     assert number_of("size", row).text() == "α = 0.40 [0.30, 0.50]"
     above = row | {"high": math.inf, "high_end": "open", "status": "one-sided"}
-    assert number_of("size", above).text() == "α = 0.40 ≥ 0.30"
+    assert number_of("size", above).text() == "α = 0.40 (at least 0.30)"
     below = row | {"low": 0.005, "low_end": "bound", "status": "one-sided"}
-    assert number_of("size", below).text() == "α = 0.40 ≤ 0.50"
+    assert number_of("size", below).text() == "α = 0.40 (at most 0.50)"
     neither = row | {"low": math.nan, "high": math.nan, "low_end": "bound", "high_end": "bound"}
     assert "not identified" in number_of("size", neither | {"status": "unidentified"}).text()
     assert not number_of("size", row | {"status": "lack of fit"}).known

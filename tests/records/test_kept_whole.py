@@ -29,6 +29,12 @@ VERBS = {
 # of its own. Fits are planted and the report draws no figure: they take the time.
 KILLED = """
 import json, os, signal, sys
+import matplotlib.backends.backend_agg
+import matplotlib.backends.backend_pdf
+
+import analysis.figures.learning
+import analysis.study.claims
+import analysis.study.tables
 from ecgscale import cli
 from analysis import report
 from analysis.table import build

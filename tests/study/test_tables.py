@@ -109,8 +109,11 @@ def test_nothing_measured_gives_the_printed_tables(tmp_path: Path) -> None:
 
 def test_special_characters_survive_latex() -> None:
     assert latex("a_b & 5 % {x} **κ** ≤ −1") == r"a\_b \& 5 \% \{x\} \textbf{$\kappa$} $\leq$ $-$1"
-    assert interval(0.05, 0.05, 2.5, mark="*") == "0.05* [0.05, 2.50]"
-    assert interval(1.0, float("nan"), 2.0) == "1.00"
+    assert interval({"value": 0.05, "low": 0.05, "high": 2.5}, mark="*") == "0.05* [0.05, 2.50]"
+    assert interval({"value": 1.0, "low": float("nan"), "high": 2.0}) == "1.00"
+    one_sided = {"value": 0.3, "low": 0.05, "high": 0.4, "low_end": "bound", "high_end": "reached"}
+    assert interval(one_sided) == "0.30 (≤ 0.40)"
+    assert interval(one_sided | {"low_end": "reached", "high_end": "open"}) == "0.30 (≥ 0.05)"
 
 
 def test_names_are_known_in_any_spelling() -> None:

@@ -139,7 +139,8 @@ def transfer(material: Material) -> Sheet:
     if kappa.empty:
         return printed.instead(printed.transfer(), "; ".join(missing) or "no transfer law is fitted (ecgscale fit)")
     gain = t[t["coefficient"] == "K"].set_index(["target", "configuration"])["value"]
-    found = kappa[["low", "high", "at_bound", "status"]].assign(kappa=kappa["value"], K=gain, R2=kappa["r2"])
+    ends = [c for c in ("low_end", "high_end") if c in kappa]
+    found = kappa[["low", "high", *ends, "at_bound", "status"]].assign(kappa=kappa["value"], K=gain, R2=kappa["r2"])
     found = found.reset_index().sort_values(["target", "configuration"], ignore_index=True)
     sheet = printed.of_transfer(found, material.source, "Both floors from joint laws. Intervals 95 %.", 2)
     return Sheet("s7", sheet.title, found, sheet.header, sheet.rows, sheet.source, sheet.note, missing)
@@ -157,7 +158,7 @@ def replaced(material: Material) -> Sheet:
     for (target, configuration), part in t.groupby(["target", "configuration"]):
         by = part.set_index("coefficient")
         cells = [
-            interval(r["value"], r["low"], r["high"], 2, BOUND if r["at_bound"] else "")
+            interval(r, mark=BOUND if r["at_bound"] else "")
             for r in by.loc[[c for c in ("k", "a_T", "b_T") if c in by.index]].to_dict("records")
         ]
         rows.append((str(target), str(configuration), *cells, number(by["r2"].iloc[0], 2)))

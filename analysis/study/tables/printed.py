@@ -114,7 +114,7 @@ def of_transfer(table: pd.DataFrame, source: str, note: str, digits: int) -> She
         r = by.get((target, configuration))
         if r is None:
             return ("–", "–", "–")
-        kappa = interval(r["kappa"], r["low"], r["high"], digits, BOUND if r["at_bound"] else "")
+        kappa = interval(r, "kappa", digits, BOUND if r["at_bound"] else "")
         return (number(r["K"]), kappa, number(r["R2"], 2))
 
     for target in targets:

@@ -2,11 +2,14 @@
 
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
+from typing import Any
 
 import pandas as pd
 
+from analysis.fitting.status import interval_text
 from analysis.table.markup import latex, markdown, tabular
 
 FORMATS = {"md": "md", "latex": "tex", "csv": "csv"}
@@ -68,10 +71,15 @@ def number(value: float, digits: int = 3) -> str:
     return "–" if value is None or not math.isfinite(value) else f"{value:.{digits}f}".replace("-", "−")
 
 
-def interval(value: float, low: float, high: float, digits: int = 2, mark: str = "") -> str:
-    """ "0.19 [0.05, 0.40]", without the brackets if an end is not known; ``mark`` behind the value."""
-    ends = f" [{number(low, digits)}, {number(high, digits)}]" if math.isfinite(low + high) else ""
-    return number(value, digits) + mark + ends
+def interval(row: Mapping[Any, Any], name: str = "value", digits: int = 2, mark: str = "") -> str:
+    """ "0.19 [0.05, 0.40]", one-sided "0.19 (≤ 0.40)", alone without an interval; ``mark`` behind the value."""
+    kinds = [row.get(k) for k in ("low_end", "high_end")]
+    low_end, high_end = (k if isinstance(k, str) else "" for k in kinds)
+    ends = interval_text(row["low"], row["high"], low_end, high_end, partial(number, digits=digits))
+    if not math.isfinite(row["low"] + row["high"]) and not (low_end or high_end):
+        ends = ""
+    shown = f" ({ends})" if ends[:1] in ("≤", "≥") else f" {ends}" if ends else ""
+    return number(row[name], digits) + mark + shown
 
 
 def lowest_bold(values: Sequence[float], digits: int) -> list[str]:
@@ -84,7 +92,7 @@ def lowest_bold(values: Sequence[float], digits: int) -> list[str]:
 
 
 def _is_number(text: str) -> bool:
-    return bool(re.match(r"^[*≤≥−\d.–]*$|^[*−\d.]+[KMG%]?\*{0,2}( \[.*\])?$", text))
+    return bool(re.match(r"^[*≤≥−\d.–]*$|^[*−\d.]+[KMG%]?\*{0,2}( [\[(].*[\])])?$", text))
 
 
 def _printed(name: str) -> str:

@@ -25,9 +25,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if time.process_time() > 60 * options.minutes:
             left.append(_line(cell))
             continue
-        began = time.process_time()
-        rows += measured(cell, options.sweeps)
-        print(f"{_line(cell)}: {time.process_time() - began:.0f} s of CPU", file=sys.stderr, flush=True)
+        began, found = time.process_time(), measured(cell, options.sweeps)
+        rows += found
+        numbers = ", ".join(f"{row['number']} {row['coverage']:.3f}" for row in found)
+        print(f"{_line(cell)}: {numbers}; {time.process_time() - began:.0f} s", file=sys.stderr, flush=True)
     outside = [row for row in rows if row["outside"]]
     print(rendered(rows))
     print(f"{len(rows)} numbers, {len(outside)} outside; {time.process_time() / 60:.1f} min of CPU")
