@@ -173,7 +173,7 @@ class _Search:
             least=solution.objective[s],
             optimum=solution.theta[s],
             variance=variance[s],
-            need=special.stdtrit(freedom, 0.5 + level / 2)[s],
+            need=np.asarray(special.stdtrit(freedom, 0.5 + level / 2), float)[s],
             quantity=q,
             dataset=s,
             side=np.where(high == 1, 1.0, -1.0),
