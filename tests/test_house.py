@@ -38,13 +38,13 @@ TRAINING = in_order(
 )
 ANALYSIS = in_order(
     """
-    records naming observations
-    fitting: repetition laws status problem residuals descent newton starts intervals identifiability structure formula
-    fitting: result shifted nonlinear nonlinear_ends nonlinear_fit fit bands
-    fitting: transfer effective_data optimum allocation forecast overfitting
+    records naming tuning observations
+    fitting: repetition cells laws status problem residuals descent newton starts intervals identifiability structure
+    fitting: formula noise result shifted nonlinear nonlinear_ends nonlinear_fit fit bands
+    fitting: loss_pairs floors joint_floors transfer effective_data optimum allocation forecast overfitting
     table: where markup query build
     columns points comparison
-    planning: coverage adaptive adaptive_vs_grid
+    planning: coverage transfer_coverage adaptive adaptive_vs_grid
     learning figures
     study: constants benchmark published beside finetuned figures claims tables
     report
