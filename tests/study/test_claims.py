@@ -10,6 +10,7 @@ import pytest
 from analysis.fitting.identifiability import BadPoints
 from analysis.observations import COLUMNS as OBSERVED
 from analysis.study import claims, published
+from analysis.study.claims import Number
 from analysis.study.constants import CONFIGURATIONS
 from analysis.table.build import write
 from analysis.table.query import COLUMNS
@@ -287,3 +288,10 @@ def test_sweeps_are_not_mixed(tmp_path: Path) -> None:
     with pytest.raises(BadPoints, match="several sweeps: demo, other; name one"):
         claims.in_results(tmp_path)
     assert set(claims.in_results(tmp_path, "other").points["configuration"]) == {"resnet-ssl"}
+
+
+def test_a_number_whose_other_end_is_open_is_printed_one_sided() -> None:
+    assert claims.with_interval(Number("a", 0.784, 0.62, 0.93)) == "0.784 [0.62, 0.93]"
+    assert claims.with_interval(Number("a", 0.784, 0.62, math.inf)) == "0.784 (≥ 0.62)"
+    assert claims.with_interval(Number("a", 0.784, -math.inf, 0.93)) == "0.784 (≤ 0.93)"
+    assert claims.with_interval(Number("a", 0.784, -math.inf, math.inf)) == claims.with_interval(Number("a", 0.784))

@@ -105,8 +105,11 @@ def _paragraph(text: str, width: int, first: str, rest: str) -> list[str]:
 
 
 def with_interval(number: Number) -> str:
-    """ "0.78 [0.62, 0.93]" """
-    ends = f" [{number.low:.3g}, {number.high:.3g}]" if math.isfinite(number.low + number.high) else ""
+    """ "0.78 [0.62, 0.93]", or "0.78 (≥ 0.62)" where one end alone is known."""
+    low, high = math.isfinite(number.low), math.isfinite(number.high)
+    if low and high:
+        return f"{number.value:.3g} [{number.low:.3g}, {number.high:.3g}]"
+    ends = f" (≥ {number.low:.3g})" if low else f" (≤ {number.high:.3g})" if high else ""
     return f"{number.value:.3g}{ends}"
 
 
