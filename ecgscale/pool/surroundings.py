@@ -12,6 +12,9 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 _REACH_SECONDS = 10.0
+_HELLO_SECONDS = 8.0
+_HELLO = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes((0, 0, 0, 4, 0, 0, 0, 0, 0))  # and empty settings (RFC 9113, 3.4)
+_SETTINGS = 4  # the kind of frame that a server of HTTP/2, and so of gRPC and Ray, says first
 _SOCKET_BYTES = 107  # that the system allows for the path of a Unix socket (unix(7), less the closing zero)
 _SESSION = "/ray/session_2026-01-01_00-00-00_000000_0000000/sockets/plasma_store.00"  # what Ray adds to its folder
 _SHORT = ("/tmp", "/var/tmp", "/dev/shm")
@@ -45,13 +48,32 @@ def address_of(asked: str | None) -> str | None:
 
 
 def reach(address: str) -> None:
-    """Raise Infeasible if nothing listens at an address of the form HOST:PORT; Ray would go on asking for minutes."""
+    """Raise Infeasible if nothing listens at an address HOST:PORT, or what does is no server of HTTP/2, as Ray's are.
+
+    Ray itself would go on asking for minutes.
+    """
     host, _, port = address.removeprefix("ray://").rpartition(":")
+    named = "; RAY_ADDRESS names it" if address == os.environ.get("RAY_ADDRESS") else ""
     try:
-        socket.create_connection((host.strip("[]"), int(port)), timeout=_REACH_SECONDS).close()
+        with socket.create_connection((host.strip("[]"), int(port)), timeout=_REACH_SECONDS) as there:
+            if os.environ.get("RAY_USE_TLS", "0").lower() in ("", "0", "false"):
+                _greet(there, address, named)
     except OSError as error:
-        named = "; RAY_ADDRESS names it" if address == os.environ.get("RAY_ADDRESS") else ""
         raise Infeasible(f"no Ray cluster answers at {address}: {error.strerror or error}{named}") from None
+
+
+def _greet(there: socket.socket, address: str, named: str) -> None:
+    there.settimeout(_HELLO_SECONDS)
+    try:
+        there.sendall(_HELLO)
+        answer = there.recv(9)
+    except TimeoutError:
+        waited = f"does not answer as Ray does within {_HELLO_SECONDS:g} s"
+        raise Infeasible(f"what listens at {address} {waited}{named}") from None
+    except ConnectionError:
+        answer = b""
+    if answer[3:4] != bytes((_SETTINGS,)):
+        raise Infeasible(f"what listens at {address} is no Ray cluster{named}")
 
 
 def token_there() -> bool:

@@ -4,8 +4,10 @@ import os
 import socket
 import stat
 import sys
+import threading
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -36,6 +38,45 @@ def listener() -> Iterator[str]:
         mute.bind(("127.0.0.1", 0))
         mute.listen()
         yield f"127.0.0.1:{mute.getsockname()[1]}"
+
+
+@pytest.fixture
+def server() -> Iterator[str]:
+    """The address of something that greets as servers of HTTP/2 do, and then says nothing."""
+    yield from answering(bytes((0, 0, 0, 4, 0, 0, 0, 0, 0)))
+
+
+def answering(greeting: bytes) -> Iterator[str]:
+    with socket.socket() as there:
+        there.bind(("127.0.0.1", 0))
+        there.listen()
+
+        def greet() -> None:
+            with suppress(OSError):
+                while True:
+                    one, _ = there.accept()
+                    one.recv(64)
+                    one.sendall(greeting)
+                    one.close()
+
+        threading.Thread(target=greet, daemon=True).start()
+        yield f"127.0.0.1:{there.getsockname()[1]}"
+        there.shutdown(socket.SHUT_RDWR)
+
+
+def test_a_web_server_is_no_cluster() -> None:
+    for greeting in (b"HTTP/1.1 400 Bad Request\r\n\r\n", b""):
+        for address in answering(greeting):
+            with pytest.raises(Infeasible, match=f"what listens at {address} is no Ray cluster$"):
+                surroundings.reach(address)
+
+
+def test_what_listens_and_says_nothing_is_not_waited_for(listener: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(surroundings, "_HELLO_SECONDS", 0.1)
+    monkeypatch.setenv("RAY_ADDRESS", listener)
+    sentence = f"what listens at {listener} does not answer as Ray does within 0.1 s; RAY_ADDRESS names it"
+    with pytest.raises(Infeasible, match=sentence):
+        surroundings.reach(listener)
 
 
 @pytest.mark.parametrize(
@@ -78,8 +119,8 @@ def test_what_is_no_address_is_said_with_who_named_it(address: str, by: str, mon
         surroundings.address_of(address if by == "--address" else None)
 
 
-def test_a_dead_address_of_the_environment_is_named_as_such(listener: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    surroundings.reach(listener)
+def test_a_dead_address_of_the_environment_is_named_as_such(server: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    surroundings.reach(server)
     monkeypatch.setenv("RAY_ADDRESS", "127.0.0.1:1")
     with pytest.raises(Infeasible, match=r"answers at 127.0.0.1:1: Connection refused; RAY_ADDRESS names it"):
         surroundings.reach("127.0.0.1:1")
@@ -192,10 +233,10 @@ def test_a_ray_that_does_not_start_is_a_sentence_and_a_log(
     ],
 )
 def test_what_listens_and_is_no_cluster_of_ours_is_refused_before_ray_asks(
-    shell: Shell, listener: str, answer: Exception | None, sentence: str, monkeypatch: pytest.MonkeyPatch
+    shell: Shell, server: str, answer: Exception | None, sentence: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def asked(address: str) -> None:
-        assert address == listener
+        assert address == server
         if answer is None:
             time.sleep(1)
         else:
@@ -205,15 +246,15 @@ def test_what_listens_and_is_no_cluster_of_ours_is_refused_before_ray_asks(
     monkeypatch.setattr(launch.ray, "_raylet", SimpleNamespace(GcsClient=asked))
     monkeypatch.setattr(launch, "maybe_enable_token_auth_if_token_available", lambda **_: None)
     monkeypatch.setattr(launch.ray, "init", None)
-    refused = shell.type("launch", "mine", "--address", listener)
+    refused = shell.type("launch", "mine", "--address", server)
     assert refused.returncode == 3, refused.stderr
     last = refused.stderr.splitlines()[-1]
     assert last.startswith("ecgscale: refused: ")
-    assert listener in last
+    assert server in last
     assert sentence in last
 
 
-def test_an_error_of_a_cluster_that_is_joined_is_a_sentence(listener: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_error_of_a_cluster_that_is_joined_is_a_sentence(server: str, monkeypatch: pytest.MonkeyPatch) -> None:
     def init(**_: object) -> None:
         raise RuntimeError("Version mismatch: The cluster was started with:\n    Ray: 2.9.0\n    Python: 3.10.4\n")
 
@@ -223,7 +264,7 @@ def test_an_error_of_a_cluster_that_is_joined_is_a_sentence(listener: str, monke
     monkeypatch.setattr(launch.ray, "shutdown", lambda: None)
     with (
         pytest.raises(NotStarted, match=r"cannot be joined \(Version mismatch: .* Ray: 2.9.0 Python: 3.10.4\)"),
-        launch._joined(Pool(address=listener)),
+        launch._joined(Pool(address=server)),
     ):
         raise AssertionError("it was joined")
 
