@@ -17,6 +17,7 @@ _DEEPEST = (
     6  # folders below the raw one in which a table is looked for: wget -r leaves physionet.org/files/NAME/VERSION
 )
 _MOST_FOLDERS = 5000  # that are looked into for it
+_USUAL = re.compile(r"\w[\w-]*(?:/\w[\w-]*)*(?:\.\w+)?")  # what is seen to be plain at once
 _UNUSUAL = re.compile(r"[\\:]|//|\./|^[/~]|[/.]$|^\s|\s$")  # what a plain relative path has not
 _PACKED = (".zip", ".tar", ".tar.gz", ".tgz", ".7z", ".rar")
 
@@ -32,7 +33,7 @@ def plain(text: str) -> str:
     >>> plain(r".\\\\records500\\\\00000\\\\00001_hr")
     'records500/00000/00001_hr'
     """
-    if not _UNUSUAL.search(text):
+    if _USUAL.fullmatch(text) or not _UNUSUAL.search(text):
         return text
     path = text.strip().replace("\\", "/")
     if path.startswith(("/", "~")) or re.match(r"[A-Za-z]:", path):

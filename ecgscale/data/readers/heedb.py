@@ -86,6 +86,7 @@ def _statements(records: pd.Series, place: Place) -> tuple[tuple[str, ...], np.n
     order = tuple(sorted(used, key=lambda code: (-counts[numbered[code]], code))[:_N_CODES])
     if n_said + n_blank and not order:
         raise UnreadableTable("ECG_Interpretations.psv has no statement of any record of demographics_ECG.csv")
+    pa.default_memory_pool().release_unused()  # else what Arrow keeps for later stands beside the labels
     column = np.full(len(numbered), -1, dtype=np.int64)
     column[[numbered[code] for code in order]] = np.arange(len(order))
     labels = np.full((len(records), len(order)), MISSING, dtype=np.uint8)
