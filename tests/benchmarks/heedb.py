@@ -1,4 +1,4 @@
-"""P17: the index of a table as long as HEEDB's: half a million and three times as many generated rows, brought to its 10.6 million."""
+"""P17: the index of a table as long as HEEDB's: 0.5 and 1.5 million generated rows, brought to its 10.6 million."""
 
 import json
 import subprocess
