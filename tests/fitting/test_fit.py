@@ -115,7 +115,7 @@ def test_size_and_data_that_grow_together_are_said_to() -> None:
 
 
 def test_bad_points_are_counted_never_dropped_in_silence() -> None:
-    points = pd.concat([ragged_grid()] * 2, ignore_index=True)
+    points = pd.concat([ragged_grid(), ragged_grid().assign(loss=lambda t: 1.001 * t["loss"])], ignore_index=True)
     points.loc[0, "loss"] = math.nan
     points.loc[1, "loss"] = math.inf
     points.loc[2, "N"] = -1
