@@ -128,14 +128,15 @@ def agrees(row: dict) -> bool:
 
 @pytest.mark.slow
 def test_ends_are_those_of_constrained_optimisation() -> None:
+    """60 worlds in minutes; all 200, in results/LOG.md, take a quarter of an hour on a slow machine."""
     rng = np.random.default_rng(1)
     rows = []
-    for points in worlds(200):
+    for points in worlds(60):
         names = tuple(rng.choice(ASKED, 1))
         part = compared(points, names, rng, 5)
         rows += part if all(map(agrees, part)) else compared(points, names, rng, 30)  # SLSQP misses some by itself
     wrong = [r for r in rows if not agrees(r)]
-    assert len(rows) > 300
+    assert len(rows) > 90
     assert not wrong, pd.DataFrame(wrong).to_string()
 
 

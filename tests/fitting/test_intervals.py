@@ -127,11 +127,11 @@ def test_simulate_says_what_a_grid_identifies() -> None:
 
 @pytest.mark.slow
 def test_default_intervals_cover() -> None:
-    """Measured over 400 simulated sweeps a row: 0.92-0.98, give or take the noise of the measurement itself."""
-    table = coverage(n_sweeps=400, seed=1000)
+    """0.92 to 0.98, give or take the noise of 150 simulated sweeps a row; results/LOG.md has 400 a row."""
+    table = coverage(n_sweeps=150, seed=1000)
     asked = table[table["quantity"].isin(["alpha", "beta", "allocation", "N_best", *FAR])]
-    assert asked["coverage"].mean() == pytest.approx(0.95, abs=0.01)
-    assert asked["coverage"].between(0.91, 0.99).all()
+    assert asked["coverage"].mean() == pytest.approx(0.95, abs=0.015)
+    assert asked["coverage"].between(0.88, 0.995).all()
 
 
 def test_runs_of_one_cell_that_have_something_in_common_are_not_counted_twice() -> None:
