@@ -33,7 +33,7 @@ def test_a_partial_sweep_is_drawn_without_what_it_lacks_or_says_why_not(name: st
 @pytest.mark.slow
 @pytest.mark.parametrize("name", OWN)
 def test_the_same_input_gives_the_same_bytes(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    drawn.check_twice(name, save, tmp_path, monkeypatch)
+    drawn.check_twice(name, save, tmp_path, monkeypatch, ["png"])
 
 
 def test_the_published_tables_feed_a_figure() -> None:
