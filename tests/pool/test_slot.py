@@ -145,7 +145,7 @@ def test_what_failed_in_this_launch_is_not_tried_again_in_it_but_in_the_next(tmp
 
 @pytest.mark.slow
 def test_tiny_runs_under_random_kills_are_each_done_once(tmp_path: Path) -> None:
-    assert soak(tmp_path, n_runs=40, n_slots=2, seconds_between=2.0) > 0
+    assert soak(tmp_path, n_runs=24, n_slots=2, seconds_between=2.0) > 0
 
 
 def test_a_worker_ends_with_its_keeper(tmp_path: Path) -> None:
