@@ -46,7 +46,8 @@ from ecgscale.spec.sweep import Sweep
 
 _LOOK_SECONDS = 300.0  # that a node may take for it: storage that hangs does not hold up a launch for ever
 _ANSWER_SECONDS = 8.0  # that a cluster may take to say who it is
-_ABORTS = 3  # of Ray's whole loop, after which there is no use in trying again
+_ABORTS = 3  # of Ray's whole loop without a run that ended between them, after which there is no use in trying again
+_ABORT_SECONDS = 5.0  # until it is tried again: Ray takes as long to see that a node is gone
 ALL, WHOLE = Pool(), Needs()
 _LENGTH = 200  # of Ray's words in a sentence
 _CONTEXT = 0.05  # of a slot's share of a GPU that the CUDA context takes, outside the cap
@@ -77,7 +78,7 @@ def launch(
     """
     place = Place(place.home.resolve(), place.results.resolve())
     with pausing() as heard, _joined(pool) as found:
-        n_gpus, n_cpus = int(found.get("GPU", 0)), int(found.get("CPU", 0))
+        n_gpus, n_cpus = _units(found)
         if pool.gpus is not None and n_gpus < pool.gpus:
             raise Infeasible(f"{pool.gpus} GPUs are asked for, the pool has {n_gpus} (and {n_cpus} CPUs)")
         # What another kind of trial needs is not known here.
@@ -110,8 +111,10 @@ def launch(
 
         try:
             queue = [_queued(run, sweep, place.results) for run in runs]
-            rounds, aborts, claims = 0, 0, Claims(folder, name, "driver")
+            rounds, aborts, least, claims = 0, 0, len(queue) + 1, Claims(folder, name, "driver")
             while left := _left(queue, sweep, place.results):
+                if len(left) < least:
+                    least, aborts = len(left), 0
                 free = {queued.run_id: queued for queued in left if not claims.held(queued.run_id)}
                 if not free:
                     waited(partial(_until_free, claims, left, folder, name))
@@ -129,6 +132,8 @@ def launch(
                     aborts += 1
                     if isinstance(error, PoolLost) or aborts == _ABORTS:
                         raise
+                    waited(partial(time.sleep, _ABORT_SECONDS))
+                    n_gpus, n_cpus = _units()
                     continue
                 if full:
                     raise Full("the disk is full")
@@ -204,8 +209,6 @@ def _joined(pool: Pool) -> Iterator[dict[str, float]]:
             options: dict[str, Any] = {"address": "local"} | own
         else:
             reach(address)
-            if token_there():  # most clusters ask for it, and Ray sends it only if told to
-                maybe_enable_token_auth_if_token_available(warn_if_disabled=False)
             _ask(address)
             options = {"address": address}
         hears = signal.getsignal(signal.SIGTERM)
@@ -231,11 +234,27 @@ def _joined(pool: Pool) -> Iterator[dict[str, float]]:
 def _ask(address: str) -> None:
     """Raise Infeasible if what listens at an address is no Ray, or one that asks for another token.
 
+    A token is given only to a cluster that asks for one: with it, Ray's workers in one that does not would never start.
     ``ray.init`` would ask twenty times, and wait for a minute for one that hangs.
     """
     if address.startswith("ray://"):
         return
-    ended: list[BaseException | None] = []
+    error = _refusal(address)
+    if isinstance(error, ray.exceptions.AuthenticationError) and token_there():
+        maybe_enable_token_auth_if_token_available(warn_if_disabled=False)
+        error = _refusal(address)
+    if isinstance(error, ray.exceptions.AuthenticationError):
+        raise Infeasible(
+            f"the Ray cluster at {address} asks for another token; set RAY_AUTH_TOKEN_PATH to a copy of its head's "
+            "~/.ray/auth_token"
+        )
+    if error is not None:
+        raise Infeasible(f"what listens at {address} is no Ray cluster ({_line(error)})")
+
+
+def _refusal(address: str) -> Exception | None:
+    """What a cluster says to this process instead of who it is. Raises Infeasible if it says nothing."""
+    ended: list[Exception | None] = []
 
     def ask() -> None:
         try:
@@ -249,13 +268,7 @@ def _ask(address: str) -> None:
     asking.join(_ANSWER_SECONDS)
     if not ended:
         raise Infeasible(f"what listens at {address} does not answer as Ray does within {_ANSWER_SECONDS:g} s")
-    if isinstance(ended[0], ray.exceptions.AuthenticationError):
-        raise Infeasible(
-            f"the Ray cluster at {address} asks for another token; set RAY_AUTH_TOKEN_PATH to a copy of its head's "
-            "~/.ray/auth_token"
-        )
-    if ended[0] is not None:
-        raise Infeasible(f"what listens at {address} is no Ray cluster ({_line(ended[0])})")
+    return ended[0]
 
 
 def _line(error: BaseException) -> str:
@@ -287,6 +300,12 @@ def _report(node: str, sent: Any) -> Mapping[str, Any]:
     except ray.exceptions.RayError as error:
         why = f"{type(error).__name__}: {str(error).strip().splitlines()[-1]}"
         return {"node": node, "problems": [f"it could not look at what it has ({why})"]}
+
+
+def _units(resources: Mapping[str, float] | None = None) -> tuple[int, int]:
+    """GPUs and CPUs of the pool as it is now, or as Ray said it was."""
+    found = ray.cluster_resources() if resources is None else resources
+    return int(found.get("GPU", 0)), int(found.get("CPU", 0))
 
 
 def _largest_node(unit: str) -> int:

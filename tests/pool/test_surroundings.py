@@ -259,7 +259,6 @@ def test_an_error_of_a_cluster_that_is_joined_is_a_sentence(server: str, monkeyp
         raise RuntimeError("Version mismatch: The cluster was started with:\n    Ray: 2.9.0\n    Python: 3.10.4\n")
 
     monkeypatch.setattr(launch, "_ask", lambda address: None)
-    monkeypatch.setattr(launch, "token_there", lambda: False)
     monkeypatch.setattr(launch.ray, "init", init)
     monkeypatch.setattr(launch.ray, "shutdown", lambda: None)
     with (
@@ -298,6 +297,7 @@ def test_what_listens_and_says_nothing_is_refused_by_the_real_command(shell: She
     ended = shell.run("launch", "mine", "--address", listener)
     assert ended.returncode == 3, ended.stderr
     assert ended.stdout == ""
-    assert ended.stderr.splitlines()[1:] == [
+    # A line before it says how many runs there are, where that took more than two seconds.
+    assert ended.stderr.splitlines()[-1] == (
         f"ecgscale: refused: what listens at {listener} does not answer as Ray does within 8 s"
-    ]
+    )
