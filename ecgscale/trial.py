@@ -13,6 +13,7 @@ from ecgscale.probing.measure import Measurement, Row, id_curve
 from ecgscale.redact import describe_error, without_paths
 from ecgscale.spec.run import Run
 from ecgscale.spec.sweep import Sweep
+from ecgscale.spec.tasks import task_facts
 from ecgscale.training import kept_weights, session
 from ecgscale.training.inputs import opened
 from ecgscale.training.train import Diverged, Snapshot
@@ -86,7 +87,7 @@ def _take(
     ``facts`` is given what becomes known of the run.
     """
     inputs = opened(run, home)
-    facts |= inputs.digests
+    facts |= inputs.digests | task_facts(sweep.tasks)
     measurement = Measurement(run, sweep, inputs.corpus, home, resources.device, inputs.mixed)
     lacking = data.missing_parts([*run.slice.corpora, *measurement.corpora], home)
     facts["n_missing_parts"] = str(sum(len(parts) for parts in lacking.values()))

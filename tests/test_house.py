@@ -25,7 +25,7 @@ def in_order(plan: str) -> tuple[str, ...]:
 TRAINING = in_order(
     """
     phrases records redact processes home leases attempt data models objectives
-    spec: run check sweep override tasks finetune
+    spec: run tasks check sweep override finetune
     compute provenance
     training: checkpoint sharding step train codebooks kept_weights weights inputs
     training: followers sharded_checkpoint distributed session

@@ -72,7 +72,7 @@ def suggest(
     groups = _groups(cells(loaded, checked(loaded, home_of(home))), configuration)
     observed = observations(results, [loaded.name], select)
     done = set(observed["run_id"])
-    if target and target not in (targets := {*loaded.tasks, *(corpus for _, corpus, _ in groups)}):
+    if target and target not in (targets := {*loaded.task_names, *(corpus for _, corpus, _ in groups)}):
         raise ValueError(f"sweep {loaded.name} is not measured on {target!r}{did_you_mean(target, sorted(targets))}")
     runs: list[Run] = []
     chosen, intervals = [], []

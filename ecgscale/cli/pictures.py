@@ -83,8 +83,10 @@ def tables(
 
         evidence = in_results(existing(results), sweep)
         loaded = records.load(results, list(evidence.points["sweep"].unique()))
-        cards = _cards(loaded.rows, home_of(home))
-        material = Material(evidence, loaded.runs, loaded.rows, cards, _as_frame(_tasks(loaded.rows["target"])))
+        cards = _cards(loaded, home_of(home))
+        material = Material(
+            evidence, loaded.runs, loaded.rows, cards, _as_frame(_tasks(loaded.rows["target"], loaded.runs))
+        )
     folder = results / "tables" / ("reference" if reference else "")
     for name in names or TABLES:
         sheet = make(name, material)
@@ -117,13 +119,13 @@ def report(
         if not at_work:
             break
         if found != seen:
-            cards = _cards(records.load(results).rows, home_of(home))
+            cards = _cards(records.load(results), home_of(home))
             page = written(results, path=output, cards=cards, pending=pending, refresh=_RELOAD_SECONDS)
             print(where(page), flush=True)
             seen = found
         time.sleep(_LOOK_SECONDS)
     loaded = records.load(existing(results))
-    print(where(written(results, path=output, cards=_cards(loaded.rows, home_of(home)))))
+    print(where(written(results, path=output, cards=_cards(loaded, home_of(home)))))
     name_bad(list(loaded.bad))
 
 
@@ -140,11 +142,13 @@ def _progress(results: Path) -> tuple[dict[str, int], int, bool]:
     return found, now.count("pending"), bool({"pending", "running"} & set(now))
 
 
-def _tasks(targets: Iterable[str]) -> list[dict[str, str]]:
-    """What training knows of the tasks that were measured, as data."""
-    from ecgscale.spec.tasks import DOMAINS, TASKS
+def _tasks(targets: Iterable[str], runs: Any) -> list[dict[str, str]]:
+    """What training knows of the tasks that were measured, as data; of one's own what their runs say."""
+    from ecgscale.spec.tasks import DOMAINS, TASKS, own_tasks
 
-    known = [TASKS[name] for name in sorted(set(targets)) if name in TASKS]
+    said = runs["own_tasks"].dropna().unique() if "own_tasks" in runs else ()
+    there = dict(TASKS) | {name: task for text in said for name, task in own_tasks(text).items()}
+    known = [there[name] for name in sorted(set(targets)) if name in there]
     return [{**vars(task), "domain_name": DOMAINS[task.domain]} for task in known]
 
 
@@ -156,12 +160,12 @@ def _as_frame(tasks: list[dict[str, str]]) -> Any:
     return pd.DataFrame(tasks, columns=list(TASK))
 
 
-def _cards(rows: Any, home: Path) -> dict[str, dict[str, Any]]:
-    """Croissant cards of the corpora that rows are about, where ecgscale knows them by name."""
+def _cards(loaded: Any, home: Path) -> dict[str, dict[str, Any]]:
+    """Croissant cards of the corpora that results are about, where ecgscale knows them by name."""
     from ecgscale import data
 
-    found = {}
-    for name in sorted({*rows["corpus"], *(task["corpus"] for task in _tasks(rows["target"]))}):
+    found, rows = {}, loaded.rows
+    for name in sorted({*rows["corpus"], *(task["corpus"] for task in _tasks(rows["target"], loaded.runs))}):
         try:
             found[name] = data.card(name, home)
         except ValueError:

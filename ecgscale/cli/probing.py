@@ -33,14 +33,14 @@ def reprobe(
     from ecgscale.training import kept_weights
 
     loaded = load(sweep)
-    tasks = list(dict.fromkeys(task or loaded.tasks))
-    sizes = checked(replace(loaded, runs=(), tasks=tuple(tasks), label_sets=()), home_of(home))
+    tasks = {name: loaded.task(name) for name in task or loaded.task_names}
+    sizes = checked(replace(loaded, runs=(), tasks=tuple(tasks.values()), label_sets=()), home_of(home))
     absent = [name for name, size in sizes.items() if not size.prepared]
     if absent:
         raise Refused(f"corpus {absent[0]} is not prepared here; run: ecgscale data prepare {absent[0]} --raw DIR")
     state = states(loaded, results)
     finished = [loaded.run(run_id) for run_id in state.loc[state["state"] == "done", "run_id"]]
-    wanted = {run: tasks if task else lacking(run, loaded, results, tasks) for run in finished}
+    wanted = {run: list(tasks) if task else lacking(run, loaded, results, [*tasks.values()]) for run in finished}
     wanted = {run: names for run, names in wanted.items() if names}
     ready = [run for run in wanted if kept_weights.is_ready(run, home_of(home))]
     if wanted and not ready:
@@ -54,7 +54,8 @@ def reprobe(
             raise Refused(f"another command is at work on run {run.run_id}; watch it with: ecgscale status {sweep}")
         try:
             with leases.Heartbeat(lease):
-                steps = measure(run, loaded, wanted[run], home_of(home), results, device, guard=lease.check)
+                asked = [tasks[name] for name in wanted[run]]
+                steps = measure(run, loaded, asked, home_of(home), results, device, guard=lease.check)
         finally:
             lease.release()
         say(f"{run.run_id}  {run.name}: {', '.join(wanted[run])} at {len(steps)} steps")

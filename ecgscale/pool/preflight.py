@@ -20,7 +20,7 @@ from ecgscale import data, provenance
 from ecgscale.data import corpus as corpora
 from ecgscale.records import write_whole
 from ecgscale.spec.sweep import Sweep
-from ecgscale.spec.tasks import TASKS
+from ecgscale.spec.tasks import task_of
 from ecgscale.training import codebooks
 
 _FOLDER = ".preflight"
@@ -165,7 +165,7 @@ def _gpus(n_gpus: float) -> Iterator[str]:
 
 def _corpora(sweep: Sweep) -> list[str]:
     trained_on = [name for run in sweep.runs for name in run.slice.corpora]
-    return list(dict.fromkeys(trained_on + [TASKS[name].corpus for name in sweep.tasks]))
+    return list(dict.fromkeys(trained_on + [task_of(task).corpus for task in sweep.tasks]))
 
 
 def _codebooks(sweep: Sweep, home: Path) -> list[Path]:

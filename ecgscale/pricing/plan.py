@@ -20,7 +20,7 @@ from ecgscale.pricing import calibration
 from ecgscale.pricing.calibration import Device
 from ecgscale.spec.run import Run
 from ecgscale.spec.sweep import Sweep, shipped
-from ecgscale.spec.tasks import TASKS, Task, measurable, why_not
+from ecgscale.spec.tasks import Task, measurable, task_of, why_not
 from ecgscale.training import codebooks, kept_weights, weights
 
 _BYTES_A_PARAMETER = 16  # weight, gradient and two moments of Adam, float32
@@ -99,7 +99,7 @@ def plan(
 def _not_measured(sweep: Sweep, run: Run) -> list[str]:
     """Why a run is not measured on some tasks of its sweep, one sentence a reason; of a task's conditions the task."""
     reasons: dict[str, list[str]] = {}
-    for task in dict.fromkeys(TASKS[name].clean for name in sweep.tasks):
+    for task in dict.fromkeys(task_of(one).clean for one in sweep.tasks):
         if reason := why_not(task, run):
             reasons.setdefault(reason, []).append(task.name)
     return [f"{', '.join(names)}: {reason}" for reason, names in reasons.items()]
@@ -191,7 +191,7 @@ def checked(sweep: Sweep, home: Path) -> dict[str, data.CorpusSize]:
 
     Raises ValueError with every task, corpus and label set that does not exist, and the nearest that does.
     """
-    wrong = [f"there is no task {name!r}{did_you_mean(name, TASKS)}" for name in sweep.tasks if name not in TASKS]
+    tasks, wrong = _known(sweep)
     sizes: dict[str, data.CorpusSize] = {}
     for name in _corpora(sweep):
         try:
@@ -215,8 +215,12 @@ def checked(sweep: Sweep, home: Path) -> dict[str, data.CorpusSize]:
     if known_sets:
         missing = [name for name in sweep.label_sets if name not in known_sets]
         wrong += [f"no corpus of its runs has a label set {name!r}{did_you_mean(name, known_sets)}" for name in missing]
-    for task in dict.fromkeys(TASKS[name].clean for name in sweep.tasks if name in TASKS):
+    for task in dict.fromkeys(task.clean for task in tasks):
         reasons = [why_not(task, run) for run in sweep.runs]
+        sets = sizes[task.corpus].n_labels if task.corpus in sizes and task.unit == "recording" else {}
+        if sets and task.label_set not in sets:
+            there = did_you_mean(task.label_set, sets)
+            wrong.append(f"task {task.name}: corpus {task.corpus} has no label set {task.label_set!r}{there}")
         if reasons and all(reasons):
             wrong.append(f"none of its runs can be measured on {task.name}: {reasons[0]}")
         elif task.unit == "recording":
@@ -288,7 +292,18 @@ def _without_weights(sweep: Sweep, chosen: Sequence[Run], home: Path, results: P
 
 def _corpora(sweep: Sweep) -> list[str]:
     trained_on = [name for run in sweep.runs for name in run.slice.corpora]
-    return list(dict.fromkeys(trained_on + [TASKS[name].corpus for name in sweep.tasks if name in TASKS]))
+    return list(dict.fromkeys(trained_on + [task.corpus for task in _known(sweep)[0]]))
+
+
+def _known(sweep: Sweep) -> tuple[list[Task], list[str]]:
+    """The tasks that a sweep asks for, and a sentence about each name that no task has."""
+    known, wrong = [], []
+    for asked in sweep.tasks:
+        try:
+            known.append(task_of(asked))
+        except ValueError as error:
+            wrong.append(str(error))
+    return known, wrong
 
 
 def _processes(run: Run, spent: Cost, parts: Sequence[data.CorpusSize], on: Device) -> int:

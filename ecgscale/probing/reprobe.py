@@ -10,13 +10,13 @@ from ecgscale.models import Backbone
 from ecgscale.probing.measure import Row, probe_rows
 from ecgscale.spec.run import Run
 from ecgscale.spec.sweep import Sweep
-from ecgscale.spec.tasks import Task, measurable
+from ecgscale.spec.tasks import Task, measurable, own_tasks, task_facts
 from ecgscale.training import kept_weights
 from ecgscale.training.inputs import initial_weights
 
 
-def lacking(run: Run, sweep: Sweep, results: Path, tasks: Sequence[str]) -> list[str]:
-    """Those of the tasks on which a finished run was never measured and could be."""
+def lacking(run: Run, sweep: Sweep, results: Path, tasks: Sequence[str | Task]) -> list[str]:
+    """Names of those tasks on which a finished run was never measured and could be."""
     measured = set(records.read(records.path_of(results, sweep.name, run.run_id)).rows["target"])
     return [task.name for task in _probed(tasks, run) if task.name not in measured]
 
@@ -24,7 +24,7 @@ def lacking(run: Run, sweep: Sweep, results: Path, tasks: Sequence[str]) -> list
 def reprobe(
     run: Run,
     sweep: Sweep,
-    tasks: Sequence[str],
+    tasks: Sequence[str | Task],
     home: Path,
     results: Path,
     device: str = "cpu",
@@ -51,11 +51,13 @@ def reprobe(
         backbone = backbone_at(run, step, home).to(device)
         new += probe_rows(before[step], backbone, asked, corpora, run, device)
     replaced = file.rows["target"].isin([task.name for task in asked]) & file.rows["step"].isin(steps)
-    records.write(path, records.as_rows(file.rows[~replaced]) + new, file.description, dict(file.facts), guard)
+    known = own_tasks(file.facts.get("own_tasks", "")) | {task.name: task for task in asked}
+    facts = dict(file.facts) | task_facts([*known.values()])
+    records.write(path, records.as_rows(file.rows[~replaced]) + new, file.description, facts, guard)
     return steps
 
 
-def _probed(tasks: Sequence[str], run: Run) -> list[Task]:
+def _probed(tasks: Sequence[str | Task], run: Run) -> list[Task]:
     """Those of the tasks that need the backbone alone: heads are not kept."""
     return [task for task in measurable(tasks, run) if task.by == "probe"]
 

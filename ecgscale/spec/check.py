@@ -10,6 +10,7 @@ from ecgscale.models import ARCHITECTURES, Codebook
 from ecgscale.objectives import OBJECTIVES
 from ecgscale.phrases import did_you_mean
 from ecgscale.spec.run import Evaluation, Run, Schedule
+from ecgscale.spec.tasks import Task
 
 _NAMES = {int: "a whole number", float: "a number", str: "a text", bool: "True or False", NoneType: "None"}
 
@@ -20,7 +21,7 @@ def mistakes(source: str) -> list[str]:
     Raises SyntaxError for what is no Python.
     """
     described: dict[str, type] = {cls.__name__: cls for cls in (*ARCHITECTURES.values(), *OBJECTIVES.values())}
-    described |= {cls.__name__: cls for cls in (Slice, Codebook, Schedule, Evaluation, Run)}
+    described |= {cls.__name__: cls for cls in (Slice, Codebook, Schedule, Evaluation, Run, Task)}
     calls = [node for node in ast.walk(ast.parse(source)) if isinstance(node, ast.Call)]
     found: list[tuple[int, str]] = []
     for call in calls:

@@ -9,6 +9,7 @@ from ecgscale.models import Codebook
 from ecgscale.phrases import did_you_mean
 from ecgscale.spec.check import mistakes
 from ecgscale.spec.run import Run
+from ecgscale.spec.tasks import Task, mistakes_in, task_of
 
 KEEPS = ("none", "best", "all")
 
@@ -17,12 +18,13 @@ KEEPS = ("none", "best", "all")
 class Sweep:
     """Runs to be trained, and what is measured and kept of each (which changes no run's identity).
 
-    Raises ValueError if two runs are the same, or if one starts from another whose weights the sweep does not keep.
+    Raises ValueError if two runs are the same, if one starts from another whose weights the sweep does not keep, and
+    for a task of its own that is called like another.
     """
 
     name: str
     runs: tuple[Run, ...]
-    tasks: tuple[str, ...]  # probed on, out of distribution
+    tasks: tuple[str | Task, ...]  # probed on, out of distribution: names of shipped ones, and one's own
     label_sets: tuple[str, ...] = ()  # of the runs' own corpora: what supervised heads are scored on, in distribution
     keep: str = "none"  # backbones of finished evaluations: none, the best by ID validation loss, or all
 
@@ -42,6 +44,17 @@ class Sweep:
                     f"sweep {self.name}: {run.name} starts from {run.initial.name} of the same sweep, "
                     'whose weights are not kept; give the sweep keep="best"'
                 )
+
+        if wrong := mistakes_in(self.tasks, [name for run in self.runs for name in run.slice.corpora]):
+            raise ValueError(f"sweep {self.name}: {'; '.join(wrong)}")
+
+    def task(self, name: str) -> Task:
+        """A task by its name: one of the sweep's own, or a shipped one. Raises ValueError with the nearest name."""
+        return task_of(name, {task.name: task for task in self.tasks if isinstance(task, Task)})
+
+    @property
+    def task_names(self) -> tuple[str, ...]:
+        return tuple(task if isinstance(task, str) else task.name for task in self.tasks)
 
     @property
     def codebooks(self) -> tuple[Codebook, ...]:

@@ -1,12 +1,17 @@
 """Out-of-distribution questions that frozen features are probed on, and the conditions they are asked again under."""
 
+import json
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, fields, replace
+from types import MappingProxyType
+from typing import Any
 
 from ecgscale.data.noise import KINDS
 from ecgscale.data.readers import DATASETS
 from ecgscale.data.recording import INDEPENDENT_LEADS, LEADS
+from ecgscale.phrases import did_you_mean
+from ecgscale.records import canonical
 from ecgscale.spec.run import Run
 
 DOMAINS = {
@@ -20,6 +25,8 @@ DOMAINS = {
 @dataclass(frozen=True)
 class Task:
     """A label set of a corpus that pretraining did not see as labels, in one of the four clinical ``DOMAINS``.
+
+    A sweep may hold tasks of its own, on any prepared corpus and label set, beside names of shipped ones (``TASKS``).
 
     ``unit`` is what has the labels: recordings, or annotated heartbeats (then the label set is "aami": N, S, V and F,
     each against the rest; Q has a dozen beats and is left out). A condition changes the test recordings alone:
@@ -139,6 +146,73 @@ def robustness(name: str) -> tuple[str, ...]:
     return tuple(task.name for task in ROBUSTNESS_TASKS if task.clean.name == name)
 
 
+def task_of(asked: str | Task, own: Mapping[str, Task] = MappingProxyType({})) -> Task:
+    """A task, or the one of this name: one's own, or a shipped one. Raises ValueError with the nearest name."""
+    if isinstance(asked, Task):
+        return asked
+    if asked in own:
+        return own[asked]
+    if asked not in TASKS:
+        raise ValueError(f"there is no task {asked!r}{did_you_mean(asked, [*own, *TASKS])}")
+    return TASKS[asked]
+
+
+def mistakes_in(tasks: Sequence[str | Task], corpora: Sequence[str] = ()) -> list[str]:
+    """What is wrong with tasks of one's own, one sentence each; ``corpora`` are those whose names are taken."""
+    found: list[str] = []
+    own: dict[str, Task] = {}
+    for task in tasks:
+        if isinstance(task, str):
+            continue
+        if not isinstance(task, Task):
+            found.append(f"{task!r:.60} among its tasks is neither a Task nor the name of one")
+            continue
+        if known := TASKS.get(task.name):
+            if known != task:
+                found.append(f"its own task {task.name!r} is called like a shipped one that asks something else")
+        elif task.name in corpora:
+            found.append(f"its own task {task.name!r} is called like a corpus that its runs train on")
+        elif own.setdefault(task.name, task) != task:
+            found.append(f"two different tasks are called {task.name!r}")
+        found += [f"task {task.name!r}: {what}" for what in _mistakes_of(task)]
+    return list(dict.fromkeys(found))
+
+
+def _mistakes_of(task: Task) -> list[str]:
+    choices: tuple[tuple[str, str, Collection[str]], ...] = (
+        ("domain", task.domain, DOMAINS),
+        ("unit", task.unit, ("recording", "beat")),
+        ("by", task.by, ("probe", "head")),
+        ("noise", task.noise, ("", *KINDS)),
+        *(("leads", lead, LEADS) for lead in task.leads),
+    )
+    wrong = [f"{field}={value!r}{did_you_mean(value, known)}" for field, value, known in choices if value not in known]
+    if not task.clean.name or any(character in task.name for character in "/:"):
+        wrong.append("a name is not empty and without / and :")
+    if (task.name == task.clean.name) != (task.condition == CLEAN):
+        wrong.append("NAME+CONDITION is what a task is called under a condition, and no other")
+    if task.noise and not math.isfinite(task.snr_db):
+        wrong.append(f"noise={task.noise!r} needs a ratio, snr_db")
+    return wrong
+
+
+def task_facts(tasks: Sequence[str | Task]) -> dict[str, str]:
+    """What a results file says of tasks that are not shipped, by their names; nothing if there are none."""
+    own = {task.name: _described(task) for task in tasks if isinstance(task, Task) and task.name not in TASKS}
+    return {"own_tasks": canonical(own)} if own else {}
+
+
+def own_tasks(said: str) -> dict[str, Task]:
+    """The tasks that ``task_facts`` told of; none of an empty text."""
+    told = json.loads(said) if said else {}
+    return {name: Task(**(task | {"leads": tuple(task.get("leads", ()))})) for name, task in told.items()}
+
+
+def _described(task: Task) -> dict[str, Any]:
+    """A task as plain JSON, without what is at its default."""
+    return {f.name: value for f in fields(task) if (value := getattr(task, f.name)) != f.default}
+
+
 def why_not(task: Task, run: Run) -> str:
     """Why a run cannot be measured on a task, in words; empty if it can."""
     kind = run.architecture.kind
@@ -152,6 +226,6 @@ def why_not(task: Task, run: Run) -> str:
     return ""
 
 
-def measurable(names: Sequence[str], run: Run) -> list[Task]:
+def measurable(tasks: Sequence[str | Task], run: Run) -> list[Task]:
     """Those of the tasks that a run can be measured on."""
-    return [TASKS[name] for name in names if not why_not(TASKS[name], run)]
+    return [task for task in map(task_of, tasks) if not why_not(task, run)]

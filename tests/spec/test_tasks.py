@@ -1,5 +1,6 @@
 """Tasks against the tables of the scaling study, and against what their datasets really have."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -9,7 +10,9 @@ from ecgscale.data.corpus import Slice
 from ecgscale.data.readers import DATASETS
 from ecgscale.models import Architecture, Net1D, ResNet, Transformer, ViT
 from ecgscale.objectives import DINO, Supervised
+from ecgscale.pricing.plan import checked
 from ecgscale.spec.run import Run
+from ecgscale.spec.sweep import Sweep
 from ecgscale.spec.tasks import (
     BEAT_TASKS,
     DOMAINS,
@@ -22,7 +25,11 @@ from ecgscale.spec.tasks import (
     TASKS,
     Task,
     measurable,
+    noisy,
+    own_tasks,
+    task_facts,
     why_not,
+    with_fewer_leads,
 )
 
 # Dataset, domain (Table S.3) and number of labels (Table S.1) of all eleven.
@@ -56,6 +63,56 @@ def test_datasets_have_the_label_sets_that_tasks_name(task: Task) -> None:
 def test_shipped_corpora_have_the_label_sets_that_tasks_name(home: Path) -> None:
     for task in SAMPLE_TASKS:
         assert data.open_corpus(task.corpus, home).label_names(task.label_set)
+
+
+OWN = Task("sex-of-ours", "ptbxl-sample", "sex", "D")
+RUN = Run(ResNet(3, 4), Supervised(), Slice("ptbxl-sample", 0.5, "code6"))
+
+
+def test_a_sweep_holds_tasks_of_its_own_beside_shipped_ones(home: Path) -> None:
+    sweep = Sweep("mine", (RUN,), ("ludb-rhythm", OWN))
+    assert [task.name for task in measurable(sweep.tasks, RUN)] == ["ludb-rhythm", "sex-of-ours"] == [*sweep.task_names]
+    assert sweep.task("sex-of-ours") is OWN
+    assert sweep.task("ptbxl-sex") is TASKS["ptbxl-sex"]
+    assert set(checked(sweep, home)) == {"ptbxl-sample", "ludb-sample"}
+    assert own_tasks(task_facts(sweep.tasks)["own_tasks"]) == {"sex-of-ours": OWN}
+    assert task_facts(["ludb-rhythm", TASKS["ptbxl-sex"]]) == {}
+    with pytest.raises(ValueError, match="there is no task 'sex-of-our'; did you mean 'sex-of-ours'"):
+        sweep.task("sex-of-our")
+
+
+def test_own_tasks_under_conditions_share_the_probe_of_the_clean_one() -> None:
+    hard = (*noisy(OWN), *with_fewer_leads(OWN))
+    assert {task.clean for task in hard} == {OWN}
+    Sweep("mine", (RUN,), (OWN, *hard))
+    assert own_tasks(task_facts(hard)["own_tasks"]) == {task.name: task for task in hard}
+
+
+@pytest.mark.parametrize(
+    ("task", "sentence"),
+    [
+        (replace(OWN, name="ptbxl-sex", label_set="rhythm"), "its own task 'ptbxl-sex' is called like a shipped one"),
+        (replace(OWN, name="ptbxl-sample"), "'ptbxl-sample' is called like a corpus that its runs train on"),
+        (replace(OWN, label_set="superdiagnostic"), "two different tasks are called 'sex-of-ours'"),
+        (replace(OWN, domain="sex"), "task 'sex-of-ours': domain='sex'"),
+        (replace(OWN, unit="beats"), "task 'sex-of-ours': unit='beats'; did you mean 'beat'"),
+        (replace(OWN, noise="em"), "noise='em' needs a ratio, snr_db"),
+        (replace(OWN, name="a/b"), "a name is not empty and without / and :"),
+        (replace(OWN, name="a+b"), "NAME\\+CONDITION is what a task is called under a condition"),
+        (7, "7 among its tasks is neither a Task nor the name of one"),
+    ],
+)
+def test_a_task_of_ones_own_that_cannot_be_is_one_sentence(task: Task, sentence: str) -> None:
+    with pytest.raises(ValueError, match=sentence) as raised:
+        Sweep("mine", (RUN,), (OWN, task))
+    assert "\n" not in str(raised.value)
+
+
+def test_what_a_task_of_ones_own_asks_for_has_to_be_there(home: Path) -> None:
+    sweep = Sweep("mine", (RUN,), (replace(OWN, label_set="sexx"), replace(OWN, name="b", corpus="ptbxl-smple")))
+    with pytest.raises(ValueError, match="corpus ptbxl-sample has no label set 'sexx'; did you mean 'sex'") as raised:
+        checked(sweep, home)
+    assert "there is no corpus 'ptbxl-smple'; did you mean 'ptbxl-sample'" in str(raised.value)
 
 
 def test_tasks_are_found_by_their_names() -> None:
