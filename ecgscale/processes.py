@@ -13,6 +13,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+from ecgscale.beside import Sources, open_sources, receive
 from ecgscale.redact import without_paths
 
 _LAST_WORDS = 200  # characters of its last line on stderr
@@ -21,8 +22,11 @@ _LAST_WORDS = 200  # characters of its last line on stderr
 class Child:
     """``python -m module`` in a process of its own, on one CPU thread unless OMP_NUM_THREADS says otherwise."""
 
-    def __init__(self, module: str, first: object) -> None:
-        """Start it; ``first`` is what it is told first."""
+    def __init__(self, module: str, first: object, sources: Sources | None = None) -> None:
+        """Start it; ``first`` is what it is told first, in terms of modules that it may lack: ``sources``.
+
+        They are those of the open folder (``beside``) unless they are given.
+        """
         self._errors = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as this
         environment = {**os.environ, "PYTHONPATH": os.pathsep.join(p for p in sys.path if p)}
         environment.setdefault("OMP_NUM_THREADS", "1")
@@ -34,6 +38,7 @@ class Child:
             env=environment,
             start_new_session=True,  # an interrupt typed at the terminal is the parent's to hear
         )
+        self.tell(open_sources() if sources is None else sources)
         self.tell(first)
 
     @property
@@ -89,6 +94,7 @@ class Parent:
     def __init__(self) -> None:
         self._answers = os.fdopen(os.dup(1), "wb")
         os.dup2(2, 1)
+        receive(self.heard())
 
     def heard(self) -> Any:
         """The next value; without a parent this process ends."""

@@ -24,7 +24,7 @@ def in_order(plan: str) -> tuple[str, ...]:
 # A file imports only from files and rooms before it: those of its own room too.
 TRAINING = in_order(
     """
-    phrases records redact processes home leases attempt data models objectives
+    phrases records redact beside processes home leases attempt data models objectives
     spec: run tasks check sweep override finetune
     compute provenance
     training: checkpoint sharding step train codebooks kept_weights weights inputs

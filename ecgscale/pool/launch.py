@@ -99,11 +99,12 @@ def launch(
         for dead in leases.sweep_dead(folder):
             shutil.rmtree(place.home / "ray" / dead, ignore_errors=True)
         name = leases.open_launch(folder)
+        sources = sweep.sources
         sent = cloudpickle.dumps(sweep)
 
         def job(some: Sequence[QueuedRun], share: float) -> SlotJob:
             cap = min(share, 1.0) * (1 - _CONTEXT)
-            setup = WorkerSetup(sent, place, Resources(device, max(1, int(share))), cap, trial)
+            setup = WorkerSetup(sent, place, Resources(device, max(1, int(share))), cap, trial, sources)
             return SlotJob(sweep.name, name, tuple(some), setup)
 
         def waited(work: Callable[[], Any]) -> Any:

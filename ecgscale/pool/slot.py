@@ -174,7 +174,7 @@ class Worker:
         """Hand over a run."""
         if self._child is None or not self._child.runs:
             self.stop()
-            self._child = Child("ecgscale.pool.worker", self.setup)
+            self._child = Child("ecgscale.pool.worker", self.setup, self.setup.sources)
         self._child.tell(order)
 
     def pause(self) -> None:

@@ -7,13 +7,14 @@ import pickle
 import queue
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from importlib import import_module
 from typing import Any
 
 from ecgscale import records
 from ecgscale.attempt import ONE_CPU, Attempt, Place, Resources
+from ecgscale.beside import Sources
 from ecgscale.home import note
 from ecgscale.leases import Lease, Lost
 from ecgscale.processes import Parent
@@ -25,6 +26,8 @@ TRIAL = "ecgscale.trial:trial"
 class WorkerSetup:
     """What a worker is told once. ``sweep`` is pickled; ``trial`` names the function that does a run.
 
+    ``sources`` are the modules that the sweep's own classes come from.
+
     ``memory_fraction`` caps what it may take of a GPU. Of several ``resources.processes`` it is the leader.
     """
 
@@ -33,6 +36,7 @@ class WorkerSetup:
     resources: Resources = ONE_CPU
     memory_fraction: float = 1.0
     trial: str = TRIAL
+    sources: Sources = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -22,7 +22,14 @@ def mistakes(source: str) -> list[str]:
     """
     described: dict[str, type] = {cls.__name__: cls for cls in (*ARCHITECTURES.values(), *OBJECTIVES.values())}
     described |= {cls.__name__: cls for cls in (Slice, Codebook, Schedule, Evaluation, Run, Task)}
-    calls = [node for node in ast.walk(ast.parse(source)) if isinstance(node, ast.Call)]
+    nodes = list(ast.walk(ast.parse(source)))
+    for node in nodes:  # what only has the name of ours
+        if isinstance(node, ast.ClassDef | ast.FunctionDef):
+            described.pop(node.name, None)
+        elif isinstance(node, ast.ImportFrom) and not (node.module or "").startswith("ecgscale"):
+            for alias in node.names:
+                described.pop(alias.asname or alias.name, None)
+    calls = [node for node in nodes if isinstance(node, ast.Call)]
     found: list[tuple[int, str]] = []
     for call in calls:
         name = call.func.id if isinstance(call.func, ast.Name) else getattr(call.func, "attr", "")

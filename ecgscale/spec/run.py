@@ -5,8 +5,8 @@ from dataclasses import MISSING, dataclass, fields
 from typing import Any, cast, get_args
 
 from ecgscale.data.corpus import Slice
-from ecgscale.models import Architecture
-from ecgscale.objectives import Objective
+from ecgscale.models import ARCHITECTURES, Architecture
+from ecgscale.objectives import OBJECTIVES, Objective
 from ecgscale.phrases import did_you_mean
 from ecgscale.records import canonical, run_id_of
 
@@ -91,6 +91,13 @@ class Run:
                 )
             if "__dataclass_fields__" not in vars(type(value)):  # its fields would be missing from the identity
                 raise ValueError(f"{type(value).__name__} is no dataclass; write @dataclass(frozen=True) above it")
+        for one, ours in ((self.architecture, ARCHITECTURES), (self.objective, OBJECTIVES)):
+            known: type | None = cast(Any, ours).get(one.kind)
+            if known and (known.__module__, known.__qualname__) != (type(one).__module__, type(one).__qualname__):
+                raise ValueError(
+                    f"{type(one).__name__} calls itself {one.kind!r}, as {known.__name__} of {known.__module__} does; "
+                    "their runs would be taken for each other, so give it a kind of its own"
+                )
         if self.initial is not None and self.initial.architecture != self.architecture:
             raise ValueError(
                 f"a run starts from a backbone of its own architecture: its own is {self.architecture}, "
@@ -143,6 +150,11 @@ class Run:
         return f"{self.configuration} {self.architecture.size} {self.slice.fraction:.3g} s{self.seed}"
 
 
+def parts_of(run: Run) -> list[Architecture | Objective]:
+    """The architecture and the objective of a run, and of those that it starts from."""
+    return [run.architecture, run.objective, *(parts_of(run.initial) if run.initial else ())]
+
+
 TUNED = "-tuned"
 _CALLED = {("net1d", "sl"): "ecgfounder-sl", ("vit", "ssl"): "vit-dino"}
 
@@ -155,6 +167,7 @@ def to_json(value: Any) -> Any:
     for field in fields(value):
         content = getattr(value, field.name)
         if field.default is MISSING or content != field.default:
-            is_float = float in (field.type, *get_args(field.type)) and isinstance(content, int)
+            kinds = (field.type, *get_args(field.type), *str(field.type).split(" | "))  # its text, if put off
+            is_float = (float in kinds or "float" in kinds) and isinstance(content, int)
             out[field.name] = float(content) if is_float else to_json(content)
     return out

@@ -1,14 +1,14 @@
 """A sweep: a name and a tuple of distinct runs, assigned to SWEEP in a Python file."""
 
-import runpy
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from ecgscale import beside
 from ecgscale.models import Codebook
 from ecgscale.phrases import did_you_mean
 from ecgscale.spec.check import mistakes
-from ecgscale.spec.run import Run
+from ecgscale.spec.run import Run, parts_of
 from ecgscale.spec.tasks import Task, mistakes_in, task_of
 
 KEEPS = ("none", "best", "all")
@@ -45,6 +45,10 @@ class Sweep:
                     'whose weights are not kept; give the sweep keep="best"'
                 )
 
+        kinds: dict[str, type] = {}
+        for part in (part for run in self.runs for part in parts_of(run)):
+            if kinds.setdefault(part.kind, type(part)) is not type(part):
+                raise ValueError(f"sweep {self.name}: two different classes call themselves {part.kind!r}")
         if wrong := mistakes_in(self.tasks, [name for run in self.runs for name in run.slice.corpora]):
             raise ValueError(f"sweep {self.name}: {'; '.join(wrong)}")
 
@@ -55,6 +59,11 @@ class Sweep:
     @property
     def task_names(self) -> tuple[str, ...]:
         return tuple(task if isinstance(task, str) else task.name for task in self.tasks)
+
+    @property
+    def sources(self) -> beside.Sources:
+        """Sources of the file and the modules that its architectures and objectives come from, if they are not ours."""
+        return beside.sources_of(type(part) for run in self.runs for part in parts_of(run))
 
     @property
     def codebooks(self) -> tuple[Codebook, ...]:
@@ -97,9 +106,11 @@ def shipped() -> Iterator[Sweep]:
     """Every sweep of the folder that loads."""
     for path in sorted(sweep_folder().glob("*.py")):
         try:
-            yield load(str(path))
+            with beside.kept():
+                sweep = load(str(path))
         except ValueError:
             continue  # __init__, or somebody's work in progress
+        yield sweep
 
 
 def load(name: str) -> Sweep:
@@ -118,7 +129,7 @@ def load(name: str) -> Sweep:
         wrong = mistakes(path.read_text())
         if wrong:
             raise Misspelt(f"sweep file {path.name}, {'; '.join(wrong)}")
-        sweep = runpy.run_path(str(path)).get("SWEEP")
+        sweep = getattr(beside.executed(path), "SWEEP", None)
     except Misspelt:
         raise
     except SystemExit as error:
@@ -140,12 +151,15 @@ def _what(error: BaseException) -> str:
 
 
 def _line(error: BaseException, path: Path) -> str:
-    """The line of the sweep file where an error arose."""
-    if isinstance(error, SyntaxError):
-        return f", line {error.lineno}"
-    trace, line = error.__traceback__, None
+    """The line of the sweep file where an error arose, and that of the module beside it, if it arose there."""
+    files = {source.file: Path(source.file).name for source in beside.open_sources().values()}
+    files[str(path)] = ""
+    lines: dict[str, int] = {}
+    trace = error.__traceback__
     while trace:
-        if trace.tb_frame.f_code.co_filename == str(path):
-            line = trace.tb_lineno
+        if (name := files.get(trace.tb_frame.f_code.co_filename)) is not None:
+            lines[name] = trace.tb_lineno
         trace = trace.tb_next
-    return f", line {line}" if line else ""
+    if isinstance(error, SyntaxError) and error.lineno:
+        lines[files.get(error.filename or "", "")] = error.lineno
+    return "".join(f", {name}{' ' if name else ''}line {line}" for name, line in lines.items())
