@@ -28,26 +28,31 @@ from analysis.figures import (
 from analysis.figures.figure import FORMATS, NothingToShow, Page, mark_of, write
 from analysis.figures.typesetting import paper
 from ecgscale.phrases import did_you_mean
+from ecgscale.registry import Registry
 
 Draw = Callable[[pd.DataFrame, pd.DataFrame], list[Page]]
-FIGURES: dict[str, Draw] = {
-    "scaling": scaling.draw,  # Fig. 2
-    "transfer": transfer.draw,  # Fig. 3
-    "kappas": kappas.draw,  # Table S.7
-    "overlay": overlay.draw,  # Figs. 4 and S.3
-    "compute": compute.draw,  # Fig. 5
-    "learning": learning.draw,
-    "contours": contours.draw,  # Fig. S.5
-    "isoflop": isoflop.draw,
-    "exponents": exponents.draw,  # Fig. S.2
-    "profiles": profiles.draw,
-    "holdout": holdout.draw,
-    "trajectories": trajectories.draw,  # Fig. S.4
-    "overfitting": overfitting.draw,  # Figs. S.7 and S.8
-    "labels": labels.draw,  # Figs. 6 and S.6
-    "fewshot": fewshot.draw,  # Fig. S.9
-    "robustness": robustness.draw,
-}
+FIGURES: Registry[Draw] = Registry(
+    "figures",
+    {
+        "scaling": scaling.draw,  # Fig. 2
+        "transfer": transfer.draw,  # Fig. 3
+        "kappas": kappas.draw,  # Table S.7
+        "overlay": overlay.draw,  # Figs. 4 and S.3
+        "compute": compute.draw,  # Fig. 5
+        "learning": learning.draw,
+        "contours": contours.draw,  # Fig. S.5
+        "isoflop": isoflop.draw,
+        "exponents": exponents.draw,  # Fig. S.2
+        "profiles": profiles.draw,
+        "holdout": holdout.draw,
+        "trajectories": trajectories.draw,  # Fig. S.4
+        "overfitting": overfitting.draw,  # Figs. S.7 and S.8
+        "labels": labels.draw,  # Figs. 6 and S.6
+        "fewshot": fewshot.draw,  # Fig. S.9
+        "robustness": robustness.draw,
+    },
+    lambda name, thing: "" if callable(thing) else "it is no function of points and a table",
+)
 # Figures of a special kind of sweep: whether points come from one. Their subject is how groups of runs differ.
 SPECIAL: dict[str, Callable[[pd.DataFrame], bool]] = {
     "labels": labels.has,

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from analysis.fitting.repetition import overfitting, repeated, repeated_excess
+from ecgscale.registry import Registry
 
 EXPONENT = (0.005, 3.0)  # below, a power law cannot be told from a logarithm over the decades that are ever measured
 TRANSFER = (0.05, 5.0)  # the bounds whose lower one 8 of the paper's 44 kappas sit on (Table S.7)
@@ -150,7 +151,13 @@ def transfer(loss_id: Any, E_id: Any, E_ood: Any, K: Any, kappa: Any) -> Any:
         return E_ood + K * np.asarray(loss_id - E_id) ** kappa
 
 
-LAWS: dict[str, Law] = {
+def _problem(name: str, thing: Any) -> str:
+    if not isinstance(thing, Law):
+        return "it is no analysis.fitting.laws.Law"
+    return "" if thing.name == name else f"its name is {thing.name!r}"
+
+
+_OURS = {
     law.name: law
     for law in (
         Law(
@@ -241,3 +248,4 @@ LAWS: dict[str, Law] = {
         ),
     )
 }
+LAWS: Registry[Law] = Registry("laws", _OURS, _problem)

@@ -1,5 +1,7 @@
 """Pretraining objectives by their kinds; what each is, is said in ``objective``."""
 
+from typing import Any
+
 from ecgscale.objectives.cmsc import CMSC
 from ecgscale.objectives.dino import DINO
 from ecgscale.objectives.masked import Masked
@@ -15,13 +17,25 @@ from ecgscale.objectives.objective import (
     Pretraining,
 )
 from ecgscale.objectives.supervised import Supervised
+from ecgscale.registry import Registry
 
-OBJECTIVES: dict[str, type[Objective]] = {
-    "supervised": Supervised,
-    "cmsc": CMSC,
-    "masked": Masked,
-    "dino": DINO,
-}
+
+def _problem(name: str, thing: Any) -> str:
+    if not (isinstance(thing, type) and hasattr(thing, "build")):
+        return "it is no class of an objective"
+    return "" if getattr(thing, "kind", None) == name else f"its kind is {getattr(thing, 'kind', None)!r}"
+
+
+OBJECTIVES: Registry[type[Objective]] = Registry(
+    "objectives",
+    {
+        "supervised": Supervised,
+        "cmsc": CMSC,
+        "masked": Masked,
+        "dino": DINO,
+    },
+    _problem,
+)
 
 __all__ = [
     "CMSC",

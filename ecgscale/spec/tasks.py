@@ -12,6 +12,7 @@ from ecgscale.data.readers import DATASETS
 from ecgscale.data.recording import INDEPENDENT_LEADS, LEADS
 from ecgscale.phrases import did_you_mean
 from ecgscale.records import canonical
+from ecgscale.registry import Registry
 from ecgscale.spec.run import Run
 
 DOMAINS = {
@@ -138,7 +139,15 @@ ROBUSTNESS_TASKS = (
     *(hard for name in CONDITIONED for hard in (*noisy(_PLAIN[name]), *with_fewer_leads(_PLAIN[name]))),
     *(hard for task in BEAT_TASKS for hard in noisy(task)),
 )
-TASKS: dict[str, Task] = _PLAIN | {task.name: task for task in ROBUSTNESS_TASKS}
+
+
+def _problem(name: str, thing: Any) -> str:
+    if not isinstance(thing, Task):
+        return "it is no ecgscale.spec.Task"
+    return "; ".join(_mistakes_of(thing)) or ("" if thing.name == name else f"its name is {thing.name!r}")
+
+
+TASKS: Registry[Task] = Registry("tasks", _PLAIN | {task.name: task for task in ROBUSTNESS_TASKS}, _problem)
 
 
 def robustness(name: str) -> tuple[str, ...]:
