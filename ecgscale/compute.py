@@ -1,9 +1,14 @@
-"""What a run costs: parameters and multiply-accumulates of one recording, counted once an architecture."""
+"""What a run costs: parameters and multiply-accumulates of one recording, counted once an architecture.
+
+Ours are counted by fvcore. Those of others are counted twice, by fvcore and by torch (``flops``), which has to agree;
+where fvcore does not know an operation, torch's count is taken. An architecture may say its own (``macs``).
+"""
 
 import warnings
 from collections import Counter
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from functools import cache
 from typing import Any, NamedTuple
 
@@ -12,11 +17,13 @@ from torch import nn
 from torch.overrides import enable_reentrant_dispatch
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from ecgscale import flops
 from ecgscale.data.batches import Batch
 from ecgscale.data.peaks import MAX_BEATS, NO_PEAK
 from ecgscale.models import Architecture
 from ecgscale.objectives import Objective, Pretraining
 
+AGREEMENT = 1e-3  # share by which two counts may differ
 FLOPS_PER_MAC_TRAINED = 6  # 2 a MAC; the backward pass is twice the forward (Kaplan et al. 2020)
 
 # Elementwise work and moves of data: no multiply-accumulates. Whatever else fvcore cannot count is an error.
@@ -40,6 +47,7 @@ class Cost(NamedTuple):
     n_params_head: int
     macs_per_sample: int
     n_activations: int
+    counted_by: str = "fvcore"  # or "torch", or "itself"
 
     def flops(self, batch_size: int, step: int) -> float:
         """C = 6 x MACs x batch x steps."""
@@ -62,16 +70,20 @@ def cost(architecture: Architecture, objective: Objective, n_labels: int, n_samp
         torch.zeros(1, dtype=torch.int64),
     )
     encoder, encoding, activations = _Encoding(module), 0, 0
+    ours = all(type(part).__module__.startswith("ecgscale.") for part in (architecture, objective))
     for times, given in module.passes(batch):
         inputs = [tensor.to("meta") for tensor in given]
-        encoding += times * macs(encoder, inputs)
-        activations += times * _activations(encoder, inputs)
-    heading = macs(module.head, [torch.zeros(1, module.backbone.width, device="meta")])
+        said = architecture.macs(given[0].shape[-1] if architecture.input == "signal" else n_samples)
+        found, n_put_out, by = _counted(encoder, inputs, ours, said)
+        encoding += times * found
+        activations += times * n_put_out
+    heading = _counted(module.head, [torch.zeros(1, module.backbone.width, device="meta")], ours)[0]
     return Cost(
         n_params=_size(module.backbone),
         n_params_head=_size(module.head),
         macs_per_sample=encoding + module.head_rows * heading,
         n_activations=activations,
+        counted_by=by,
     )
 
 
@@ -94,6 +106,34 @@ def macs(module: nn.Module, inputs: Sequence[torch.Tensor]) -> int:
     heavy = sorted({op.removeprefix("aten::") for op in skipped} - _LIGHT)
     assert not heavy, f"operations that were not counted: {', '.join(heavy)}"
     return total
+
+
+def _counted(
+    module: nn.Module, inputs: Sequence[torch.Tensor], ours: bool, said: int | None = None
+) -> tuple[int, int, str]:
+    """Multiply-accumulates, activations, and who counted them. Raises flops.Uncounted."""
+    if ours:
+        return macs(module, inputs), _activations(module, inputs), "fvcore"
+    second = flops.count(module, inputs)
+    if said is not None:
+        return said, second.n_activations, "itself"
+    first = None
+    if not second.unknown_to_fvcore:
+        with suppress(Exception):  # it does not know an operation, or cannot follow the module
+            first = macs(module, inputs)
+    if first is None:
+        if second.heavy:
+            raise flops.Uncounted(
+                f"operations that cannot be counted: {', '.join(sorted(second.heavy))}; give the architecture a method "
+                "macs(n_samples) that says its multiply-accumulates"
+            )
+        return second.macs, second.n_activations, "torch"
+    if not second.heavy and abs(first - second.macs) > AGREEMENT * max(first, second.macs):
+        raise flops.Uncounted(
+            f"fvcore counts {first:,} multiply-accumulates and torch {second.macs:,}; give the architecture a method "
+            "macs(n_samples) that says how many there are"
+        )
+    return first, _activations(module, inputs), "fvcore"
 
 
 def _activations(module: nn.Module, inputs: Sequence[torch.Tensor]) -> int:

@@ -7,11 +7,12 @@ import torch
 
 from ecgscale import data, provenance, records
 from ecgscale.attempt import ONE_CPU, UNLEASED, Attempt, Place, Resources
+from ecgscale.definitions import code_facts
 from ecgscale.leases import Lost
 from ecgscale.objectives import Collapsed
 from ecgscale.probing.measure import Measurement, Row, id_curve
 from ecgscale.redact import describe_error, without_paths
-from ecgscale.spec.run import Run
+from ecgscale.spec.run import Run, parts_of
 from ecgscale.spec.sweep import Sweep
 from ecgscale.spec.tasks import task_facts
 from ecgscale.training import kept_weights, session
@@ -87,7 +88,7 @@ def _take(
     ``facts`` is given what becomes known of the run.
     """
     inputs = opened(run, home)
-    facts |= inputs.digests | task_facts(sweep.tasks)
+    facts |= inputs.digests | task_facts(sweep.tasks) | code_facts(parts_of(run))
     measurement = Measurement(run, sweep, inputs.corpus, home, resources.device, inputs.mixed)
     lacking = data.missing_parts([*run.slice.corpora, *measurement.corpora], home)
     facts["n_missing_parts"] = str(sum(len(parts) for parts in lacking.values()))

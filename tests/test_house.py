@@ -24,9 +24,9 @@ def in_order(plan: str) -> tuple[str, ...]:
 # A file imports only from files and rooms before it: those of its own room too.
 TRAINING = in_order(
     """
-    phrases registry records redact beside processes home leases attempt data models objectives
+    phrases registry records redact beside definitions processes home leases attempt data models objectives
     spec: run tasks check sweep override finetune
-    compute provenance
+    flops compute provenance
     training: checkpoint sharding step train codebooks kept_weights weights inputs
     training: followers sharded_checkpoint distributed session
     probing: scores convex heartbeats conditions probe heads external measure reprobe

@@ -24,6 +24,7 @@ def plan(
     as_json: Json = False,
 ) -> None:
     """Price a sweep before it is paid: size, data, compute, time, memory, disk and state of every run."""
+    from ecgscale.pool.states import outdated
     from ecgscale.pricing import plan as pricing
     from ecgscale.spec.sweep import load
 
@@ -56,11 +57,15 @@ def plan(
         say(f"{done} done, {lost} infeasible, {len(left)} to do in {hours}")
     how = "measured here" if on.measured else "reckoned as 30 % of the printed bf16 peak"
     say(f"hours on {on.name}, {how}" + ("" if on.gpu else ", one core a run"))
+    for (kind, by), _ in priced[priced["counted_by"] != "fvcore"].groupby(["architecture", "counted_by"], sort=False):
+        say(f"multiply-accumulates of {kind}: {'as it says itself' if by == 'itself' else 'counted by torch'}")
     for reason, runs in priced[priced["infeasible"] != ""].groupby("infeasible", sort=False):
         named = ", ".join(runs["name"].head(_SAID)) + (", ..." if len(runs) > _SAID else "")
         say(f"infeasible: {len(runs)} runs ({named}): {reason}")
     for reason, runs in priced[priced["not_measured"] != ""].groupby("not_measured", sort=False):
         say(f"not measured on all tasks: {len(runs)} runs: {reason}")
+    for sentence in outdated(loaded, results):
+        say(sentence)
     obstacles = pricing.unlaunchable(loaded, home_of(home), results)
     for obstacle in obstacles:
         say(f"cannot be launched here yet: {obstacle}")

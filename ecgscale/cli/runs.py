@@ -22,7 +22,7 @@ def status(
     """How many runs are done, running, pending, failed, diverged or out of memory."""
     import time
 
-    from ecgscale.pool.states import counts, states
+    from ecgscale.pool.states import counts, outdated, states
     from ecgscale.spec.sweep import load, sweep_folder
 
     if sweep is None:
@@ -35,6 +35,9 @@ def status(
     else:
         names = [sweep]
     sweeps = [load(name) for name in names]
+    for one in sweeps:
+        for sentence in outdated(one, results):
+            say(f"{one.name}: {sentence}")
     with in_place(watch and not as_json) as show:
         while True:
             by_sweep = {s.name: states(s, results) for s in sweeps}

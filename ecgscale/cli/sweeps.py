@@ -117,7 +117,7 @@ def _launch(
     from ecgscale import records
     from ecgscale.cli.muted import muted
     from ecgscale.cli.terminal import Watch
-    from ecgscale.pool.states import Full, PoolLost, Stopped, counts, set_aside_damaged
+    from ecgscale.pool.states import Full, PoolLost, Stopped, counts, outdated, set_aside_damaged
     from ecgscale.pool.states import states as states_of
     from ecgscale.pool.surroundings import Infeasible
     from ecgscale.pricing import plan as pricing
@@ -125,6 +125,8 @@ def _launch(
 
     home, results = place.home, place.results
     for sentence in set_aside_damaged(loaded, results):
+        say(f"  {sentence}")
+    for sentence in outdated(loaded, results):
         say(f"  {sentence}")
     on = pricing.device_named("here", home)
     lines = pricing.select(pricing.plan(loaded, home, results, on, processes=processes), chosen.only)

@@ -44,6 +44,13 @@ class Architecture(ABC):
         """Whether its local features are placed in time (``Backbone.places``), so that single beats can be probed."""
         return False
 
+    def macs(self, n_samples: int) -> int | None:
+        """Multiply-accumulates of the backbone on one recording of so many samples; None: they are counted.
+
+        For operations that neither fvcore nor torch's flop counter knows, such as a kernel of one's own.
+        """
+        return None
+
     @abstractmethod
     def build(self) -> Backbone:
         """The network with random weights, drawn from torch's generator."""

@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,8 +13,10 @@ from typing import Any
 import pandas as pd
 
 from ecgscale import leases, records
-from ecgscale.spec.run import Run
+from ecgscale.definitions import code_facts
+from ecgscale.spec.run import Run, parts_of
 from ecgscale.spec.sweep import Sweep
+from ecgscale.spec.tasks import task_facts
 
 
 def states(sweep: Sweep, results: Path) -> pd.DataFrame:
@@ -38,6 +41,28 @@ def counts(table: pd.DataFrame) -> dict[str, int]:
     """How many runs are in each state, in the order of a run's life; all states are named."""
     found = table["state"].value_counts()
     return {state: int(found.get(state, 0)) for state in ("pending", *records.STATES, "damaged")}
+
+
+def outdated(sweep: Sweep, results: Path) -> list[str]:
+    """A sentence about each class or task of one's own that is not what it was when runs were done with it."""
+    now = {run.run_id: code_facts(parts_of(run)) | task_facts(sweep.tasks) for run in sweep.runs}
+    if not any(now.values()):
+        return []
+    code, tasks = Counter[str](), Counter[str]()
+    for found in records.load(results, [sweep.name], columns=["value"]).runs.to_dict("records"):
+        facts = now.get(found["run_id"], {}) if found["status"] == "done" else {}
+        for fact, changed in (("own_code", code), ("own_tasks", tasks)):
+            before, after = (json.loads(said) if isinstance(said := of.get(fact), str) else {} for of in (found, facts))
+            changed.update(name for name in before.keys() & after.keys() if before[name] != after[name])
+    return [
+        f"the code of {name} has changed since {n} runs were done with it; they stay as they are, and to do one again "
+        f"delete its file in runs/{sweep.name}"
+        for name, n in sorted(code.items())
+    ] + [
+        f"task {name} asks something else than when {n} runs were measured on it; give it another name, or measure "
+        f"them anew: ecgscale reprobe {sweep.name} --task {name}"
+        for name, n in sorted(tasks.items())
+    ]
 
 
 class Stopped(Exception):

@@ -79,6 +79,7 @@ def plan(
                 "n_params": spent.n_params,
                 "n_samples": round(sum(part.n_records[0] for part in parts) * run.slice.fraction),
                 "macs_per_sample": macs,
+                "counted_by": spent.counted_by,
                 "flops": flops,
                 "evaluation_share": measuring / (measuring + flops),
                 "device_hours": (flops + measuring) / on.speed(kind, macs) / 3600,
