@@ -7,13 +7,14 @@ import numpy as np
 import pytest
 import torch
 
-from ecgscale import data
+from ecgscale import contracts
 from ecgscale.compute import cost, macs
+from ecgscale.contracts import draw
 from ecgscale.data.batches import Batch, Store
 from ecgscale.data.corpus import Slice
 from ecgscale.models import ARCHITECTURES, Architecture, Backbone, Codebook, Net1D, ResNet, Transformer, ViT
 from ecgscale.models.cpu_conv import BatchNorm
-from ecgscale.objectives import CMSC, DINO, OBJECTIVES, Masked, Objective, ObjectiveInputs, Supervised
+from ecgscale.objectives import CMSC, DINO, OBJECTIVES, Masked, Objective, Supervised
 from ecgscale.objectives.cmsc import VARIANTS
 from ecgscale.spec.run import Run
 from ecgscale.training.step import Execution, compute_gradients
@@ -49,46 +50,26 @@ def test_registries_are_covered() -> None:
 
 @pytest.fixture(scope="module")
 def store(home: Path) -> Store:
-    corpus = data.open_corpus("ptbxl-sample", home)
-    return Store(corpus, corpus.rows("train")[:256], "code6")
+    return contracts.recordings(home)
 
 
 def built(architecture: str, objective: str) -> Pretraining:
-    torch.manual_seed(0)
-    backbone, made = SMALL[architecture].build(), MADE[objective]
-    return made.build(backbone, 6, ObjectiveInputs(made.codebook.build() if made.codebook else None))
-
-
-def draw(seed: int = 0) -> torch.Generator:
-    return torch.Generator().manual_seed(seed)
+    return contracts.built(SMALL[architecture], MADE[objective])
 
 
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
 def test_features_have_their_shapes(architecture: str, store: Store) -> None:
-    backbone = SMALL[architecture].build().eval()
-    found = backbone(store.batch(np.arange(5)))
-    assert found.pooled.shape == (5, backbone.width)
-    assert found.local.shape[::2] == (5, backbone.width)
-    assert found.pooled.isfinite().all()
+    contracts.shapes(SMALL[architecture], Supervised(), store)
 
 
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
 def test_a_recording_has_the_same_features_in_any_batch(architecture: str, store: Store) -> None:
-    backbone = SMALL[architecture].build().eval()
-    together = backbone(store.batch(np.arange(6))).pooled[3]
-    alone = backbone(store.batch(np.array([3]))).pooled[0]
-    torch.testing.assert_close(together, alone, rtol=1e-4, atol=1e-5)
+    contracts.alone(SMALL[architecture], Supervised(), store)
 
 
 @pytest.mark.parametrize(("architecture", "objective"), PAIRS)
 def test_gradients_reach_every_parameter(architecture: str, objective: str, store: Store) -> None:
-    module = built(architecture, objective).train()
-    module(store.batch(np.arange(32)), draw()).mean.backward()
-    trained = [(name, p) for name, p in module.named_parameters() if p.requires_grad]
-    without = [name for name, p in trained if p.grad is None or not p.grad.abs().sum() > 0]
-    # A class token's neighbours are all that masked and supervised models disagree about.
-    allowed = {"backbone.mask_token"} if MADE[objective].kind not in ("masked", "dino") else set()
-    assert set(without) <= allowed
+    contracts.gradients(SMALL[architecture], MADE[objective], store)
 
 
 @pytest.mark.parametrize(
@@ -96,32 +77,21 @@ def test_gradients_reach_every_parameter(architecture: str, objective: str, stor
     [pytest.param(a, o, marks=() if o in OBJECTIVES else pytest.mark.slow) for a, o in PAIRS],
 )
 def test_loss_falls_on_real_recordings(architecture: str, objective: str, store: Store) -> None:
-    module = built(architecture, objective).train()
-    optimiser = torch.optim.Adam(module.parameters(), 3e-3)
-    losses = []
-    for step in range(30):
-        loss = module(store.batch(np.arange(16) + 16 * (step % 2)), draw(step)).mean
-        optimiser.zero_grad()
-        loss.backward()
-        optimiser.step()
-        losses.append(float(loss.detach()))
-    assert np.mean(losses[-5:]) < 0.9 * np.mean(losses[:3])
+    contracts.falling(SMALL[architecture], MADE[objective], store)
 
 
 @pytest.mark.parametrize(("architecture", "objective"), PAIRS)
 def test_loss_is_a_function_of_batch_and_draw(architecture: str, objective: str, store: Store) -> None:
-    module = built(architecture, objective).eval()
-    batch = store.batch(np.arange(16))
-    first, second = (module(batch, draw(7)) for _ in range(2))
-    assert float(first.total.detach()) == float(second.total.detach())
-    assert int(first.n_terms) > 0
+    contracts.repeatable(SMALL[architecture], MADE[objective], store)
 
 
 @pytest.mark.parametrize(("architecture", "objective"), PAIRS)
-def test_runs_survive_their_description(architecture: str, objective: str) -> None:
+def test_runs_survive_their_description(architecture: str, objective: str, store: Store) -> None:
     run = Run(SMALL[architecture], MADE[objective], Slice("ptbxl-sample", 0.5, "code6"), seed=3)
     assert described(run.description) == run
     assert described(run.description).run_id == run.run_id
+    for contract in (contracts.identity, contracts.pickled):
+        contract(SMALL[architecture], MADE[objective], store)
 
 
 @pytest.mark.parametrize(("architecture", "objective"), PAIRS)
@@ -179,11 +149,10 @@ def test_low_precision_computes_about_the_same(architecture: str, objective: str
 
 
 @pytest.mark.parametrize(("architecture", "objective"), PAIRS)
-def test_cost_counts_parameters_as_built(architecture: str, objective: str) -> None:
-    module, counted = built(architecture, objective), cost(SMALL[architecture], MADE[objective], 6, 1000)
-    assert counted.n_params == sum(p.numel() for p in module.backbone.parameters())
-    assert counted.n_params_head == sum(p.numel() for p in module.head.parameters())
-    assert counted.macs_per_sample > 0
+def test_cost_counts_parameters_as_built(architecture: str, objective: str, store: Store) -> None:
+    """And a seed gives the same weights."""
+    contracts.same_build(SMALL[architecture], MADE[objective], store)
+    contracts.counted(SMALL[architecture], MADE[objective], store)
 
 
 class Pooled(torch.nn.Module):

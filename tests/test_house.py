@@ -29,6 +29,7 @@ TRAINING = in_order(
     flops compute provenance
     training: checkpoint sharding step train codebooks kept_weights weights inputs
     training: followers sharded_checkpoint distributed session
+    contracts
     probing: scores convex heartbeats conditions probe heads external measure reprobe
     trial
     pool: surroundings states observers preflight worker slot shares watch launch

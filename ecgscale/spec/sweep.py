@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import ModuleType
 
 from ecgscale import beside
 from ecgscale.models import Codebook
@@ -125,17 +126,7 @@ def load(name: str) -> Sweep:
         known = sorted(p.stem for p in path.parent.glob("*.py") if p.stem != "__init__")
         hint = did_you_mean(path.stem, known) if known else ""
         raise ValueError(f"no sweep {path.stem!r} in {path.parent.name or '.'}/{hint}")
-    try:
-        wrong = mistakes(path.read_text())
-        if wrong:
-            raise Misspelt(f"sweep file {path.name}, {'; '.join(wrong)}")
-        sweep = getattr(beside.executed(path), "SWEEP", None)
-    except Misspelt:
-        raise
-    except SystemExit as error:
-        raise ValueError(f"sweep file {path.name}{_line(error, path)}: it calls exit; it is to assign SWEEP") from None
-    except Exception as error:
-        raise ValueError(f"sweep file {path.name}{_line(error, path)}: {_what(error)}") from error
+    sweep = getattr(executed(path), "SWEEP", None)
     if not isinstance(sweep, Sweep):
         raise ValueError(f"sweep file {path.name} assigns no Sweep to SWEEP")
     if sweep.name != path.stem:
@@ -143,6 +134,27 @@ def load(name: str) -> Sweep:
     if not sweep.runs:
         raise ValueError(f"sweep file {path.name} holds no runs")
     return sweep
+
+
+def executed(path: Path) -> ModuleType:
+    """A sweep file, or one that defines what sweeps are made of, as a module. Raises ValueError in one sentence."""
+    try:
+        wrong = mistakes(path.read_text())
+        if wrong:
+            raise Misspelt(f"sweep file {path.name}, {'; '.join(wrong)}")
+        return beside.executed(path)
+    except Misspelt:
+        raise
+    except SystemExit as error:
+        raise ValueError(f"sweep file {path.name}{_line(error, path)}: it calls exit; it is to assign SWEEP") from None
+    except Exception as error:
+        raise ValueError(f"sweep file {path.name}{_line(error, path)}: {_what(error)}") from error
+
+
+def described(error: BaseException, path: Path) -> str:
+    """An error that arose in the code of a file or beside it, in one sentence: what, and in which line."""
+    line = _line(error, path).removeprefix(", ")
+    return f"{type(error).__name__}: {_what(error)}" + (f" ({line})" if line else "")
 
 
 def _what(error: BaseException) -> str:
