@@ -86,7 +86,7 @@ def executed(path: Path) -> ModuleType:
     whatever the file raises.
     """
     _show(None)
-    name, at = _PREFIX + path.stem, path.resolve().parent
+    name, at = name_of(path.stem), path.resolve().parent
     found = dict(_reached(at, name, Source(_text(path), str(path))))
     folder = _folders.setdefault(str(at), _Folder())
     beside = found.keys() - {name}
@@ -102,6 +102,11 @@ def executed(path: Path) -> ModuleType:
     sys.modules[name] = module
     spec.loader.exec_module(module)
     return module
+
+
+def name_of(stem: str) -> str:
+    """What the module of a sweep file is called."""
+    return _PREFIX + stem
 
 
 @contextmanager

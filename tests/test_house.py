@@ -34,7 +34,7 @@ TRAINING = in_order(
     trial
     pool: surroundings states observers preflight worker slot shares watch launch
     pricing: calibration doctor plan cells
-    cli
+    cli facade
     """
 )
 ANALYSIS = in_order(

@@ -23,6 +23,25 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
+
+@app.callback()
+def _together(
+    version: Annotated[
+        bool, typer.Option("--version", help="Say which version this is.", is_eager=True, callback=lambda on: _tell(on))
+    ] = False,
+) -> None:
+    """How do electrocardiogram models scale? Launch sweeps, regenerate figures, query fitted exponents."""
+
+
+def _tell(on: bool) -> None:
+    """Say the version, if that is asked."""
+    if on:
+        import ecgscale
+
+        print(ecgscale.__version__)
+        raise typer.Exit
+
+
 __all__ = ["FAILED", "REFUSED", "RESULTS", "USAGE", "Refused", "app", "existing", "home_of", "main", "name_bad"]
 __all__ += ["Home", "Json", "Results", "RunId", "SweepName", "above_0", "not_below_0", "print_json"]
 

@@ -11,7 +11,8 @@ class Architecture(ABC):
     """The description of a backbone: a frozen dataclass, whose fields are part of a run's identity.
 
     One that inherits this class gives ``kind``, ``size`` and ``build()``, and the rest where the defaults do not fit.
-    It may stand in a sweep file, or in a file of ``ecgscale/models`` with a line in ``ARCHITECTURES``.
+    It may stand in a sweep file or a module beside it, in a package with an entry point "ecgscale.architectures", or in
+    a file of ``ecgscale/models`` with a line in ``ARCHITECTURES``. ``ecgscale check FILE`` tries it.
     """
 
     @property

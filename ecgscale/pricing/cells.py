@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from ecgscale import beside
 from ecgscale.compute import Cost, cost
 from ecgscale.data import CorpusSize
 from ecgscale.models import RESNET_200M, RESNETS, TRANSFORMER_200M, TRANSFORMERS, Architecture
@@ -84,6 +85,7 @@ def as_code(sweep: Sweep, runs: Sequence[Run]) -> str:
     """Python that, at the end of the sweep's file, adds runs to its SWEEP."""
     modules: dict[str, set[str]] = {"ecgscale.spec.sweep": {"Sweep"}}
     lines = [f"        {_spelt(run, modules)},\n" for run in runs]
+    modules.pop(beside.name_of(sweep.name), None)  # what the sweep's own file defines
     imports = [f"from {module} import {', '.join(sorted(names))}\n" for module, names in sorted(modules.items())]
     opening, closing = "SWEEP = Sweep(\n    SWEEP.name,\n    (\n        *SWEEP.runs,\n", "    ),\n    SWEEP.tasks,\n)\n"
     head = f"\n# {len(runs)} runs that `ecgscale suggest {sweep.name}` proposed.\n"

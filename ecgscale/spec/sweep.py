@@ -45,7 +45,6 @@ class Sweep:
                     f"sweep {self.name}: {run.name} starts from {run.initial.name} of the same sweep, "
                     'whose weights are not kept; give the sweep keep="best"'
                 )
-
         kinds: dict[str, type] = {}
         for part in (part for run in self.runs for part in parts_of(run)):
             if kinds.setdefault(part.kind, type(part)) is not type(part):

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from ecgscale import beside
+from ecgscale.pricing.cells import as_code, seeds
 from ecgscale.spec.sweep import Sweep, load
 
 MODEL = """
@@ -167,3 +168,14 @@ def test_a_class_of_ones_own_may_be_called_like_one_of_ours(tmp_path: Path) -> N
         file = tmp_path / f"{name}.py"
         file.write_text(file.read_text().replace("Plain", "ResNet"))
     assert load(sweep).runs[0].architecture.kind == "plain"
+
+
+def test_runs_that_are_proposed_are_spelt_in_the_words_of_the_sweep_file(tmp_path: Path) -> None:
+    file = tmp_path / "own.py"
+    written(tmp_path)
+    file.write_text((MODEL + SWEEP).replace("from mymodel import Plain\n", ""))
+    sweep = load(str(file))
+    code = as_code(sweep, seeds(sweep.runs[0], 2)[1:])
+    assert "sweep_own" not in code
+    file.write_text(file.read_text() + code)
+    assert len(load(str(file)).runs) == 3

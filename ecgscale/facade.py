@@ -1,0 +1,136 @@
+"""What people ask from Python (``import ecgscale as es``): the verbs of the command line as functions of tables."""
+
+import os
+from collections.abc import Iterable
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from ecgscale.spec.sweep import Sweep
+
+
+def load(results: str | Path = "results", sweeps: Iterable[str] | None = None) -> "pd.DataFrame":
+    """Losses along training: one row a run, target and step, of all sweeps of a results folder or the named ones.
+
+    Losses are in nats; ``n_params``, ``n_samples`` and ``flops`` are N, D and C. Raises FileNotFoundError without a
+    folder.
+    """
+    from analysis.observations import trajectories
+
+    if not Path(results).is_dir():
+        raise FileNotFoundError(f"no results folder {Path(results).name!r}")
+    return trajectories(Path(results), list(sweeps) if sweeps is not None else None)
+
+
+def fit(rows: "pd.DataFrame", select: str = "val", **options: Any) -> "pd.DataFrame":
+    """Fit every law to every group of ``load``'s rows: a table with a row a coefficient, its interval and status.
+
+    ``select``: the split that picks each run's best step, "val" or "test". ``options``: ``objective`` ("log-ls",
+    "huber"), ``bootstrap``, ``max_exponent``, ``weights``, as ``ecgscale fit --help`` explains them.
+    """
+    from analysis.observations import best_over_steps
+    from analysis.table.build import exponents as fitted
+
+    return fitted(best_over_steps(rows, select), paths=rows, **options)
+
+
+def exponents(
+    table: "pd.DataFrame | str | Path" = "results",
+    law: str | None = None,
+    configuration: str | None = None,
+    target: str | None = None,
+    coefficient: str | None = None,
+    where: str | None = None,
+) -> "pd.DataFrame":
+    """Rows of a fitted table, or of the one that ``ecgscale fit`` left in a results folder, that match every name.
+
+    Raises ValueError with the nearest name for one that is not there, and if nothing was fitted yet.
+    """
+    from analysis.table.query import query, read
+
+    found = read(Path(table)) if isinstance(table, str | Path) else table
+    return query(found, law, configuration, target, coefficient, where)
+
+
+def predict(
+    rows: "pd.DataFrame", configuration: str, target: str, n_params: float, n_samples: float, select: str = "val"
+) -> "pd.DataFrame":
+    """The loss at N backbone parameters and D recordings by the joint law: one row, with an interval and a note.
+
+    Raises ValueError with the nearest name for a configuration ("resnet-ssl", "R-SSL") or target without runs.
+    """
+    from analysis.fitting.forecast import predict as of_group
+    from analysis.naming import configuration_named
+    from analysis.observations import best_over_steps
+
+    return of_group(best_over_steps(rows, select), configuration_named(configuration), target, n_params, n_samples)
+
+
+def plot(
+    name: str,
+    rows: "pd.DataFrame",
+    table: "pd.DataFrame | None" = None,
+    folder: str | Path = "figures",
+    formats: Iterable[str] = ("png",),
+) -> list[Path]:
+    """Draw a figure ("scaling", "compute", ...) into a folder, with its data as CSV; the files that were written.
+
+    ``table``: what ``fit`` gave; without it points are shown alone. Raises ValueError for an unknown figure or format,
+    and, saying why, for one that these rows have nothing for.
+    """
+    import pandas as pd
+
+    from analysis.figures import NothingToShow, save
+
+    written, absent = save(name, rows, pd.DataFrame() if table is None else table, Path(folder), tuple(formats))
+    if not written:
+        raise NothingToShow("; ".join(absent))
+    return written
+
+
+def sweep(name: str | Path) -> "Sweep":
+    """A sweep from its file, or a shipped one by its stem ("demo"). Raises ValueError in one sentence."""
+    from ecgscale.spec.sweep import load as loaded
+
+    return loaded(str(name))
+
+
+def run(
+    sweep: "Sweep",
+    run_id: str,
+    results: str | Path = "results",
+    home: str | Path | None = None,
+    device: str = "cpu",
+) -> str:
+    """Do one run of a sweep in this process, without Ray; its state: "done", "failed", "diverged" or "oom".
+
+    ``run_id`` may be the beginning of one. ``home``: where corpora and checkpoints live, else $ECGSCALE_HOME, else a
+    folder per user. Raises ValueError for what the run lacks (a corpus, a codebook), or if another launch is doing it.
+    """
+    from ecgscale import leases, records
+    from ecgscale.attempt import Attempt, Place, Resources
+    from ecgscale.cli.door import home_of
+    from ecgscale.home import checkpoint_files, note
+    from ecgscale.pricing.plan import unlaunchable
+    from ecgscale.trial import trial
+
+    one, place = sweep.run(run_id), Place(home_of(Path(home) if home is not None else None), Path(results))
+    path = records.path_of(place.results, sweep.name, one.run_id)
+    if records.state_of(path)[0] == "done":
+        return "done"
+    if obstacles := unlaunchable(sweep, place.home, place.results, [one]):
+        raise ValueError("; ".join(obstacles))
+    claims = leases.Claims(leases.folder_of(place.results, sweep.name), f"run of {os.getpid()}")
+    files = (path, *checkpoint_files(place.home, sweep.name, one.run_id))
+    lease = claims.claim_patiently(one.run_id, records.newest_token(path), files)
+    if lease is None:
+        raise ValueError(f"another launch of {sweep.name} is doing run {one.run_id}")
+    try:
+        with leases.Heartbeat(lease):
+            attempt = Attempt(lease, note=partial(note, place.home, sweep.name, one.run_id))
+            return trial(one, sweep, place, Resources(device), attempt)
+    finally:
+        lease.release()
