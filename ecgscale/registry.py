@@ -50,7 +50,7 @@ class Registry(MutableMapping[str, T]):
         self._whole = True  # also for what the packages ask while they are imported
         found: dict[str, T] = {}
         givers = dict.fromkeys(self._ours, "ecgscale")
-        for point in sorted(_entry_points(f"ecgscale.{self.kind}"), key=_giver):
+        for point in sorted(_entry_points(f"ecgscale.{self.kind}"), key=lambda point: (_giver(point), point.name)):
             if point.name in givers:
                 self._whole = False
                 raise ValueError(

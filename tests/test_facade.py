@@ -48,7 +48,7 @@ def test_rows_are_loaded_fitted_asked_and_drawn(results: Path, tmp_path: Path) -
     assert {path.suffix for path in drawn} == {".png", ".csv"}
     with pytest.raises(FileNotFoundError, match="no results folder 'nowhere'"):
         es.load(tmp_path / "nowhere")
-    with pytest.raises(ValueError, match="nothing"):
+    with pytest.raises(ValueError, match="fewshot is not drawn: no run was fine-tuned"):
         es.plot("fewshot", few, table, tmp_path / "figures")
 
 

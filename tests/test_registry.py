@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.own_sweep import MODEL as MODEL_FILE
 from tests.paths import HOUSE
 
 MODULE = """
@@ -94,3 +95,26 @@ def test_help_asks_no_package(tmp_path: Path) -> None:
     said = ask(tmp_path, "sys.argv = ['ecgscale', '--help']\nfrom ecgscale.cli import main\nmain()\n")
     assert said.returncode == 0
     assert "theirs" not in said.stderr
+
+
+def test_models_objectives_and_datasets_of_a_package_are_known_by_name(tmp_path: Path) -> None:
+    points = (
+        "[ecgscale.architectures]\nplaincnn = theirs:PlainCNN\nother = theirs:PlainCNN\nnet = theirs:Net\n"
+        "[ecgscale.objectives]\namplitude = theirs:Amplitude\n[ecgscale.datasets]\nours = theirs:DATASET\n"
+    )
+    dataset = "\nfrom dataclasses import replace\nfrom ecgscale.data import named\nDATASET = replace(named('ludb'))\n"
+    installed(tmp_path, "theirs", points, MODEL_FILE.replace("from layers import KERNEL", "KERNEL = 15") + dataset)
+    said = ask(
+        tmp_path,
+        "from ecgscale import data; from ecgscale.models import ARCHITECTURES\n"
+        "from ecgscale.objectives import OBJECTIVES\n"
+        "print(*(name for name in ARCHITECTURES if name not in ('resnet', 'transformer', 'net1d', 'vit')))\n"
+        "print(OBJECTIVES['amplitude'].__name__, data.named('ours').card.title == data.named('ludb').card.title)\n"
+        "from ecgscale.definitions import digest\nprint(len(digest(ARCHITECTURES['plaincnn'])))\n",
+    )
+    assert said.stdout.splitlines() == ["plaincnn", "Amplitude True", "16"], said.stderr
+    assert said.stderr.splitlines() == [
+        "ecgscale: theirs's 'net' among architectures is left out: it is no class that inherits "
+        "ecgscale.models.Architecture",
+        "ecgscale: theirs's 'other' among architectures is left out: its kind is 'plaincnn'",
+    ]
