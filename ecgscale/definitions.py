@@ -68,7 +68,8 @@ def _installed(module: str) -> str | None:
     try:
         known = sys.modules.get(module)
         spec = getattr(known, "__spec__", None) or find_spec(module)
-        return spec.loader.get_source(module) if spec and spec.loader else None  # type: ignore[attr-defined]
+        loader: Any = spec.loader if spec else None
+        return loader.get_source(module) if loader else None
     except (ImportError, ValueError, AttributeError):
         return None
 
