@@ -88,7 +88,7 @@ def _take(
     ``facts`` is given what becomes known of the run.
     """
     inputs = opened(run, home)
-    facts |= inputs.digests | task_facts(sweep.tasks) | code_facts(parts_of(run))
+    facts |= {**inputs.digests, **task_facts(sweep.tasks), **code_facts(parts_of(run))}
     measurement = Measurement(run, sweep, inputs.corpus, home, resources.device, inputs.mixed)
     lacking = data.missing_parts([*run.slice.corpora, *measurement.corpora], home)
     facts["n_missing_parts"] = str(sum(len(parts) for parts in lacking.values()))
