@@ -9,6 +9,7 @@ from ecgscale import data, provenance, records
 from ecgscale.attempt import ONE_CPU, UNLEASED, Attempt, Place, Resources
 from ecgscale.leases import Lost
 from ecgscale.objectives import Collapsed
+from ecgscale.place_faults import fault_of
 from ecgscale.probing.measure import Measurement, Row, id_curve
 from ecgscale.redact import describe_error, without_paths
 from ecgscale.spec.run import Run
@@ -26,7 +27,8 @@ def trial(run: Run, sweep: Sweep, place: Place, resources: Resources = ONE_CPU, 
     ends as failed, diverged or oom, with the reason in its file. Of several ``resources.processes`` this one leads
     (``training.distributed``), and any number of them may go on with the run.
 
-    Raises Lost if another holds its lease by now, OSError if the disk is full: then nothing is final.
+    Raises Lost if another holds its lease by now, OSError if the disk is full, and what tells of a fault of this place
+    (``place_faults``): then nothing is final.
     """
     file = records.path_of(place.results, sweep.name, run.run_id)
     if records.state_of(file)[0] == "done":
@@ -68,6 +70,9 @@ def trial(run: Run, sweep: Sweep, place: Place, resources: Resources = ONE_CPU, 
             raise
         for line in traceback.format_exception(error):
             attempt.note(without_paths(line.rstrip(), place.home, place.results))
+        if fault := fault_of(error, place.home, place.results):
+            attempt.note(f"a fault of this place, so the run is given back: {fault.what}")
+            raise
         end("failed", describe_error(error, place.home, place.results))
         raise
 

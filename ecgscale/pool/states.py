@@ -91,6 +91,10 @@ class Full(OSError):
     """A disk is full: no more runs were handed out."""
 
 
+class NoPlaceLeft(RuntimeError):
+    """Every place of the pool is at fault."""
+
+
 class PoolLost(RuntimeError):
     """Ray's head or raylet is gone."""
 
