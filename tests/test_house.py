@@ -24,7 +24,7 @@ def in_order(plan: str) -> tuple[str, ...]:
 # A file imports only from files and rooms before it: those of its own room too.
 TRAINING = in_order(
     """
-    phrases records redact place_faults processes home leases attempt data models objectives
+    phrases records redact pausing place_faults processes home leases attempt data models objectives
     spec: run check sweep override tasks finetune
     compute provenance
     training: checkpoint sharding step train codebooks kept_weights weights inputs

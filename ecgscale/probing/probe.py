@@ -14,6 +14,7 @@ from ecgscale.data.batches import Batch, Store
 from ecgscale.data.corpus import Corpus
 from ecgscale.data.split import NONE, TEST, TRAIN, VAL
 from ecgscale.models import Backbone
+from ecgscale.pausing import check_pause
 from ecgscale.probing.conditions import Change, change_of
 from ecgscale.probing.convex import fit_convex, prevalence, with_bias
 from ecgscale.probing.heartbeats import around_beats, beats_of
@@ -53,6 +54,7 @@ def _batches(backbone: Backbone, store: Store, change: Change | None) -> Iterato
     """A store in order, batch by batch; one batch of nothing if it is empty, so that there are features of none."""
     backbone.eval()
     for first in range(0, max(1, len(store)), _BATCH_SIZE):
+        check_pause()
         batch = store.batch(np.arange(first, min(first + _BATCH_SIZE, len(store))))
         yield batch if change is None else change(batch, first)
 
@@ -199,6 +201,7 @@ def fit_linear(
     best, best_weights, waited, step = math.inf, weights.clone(), 0, 0
     for _ in range(evaluation.probe_epochs):
         for rows in torch.from_numpy(draw.permutation(len(x_train))).split(evaluation.probe_batch_size):
+            check_pause()
             step += 1
             batch, known = x_train[rows], known_train[rows]
             error = (torch.sigmoid(batch @ weights) - y_train[rows]) * known  # d BCE / d logit

@@ -76,7 +76,7 @@ def lead(
                 last[:] = [at]
                 whole.begin(max(0, at.step - 1), run.schedule.steps)
                 whole.load_state_dict(whole_state(training.module))
-                yield Snapshot(at.step, at.seconds, at.loss, whole, training.optimiser, at.unfinished, training.how)
+                yield Snapshot(at.step, at.seconds, at.loss, whole, training.optimiser, at.losses, at.due, training.how)
                 send("on")
 
         def save(metadata: State, name: str, guard: Callable[[], None] = unguarded) -> None:
@@ -170,12 +170,14 @@ def _positions(
         yield Position()
     else:
         sharded_checkpoint.load(folder, resume["name"], training.module, training.optimiser)
+        if resume.get("again"):
+            yield Position.of(resume)
     yield from train(training, Position.of(resume), pause)
 
 
 def _plain(at: Position) -> State:
     """Where training stands, as plain JSON."""
-    return {"step": at.step, "seconds": at.seconds, "unfinished": at.unfinished.tolist()}
+    return {"step": at.step, "seconds": at.seconds, "unfinished": at.losses.tolist(), "due": at.due}
 
 
 def _device_of(device: str, processes: Processes) -> str:

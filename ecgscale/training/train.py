@@ -15,6 +15,7 @@ from ecgscale.data.corpus import Corpus
 from ecgscale.data.mixture import Mixture, stored
 from ecgscale.models import Codebook, CodebookModule
 from ecgscale.objectives import ObjectiveInputs, Optimiser, ParamGroup, Pretraining
+from ecgscale.pausing import check_pause
 from ecgscale.spec.run import Run
 from ecgscale.training.sharding import ALONE, Processes
 from ecgscale.training.step import (
@@ -41,8 +42,8 @@ class Diverged(ArithmeticError):
 class Snapshot:
     """Training at one step. ``train_loss`` is the mean since the snapshot before; ``seconds`` exclude evaluation.
 
-    ``unfinished`` holds the losses since the last step that was due for evaluation, where training paused before the
-    next; empty at a step that is due. ``execution`` is how the machine computes the steps; it belongs in a results file
+    ``losses`` are those since the last step before this that was due for evaluation; ``due``: whether this one is, or
+    training paused before it. ``execution`` is how the machine computes the steps; it belongs in a results file
     beside the numbers.
     """
 
@@ -51,7 +52,8 @@ class Snapshot:
     train_loss: float
     module: Pretraining
     optimiser: torch.optim.Optimizer
-    unfinished: torch.Tensor = field(default_factory=lambda: torch.empty(0))
+    losses: torch.Tensor = field(default_factory=lambda: torch.empty(0))
+    due: bool = True
     execution: Execution = field(default_factory=Execution)
 
     def state(self) -> dict[str, Any]:
@@ -61,7 +63,8 @@ class Snapshot:
             "seconds": self.seconds,
             "module": self.module.state_dict(),
             "optimiser": self.optimiser.state_dict(),
-            "unfinished": self.unfinished,
+            "unfinished": self.losses,
+            "due": self.due,
         }
 
 
@@ -94,7 +97,7 @@ class Position:
         if state is None:
             return cls()
         losses = torch.as_tensor(state["unfinished"], dtype=torch.float32).cpu()
-        return cls(state["step"], state["seconds"], losses, due=not len(losses))
+        return cls(state["step"], state["seconds"], losses, due=state.get("due", not len(losses)))
 
     @property
     def loss(self) -> float:
@@ -130,7 +133,7 @@ def train(training: Training, at: Position, pause: Callable[[], bool] = lambda: 
     clip = settings.clip if schedule.clip is None else schedule.clip
     peak = schedule.peak_lr(sum(p.numel() for p in module.backbone.parameters()))
     rate = lambda step: learning_rate(step, schedule.steps, peak, schedule.warmup, settings.min_lr)  # noqa: E731
-    step, seconds, losses = at.step, at.seconds, at.losses
+    step, seconds, losses = at.step, at.seconds, at.unfinished
     while step < schedule.steps:
         started = time.perf_counter()
         module.train()
@@ -173,7 +176,8 @@ def pretrain(
 ) -> Iterator[Snapshot]:
     """Train a run in this process, yielding at step 0 (the untrained twin), every ``run.evaluation.every``, at the end.
 
-    With ``resume`` (a snapshot's state) it continues behind that step as if never interrupted: on a CPU, bit for bit.
+    With ``resume`` (a snapshot's state) it continues behind that step as if never interrupted: on a CPU, bit for bit;
+    with ``again`` in it, it yields that step first, which was not measured.
     Where ``pause`` says so it yields at the next step, whatever that is. ``mixed``: the corpora of the slice's mix.
     ``micro_batch``, ``compile`` and ``recompute`` are placement: see Execution, and ``execution`` for what None means.
     ``initial``: weights of the backbone that ``run.initial`` left, or the published ones. Raises Diverged when the loss
@@ -202,13 +206,15 @@ def pretrain(
     else:
         module.load_state_dict(resume["module"])
         training.optimiser.load_state_dict(resume["optimiser"])
+        if resume.get("again"):
+            yield _snapshot(training, at)
     for position in train(training, at, pause):
         yield _snapshot(training, position)
 
 
 def _snapshot(training: Training, at: Position) -> Snapshot:
     how = training.how
-    return Snapshot(at.step, at.seconds, at.loss, training.module, training.optimiser, at.unfinished, how)
+    return Snapshot(at.step, at.seconds, at.loss, training.module, training.optimiser, at.losses, at.due, how)
 
 
 @torch.no_grad()
@@ -224,6 +230,7 @@ def id_loss(module: Pretraining, store: Store | Mixture) -> tuple[float, int]:
         positions = positions[: max(1, len(positions) // ID_BATCH_SIZE) * ID_BATCH_SIZE]
     total, n_terms = 0.0, 0
     for start in range(0, len(positions), ID_BATCH_SIZE):
+        check_pause()
         loss = module(store.batch(positions[start : start + ID_BATCH_SIZE]), randomness(0, start))
         total, n_terms = total + float(loss.total), n_terms + int(loss.n_terms)
     return total / max(1, n_terms), len(positions)

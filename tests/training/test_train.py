@@ -71,7 +71,7 @@ def test_whole_paused_at_every_step_and_in_one_micro_batch_have_the_same_bits(
         while resume is None or resume["step"] < run.schedule.steps:
             last = next(pretrain(run, corpus, codes=codes, resume=resume, pause=lambda: True))
             resume = last.state()
-            if not len(last.unfinished):
+            if last.due:
                 yield last
 
     whole = digest(pretrain(run, corpus, codes=codes))
