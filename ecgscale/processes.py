@@ -16,6 +16,7 @@ from typing import Any
 from ecgscale.place_faults import fault_in
 from ecgscale.redact import without_paths
 
+_COMPILING = 4  # processes, at most, in which torch.compile of a child has kernels compiled; its own default is 32
 _LAST_WORDS = 200  # characters of its last line on stderr
 _TOLD = 8000  # characters at the end in which a fault of its place is looked for
 
@@ -28,6 +29,9 @@ class Child:
         self._errors = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as this
         environment = {**os.environ, "PYTHONPATH": os.pathsep.join(p for p in sys.path if p)}
         environment.setdefault("OMP_NUM_THREADS", "1")
+        environment.setdefault(
+            "TORCHINDUCTOR_COMPILE_THREADS", str(max(1, min(_COMPILING, (os.cpu_count() or 1) // 8)))
+        )
         self._process = subprocess.Popen(
             [sys.executable, "-m", module],
             stdin=subprocess.PIPE,

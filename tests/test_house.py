@@ -32,7 +32,7 @@ TRAINING = in_order(
     probing: scores convex heartbeats conditions probe heads external measure reprobe
     trial
     pool: surroundings states places health observers preflight worker slot shares watch launch
-    pricing: calibration doctor plan cells
+    pricing: calibration hours doctor plan cells
     cli
     """
 )

@@ -45,7 +45,7 @@ os.execvp(sys.argv[1], sys.argv[1:])'
 
 start_ray() { # options of ray start
   mkdir -p "$RAY_TMPDIR"
-  exec python3 -c "$BLOCK_TERM" ray start --block --disable-usage-stats \
+  exec setsid python3 -c "$BLOCK_TERM" ray start --block --disable-usage-stats \
     --num-cpus="${SLURM_CPUS_PER_TASK:-1}" --num-gpus="${SLURM_GPUS_ON_NODE:-0}" "$@"
 }
 export -f start_ray
@@ -58,9 +58,11 @@ stop_launch() {
 }
 # shellcheck disable=SC2317,SC2329
 end_ray() {
-  kill -KILL $sentinel $head 2> /dev/null || true
+  kill -KILL $sentinel 2> /dev/null || true
+  if [[ -n $head ]]; then kill -KILL -- "-$head" 2> /dev/null || true; fi # with all that it started
   scancel --quiet --signal=KILL "$SLURM_JOB_ID" || true # its steps, not this script
-  rm -rf "$RAY_TMPDIR"
+  rm -rf "$RAY_TMPDIR" || true # who is killed may still have written
+  trap - EXIT
 }
 # TERM to this script: Slurm itself ends the job, and requeues it if it has to. USR1 comes five minutes before the limit,
 # USR2 from the sentinel: then the job has to ask for another turn.
@@ -81,7 +83,7 @@ for _ in {1..60}; do
 done
 for node in "${nodes[@]:1}"; do
   srun --overlap --nodes=1 --ntasks=1 --cpus-per-task="${SLURM_CPUS_PER_TASK:-1}" --nodelist="$node" \
-    bash -c 'start_ray "$@"' ray --address="$address" &
+    bash -c 'for _ in 1 2 3; do (start_ray "$@"); done' ray --address="$address" &
 done
 
 code=0

@@ -16,6 +16,7 @@ _TEST_SECONDS = 180.0
 _COMPILERS = ("cc", "gcc", "clang")  # as Triton looks for them
 _ROOM = 50_000_000  # bytes that compiled kernels may take for a start
 OLDEST_BF16 = (8, 0)  # compute capability from which tensor cores know bfloat16
+NO_COMPILER = "there is no C compiler, which torch.compile needs"
 _MODES = ("Exclusive_Process", "Prohibited")  # compute modes in which runs cannot share a GPU
 
 
@@ -24,7 +25,7 @@ def tested(device: str) -> str:
 
     On a GPU a fresh process multiplies matrices and convolves, and compares the result with the CPU's.
     """
-    if wrong := "; ".join(problems_of_node(device)):
+    if wrong := "; ".join(problems_of_node()):
         return wrong
     if not device.startswith("cuda"):
         return ""
@@ -38,10 +39,8 @@ def tested(device: str) -> str:
         child.stop()
 
 
-def problems_of_node(device: str) -> Iterator[str]:
-    """What a node lacks for runs on a device."""
-    if device.startswith("cuda") and not compiler():
-        yield "there is no C compiler, which torch.compile needs (install gcc, or set CC, or launch with --no-compile)"
+def problems_of_node() -> Iterator[str]:
+    """What a node lacks for any run."""
     folder = Path(tempfile.gettempdir())
     try:
         tempfile.TemporaryFile(dir=folder).close()
@@ -75,6 +74,11 @@ def shares_gpus(mode: str) -> bool:
 def mps_runs() -> bool:
     """Whether the CUDA Multi-Process Service is up on this machine, by its pipe."""
     return (Path(os.environ.get("CUDA_MPS_PIPE_DIRECTORY", "/tmp/nvidia-mps")) / "control").exists()
+
+
+def gpu_names() -> list[str]:
+    """What makers call the GPUs of this machine, without starting CUDA, which would keep memory of one."""
+    return _smi("name")
 
 
 def _smi(what: str) -> list[str]:

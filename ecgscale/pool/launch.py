@@ -64,6 +64,7 @@ def launch(
     watch: Callable[[], None] = lambda: None,
     say: Callable[[str], None] = lambda _: None,
     device: str | None = None,
+    compile: bool | None = None,
     trial: str = TRIAL,
 ) -> None:
     """Have ``runs`` of a sweep done, in this order, as resources become free; ``watch`` is called twice a second, and
@@ -83,7 +84,7 @@ def launch(
         if pool.gpus is not None and n_gpus < pool.gpus:
             raise Infeasible(f"{pool.gpus} GPUs are asked for, the pool has {n_gpus} (and {n_cpus} CPUs)")
         # What another kind of trial needs is not known here.
-        if trial == TRIAL and (problems := _looked(sweep, place, needs.disk_bytes, say)):
+        if trial == TRIAL and (problems := _looked(sweep, place, needs.disk_bytes, say, compile)):
             raise Infeasible("; ".join(problems))
         if heard.number:
             raise Interrupted(heard.number)
@@ -114,7 +115,7 @@ def launch(
 
         def job(some: Sequence[QueuedRun], share: float) -> SlotJob:
             cap = min(share, 1.0) * (1 - _CONTEXT)
-            setup = WorkerSetup(sent, place, Resources(device, max(1, int(share))), cap, trial)
+            setup = WorkerSetup(sent, place, Resources(device, max(1, int(share)), compile=compile), cap, trial)
             return SlotJob(sweep.name, name, tuple(some), setup)
 
         def waited(work: Callable[[], Any]) -> Any:
@@ -295,10 +296,12 @@ def _line(error: BaseException) -> str:
     return re.split(r"\.\s|Traceback", " ".join(str(error).split()))[0][:_LENGTH].strip() or type(error).__name__
 
 
-def _looked(sweep: Sweep, place: Place, disk_bytes: float, say: Callable[[str], None]) -> list[str]:
+def _looked(
+    sweep: Sweep, place: Place, disk_bytes: float, say: Callable[[str], None], compile: bool | None
+) -> list[str]:
     """What keeps any node of the pool from doing runs of this sweep, in sentences; this one looks by itself."""
     here, home, results = ray.get_runtime_context().get_node_id(), place.home, place.results
-    with preflight.expecting(sweep, home, results, disk_bytes, say) as expected:
+    with preflight.expecting(sweep, home, results, disk_bytes, say, compile is not False) as expected:
         asked, n_gpus = [], 0.0
         for node in ray.nodes():
             if node["NodeID"] == here:

@@ -21,6 +21,8 @@ from ecgscale.objectives import Supervised
 from ecgscale.records import document, read_document, write_whole
 
 _SAMPLES, _LABELS = 1000, 6
+_OF_PEAK, _OF_FP32_PEAK = 0.3, 0.6  # of what is printed, reached in training
+_LAUNCHES = 2e-3  # seconds of a training step's launches on a printed device
 _LADDERS: dict[str, tuple[Architecture, ...]] = {"resnet": RESNETS, "transformer": TRANSFORMERS}
 # Rungs that are timed, and the batch. On a CPU a batch of 8 is about as fast as one of 128, and sooner done.
 _RUNGS, _BATCH = {"cpu": (0, 2), "cuda": (0, 3, 6, 8)}, {"cpu": 8, "cuda": 128}
@@ -31,7 +33,8 @@ class Device:
     """What a plan reckons with: memory in bytes, whether it is a GPU (else one CPU core), and training speed.
 
     ``speeds`` holds for each kind of architecture points (MACs a recording, FLOP/s), smallest model first; a kind that
-    was not measured goes by the first that was. ``measured`` is false for speeds that makers print.
+    was not measured goes by the first that was. ``measured`` is false for speeds that makers print. ``step_seconds``:
+    what launching the kernels of a training step takes at least. ``fp32``: the part of a speed that float32 has.
     """
 
     name: str
@@ -39,6 +42,8 @@ class Device:
     memory_bytes: float
     speeds: Mapping[str, Sequence[tuple[float, float]]]
     measured: bool = True
+    step_seconds: float = 0.0
+    fp32: float = 1.0
 
     def speed(self, kind: str, macs: float) -> float:
         """Training FLOP/s at a size: between the sizes measured as a power law, beyond them as the nearest."""
@@ -46,19 +51,42 @@ class Device:
         sizes, speeds = np.log(np.array(points)).T
         return float(np.exp(np.interp(math.log(macs), sizes, speeds)))
 
+    def speed_fp32(self, kind: str, macs: float) -> float:
+        """The same in float32."""
+        return self.fp32 * self.speed(kind, macs)
+
     def fastest(self, kind: str) -> float:
         """Training FLOP/s of the size that keeps the device busiest."""
         return max(speed for _, speed in self.speeds.get(kind) or next(iter(self.speeds.values())))
 
 
-def _printed(name: str, peak: float, memory: float) -> Device:
-    """30 % of the dense bf16 peak that makers print; a reckoning, not a measurement."""
-    return Device(name, True, memory, {"resnet": ((1.0, 0.3 * peak),)}, measured=False)
+def _printed(name: str, peak: float, memory: float, fp32: float) -> Device:
+    """30 % of the dense peak in 16 bits that makers print, and 60 % of that in float32; a reckoning, not a measurement.
+
+    Below a million parameters a step is its launches: 1.5 to 3 ms, 2 ms here.
+    """
+    speeds = {"resnet": ((1.0, _OF_PEAK * peak),)}
+    return Device(name, True, memory, speeds, False, _LAUNCHES, _OF_FP32_PEAK * fp32 / (_OF_PEAK * peak))
 
 
+# From makers' data sheets: dense FLOP/s in bfloat16 (float16 where there is none) and in float32, and memory.
 PRINTED = {
-    "a100": _printed("a100", 312e12, 40e9),
-    "h100": _printed("h100", 989e12, 80e9),
+    name: _printed(name, peak, memory, fp32)
+    for name, peak, memory, fp32 in (
+        ("a100", 312e12, 40e9, 19.5e12),
+        ("a100-80", 312e12, 80e9, 19.5e12),
+        ("h100", 989e12, 80e9, 67e12),
+        ("h200", 989e12, 141e9, 67e12),
+        ("l40s", 362e12, 48e9, 91.6e12),
+        ("l4", 121e12, 24e9, 30.3e12),
+        ("a40", 149.7e12, 48e9, 37.4e12),
+        ("a10", 125e12, 24e9, 31.2e12),
+        ("a30", 165e12, 24e9, 10.3e12),
+        ("rtx4090", 165e12, 24e9, 82.6e12),
+        ("rtx3090", 71e12, 24e9, 35.6e12),
+        ("v100", 125e12, 32e9, 15.7e12),
+        ("t4", 65e12, 16e9, 8.1e12),
+    )
 }
 
 

@@ -76,6 +76,7 @@ def start(
                 device=resources.device,
                 resume=resume,
                 micro_batch=resources.micro_batch,
+                compile=resources.compile,
                 pause=attempt.pause,
             ),
             save,
