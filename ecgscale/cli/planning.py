@@ -9,7 +9,13 @@ from ecgscale.cli.door import RESULTS, Home, Json, Results, SweepName, app, home
 from ecgscale.cli.terminal import say, table
 from ecgscale.phrases import did_you_mean, si
 
-CLUSTERS = {"slurm": "slurm.sh", "kuberay": "kuberay.yaml", "ray-up": "ray-up.yaml", "readme": "README.md"}
+CLUSTERS = {
+    "slurm": "slurm.sh",
+    "kuberay": "kuberay.yaml",
+    "dockerfile": "Dockerfile",
+    "ray-up": "ray-up.yaml",
+    "readme": "README.md",
+}
 _PARTS = {"training": "training", "evaluation": "evaluation", "probes": "probe"}
 _GPUS = (1, 8, 32)  # that the time on the clock is told for
 _SAID = 3  # runs named for each reason why runs cannot be done
@@ -107,9 +113,9 @@ def doctor(
 
 @app.command(rich_help_panel="Before: price and prepare")
 def cluster(
-    name: Annotated[str, typer.Argument(metavar="NAME", help="slurm, kuberay, ray-up, or readme.")],
+    name: Annotated[str, typer.Argument(metavar="NAME", help="slurm, kuberay, dockerfile, ray-up, or readme.")],
 ) -> None:
-    """Print what starts Ray on a cluster: a Slurm script, a KubeRay job, a cluster file for `ray up`."""
+    """Print what starts Ray on a cluster: a Slurm script, a KubeRay job and its image, a file for `ray up`."""
     from importlib.resources import files
 
     if name not in CLUSTERS:

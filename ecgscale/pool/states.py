@@ -41,9 +41,9 @@ def counts(table: pd.DataFrame) -> dict[str, int]:
 
 
 class Stopped(Exception):
-    """A launch was told to stop; what is measured is kept."""
+    """A launch was told to stop, as by Ctrl-C in its own shell; what is measured is kept."""
 
-    exit_code = 1
+    exit_code = 130
 
 
 class Interrupted(Stopped):

@@ -128,7 +128,7 @@ def n_examined(run: Run, sizes: Mapping[str, CorpusSize]) -> int:
 
 
 def _forward_seconds(n_records: float, macs: float, kind: str, on: Device) -> float:
-    computing = n_records * _FLOPS_PER_MAC * macs / on.speed(kind, macs)
+    computing = n_records * _FLOPS_PER_MAC * macs / on.speed_forward(kind, macs)
     return max(computing, n_records / _EVALUATED_AT_ONCE * on.step_seconds * _FORWARD_LAUNCHES)
 
 
