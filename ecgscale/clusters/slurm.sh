@@ -60,7 +60,8 @@ stop_launch() {
 end_ray() {
   kill -KILL $sentinel 2> /dev/null || true
   if [[ -n $head ]]; then kill -KILL -- "-$head" 2> /dev/null || true; fi # with all that it started
-  scancel --quiet --signal=KILL "$SLURM_JOB_ID" || true # its steps, not this script
+  # Its steps, not this script; where Slurm itself ends the job that would cancel its next turn, too.
+  if [[ -z $cancelled ]]; then scancel --quiet --signal=KILL "$SLURM_JOB_ID" || true; fi
   rm -rf "$RAY_TMPDIR" || true # who is killed may still have written
   trap - EXIT
 }

@@ -6,6 +6,7 @@ import shutil
 import signal
 import subprocess
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -65,6 +66,11 @@ class Allocation:
         command = ["bash", str(FOLDER / "slurm.sh"), "mine", "--max-device-hours", "9", "--results", "rows"]
         self.job = subprocess.Popen(command, env=given, stderr=subprocess.PIPE, text=True)
 
+    def kill(self) -> None:
+        for pid in self.log.with_suffix(".pids").read_text().split():
+            with suppress(ProcessLookupError):
+                os.kill(int(pid), signal.SIGKILL)
+
     def wait_for(self, line: str) -> None:
         for _ in range(400):
             if line in self.log.read_text():
@@ -110,6 +116,9 @@ def test_slurm_pauses_and_is_queued_again_unless_slurm_itself_ends_the_job(
         os.kill(int(allocation.log.with_suffix(".sentinel").read_text()), signal.SIGTERM)
     else:
         allocation.job.send_signal(signal.SIGTERM if what == "cancelled" else signal.SIGUSR1)
+    if what == "cancelled":  # then it is Slurm that kills what is left
+        allocation.job.wait(30)
+        allocation.kill()
     if "twice" in what:
         allocation.wait_for("launch heard USR1")
         allocation.job.send_signal(signal.SIGUSR1)

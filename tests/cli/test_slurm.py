@@ -4,6 +4,7 @@ import re
 import sys
 import tempfile
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import pandas as pd
@@ -73,18 +74,21 @@ def test_a_sweep_survives_preemption_with_and_without_grace_and_a_lost_node(shel
         assert slurm.fact(job, "JobState") in ("RUNNING", "PENDING", "COMPLETING"), log.read_text()
         return n_measured(shell) > before
 
+    def requeued(times: int) -> bool:
+        return int(slurm.fact(job, "Restarts")) > times
+
     told: list[str] = []
     for turn, what in enumerate(("with grace", "without grace", "a node is lost")):
         before = n_measured(shell)
-        slurm.wait(lambda n=before: on_its_way(n), f"something is measured, turn {turn}", 300)
+        slurm.wait(partial(on_its_way, before), f"something is measured, turn {turn}", 300)
         if what == "a node is lost":
             slurm.do("scontrol", "update", "NodeName=n2", "State=DOWN", "Reason=test")
         else:
             slurm.do("scontrol", "update", "PartitionName=low", f"GraceTime={60 if what == 'with grace' else 0}")
             slurm.do("sbatch", "-p", "high", "-N", "2", "-c", "2", "--mem=4000", "-o", "/dev/null", "--wrap", "sleep 1")
-        took = slurm.wait(lambda n=turn: int(slurm.fact(job, "Restarts")) > n, f"it is requeued: {what}", 120)
+        took = slurm.wait(partial(requeued, turn), f"it is requeued: {what}", 120)
         told.append(f"{what}: requeued after {took:.1f} s")
-        slurm.wait(lambda: not slurm.do("squeue", "-h", "-t", "R,CG"), "all has ended", 90)
+        slurm.wait(lambda: not slurm.do("squeue", "-h", "-t", "R,CG"), "all has ended", 150)
         if what == "a node is lost":
             slurm.do("scontrol", "update", "NodeName=n2", "State=RESUME")
         slurm.do("scontrol", "update", f"JobId={job}", "StartTime=now")
