@@ -103,6 +103,8 @@ def _take(
             facts |= snapshot.execution.facts
             if len(snapshot.unfinished):
                 save(snapshot, measured)
+                if not snapshot.paused:
+                    continue
                 attempt.note(f"paused at step {snapshot.step}")
                 return False
             journal.add(measurement.rows(snapshot))
