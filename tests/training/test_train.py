@@ -186,7 +186,8 @@ def test_a_branched_run_that_is_killed_anywhere_goes_on_with_the_same_bits(
         rest = told(pretrain(run, corpus, resume=found[0]))
         assert rest == whole[len(whole) - len(rest) :]
         assert rest or number == n_saved
-    steps, resume, seen = 0, None, []
+    steps, resume = 0, None
+    seen: list[tuple[int, str]] = []
     while len(seen) < len(whole):
         last = next(pretrain(run, corpus, resume=resume, pause=lambda: True))
         resume, steps = last.state(), steps + 1

@@ -134,14 +134,13 @@ def record(who: Person, moment: np.random.Generator) -> Record:
     beat_size = 1 + moment.normal(0, 0.02, (len(r), 1, 1))
     fibrillation = np.array([0.02, 0.05, -0.06]) * np.exp(moment.normal(0, 0.5)) if who.fibrillates else np.zeros(3)
     truth = (who.slow_av, who.rbbb, who.lbbb, slow, who.fibrillates, fast)
-    further = (who.male, who.age > 65, who.hypertrophy, who.infarcted >= 0)
-    further = (*further, who.potassium > 5.2, who.potassium < 3.5, who.dies)
+    disease = (who.hypertrophy, who.infarcted >= 0, who.potassium > 5.2, who.potassium < 3.5, who.dies)
     return Record(
         Waves(at, np.broadcast_to(widths, at.shape), vectors * beat_size),
         r + (0.0275 if who.lbbb else 0.0),
         fibrillation,
         who,
-        (*truth, *further),
+        (*truth, who.male, who.age > 65, *disease),
     )
 
 
