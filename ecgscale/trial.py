@@ -105,12 +105,16 @@ def _take(
     attempt.note(f"attempt {facts['attempt']}" + (f", from step {resume['step']}" if resume else ""))
     if _stalled(run, journal.rows):
         return True
+    again = bool(resume and resume["again"])  # the first snapshot is the one that was saved
     with session.start(run, inputs, sweep.name, home, resources, attempt, resume) as (snapshots, save):
         for snapshot in snapshots:
             facts |= snapshot.execution.facts
-            if not (resume and snapshot.step == resume["step"]):
+            if not again:
                 save(snapshot, measured)
+            again = False
             if not snapshot.due:
+                if not snapshot.paused:
+                    continue
                 attempt.note(f"paused at step {snapshot.step}")
                 return False
             if snapshot.step != measured:

@@ -25,9 +25,9 @@ def in_order(plan: str) -> tuple[str, ...]:
 TRAINING = in_order(
     """
     phrases records redact pausing place_faults processes home leases attempt data models objectives
-    spec: run check sweep override tasks finetune
+    spec: run check sweep override tasks finetune rates
     compute provenance
-    training: checkpoint sharding step train codebooks kept_weights weights inputs
+    training: checkpoint sharding step rates train codebooks kept_weights weights inputs
     training: followers sharded_checkpoint distributed session
     probing: scores convex heartbeats conditions probe heads external measure reprobe
     trial

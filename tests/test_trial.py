@@ -65,6 +65,39 @@ def test_a_run_that_is_cut_off_goes_on_as_if_it_had_not_been(
     assert not checkpoint_path(home, "tiny", run.run_id).exists()
 
 
+def test_a_branched_run_that_is_cut_off_has_the_rows_of_its_budgets_alone(
+    tiny_sweep: Sweep, home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing is measured where the rate had not fallen; compute is that of each budget by itself."""
+    torch.set_num_threads(1)
+    schedule = Schedule(steps=8, batch_size=8, lr=1e-2, decay="wsd", cooldown=0.25, budgets=(4,))
+    run = replace(tiny_sweep.runs[0], schedule=schedule, evaluation=replace(tiny_sweep.runs[0].evaluation, every=1))
+    sweep = replace(tiny_sweep, runs=(run,))
+    assert trial.trial(run, sweep, Place(home, tmp_path / "whole")) == "done"
+    whole = rows(tmp_path / "whole", run.run_id)
+    assert sorted(set(whole["step"])) == [0, 4, 8]
+    flops = whole.drop_duplicates("step").set_index("step")["flops"]
+    assert flops[8] == 2 * flops[4] > 0
+    n_saved, save = 0, checkpoint.save
+
+    class Cut(BaseException):
+        pass
+
+    def cutting(path: Path, state: dict[str, object], guard: Callable[[], None]) -> None:
+        nonlocal n_saved
+        save(path, state, guard)
+        n_saved += 1
+        if n_saved in (2, 5, 6, 9):
+            raise Cut
+
+    monkeypatch.setattr(checkpoint, "save", cutting)
+    for _ in range(4):
+        with pytest.raises(Cut):
+            trial.trial(run, sweep, Place(home, tmp_path / "cut"))
+    assert trial.trial(run, sweep, Place(home, tmp_path / "cut")) == "done"
+    pd.testing.assert_frame_equal(rows(tmp_path / "cut", run.run_id), whole)
+
+
 def test_a_full_disk_loses_nothing_that_was_measured(
     tiny_sweep: Sweep, home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -53,8 +53,8 @@ def plan(
         size, parts = sizes[run.slice.corpus], [sizes[name] for name in run.slice.corpora]
         n_labels = size.n_labels.get(run.slice.label_set, 0)
         spent = cost(run.architecture, run.objective, n_labels, size.n_samples)
-        flops = spent.flops(run.schedule.batch_size, run.schedule.steps)
-        n_evaluations = 1 + -(-run.schedule.steps // run.evaluation.every)
+        flops = spent.flops(run.schedule.batch_size, run.schedule.n_taken)
+        n_evaluations = 1 + len(run.schedule.measured(run.evaluation.every))
         tasks = measurable(sweep.tasks, run)
         hours = run_hours(run, spent, tasks, sizes, on)
         kind, macs = run.architecture.kind, spent.macs_per_sample
