@@ -157,7 +157,7 @@ def test_a_branch_is_the_run_of_its_own_length(index: int, tiny_sweep: Sweep, ho
     """Each budget ends with the bits of the run that was made for it alone; so a trunk serves them all."""
     run = replace(tiny_sweep.runs[index], schedule=BRANCHED)
     corpus, codes = data.open_corpus(run.slice.corpus, home), codes_of(run, home)
-    measured = {s.step: weights(s.module) for s in pretrain(run, corpus, codes=codes) if not len(s.unfinished)}
+    measured = {s.step: weights(s.module) for s in pretrain(run, corpus, codes=codes) if s.due}
     assert list(measured) == [0, 8, 12, 20]
     for budget in (8, 12, 20):
         alone = replace(BRANCHED, steps=budget, budgets=(), warmup=2 / budget)
@@ -173,7 +173,7 @@ def test_a_branched_run_that_is_killed_anywhere_goes_on_with_the_same_bits(
     corpus = data.open_corpus(run.slice.corpus, home)
 
     def told(snapshots: Iterable[Snapshot]) -> list[tuple[int, str]]:
-        return [(s.step, digest_of(s)) for s in snapshots if not len(s.unfinished)]
+        return [(s.step, digest_of(s)) for s in snapshots if s.due]
 
     whole = told(pretrain(run, corpus))
     n_saved = 0
