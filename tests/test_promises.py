@@ -187,8 +187,8 @@ def without_ray(monkeypatch: pytest.MonkeyPatch) -> None:
     def pool(*_: object) -> Iterator[dict[str, float]]:
         yield {"CPU": 1.0}
 
-    def fit(places: Sequence[tuple[float, int, list[str]]], jobs: Mapping[float, SlotJob], *_: object) -> bool:
-        return any(serve(jobs[share], "0") == "full" for share, _, _ in places)
+    def fit(places: Sequence[tuple[float, int, list[str]]], jobs: Mapping[float, SlotJob], *_: object) -> set[str]:
+        return {serve(jobs[share], "0") for share, _, _ in places}
 
     context = SimpleNamespace(get_node_id=lambda: "here")
     monkeypatch.setattr(launch, "_joined", pool)
