@@ -138,7 +138,7 @@ class EncoderLayer(nn.Module):
         n, n_tokens, _ = x.shape
         qkv = self.qkv(self.norm1(x)).view(n, n_tokens, 3, self.heads, HEAD_WIDTH)
         query, key, value = qkv.permute(2, 0, 3, 1, 4)  # each [n, heads, n_tokens, HEAD_WIDTH]
-        dropped = self.dropout.p if self.training else 0.0
+        dropped = self.dropout.p if self.dropout.training else 0.0
         attended = F.scaled_dot_product_attention(query, key, value, dropout_p=dropped).transpose(1, 2).flatten(2)
         x = x + self.dropout(self.project(attended))
         return x + self.dropout(self.contract(self.dropout(F.gelu(self.expand(self.norm2(x))))))
