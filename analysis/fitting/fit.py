@@ -28,6 +28,7 @@ from analysis.fitting.result import Coefficient, Fit, Health, intervals_of, larg
 from analysis.fitting.shifted import SHIFTS, fit_curved
 from analysis.fitting.starts import refit, solve_globally
 from analysis.fitting.status import of_number, with_edge, worst
+from analysis.observations import worse_than_prevalence
 
 __all__ = ["BadPoints", "Coefficient", "Fit", "Health", "fit"]
 
@@ -147,12 +148,12 @@ def fit(
 
 
 def tuned(found: Fit, points: pd.DataFrame) -> Fit:
-    """A fit with what tuning says of its points: a note, and a status of its own where the best lie at an edge."""
-    said = tuning.said(points)
+    """A fit with what is said of its points: notes, and a status of its own where the best settings lie at an edge."""
+    said = "; ".join(text for text in (tuning.said(points), worse_than_prevalence(points)) if text)
     if not said:
         return found
     note = "; ".join(text for text in (found.note, said) if text)
-    if not (points["at_edge"] != "").any():
+    if "at_edge" not in points or not (points["at_edge"] != "").any():
         return replace(found, note=note)
     flagged = [
         {name: replace(c, status=with_edge(c.status)) for name, c in part.items()}

@@ -15,6 +15,7 @@ from ecgscale.objectives.objective import (
     Optimiser,
     ParamGroup,
     Pretraining,
+    decayed_apart,
 )
 from ecgscale.objectives.supervised import Supervised
 from ecgscale.registry import Registry
@@ -52,4 +53,5 @@ __all__ = [
     "ParamGroup",
     "Pretraining",
     "Supervised",
+    "decayed_apart",
 ]

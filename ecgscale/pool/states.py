@@ -66,9 +66,9 @@ def outdated(sweep: Sweep, results: Path) -> list[str]:
 
 
 class Stopped(Exception):
-    """A launch was told to stop; what is measured is kept."""
+    """A launch was told to stop, as by Ctrl-C in its own shell; what is measured is kept."""
 
-    exit_code = 1
+    exit_code = 130
 
 
 class Interrupted(Stopped):
@@ -114,6 +114,10 @@ def exit_code(number: int) -> int:
 
 class Full(OSError):
     """A disk is full: no more runs were handed out."""
+
+
+class NoPlaceLeft(RuntimeError):
+    """Every place of the pool is at fault."""
 
 
 class PoolLost(RuntimeError):

@@ -189,3 +189,11 @@ def test_the_true_law_wins_the_comparison() -> None:
     assert min(health, key=lambda law: health[law].aic) in ("joint", "interaction")
     assert health["joint"].aic < health["tied"].aic
     assert health["joint"].bic < health["interaction"].bic
+
+
+def test_losses_that_are_worse_than_prevalence_are_flagged() -> None:
+    points = ragged_grid()
+    for n_worse in (0, 3):
+        baseline = [0.0] * n_worse + [99.0] * (len(points) - n_worse)
+        note = fit("joint", points.assign(prevalence_loss=baseline), bootstrap=0, intervals=False).note
+        assert ("3 of 20 losses are worse than prevalence" in note) == (n_worse == 3)

@@ -18,6 +18,7 @@ from ecgscale.spec.tasks import (
     DOMAINS,
     ECGFOUNDER_TASKS,
     HEAD_TASKS,
+    LABORATORY_TASKS,
     PAPER_TASKS,
     ROBUSTNESS_TASKS,
     SAMPLE_TASKS,
@@ -120,6 +121,7 @@ def test_tasks_are_found_by_their_names() -> None:
     families = (
         PAPER_TASKS,
         SAMPLE_TASKS,
+        LABORATORY_TASKS,
         SINGLE_LEAD_TASKS,
         HEAD_TASKS,
         ECGFOUNDER_TASKS,
