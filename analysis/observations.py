@@ -201,3 +201,15 @@ def best_over_steps(table: pd.DataFrame, select: str = "val") -> pd.DataFrame:
     )
     result.attrs = dict(table.attrs)
     return result
+
+
+def worse_than_prevalence(points: pd.DataFrame) -> str:
+    """For a fit's note: how many of its losses are above that of predicting each label's rate; empty if none is.
+
+    A probe starts there and keeps what validation likes best, so such a loss says that what it learned of the training
+    patients does not hold for those of the test.
+    """
+    if not {"loss", "prevalence_loss"} <= set(points):
+        return ""
+    worse = int((points["loss"] > points["prevalence_loss"]).sum())
+    return f"{worse} of {len(points)} losses are worse than prevalence" if worse else ""

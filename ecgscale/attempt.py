@@ -20,12 +20,14 @@ class Resources:
     """What a run is computed with; it changes no more than rounding.
 
     ``processes`` share every batch (data parallel), on a GPU or CPU thread each; ``micro_batch`` is the most recordings
-    that pass the network of a process at once (gradient accumulation; None: all that it has of a batch).
+    that pass the network of a process at once (gradient accumulation; None: all that it has of a batch);
+    ``compile`` whether the network is compiled (None: on a GPU).
     """
 
     device: str = "cpu"  # cpu, cuda, cuda:1, ...
     processes: int = 1
     micro_batch: int | None = None
+    compile: bool | None = None
 
 
 @dataclass(frozen=True)

@@ -13,9 +13,12 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+from ecgscale.place_faults import fault_in
 from ecgscale.redact import without_paths
 
+_COMPILING = 4  # processes, at most, in which torch.compile of a child has kernels compiled; its own default is 32
 _LAST_WORDS = 200  # characters of its last line on stderr
+_TOLD = 8000  # characters at the end in which a fault of its place is looked for
 
 
 class Child:
@@ -26,6 +29,9 @@ class Child:
         self._errors = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as this
         environment = {**os.environ, "PYTHONPATH": os.pathsep.join(p for p in sys.path if p)}
         environment.setdefault("OMP_NUM_THREADS", "1")
+        environment.setdefault(
+            "TORCHINDUCTOR_COMPILE_THREADS", str(max(1, min(_COMPILING, (os.cpu_count() or 1) // 8)))
+        )
         self._process = subprocess.Popen(
             [sys.executable, "-m", module],
             stdin=subprocess.PIPE,
@@ -69,12 +75,17 @@ class Child:
             raise EOFError from None
 
     def cause(self, *roots: Path) -> str:
-        """Why it ended, in words, with the last that it said; what lies below ``roots`` is named from there. Waits."""
+        """Why it ended, in words, with the last that it said; what lies below ``roots`` is named from there. Waits.
+
+        If it told of a fault of its place (``place_faults``), that is the last that counts.
+        """
         code = self._process.wait()
         self._errors.seek(0)
-        said = self._errors.read().decode(errors="replace").strip().splitlines()
+        text = self._errors.read().decode(errors="replace").strip()
         how = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
-        return how + (f" ({without_paths(said[-1][:_LAST_WORDS], *roots)})" if said else "")
+        fault = fault_in(text[-_TOLD:])
+        said = fault.said if fault else text.rpartition("\n")[2][:_LAST_WORDS]
+        return how + (f" ({without_paths(said, *roots)})" if said else "")
 
     def stop(self) -> None:
         """End it, whatever it does."""

@@ -9,6 +9,8 @@ from ecgscale import data, provenance, records
 from ecgscale.attempt import ONE_CPU, UNLEASED, Attempt, Place, Resources
 from ecgscale.leases import Lost
 from ecgscale.objectives import Collapsed
+from ecgscale.pausing import Paused, may_pause
+from ecgscale.place_faults import fault_of
 from ecgscale.probing.measure import Measurement, Row, id_curve
 from ecgscale.redact import describe_error, without_paths
 from ecgscale.spec.run import Run
@@ -21,12 +23,14 @@ from ecgscale.training.train import Diverged, Snapshot
 def trial(run: Run, sweep: Sweep, place: Place, resources: Resources = ONE_CPU, attempt: Attempt = UNLEASED) -> str:
     """Train and measure one run; returns its final state, or "paused". One that is done already stays as it is.
 
-    At every evaluation rows are written, then the weights to keep, then the checkpoint: a run that is cut off anywhere
-    goes on behind its last evaluation, and one that is asked to pause stops at its next step. One that cannot go on
+    At every evaluation the checkpoint is written, then rows, then the weights to keep: a run that is cut off anywhere
+    goes on from its last evaluation, and one that is asked to pause stops at its next step, or within an evaluation at
+    its next batch; then that evaluation alone is done again. One that cannot go on
     ends as failed, diverged or oom, with the reason in its file. Of several ``resources.processes`` this one leads
     (``training.distributed``), and any number of them may go on with the run.
 
-    Raises Lost if another holds its lease by now, OSError if the disk is full: then nothing is final.
+    Raises Lost if another holds its lease by now, OSError if the disk is full, and what tells of a fault of this place
+    (``place_faults``): then nothing is final.
     """
     file = records.path_of(place.results, sweep.name, run.run_id)
     if records.state_of(file)[0] == "done":
@@ -68,6 +72,9 @@ def trial(run: Run, sweep: Sweep, place: Place, resources: Resources = ONE_CPU, 
             raise
         for line in traceback.format_exception(error):
             attempt.note(without_paths(line.rstrip(), place.home, place.results))
+        if fault := fault_of(error, place.home, place.results):
+            attempt.note(f"a fault of this place, so the run is given back: {fault.what}")
+            raise
         end("failed", describe_error(error, place.home, place.results))
         raise
 
@@ -91,27 +98,38 @@ def _take(
     lacking = data.missing_parts([*run.slice.corpora, *measurement.corpora], home)
     facts["n_missing_parts"] = str(sum(len(parts) for parts in lacking.values()))
     resume = session.resumable(run, sweep.name, home, {row["step"] for row in journal.rows}, inputs.digests)
-    if not kept_weights.begin(run, home, sweep.keep, inputs.digests, resume["measured"] if resume else None):
-        resume = None
-    measured = resume["measured"] if resume else 0
-    journal.begin([row for row in journal.rows if row["step"] <= measured] if resume else [], facts)
+    measured = _measured_last(journal.rows, resume)
+    if not kept_weights.begin(run, home, sweep.keep, inputs.digests, measured):
+        resume = measured = None
+    journal.begin([row for row in journal.rows if row["step"] <= measured] if measured is not None else [], facts)
     attempt.note(f"attempt {facts['attempt']}" + (f", from step {resume['step']}" if resume else ""))
     if _stalled(run, journal.rows):
         return True
+    again = bool(resume and resume["again"])  # the first snapshot is the one that was saved
     with session.start(run, inputs, sweep.name, home, resources, attempt, resume) as (snapshots, save):
         for snapshot in snapshots:
             facts |= snapshot.execution.facts
-            if len(snapshot.unfinished):
+            if not again:
                 save(snapshot, measured)
+            again = False
+            if not snapshot.due:
+                if not snapshot.paused:
+                    continue
                 attempt.note(f"paused at step {snapshot.step}")
                 return False
-            journal.add(measurement.rows(snapshot))
-            measured = snapshot.step
-            journal.sync()
+            if snapshot.step != measured:
+                try:
+                    with may_pause(attempt.pause):
+                        rows = measurement.rows(snapshot)
+                except Paused:
+                    attempt.note(f"paused in the evaluation of step {snapshot.step}, which will be done again")
+                    return False
+                journal.add(rows)
+                measured = snapshot.step
+                journal.sync()
             if sweep.keep != "none":
                 loss = id_curve(journal.rows)[snapshot.step]
                 kept_weights.put(run, home, snapshot.step, loss, snapshot.module.probed)
-            save(snapshot, measured)
             attempt.note(_progress(run, journal.rows, snapshot))
             if _stalled(run, journal.rows):
                 break
@@ -137,6 +155,14 @@ def _measured(file: Path) -> list[Row]:
         return records.as_rows(records.read(file).rows)
     except (FileNotFoundError, records.BadResults):
         return []
+
+
+def _measured_last(rows: list[Row], resume: session.State | None) -> int | None:
+    """The last step that counts as measured of a run that goes on from a state; None if it begins."""
+    if resume is None:
+        return None
+    own = resume["again"] and any(row["step"] == resume["step"] for row in rows)
+    return resume["step"] if own else resume["measured"]
 
 
 def _progress(run: Run, rows: list[Row], snapshot: Snapshot) -> str:

@@ -43,5 +43,5 @@ SWEEP = Sweep(
         for sizes, objective, labels, schedule in CONFIGURATIONS
         for architecture, fraction in (*product(sizes, (1.0,)), *product(sizes[3:4], FRACTIONS))
     ),
-    tasks=("ptbxl-superdiagnostic", "ptbxl-sex", "ludb-rhythm"),
+    tasks=("ptbxl-superdiagnostic", "ptbxl-sex"),
 )

@@ -14,6 +14,7 @@ _KINDS: dict[type, Mapping[str, type]] = {
     cast(type, Architecture): ARCHITECTURES,
     cast(type, Objective): OBJECTIVES,
 }
+_SAID = ("kind", "revision")  # of the class, not of a field
 _PARTS = (Slice, Schedule, Evaluation, Codebook, Run)
 
 
@@ -24,7 +25,9 @@ def described(text: str) -> Run:
 
 def _built(cls: type, value: dict[str, Any]) -> Any:
     types = {field.name: field.type for field in fields(cls)}
-    return cls(**{name: _value(cls, name, types[name], content) for name, content in value.items() if name != "kind"})
+    return cls(
+        **{name: _value(cls, name, types[name], content) for name, content in value.items() if name not in _SAID}
+    )
 
 
 def _value(cls: type, name: str, expected: Any, content: Any) -> Any:

@@ -17,6 +17,11 @@ from ecgscale.records import canonical, run_id_of
 from ecgscale.training import followers
 
 STEPS = 3
+ECC = (
+    "CUDA error: uncorrectable ECC error encountered\nCUDA kernel errors might be asynchronously reported at some "
+    "other API call, so the stacktrace below might be incorrect.\nFor debugging consider passing "
+    "CUDA_LAUNCH_BLOCKING=1\nCompile with `TORCH_USE_CUDA_DSA` to enable device-side assertions.\n"
+)
 
 
 @dataclass(frozen=True)
@@ -109,6 +114,8 @@ def _misbehave(fault: str, attempt: Attempt) -> None:
         os._exit(7)
     if fault == "full":
         raise OSError(errno.ENOSPC, "No space left on device")
+    if fault.startswith("device") and os.environ.get("CUDA_VISIBLE_DEVICES") in fault.split()[1:]:
+        raise RuntimeError(ECC)
     if fault == "raises":
         raise RuntimeError("as asked")
     if fault == "hungry":
@@ -145,6 +152,12 @@ def slot_job(sweep: Many, results: Path, launch: str | None = None) -> SlotJob:
     )
     setup = WorkerSetup(pickle.dumps(sweep), Place(results / "home", results), trial="tests.faults:trial")
     return SlotJob(sweep.name, launch, queue, setup)
+
+
+def serve_on_gpu(number: str, job: SlotJob) -> None:
+    """Serve as the slot on one GPU, in a process of its own."""
+    os.environ["CUDA_VISIBLE_DEVICES"] = number
+    serve(job, f"slot {number}")
 
 
 def served(sweep: Many, results: Path, slot: str = "0") -> str:

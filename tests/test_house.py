@@ -24,15 +24,15 @@ def in_order(plan: str) -> tuple[str, ...]:
 # A file imports only from files and rooms before it: those of its own room too.
 TRAINING = in_order(
     """
-    phrases records redact processes home leases attempt data models objectives
-    spec: run check sweep override tasks finetune
+    phrases records redact pausing place_faults processes home leases attempt data models objectives
+    spec: run check sweep override tasks finetune rates
     compute provenance
-    training: checkpoint sharding step train codebooks kept_weights weights inputs
+    training: checkpoint sharding step rates train codebooks kept_weights weights inputs
     training: followers sharded_checkpoint distributed session
     probing: scores convex heartbeats conditions probe heads external measure reprobe
     trial
-    pool: surroundings states observers preflight worker slot shares watch launch
-    pricing: calibration doctor plan cells
+    pool: surroundings states places health observers preflight worker slot shares watch launch
+    pricing: calibration hours doctor plan cells
     cli
     """
 )

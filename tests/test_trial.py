@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 
@@ -25,16 +26,16 @@ def rows(results: Path, run_id: str) -> pd.DataFrame:
     return records.read(records.path_of(results, "tiny", run_id)).rows.drop(columns="seconds")
 
 
-@pytest.mark.parametrize("cut", ["rows", "checkpoint"])
+@pytest.mark.parametrize("cut", ["checkpoint", "rows", "rest"])
 @pytest.mark.parametrize("n_whole", [1, 2, 3])
 def test_a_run_that_is_cut_off_goes_on_as_if_it_had_not_been(
     cut: str, n_whole: int, tiny_sweep: Sweep, home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Cut behind the n-th evaluation, between writing its rows and its checkpoint or behind both."""
+    """Cut at the n-th evaluation: before its checkpoint, between that and its rows, or behind both."""
     torch.set_num_threads(1)
     run = tiny_sweep.runs[0]
     assert trial.trial(run, tiny_sweep, Place(home, tmp_path / "whole")) == "done"
-    n_saved, save = 0, checkpoint.save
+    n_saved, save, sync = 0, checkpoint.save, records.Journal.sync
 
     class Cut(BaseException):
         pass
@@ -42,19 +43,59 @@ def test_a_run_that_is_cut_off_goes_on_as_if_it_had_not_been(
     def cutting(path: Path, state: dict[str, object], guard: Callable[[], None]) -> None:
         nonlocal n_saved
         n_saved += 1
-        if cut == "checkpoint" or n_saved < n_whole:
+        if cut != "checkpoint" or n_saved < n_whole:
             save(path, state, guard)
+        if n_saved == n_whole and cut != "rest":
+            raise Cut
+
+    def synced(journal: records.Journal) -> None:
+        sync(journal)
         if n_saved == n_whole:
             raise Cut
 
+    monkeypatch.setattr(records.Journal, "sync", synced)
     monkeypatch.setattr(checkpoint, "save", cutting)
     with pytest.raises(Cut):
         trial.trial(run, tiny_sweep, Place(home, tmp_path / "cut"))
     monkeypatch.setattr(checkpoint, "save", save)
+    monkeypatch.setattr(records.Journal, "sync", sync)
     assert records.state_of(records.path_of(tmp_path / "cut", "tiny", run.run_id))[0] == "running"
     assert trial.trial(run, tiny_sweep, Place(home, tmp_path / "cut")) == "done"
     pd.testing.assert_frame_equal(rows(tmp_path / "cut", run.run_id), rows(tmp_path / "whole", run.run_id))
     assert not checkpoint_path(home, "tiny", run.run_id).exists()
+
+
+def test_a_branched_run_that_is_cut_off_has_the_rows_of_its_budgets_alone(
+    tiny_sweep: Sweep, home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing is measured where the rate had not fallen; compute is that of each budget by itself."""
+    torch.set_num_threads(1)
+    schedule = Schedule(steps=8, batch_size=8, lr=1e-2, decay="wsd", cooldown=0.25, budgets=(4,))
+    run = replace(tiny_sweep.runs[0], schedule=schedule, evaluation=replace(tiny_sweep.runs[0].evaluation, every=1))
+    sweep = replace(tiny_sweep, runs=(run,))
+    assert trial.trial(run, sweep, Place(home, tmp_path / "whole")) == "done"
+    whole = rows(tmp_path / "whole", run.run_id)
+    assert sorted(set(whole["step"])) == [0, 4, 8]
+    flops = whole.drop_duplicates("step").set_index("step")["flops"]
+    assert flops[8] == 2 * flops[4] > 0
+    n_saved, save = 0, checkpoint.save
+
+    class Cut(BaseException):
+        pass
+
+    def cutting(path: Path, state: dict[str, object], guard: Callable[[], None]) -> None:
+        nonlocal n_saved
+        save(path, state, guard)
+        n_saved += 1
+        if n_saved in (2, 5, 6, 9):
+            raise Cut
+
+    monkeypatch.setattr(checkpoint, "save", cutting)
+    for _ in range(4):
+        with pytest.raises(Cut):
+            trial.trial(run, sweep, Place(home, tmp_path / "cut"))
+    assert trial.trial(run, sweep, Place(home, tmp_path / "cut")) == "done"
+    pd.testing.assert_frame_equal(rows(tmp_path / "cut", run.run_id), whole)
 
 
 def test_a_full_disk_loses_nothing_that_was_measured(
@@ -73,14 +114,14 @@ def test_a_full_disk_loses_nothing_that_was_measured(
         nonlocal n_saved
         save(path, state, guard)
         n_saved += 1
-        if n_saved == 1:
+        if n_saved == 2:
             monkeypatch.setattr(os, "fsync", full)
 
     monkeypatch.setattr(checkpoint, "save", filling)
     with pytest.raises(OSError, match="No space left"):
         trial.trial(run, tiny_sweep, Place(home, tmp_path / "full"))
     kept = rows(tmp_path / "full", run.run_id)
-    assert set(kept["step"]) == {0, 3}  # its rows were written, their checkpoint was not
+    assert set(kept["step"]) == {0, 3}  # its rows were written, if not for a machine that fails
     monkeypatch.setattr(os, "fsync", fsync)
     assert trial.trial(run, tiny_sweep, Place(home, tmp_path / "full")) == "done"
     pd.testing.assert_frame_equal(rows(tmp_path / "full", run.run_id), rows(tmp_path / "whole", run.run_id))
@@ -142,8 +183,11 @@ def test_a_saved_error_names_no_place(error: Exception, saved: str) -> None:
 
 
 @pytest.mark.parametrize("at", [1, 2, 4])
-def test_a_paused_run_goes_on_bit_for_bit(tiny_sweep: Sweep, home: Path, tmp_path: Path, at: int) -> None:
+def test_a_paused_run_goes_on_bit_for_bit(
+    tiny_sweep: Sweep, home: Path, tmp_path: Path, at: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Paused at steps that are not due for evaluation, by a question that is asked once a step."""
+    monkeypatch.setattr(trial, "may_pause", lambda asked: nullcontext())
     torch.set_num_threads(1)
     run, asked = tiny_sweep.runs[0], iter(range(1, 100))
     said: list[str] = []
@@ -159,6 +203,35 @@ def test_a_paused_run_goes_on_bit_for_bit(tiny_sweep: Sweep, home: Path, tmp_pat
     assert records.state_of(records.path_of(tmp_path / "cut", "tiny", run.run_id))[0] == "running"
     assert trial.trial(run, tiny_sweep, Place(home, tmp_path / "cut"), attempt=Attempt(note=said.append)) == "done"
     assert any("from step" in line for line in said)
+    pd.testing.assert_frame_equal(rows(tmp_path / "cut", run.run_id), rows(tmp_path / "whole", run.run_id))
+
+
+def test_a_pause_in_an_evaluation_costs_that_evaluation_alone(
+    tiny_sweep: Sweep, home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Asked for in the midst of the second evaluation: no step is taken and nothing measured twice."""
+    torch.set_num_threads(1)
+    run, said, asked = tiny_sweep.runs[0], list[str](), list[int]()
+    assert trial.trial(run, tiny_sweep, Place(home, tmp_path / "whole")) == "done"
+    measured, taken = trial.Measurement.rows, list[int]()
+
+    def counted(measurement: trial.Measurement, snapshot: trial.Snapshot) -> list[trial.Row]:
+        taken.append(snapshot.step)
+        return measured(measurement, snapshot)
+
+    monkeypatch.setattr(trial.Measurement, "rows", counted)
+
+    def pause() -> bool:
+        asked.append(taken[-1] if taken else -1)
+        return asked.count(3) > 4  # the evaluation of step 3 is under way
+
+    attempt = Attempt(pause=pause, note=said.append)
+    assert trial.trial(run, tiny_sweep, Place(home, tmp_path / "cut"), attempt=attempt) == "paused"
+    assert said[-1] == "paused in the evaluation of step 3, which will be done again"
+    assert set(rows(tmp_path / "cut", run.run_id)["step"]) == {0}
+    assert trial.trial(run, tiny_sweep, Place(home, tmp_path / "cut"), attempt=Attempt(note=said.append)) == "done"
+    assert any("from step 3" in line for line in said)
+    assert taken == [0, 3, 3, 6]
     pd.testing.assert_frame_equal(rows(tmp_path / "cut", run.run_id), rows(tmp_path / "whole", run.run_id))
 
 

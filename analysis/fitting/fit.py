@@ -31,6 +31,7 @@ from analysis.fitting.result import Coefficient, Fit, Health, largest_tenth
 from analysis.fitting.shifted import SHIFTS, fit_curved
 from analysis.fitting.starts import refit
 from analysis.fitting.status import with_edge
+from analysis.observations import worse_than_prevalence
 
 __all__ = ["BadPoints", "Coefficient", "Fit", "Health", "fit"]
 
@@ -211,12 +212,12 @@ def _without_vanished(p: _Posed, solution: Solution) -> _Posed | None:
 
 
 def tuned(found: Fit, points: pd.DataFrame) -> Fit:
-    """A fit with what tuning says of its points: a note, and a status of its own where the best lie at an edge."""
-    said = tuning.said(points)
+    """A fit with what is said of its points: notes, and a status of its own where the best settings lie at an edge."""
+    said = "; ".join(text for text in (tuning.said(points), worse_than_prevalence(points)) if text)
     if not said:
         return found
     note = "; ".join(text for text in (found.note, said) if text)
-    if not (points["at_edge"] != "").any():
+    if "at_edge" not in points or not (points["at_edge"] != "").any():
         return replace(found, note=note)
     flagged = [
         {name: replace(c, status=with_edge(c.status)) for name, c in part.items()}

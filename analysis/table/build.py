@@ -32,7 +32,7 @@ from ecgscale.records import sealed, write_whole
 
 GROUP = ["sweep", "corpus", "label_set", "configuration", "target", "domain"]
 LEVELS = 4  # sizes or fractions below which a marginal law is not tried
-READ = ("N", "D", "loss", "weight", "n_tried", "at_edge", "row")  # by fits; "row": equal in exact copies
+READ = ("N", "D", "loss", "weight", "n_tried", "at_edge", "prevalence_loss", "row")  # by fits; "row": alike in copies
 SIZES_AND_DATA = ("joint", "size", "pure_size", "data", "pure_data")
 ALLOCATION = ("a", "b", "gamma")
 Facts = dict[str, Any]

@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from ecgscale.cli.devices import ChosenDevice, chosen
 from ecgscale.cli.door import Home, app, home_of
 from ecgscale.cli.terminal import say
 
@@ -17,7 +18,7 @@ def train(
     sweep: Annotated[str, typer.Option("--sweep", help="Train the codebook that this sweep's masked runs name.")] = "",
     corpus: Annotated[str, typer.Option(help="Train HeartLang's full-size codebook on this corpus.")] = "",
     home: Home = None,
-    device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
+    device: ChosenDevice = None,
 ) -> None:
     """Train a heartbeat codebook, once for all runs that share it."""
     import torch
@@ -32,8 +33,10 @@ def train(
     if not recipes:
         raise ValueError(f"sweep {sweep} has no masked runs and needs no codebook")
     torch.set_num_threads(1)  # so that the same recipe gives the same codes
+    left = [recipe for recipe in recipes if not codebooks.is_trained(recipe, home_of(home))]
+    on = chosen(device) if left else "cpu"
     for recipe in recipes:
-        if codebooks.is_trained(recipe, home_of(home)):
+        if recipe not in left:
             say(f"codebook of {recipe.n_codes} codes on {recipe.corpus}: trained already")
             continue
 
@@ -41,7 +44,7 @@ def train(
             if step % max(1, n_steps // 5) == 0:
                 say(f"  step {step}/{n_steps}  reconstruction error {error:.3f}")
 
-        digest = codebooks.train(recipe, home_of(home), progress, device)
+        digest = codebooks.train(recipe, home_of(home), progress, on)
         say(f"codebook of {recipe.n_codes} codes on {recipe.corpus}: trained, SHA-256 {digest[:12]}")
 
 

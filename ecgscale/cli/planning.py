@@ -9,7 +9,15 @@ from ecgscale.cli.door import RESULTS, Home, Json, Results, SweepName, app, home
 from ecgscale.cli.terminal import say, table
 from ecgscale.phrases import did_you_mean, si
 
-CLUSTERS = {"slurm": "slurm.sh", "kuberay": "kuberay.yaml", "ray-up": "ray-up.yaml", "readme": "README.md"}
+CLUSTERS = {
+    "slurm": "slurm.sh",
+    "kuberay": "kuberay.yaml",
+    "dockerfile": "Dockerfile",
+    "ray-up": "ray-up.yaml",
+    "readme": "README.md",
+}
+_PARTS = {"training": "training", "evaluation": "evaluation", "probes": "probe"}
+_GPUS = (1, 8, 32)  # that the time on the clock is told for
 _SAID = 3  # runs named for each reason why runs cannot be done
 
 
@@ -19,12 +27,14 @@ def plan(
     results: Results = RESULTS,
     home: Home = None,
     device: Annotated[
-        str, typer.Option(help="Price in hours of: here (measured once), a100, h100 (reckoned), or a calibrated GPU.")
+        str,
+        typer.Option(help="Hours of: here (measured once), a100, h100, l40s, ... (reckoned), or a calibrated GPU."),
     ] = "here",
     as_json: Json = False,
 ) -> None:
     """Price a sweep before it is paid: size, data, compute, time, memory, disk and state of every run."""
     from ecgscale.pricing import plan as pricing
+    from ecgscale.pricing.hours import wall_hours
     from ecgscale.spec.sweep import load
 
     loaded = load(sweep)
@@ -43,10 +53,12 @@ def plan(
     ]
     table([*columns, *(["of a GPU"] if on.gpu else []), "state"], rows)
     unit = f"{on.name} hours" if on.gpu else "core hours"
-    share = float((priced.device_hours * priced.evaluation_share).sum() / priced.device_hours.sum())
+    parts = {part: float(priced[f"{column}_hours"].sum()) for part, column in _PARTS.items()}
+    parts |= pricing.shared_parts(loaded, home_of(home), on)
     say(
-        f"{len(priced)} runs, {si(priced.flops.sum())}FLOP of training, {priced.device_hours.sum():.3g} {unit} "
-        f"(of which {share:.0%} evaluation), {priced.disk_gb.max():.2g} GB of disk a running run"
+        f"{len(priced)} runs, {si(priced.flops.sum())}FLOP of training, {sum(parts.values()):.3g} {unit} "
+        f"({', '.join(f'{part} {hours:.3g}' for part, hours in parts.items() if hours)}), "
+        f"{priced.disk_gb.max():.2g} GB of disk a running run"
         + (f", {priced.kept_gb.sum():.2g} GB of kept weights" if priced.kept_gb.any() else "")
     )
     left = priced[~priced["state"].isin(["done", "infeasible"])]
@@ -54,8 +66,13 @@ def plan(
         done, lost = ((priced["state"] == state).sum() for state in ("done", "infeasible"))
         hours = f"{left.device_hours.sum():.3g} {unit}"
         say(f"{done} done, {lost} infeasible, {len(left)} to do in {hours}")
-    how = "measured here" if on.measured else "reckoned as 30 % of the printed bf16 peak"
-    say(f"hours on {on.name}, {how}" + ("" if on.gpu else ", one core a run"))
+    unfinished = priced[priced["state"] != "done"]
+    if on.gpu and len(unfinished):
+        once = sum(parts[part] for part in ("codes", "codebook"))
+        clock = ", ".join(f"{once + wall_hours(unfinished, n):.3g} h on {n}" for n in _GPUS)
+        say(f"on the clock: {clock} {on.name} GPUs")
+    how = "measured here" if on.measured else "reckoned as 30 % of the printed peak, a step at least 2 ms of launches"
+    say(f"hours on {on.name}, {how}" + ("" if on.gpu else ", one core a run") + "; a reckoning, that no run has tested")
     for reason, runs in priced[priced["infeasible"] != ""].groupby("infeasible", sort=False):
         named = ", ".join(runs["name"].head(_SAID)) + (", ..." if len(runs) > _SAID else "")
         say(f"infeasible: {len(runs)} runs ({named}): {reason}")
@@ -96,9 +113,9 @@ def doctor(
 
 @app.command(rich_help_panel="Before: price and prepare")
 def cluster(
-    name: Annotated[str, typer.Argument(metavar="NAME", help="slurm, kuberay, ray-up, or readme.")],
+    name: Annotated[str, typer.Argument(metavar="NAME", help="slurm, kuberay, dockerfile, ray-up, or readme.")],
 ) -> None:
-    """Print what starts Ray on a cluster: a Slurm script, a KubeRay job, a cluster file for `ray up`."""
+    """Print what starts Ray on a cluster: a Slurm script, a KubeRay job and its image, a file for `ray up`."""
     from importlib.resources import files
 
     if name not in CLUSTERS:

@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from ecgscale.cli.devices import ChosenDevice, chosen
 from ecgscale.cli.door import FAILED, RESULTS, Home, Refused, Results, SweepName, app, home_of
 from ecgscale.cli.terminal import say
 
@@ -17,7 +18,7 @@ def reprobe(
     ] = None,
     results: Results = RESULTS,
     home: Home = None,
-    device: Annotated[str, typer.Option(help="cpu, cuda, cuda:1, ...")] = "cpu",
+    device: ChosenDevice = None,
 ) -> None:
     """Measure kept weights on more tasks, without training; without --task on those that the sweep has gained."""
     from dataclasses import replace
@@ -46,6 +47,7 @@ def reprobe(
     if wanted and not ready:
         raise Refused(f"none of {len(wanted)} runs has kept weights here; sweeps that give keep= keep them")
     torch.set_num_threads(1)
+    on = chosen(device) if ready else "cpu"
     claims = leases.Claims(leases.folder_of(results, loaded.name), f"reprobe of {os.getpid()}")
     for run in ready:
         path = records.path_of(results, loaded.name, run.run_id)
@@ -54,7 +56,7 @@ def reprobe(
             raise Refused(f"another command is at work on run {run.run_id}; watch it with: ecgscale status {sweep}")
         try:
             with leases.Heartbeat(lease):
-                steps = measure(run, loaded, wanted[run], home_of(home), results, device, guard=lease.check)
+                steps = measure(run, loaded, wanted[run], home_of(home), results, on, guard=lease.check)
         finally:
             lease.release()
         say(f"{run.run_id}  {run.name}: {', '.join(wanted[run])} at {len(steps)} steps")

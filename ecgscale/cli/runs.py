@@ -1,11 +1,16 @@
 """Verbs of a sweep's runs once it is launched: their states, failures and logs; telling its launches to stop."""
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from ecgscale.cli.door import RESULTS, Home, Json, Results, RunId, SweepName, app, existing, home_of, print_json
 from ecgscale.cli.terminal import in_place, say, show, table
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from ecgscale.spec.sweep import Sweep
 
 OPEN = ("pending", "running")
 
@@ -54,6 +59,7 @@ def status(
                 show(["sweep", "runs", *names_of], [(n, len(t), *counts(t).values()) for n, t in by_sweep.items()])
             open_runs = sum(int(t["state"].isin(OPEN).sum()) for t in by_sweep.values())
             if not watch or not open_runs:
+                _say_retired(sweeps, results)
                 return
             time.sleep(2)
 
@@ -64,15 +70,27 @@ def failures(sweep: SweepName, results: Results = RESULTS) -> None:
     from ecgscale.pool.states import states
     from ecgscale.spec.sweep import load
 
-    all_runs = states(load(sweep), results)
+    loaded = load(sweep)
+    all_runs = states(loaded, results)
     bad = all_runs[~all_runs["state"].isin(["done", *OPEN])]
     groups = bad.groupby(["state", "why"], sort=True)["run_id"]
     table(["state", "runs", "cause", "run ids"], [(s, len(ids), why, " ".join(ids)) for (s, why), ids in groups])
+    _say_retired([loaded], results)
     if len(bad):
         say(f"log: ecgscale logs {sweep} {bad['run_id'].iloc[0]}   (a file a run in logs/{sweep} of the home folder)")
         say(f"next: ecgscale retry {sweep}")
     else:
         say(f"none of {len(all_runs)} runs has failed; watch them with: ecgscale status {sweep}")
+
+
+def _say_retired(sweeps: "list[Sweep]", results: "Path") -> None:
+    """Name the places that the latest launches of these sweeps have retired."""
+    from ecgscale import leases
+    from ecgscale.pool.places import retired
+
+    for sweep in sweeps:
+        for place in retired(leases.folder_of(results, sweep.name)):
+            say(f"{sweep.name}: {place}")
 
 
 @app.command(rich_help_panel="Sweeps: run and watch")

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from ecgscale.cli.devices import ChosenDevice, chosen
 from ecgscale.cli.door import FAILED, RESULTS, Home, Refused, Results, RunId, SweepName, app, home_of, not_below_0
 from ecgscale.cli.terminal import say, table, where
 
@@ -26,6 +27,9 @@ Address = Annotated[str | None, typer.Option(help="Join the Ray cluster at this 
 Processes = Annotated[
     int | None,
     typer.Option(min=1, help="Processes that do each run together, on a GPU or CPU each; as many as it needs."),
+]
+NoCompile = Annotated[
+    bool, typer.Option("--no-compile", help="Train uncompiled on GPUs too: slower, and needs no C compiler.")
 ]
 AllowMissing = Annotated[
     bool, typer.Option("--allow-missing", help="Go on with corpora that were prepared without some of their files.")
@@ -49,6 +53,7 @@ def launch(
     max_device_hours: Annotated[float, typer.Option(help="Ask for --yes above this.", callback=not_below_0)] = 24.0,
     yes: Annotated[bool, typer.Option("--yes", help="Launch whatever it costs.")] = False,
     allow_missing: AllowMissing = False,
+    no_compile: NoCompile = False,
 ) -> None:
     """Schedule every run that is not done, through Ray. The same command resumes; nothing done is repeated.
 
@@ -67,7 +72,7 @@ def launch(
         new = {run.run_id for run in changed.runs} - {run.run_id for run in loaded.runs}
         say(f"{sweep}: {len(new)} runs differ from the sweep's by {', '.join(changes)} and have ids of their own")
         loaded = changed
-    pool, guards = Pool(workers, gpus, address), Guards(max_device_hours, yes, allow_missing)
+    pool, guards = Pool(workers, gpus, address), Guards(max_device_hours, yes, allow_missing, no_compile)
     _launch(loaded, Place(home_of(home), results), Chosen(only or ()), pool, processes, guards)
 
 
@@ -82,6 +87,7 @@ def retry(
     address: Address = None,
     processes: Processes = None,
     allow_missing: AllowMissing = False,
+    no_compile: NoCompile = False,
 ) -> None:
     """Do again what ended as failed, diverged or out of memory; each run from its last checkpoint."""
     _reached(address)
@@ -89,8 +95,9 @@ def retry(
     from ecgscale.pool.shares import Pool
     from ecgscale.spec.sweep import load
 
-    chosen, guards = Chosen(only or (), ("failed", "diverged", "oom")), Guards(allow_missing=allow_missing)
-    _launch(load(sweep), Place(home_of(home), results), chosen, Pool(workers, gpus, address), processes, guards)
+    which = Chosen(only or (), ("failed", "diverged", "oom"))
+    guards = Guards(allow_missing=allow_missing, no_compile=no_compile)
+    _launch(load(sweep), Place(home_of(home), results), which, Pool(workers, gpus, address), processes, guards)
 
 
 @dataclass(frozen=True)
@@ -103,11 +110,15 @@ class Chosen:
 
 @dataclass(frozen=True)
 class Guards:
-    """What a launch is refused for: more device hours than this without a yes, corpora that lack files."""
+    """What a launch is refused for: more device hours than this without a yes, corpora that lack files.
+
+    With ``no_compile`` not for nodes without a C compiler.
+    """
 
     max_device_hours: float = float("inf")
     yes: bool = False
     allow_missing: bool = False
+    no_compile: bool = False
 
 
 def _launch(
@@ -157,13 +168,14 @@ def _launch(
         several = dict(zip(left["run_id"], map(int, left["processes"]), strict=True))
         at_once = pool.workers or os.cpu_count() or 1
         disk = 1e9 * float(left["disk_gb"].nlargest(at_once).sum() + left["kept_gb"].sum())
+        compiled = False if guards.no_compile else None
         needs = Needs(pricing.shares(left, results), lambda run: several[run.run_id], disk)
         try:
             with muted():
                 try:
                     with watch.context():
                         for stage in stages([loaded.run(run_id) for run_id in left["run_id"]]):
-                            schedule(loaded, stage, place, pool, needs, watch=watch.look, say=say)
+                            schedule(loaded, stage, place, pool, needs, watch=watch.look, say=say, compile=compiled)
                 except PoolLost as error:
                     say(f"ecgscale: {error}; what is measured is kept, {again}")
                     os._exit(FAILED)  # Ray would wait for what is gone
@@ -203,7 +215,7 @@ def run(
     run_id: RunId,
     results: Results = RESULTS,
     home: Home = None,
-    device: Annotated[str, typer.Option(help="cpu, cuda, cuda:1, ...")] = "cpu",
+    device: ChosenDevice = None,
     processes: Annotated[int, typer.Option(min=1, help="This one and others, on a CPU thread or GPU each.")] = 1,
     allow_missing: AllowMissing = False,
 ) -> None:
@@ -227,8 +239,7 @@ def run(
     obstacles = unlaunchable(loaded, place.home, results, [one], allow_missing=allow_missing)
     if obstacles:
         raise Refused("; ".join(obstacles))
-    if device.startswith("cuda") and not torch.cuda.is_available():
-        raise Refused(f"--device {device}: there is no GPU here that torch {torch.__version__} can use")
+    device = chosen(device)
     if processes > 1 and device != "cpu" and (device != "cuda" or processes > torch.cuda.device_count()):
         there = torch.cuda.device_count()
         raise Refused(f"--processes {processes}: they take the first GPUs of {there} (--device cuda), one each")

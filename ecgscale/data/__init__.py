@@ -17,6 +17,7 @@ from ecgscale.data.preparation import Progress
 from ecgscale.data.prepare_rows import Options
 from ecgscale.data.pricing import Price
 from ecgscale.data.readers import DATASETS
+from ecgscale.data.simulation import hospitals
 from ecgscale.data.sizes import CorpusSize, corpus_size
 from ecgscale.phrases import did_you_mean
 
@@ -49,7 +50,7 @@ def named(name: str) -> Dataset:
     """A dataset by name. Raises ValueError with the nearest name."""
     if name in DATASETS:
         return DATASETS[name]
-    if name in cards.shipped() or simulate.parsed(name):
+    if name in cards.shipped() or simulate.parsed(name) or hospitals.parsed(name):
         raise ValueError(f"{name} has no raw folder: it ships with ecgscale or is made on first use")
     raise ValueError(f"no dataset {name!r}{did_you_mean(name, [*DATASETS, *cards.shipped()])}")
 
@@ -96,7 +97,7 @@ def verify(name: str, home: Path, raw: Path | None = None) -> pd.DataFrame:
 def card(name: str, home: Path) -> dict[str, Any]:
     """Croissant JSON-LD of a dataset; with counts and checksums once it is prepared. Raises ValueError for no such."""
     base = name.partition("@")[0]
-    simulated = simulate.card_of(name)
+    simulated = simulate.card_of(name) or hospitals.card_of(name)
     if simulated is None and base not in cards.shipped():
         named(base)
     prepared = corpus.read(home, name) if corpus.is_prepared(home, name) else None

@@ -22,6 +22,11 @@ class Sentence(NamedTuple):
     lead: torch.Tensor
     second: torch.Tensor
 
+    @property
+    def real(self) -> torch.Tensor:
+        """Which words are no padding: bool [n, n_tokens]. A word of zeros, as of a flat lead, is, whatever its ids."""
+        return (self.lead > 0) & (self.words != 0).any(-1)
+
 
 def sentences(leads: torch.Tensor, peaks: torch.Tensor, lead_numbers: torch.Tensor, n_tokens: int, hz: int) -> Sentence:
     """Cut ``leads`` [n, n_leads, n_samples] around ``peaks`` int64 [n, n_beats] (NO_PEAK pads) into sentences.

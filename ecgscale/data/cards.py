@@ -10,9 +10,11 @@ import pandas as pd
 from ecgscale.data import corpus, embedded, simulate, split
 from ecgscale.data.corpus import MISSING, Corpus, Manifest
 from ecgscale.data.dataset import Card, Dataset
+from ecgscale.data.simulation import hospitals
 
 # Made here or shipped: corpora that need no raw folder.
-_SHIPPED = {**embedded.CARDS, simulate.NAME: simulate.CARD}
+_SHIPPED = {**embedded.CARDS, simulate.NAME: simulate.CARD, hospitals.NAME: hospitals.CARD}
+_OTHERS = {simulate.NAME: "-[0-9]*", hospitals.NAME: "-*"}  # other sizes; of the rest: other rates, other filters
 
 _CONTEXT: Mapping[str, Any] = {
     "@language": "en",
@@ -68,7 +70,7 @@ def listing(datasets: Mapping[str, Dataset], home: Path) -> pd.DataFrame:
     known = {name: dataset.card for name, dataset in datasets.items()} | _SHIPPED
     rows = []
     for name, card in known.items():
-        others = f"{name}-*" if name == simulate.NAME else f"{name}@*"  # other sizes, or other rates
+        others = name + _OTHERS.get(name, "@*")
         folders = sorted(corpus.folder_of(home, name).parent.glob(others)) if home.is_dir() else []
         prepared = [one for one in (name, *(folder.name for folder in folders)) if corpus.is_prepared(home, one)]
         rows.append(

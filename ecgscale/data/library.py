@@ -5,6 +5,7 @@ from pathlib import Path
 
 from ecgscale.data import corpus, embedded, simulate
 from ecgscale.data.checked import Say, check
+from ecgscale.data.simulation import hospitals
 
 
 def open_corpus(name: str, home: Path, say: Say = lambda _: None) -> corpus.Corpus:
@@ -25,6 +26,8 @@ def found(name: str, home: Path) -> corpus.Corpus:
         return corpus.read(home, name)
     if name in embedded.EMBEDDED:
         return embedded.EMBEDDED[name](home)
+    if hospitals.parsed(name):
+        return hospitals.simulated(home, name)
     asked = simulate.parsed(name)
     return simulate.simulated(home, *asked) if asked else corpus.read(home, name)
 

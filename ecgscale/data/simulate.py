@@ -6,53 +6,29 @@ seed and its number, so a smaller corpus is the beginning of a larger one. It is
 credentialed data; its results say nothing of patients, and "simulated" is part of every name.
 """
 
-import os
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
 from functools import partial
-from multiprocessing import get_context
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
-from ecgscale.data import corpus, split
 from ecgscale.data.corpus import Corpus
 from ecgscale.data.dataset import Card
-from ecgscale.data.peaks import MAX_BEATS, NO_PEAK
+from ecgscale.data.simulation import stored
+from ecgscale.data.simulation.dipole import DOWER, SAMPLING_HZ, SECONDS, UNIT_MV, Waves, drawn, samples_of
 
 NAME = "simulated"
 LABELS = ("1dAVb", "RBBB", "LBBB", "SB", "AF", "ST")
-SAMPLING_HZ, SECONDS = 100, 10
-_UNIT = 0.001  # mV
-_CHUNK = 512
-_SPLIT = (0.81, 0.09, 0.1)  # of the patients
-
-# Dower, Machado and Osborne (1980): leads I, II, V1-V6 from a dipole (x to the left, y down, z to the back).
-_DOWER = np.array(
-    [
-        [0.632, -0.235, 0.059],
-        [0.235, 1.066, -0.132],
-        [-0.515, 0.157, -0.917],
-        [0.044, 0.164, -1.387],
-        [0.882, 0.098, -1.277],
-        [1.213, 0.127, -0.601],
-        [1.125, 0.127, -0.086],
-        [0.831, 0.076, 0.230],
-    ]
-)
 # Chances a patient (conduction, AF) or a record (rate); richer than primary care, so that small corpora have each.
 _CHANCE = {"1dAVb": 0.08, "RBBB": 0.08, "LBBB": 0.06, "AF": 0.08, "SB": 0.10, "ST": 0.10}
 _N_WAVES = 7  # P, septum, main, second main (LBBB), base, terminal (RBBB), T
-_REACH = 50  # samples on each side of a wave's middle that are drawn
 
 
 class _Heart(NamedTuple):
     """One recording before it is drawn: beats with their waves, and everything that is not a beat."""
 
-    middles: np.ndarray  # [n_beats, 7] seconds
-    widths: np.ndarray  # [n_beats, 7] seconds
-    dipoles: np.ndarray  # [n_beats, 7, 3] mV
+    waves: Waves  # [n_beats, 7]
     r_peaks: np.ndarray  # [n_beats] seconds
     background: np.ndarray  # float32 [8, n_samples] mV: fibrillation, wander, muscle
     labels: tuple[bool, ...]
@@ -71,14 +47,9 @@ def records(first: int, last: int, seed: int = 0) -> tuple[np.ndarray, np.ndarra
     labels uint8 [n, 7]: CODE's six, then male.
     """
     hearts = [_heart(record, seed) for record in range(first, last)]
-    signals = _drawn(hearts)
-    peaks = np.full((len(hearts), MAX_BEATS), NO_PEAK, dtype=np.int16)
-    for row, heart in zip(peaks, hearts, strict=True):
-        at = np.rint(heart.r_peaks * SAMPLING_HZ).astype(int)
-        at = at[(at >= 0) & (at < SECONDS * SAMPLING_HZ)][:MAX_BEATS]
-        row[: len(at)] = at
+    signals = drawn([heart.waves for heart in hearts]) + np.stack([heart.background for heart in hearts])
     labels = np.array([(*heart.labels, heart.male) for heart in hearts], dtype=np.uint8)
-    return np.rint(signals / _UNIT).astype(np.int16), peaks, labels
+    return np.rint(signals / UNIT_MV).astype(np.int16), samples_of([heart.r_peaks for heart in hearts]), labels
 
 
 def simulated(home: Path, n_records: int, seed: int = 0, *, workers: int | None = None) -> Corpus:
@@ -86,47 +57,15 @@ def simulated(home: Path, n_records: int, seed: int = 0, *, workers: int | None 
 
     Raises ValueError for less than ten records.
     """
-    if n_records < 10:
-        raise ValueError(f"a simulated corpus of {n_records} records cannot be split; ask for at least 10")
-    name = f"{NAME}-{n_records}" + (f"-{seed}" if seed else "")
-    if corpus.is_prepared(home, name):
-        return corpus.read(home, name)
-    with corpus.made_elsewhere(home, name) as partial_folder:
-        return _made(partial_folder, home, name, n_records, seed, workers)
-
-
-def _made(partial_folder: Path, home: Path, name: str, n_records: int, seed: int, workers: int | None) -> Corpus:
-    """The corpus, made in a folder of its own first."""
-    shapes = {
-        "signal": (n_records, 8, SECONDS * SAMPLING_HZ),
-        "peaks": (n_records, MAX_BEATS),
-        "labels": (n_records, 7),
-    }
-    types = {"signal": np.int16, "peaks": np.int16, "labels": np.uint8}
-    arrays = {
-        array: corpus.allocated(partial_folder / f"{array}.npy", types[array], shape) for array, shape in shapes.items()
-    }
-    firsts = range(0, n_records, _CHUNK)
-    lasts = [min(first + _CHUNK, n_records) for first in firsts]
-    n_workers = min(workers or os.cpu_count() or 1, 1 + n_records // 10_000)
-    make = partial(records, seed=seed)
-    if n_workers == 1:
-        _store(arrays, firsts, map(make, firsts, lasts))
-    else:
-        with ProcessPoolExecutor(n_workers, mp_context=get_context("spawn")) as pool:
-            _store(arrays, firsts, pool.map(make, firsts, lasts))
-    patient = _patients(n_records)
-    corpus.stored(partial_folder / "patient.npy", patient)
-    corpus.stored(partial_folder / "split.npy", split.by_hash(patient, salt=NAME, shares=_SPLIT))
-    corpus.stored(partial_folder / "quality.npy", np.zeros(n_records, dtype=np.uint8))
-    return corpus.seal(
-        partial_folder,
+    return stored.opened(
         home,
-        name,
+        f"{NAME}-{n_records}" + (f"-{seed}" if seed else ""),
+        n_records,
+        partial(records, seed=seed),
+        salt=NAME,
         label_sets={"code6": LABELS, "sex": ("male",)},
-        sampling_hz=SAMPLING_HZ,
-        mv_per_unit=_UNIT,
         preparation="simulated: a moving dipole by Dower's matrix, muscle noise and wander; no filter; true R peaks",
+        workers=workers,
     )
 
 
@@ -141,26 +80,12 @@ def parsed(name: str) -> tuple[int, int] | None:
 def card_of(name: str) -> Card | None:
     """The card of the simulated corpus of that name; None for any other name."""
     asked = parsed(name)
-    return replace(CARD, n_records=asked[0], n_patients=len(np.unique(_patients(asked[0])))) if asked else None
+    return replace(CARD, n_records=asked[0], n_patients=len(np.unique(stored.patients(asked[0])))) if asked else None
 
 
 def sizes(n_records: int) -> tuple[int, int, int]:
     """Recordings in train, val and test of a corpus of so many."""
-    splits = split.by_hash(_patients(n_records), salt=NAME, shares=_SPLIT)
-    n_train, n_val, n_test = np.bincount(splits, minlength=3)
-    return int(n_train), int(n_val), int(n_test)
-
-
-def _patients(n_records: int) -> np.ndarray:
-    return (np.arange(n_records, dtype=np.int64) * 5 // 7).astype(np.int32)
-
-
-def _store(arrays: dict[str, Any], firsts: range, made) -> None:  # type: ignore[no-untyped-def]
-    for first, (signals, peaks, labels) in zip(firsts, made, strict=True):
-        rows = slice(first, first + len(signals))
-        arrays["signal"][rows], arrays["peaks"][rows], arrays["labels"][rows] = signals, peaks, labels
-    for array in arrays.values():
-        array.flush()
+    return stored.sizes(n_records, NAME)
 
 
 def _heart(record: int, seed: int) -> _Heart:
@@ -230,9 +155,7 @@ def _heart(record: int, seed: int) -> _Heart:
     vectors[6] *= t_size
     beat_size = 1 + moment.normal(0, 0.02, (len(r), 1, 1))
     return _Heart(
-        middles=middles,
-        widths=np.broadcast_to(widths, middles.shape),
-        dipoles=vectors * beat_size,
+        waves=Waves(middles, np.broadcast_to(widths, middles.shape), vectors * beat_size),
         r_peaks=r + (0.0275 if lbbb else 0.0),
         background=_background(moment, fibrillates),
         labels=(bool(slow_av), bool(rbbb), bool(lbbb), bool(slow), bool(fibrillates), bool(fast)),
@@ -252,32 +175,8 @@ def _background(moment: np.random.Generator, fibrillates: bool) -> np.ndarray:
         wave = np.sin(2 * np.pi * hz * t + 2 * np.sin(2 * np.pi * drift * t)) * (
             1 + 0.4 * np.sin(2 * np.pi * drift * t)
         )
-        total += (_DOWER @ np.array([0.02, 0.05, -0.06]))[:, None].astype(np.float32) * wave.astype(np.float32)
+        total += (DOWER @ np.array([0.02, 0.05, -0.06]))[:, None].astype(np.float32) * wave.astype(np.float32)
     return total
-
-
-def _drawn(hearts: list[_Heart]) -> np.ndarray:
-    """Signals float32 [n, 8, n_samples] in mV: every wave of every beat of all records at once."""
-    n_samples = SECONDS * SAMPLING_HZ
-    padded = n_samples + 2 * _REACH
-    owner = np.repeat(np.arange(len(hearts)), [heart.middles.size for heart in hearts])
-    middle = np.concatenate([heart.middles.ravel() for heart in hearts]) * SAMPLING_HZ
-    width = np.concatenate([heart.widths.ravel() for heart in hearts]).astype(np.float32) * SAMPLING_HZ
-    dipole = np.concatenate([heart.dipoles.reshape(-1, 3) for heart in hearts]).astype(np.float32)
-    nearest = np.rint(middle).astype(np.int64)
-    seen = (nearest > -_REACH) & (nearest < n_samples + _REACH) & np.any(dipole != 0, axis=1)
-    owner, middle, width, dipole, nearest = (values[seen] for values in (owner, middle, width, dipole, nearest))
-    steps = np.arange(-_REACH, _REACH, dtype=np.float32)
-    bell = np.exp(-0.5 * ((steps - (middle - nearest).astype(np.float32)[:, None]) / width[:, None]) ** 2)
-    vector = np.zeros((3, len(hearts), padded + _REACH), dtype=np.float32)
-    # Waves of a record overlap, so they are added one rank (its n-th wave) after another, all records at once.
-    rank = np.arange(len(owner)) - np.searchsorted(owner, owner)
-    for wave in range(int(rank.max(initial=-1)) + 1):
-        chosen = np.flatnonzero(rank == wave)
-        at = nearest[chosen][:, None] + np.arange(2 * _REACH)
-        vector[:, owner[chosen][:, None], at] += dipole[chosen].T[:, :, None] * bell[chosen]
-    moving = np.einsum("ld,dnt->nlt", _DOWER.astype(np.float32), vector[:, :, _REACH : _REACH + n_samples])
-    return moving + np.stack([heart.background for heart in hearts])
 
 
 CARD = Card(

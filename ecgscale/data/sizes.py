@@ -9,6 +9,7 @@ from ecgscale.data.library import found
 from ecgscale.data.prepare_rows import STORED_HZ, WINDOW_SECONDS, stored_leads
 from ecgscale.data.readers import DATASETS
 from ecgscale.data.recording import INDEPENDENT_LEADS, LEADS
+from ecgscale.data.simulation import hospitals
 from ecgscale.phrases import did_you_mean
 
 
@@ -38,9 +39,10 @@ def corpus_size(name: str, home: Path) -> CorpusSize:
         twelve = leads in (LEADS, INDEPENDENT_LEADS)
         n_samples = opened.signal.shape[-1]
         return CorpusSize((n_train, n_val, n_test), n_labels, n_samples, True, len(leads), twelve)
+    if cohort := hospitals.parsed(name):  # made when a run asks for it, as below
+        return CorpusSize(hospitals.sizes(cohort), hospitals.CARD.n_labels, prepared=True)
     asked = simulate.parsed(name)
     if asked:
-        # Made when a run asks for it.
         return CorpusSize(simulate.sizes(asked[0]), simulate.CARD.n_labels, prepared=True)
     base, _, preparation = name.partition("@")  # "ptbxl@500-ecgfounder": another rate, another recipe
     if base not in DATASETS:

@@ -4,7 +4,7 @@ from ecgscale.models.architecture import Architecture
 from ecgscale.models.codebook import Codebook, CodebookModule
 from ecgscale.models.features import Backbone, Features
 from ecgscale.models.net1d import NET1D, NET1DS, Net1D
-from ecgscale.models.resnet import RESNET_200M, RESNETS, ResNet
+from ecgscale.models.resnet import RESNET_200M, RESNETS, RIBEIRO, ResNet
 from ecgscale.models.transformer import TRANSFORMER_200M, TRANSFORMERS, Transformer
 from ecgscale.models.vit import VITS, ViT
 
@@ -21,6 +21,7 @@ __all__ = [
     "NET1DS",
     "RESNETS",
     "RESNET_200M",
+    "RIBEIRO",
     "TRANSFORMERS",
     "TRANSFORMER_200M",
     "VITS",

@@ -5,14 +5,14 @@ One codebook serves every size and fraction of a sweep, or their losses could no
 
 import re
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 import torch
 from torch import nn
 from torch.nn import functional as F
 
 from ecgscale.data.beats import BEAT_SAMPLES, Sentence
-from ecgscale.models.transformer import Transformer, TransformerBackbone
+from ecgscale.models.transformer import Transformer, TransformerBackbone, start_normal
 
 _EMA_DECAY = 0.99
 _KMEANS_ITERATIONS = 10
@@ -48,6 +48,8 @@ class Codebook:
     unit: str = "sd"
     imported: str = ""
 
+    revision: ClassVar[int] = 2  # 2: HeartLang's start, weight decay and last learning rate; words of zeros are padding
+
     def __post_init__(self) -> None:
         if self.unit not in ("sd", "mv"):
             raise ValueError(f"Codebook: unit={self.unit!r}, but words are in 'sd' or 'mv'")
@@ -82,17 +84,23 @@ class CodebookModule(nn.Module):
         self.decoder = TransformerBackbone(decoder)
         self.decoder.word = nn.Conv1d(recipe.code_width, width, 3, padding=1, padding_mode="circular", bias=False)
         self.to_word = nn.Sequential(nn.Linear(width, width), nn.Tanh(), nn.Linear(width, BEAT_SAMPLES))
+        start_normal(self.to_code)
+        start_normal(self.to_word)
         self.register_buffer("codes", F.normalize(torch.randn(recipe.n_codes, recipe.code_width), dim=1))
         self.register_buffer("started", torch.zeros((), dtype=torch.bool))
 
     def embed(self, sentence: Sentence, ids: bool = True) -> torch.Tensor:
         """Unit vectors [n_words, code_width] of the real words of a batch of sentences."""
-        real = sentence.lead > 0
-        return F.normalize(self.to_code(self.encoder.encode(*sentence, ids=ids).local[real]), dim=1)
+        hidden = self.encoder.encode(*sentence, ids=ids).local[sentence.real]
+        return F.normalize(self.to_code(hidden), dim=1)
 
     def nearest(self, embedded: torch.Tensor) -> torch.Tensor:
-        """Code int64 [n_words] of each embedded word: argmin of the distance, which for unit vectors is the angle."""
-        return (embedded @ self.get_buffer("codes").T).argmax(1)
+        """Code int64 [n_words] of each embedded word: the nearest, which among codes of length 1 is that of its angle.
+
+        A published codebook may have codes of length 0, born on padding: they are nearest where no cosine is above 0.5.
+        """
+        codes = self.get_buffer("codes")
+        return (embedded @ codes.T - codes.square().sum(1) / 2).argmax(1)
 
     @torch.no_grad()
     def label(self, sentence: Sentence, ids: bool = True) -> torch.Tensor:
@@ -100,14 +108,14 @@ class CodebookModule(nn.Module):
 
         Without ``ids`` the encoder is not told the lead and second of a word.
         """
-        real = sentence.lead > 0
+        real = sentence.real
         nothing = F.normalize(self.to_code(sentence.words.new_zeros(1, self.encoder.width)), dim=1)
         codes = self.nearest(nothing).expand(real.shape).clone()
         codes[real] = self.nearest(self.embed(sentence, ids))
         return codes
 
     def forward(self, sentence: Sentence) -> Reconstruction:
-        real = sentence.lead > 0
+        real = sentence.real
         embedded = self.embed(sentence)
         if self.training and not bool(self.get_buffer("started")):
             self._start(embedded.detach())

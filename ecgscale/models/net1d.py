@@ -6,9 +6,11 @@ are left out.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache
 from typing import ClassVar
 
 import torch
+from scipy.signal import firwin
 from torch import nn
 from torch.nn import functional as F
 
@@ -18,6 +20,7 @@ from ecgscale.models.features import Backbone, Features
 
 GROUP_WIDTH = 16  # channels of a group of the wide convolutions
 _NATIVE_HZ = 500
+_REACH = 20  # samples on each side that a resampled one depends on: passes 40 of 100 Hz, stops what mirrors it
 
 
 @dataclass(frozen=True)
@@ -25,7 +28,8 @@ class Net1D(Architecture):
     """Channels and blocks of each stage; the defaults are the released model's.
 
     ``leads`` 12 or 1: lead I, or the first of a corpus that has not twelve. Corpora are stored at ``reads_hz``; one at
-    100 Hz is interpolated to the 500 Hz that the network expects: above 40 Hz its preparation leaves nothing anyway.
+    100 Hz is resampled, band-limited and without shift, to the 500 Hz that the network expects: above 40 Hz its
+    preparation leaves nothing anyway.
     Every recording is standardised over all its leads together, as in the released code.
     """
 
@@ -37,6 +41,7 @@ class Net1D(Architecture):
     reads_hz: int = 100
 
     kind: ClassVar[str] = "net1d"
+    revision: ClassVar[int] = 2  # 2: 100 Hz are resampled by a filter, not along straight lines
     localised: ClassVar[bool] = False
     input: ClassVar[str] = "signal"
 
@@ -87,7 +92,7 @@ class Net1DBackbone(Backbone):
     def inputs(self, batch: Batch) -> tuple[torch.Tensor]:
         signal = batch.signal[:, : self.n_leads]
         if self.factor > 1:
-            signal = F.interpolate(signal, scale_factor=self.factor, mode="linear", align_corners=False)
+            signal = resampled(signal, self.factor)
         mean, deviation = signal.mean((1, 2), keepdim=True), signal.std((1, 2), correction=0, keepdim=True)
         return ((signal - mean) / (deviation + 1e-8),)
 
@@ -96,6 +101,31 @@ class Net1DBackbone(Backbone):
         for stage in self.stages:
             x = stage(x)
         return Features(x.mean(-1), x.transpose(1, 2))
+
+
+def resampled(signal: torch.Tensor, factor: int) -> torch.Tensor:
+    """A signal [n, n_leads, n_samples] at ``factor`` times its rate: sample k becomes sample ``factor`` k.
+
+    Zeros between the samples, then a low-pass of linear phase (windowed sinc, Kaiser); beyond its ends the signal is
+    taken to go on as its mirror image about the end point.
+    """
+    n, n_leads, n_samples = signal.shape
+    margin = min(_REACH, n_samples - 1)
+    first, last = signal[..., :1], signal[..., -1:]
+    before = 2 * first - signal[..., 1 : margin + 1].flip(-1)
+    behind = 2 * last - signal[..., -margin - 1 : -1].flip(-1)
+    longer = torch.cat([before, signal, behind], -1).view(n * n_leads, 1, -1)
+    response = _low_pass(factor).to(signal)[None, None]
+    found = F.conv_transpose1d(longer, response, stride=factor)
+    begin = (margin + _REACH) * factor
+    return found[..., begin : begin + factor * n_samples].reshape(n, n_leads, -1)
+
+
+@cache
+def _low_pass(factor: int) -> torch.Tensor:
+    """Taps [2 x _REACH x factor + 1] of the low-pass behind resampling upwards; their sum is ``factor``."""
+    taps = firwin(2 * _REACH * factor + 1, 1 / factor, window=("kaiser", 5.0))
+    return torch.tensor(taps * factor, dtype=torch.float32)
 
 
 class GroupedBlock(nn.Module):
@@ -130,6 +160,18 @@ class SamePadded(nn.Conv1d):
         n = x.shape[-1]
         missing = max(0, (-(-n // self.stride[0]) - 1) * self.stride[0] + self.kernel_size[0] - n)
         return super().forward(F.pad(x, (missing // 2, missing - missing // 2)))
+
+
+def head_of(state: Mapping[str, torch.Tensor], width: int) -> dict[str, torch.Tensor]:
+    """``weight`` [n_labels, width] and ``bias`` of a published checkpoint's head; empty if it has none.
+
+    Raises ValueError for a head that does not fit the features.
+    """
+    named = {name.removeprefix("module."): tensor for name, tensor in state.items()}
+    head = {part: named[f"dense.{part}"].float() for part in ("weight", "bias") if f"dense.{part}" in named}
+    if head and (head.keys() != {"weight", "bias"} or head["weight"].shape != (len(head["bias"]), width)):
+        raise ValueError(f"checkpoint's head dense is no linear layer of {width} features")
+    return head
 
 
 def from_published(state: Mapping[str, torch.Tensor], description: Net1D) -> dict[str, torch.Tensor]:

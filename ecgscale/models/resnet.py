@@ -15,7 +15,7 @@ from ecgscale.models.architecture import Architecture
 from ecgscale.models.cpu_conv import BatchNorm, Convolution
 from ecgscale.models.features import Backbone, Features
 
-DOWNSAMPLING = 64  # 1024 samples (10 s at 100 Hz, padded) become 16 positions, whatever the depth
+_SECONDS = 10  # of a recording
 _RIBEIRO_CHANNELS = np.array([64, 128, 196, 256, 320]) / 320  # Ribeiro's five blocks, by the width of the last
 
 
@@ -26,6 +26,11 @@ class ResNet(Architecture):
     ``profile`` "ribeiro" interpolates Ribeiro's channels over the blocks (the ladder of Table S.4 then falls into its
     own size bins); "uniform" reads depth as stem + (depth - 1) blocks of equal width. ``dropout`` 0.2 is the rate of
     the TensorFlow original (keep probability 0.8).
+
+    ``downsampling`` is that of all blocks together, a power of two: 64 makes 16 positions of 1024 samples (10 s at
+    100 Hz, padded), whatever the depth. ``pooling`` "mean" is over them; "flatten" puts them one behind the other,
+    channel by channel, as Ribeiro's head reads them, and then only whole recordings fit. Corpora are stored at
+    ``reads_hz``.
     """
 
     depth: int
@@ -33,22 +38,32 @@ class ResNet(Architecture):
     kernel: int = 17
     dropout: float = 0.2
     profile: str = "ribeiro"
+    downsampling: int = 64
+    pooling: str = "mean"
+    reads_hz: int = 100
 
     kind: ClassVar[str] = "resnet"
     any_leads: ClassVar[bool] = False
     localised: ClassVar[bool] = False
     input: ClassVar[str] = "signal"
-    sampling_hz: ClassVar[int] = 100
 
     def __post_init__(self) -> None:
         if self.depth < 2 or self.width < 1 or self.kernel % 2 == 0:
             raise ValueError(f"{self}: depth is at least 2, width at least 1, and the kernel odd")
         if self.profile not in ("ribeiro", "uniform"):
             raise ValueError(f"{self}: profile is 'ribeiro' or 'uniform'")
+        if self.downsampling < 1 or self.downsampling.bit_count() != 1 or self.reads_hz < 1:
+            raise ValueError(f"{self}: downsampling is a power of two, reads_hz at least 1")
+        if self.pooling not in ("mean", "flatten"):
+            raise ValueError(f"{self}: pooling is 'mean' or 'flatten'")
         if max(self.strides) > self.kernel:
             raise ValueError(
                 f"{self}: so few blocks would stride {max(self.strides)} samples, past the kernel; go deeper"
             )
+
+    @property
+    def sampling_hz(self) -> int:
+        return self.reads_hz
 
     @property
     def size(self) -> str:
@@ -65,8 +80,8 @@ class ResNet(Architecture):
 
     @property
     def strides(self) -> tuple[int, ...]:
-        """Downsampling of each block: powers of two, larger ones first, DOWNSAMPLING in all."""
-        doublings, more = divmod(DOWNSAMPLING.bit_length() - 1, self.depth - 1)
+        """Downsampling of each block: powers of two, larger ones first, ``downsampling`` in all."""
+        doublings, more = divmod(self.downsampling.bit_length() - 1, self.depth - 1)
         steps = tuple(2 ** (doublings + (i < more)) for i in range(self.depth - 1))
         return steps if self.profile == "uniform" else (1, *steps)
 
@@ -75,12 +90,14 @@ class ResNet(Architecture):
 
 
 class ResNetBackbone(Backbone):
-    """Signals [n, 12, n_samples] to features of width ``width``: global average pool of the last block."""
+    """Signals [n, 12, n_samples] to features of width ``width``: the last block's, pooled over time or flattened."""
 
     def __init__(self, description: ResNet) -> None:
         super().__init__()
         channels, kernel = description.channels, description.kernel
-        self.width = channels[-1]
+        self.downsampling, self.flat = description.downsampling, description.pooling == "flatten"
+        n_positions = -(-_SECONDS * description.reads_hz // description.downsampling)
+        self.width = channels[-1] * (n_positions if self.flat else 1)
         self.stem = Convolution(12, channels[0], kernel)
         self.stem_norm = BatchNorm(channels[0], rectified=False)
         self.blocks = nn.ModuleList(
@@ -90,7 +107,7 @@ class ResNetBackbone(Backbone):
         self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def inputs(self, batch: Batch) -> tuple[torch.Tensor]:
-        missing = -batch.signal.shape[-1] % DOWNSAMPLING  # zero-padded on both sides: 1000 -> 1024, 500 -> 512
+        missing = -batch.signal.shape[-1] % self.downsampling  # zero-padded on both sides: 1000 -> 1024, 500 -> 512
         n, n_leads, n_samples = batch.signal.shape
         padded = batch.signal.new_zeros(n, 1, n_samples + missing, n_leads)
         padded[:, 0, missing // 2 : missing // 2 + n_samples] = batch.signal.transpose(1, 2)
@@ -100,8 +117,12 @@ class ResNetBackbone(Backbone):
         x = y = self.stem_norm(self.stem(inputs[0]))
         for block in self.blocks:
             x, y = block(x, y)
-        local = x.squeeze(2).transpose(1, 2)  # [n, n_positions, width]
-        return Features(local.mean(1), local)
+        local = x.squeeze(2).transpose(1, 2)  # [n, n_positions, channels]
+        if not self.flat:
+            return Features(local.mean(1), local)
+        if local[0].numel() != self.width:
+            raise ValueError(f"a ResNet whose features are flattened reads whole recordings of {_SECONDS} seconds")
+        return Features(x.flatten(1), local)
 
 
 class ResidualBlock(nn.Module):
@@ -134,3 +155,4 @@ RESNETS = tuple(
     )
 )
 RESNET_200M = ResNet(7, 1440)
+RIBEIRO = ResNet(5, 320, downsampling=256, pooling="flatten", reads_hz=400)  # as published, but for its dropout of 0.8

@@ -18,6 +18,7 @@ from ecgscale.data.recording import ABSENT_LEAD, N_LEAD_IDS
 from ecgscale.models.architecture import Architecture
 from ecgscale.models.features import Backbone, Features, Places
 
+_NORM_EPS = 1e-6  # DINOv3's
 _SHORTEST_PERIOD = 0.5  # seconds a rotation of the fastest pair of features takes: two patches of 0.25 s
 
 
@@ -54,6 +55,7 @@ class ViT(Architecture):
     init_std: float | None = 0.02
 
     kind: ClassVar[str] = "vit"
+    revision: ClassVar[int] = 2  # 2: the epsilon of DINOv3's norms
     any_leads: ClassVar[bool] = True
     localised: ClassVar[bool] = True
     input: ClassVar[str] = "patches"
@@ -96,7 +98,7 @@ class ViTBackbone(Backbone):
             Block(width, description.heads, ffn, description.layer_scale, description.drop_path)
             for _ in range(description.layers)
         )
-        self.norm = nn.LayerNorm(width)
+        self.norm = nn.LayerNorm(width, eps=_NORM_EPS)
         n_pairs = width // description.heads // 2
         exponent = torch.arange(n_pairs, dtype=torch.float32) / n_pairs
         self.register_buffer("periods", _SHORTEST_PERIOD * description.rope_base**exponent, persistent=False)
@@ -162,11 +164,11 @@ class Block(nn.Module):
     def __init__(self, width: int, heads: int, ffn: int, layer_scale: float, drop_path: float) -> None:
         super().__init__()
         self.heads, self.drop_path = heads, drop_path
-        self.norm1 = nn.LayerNorm(width)
+        self.norm1 = nn.LayerNorm(width, eps=_NORM_EPS)
         self.qkv = nn.Linear(width, 3 * width)
         self.project = nn.Linear(width, width)
         self.gain1 = nn.Parameter(torch.full((width,), layer_scale))
-        self.norm2 = nn.LayerNorm(width)
+        self.norm2 = nn.LayerNorm(width, eps=_NORM_EPS)
         self.expand = nn.Linear(width, ffn)
         self.contract = nn.Linear(ffn, width)
         self.gain2 = nn.Parameter(torch.full((width,), layer_scale))

@@ -13,6 +13,7 @@ from ecgscale.objectives.objective import (
     Optimiser,
     ParamGroup,
     Pretraining,
+    decayed_apart,
 )
 from ecgscale.objectives.supervised import Supervised
 
@@ -38,4 +39,5 @@ __all__ = [
     "ParamGroup",
     "Pretraining",
     "Supervised",
+    "decayed_apart",
 ]

@@ -9,6 +9,7 @@ from ecgscale.data.noise import Noise
 from ecgscale.data.recording import ABSENT_LEAD
 
 MIN_BLOCK, MAX_BLOCK = 2, 8  # patches hidden in a row
+MOST_HIDDEN = 0.5  # of a crop's patches: DINOv3's highest ratio
 _HIDDEN_LEAD = 0.1  # probability that a lead of a masked crop is hidden whole
 
 
@@ -87,7 +88,8 @@ def hidden_patches(
     """Which patches the student does not see: bool [n, n_tokens] for tokens ``lead`` [n, n_rows * n_patches].
 
     With ``probability`` a crop is masked, at a ratio uniform in ``ratios``: blocks of MIN_BLOCK to MAX_BLOCK patches
-    in a row begin at random so that the ratio is met on average, and a whole lead is hidden now and then.
+    in a row begin at random so that the ratio is met on average, and a whole lead is hidden now and then. What is more
+    than MOST_HIDDEN of a crop's patches is seen after all: those behind a random one.
     """
     n, n_tokens = lead.shape
     rows = n_tokens // n_patches
@@ -101,7 +103,12 @@ def hidden_patches(
         hidden[..., later:] |= (begins & (length > later))[..., : n_patches - later]
     hidden |= torch.rand(n, rows, 1, generator=draw) < _HIDDEN_LEAD
     hidden &= masked[:, None, None]
-    return hidden.flatten(1).to(lead.device) & (lead != ABSENT_LEAD)
+    present = lead != ABSENT_LEAD
+    hidden = hidden.flatten(1).to(lead.device) & present
+    start = torch.randint(n_tokens, (n, 1), generator=draw).to(lead.device)
+    behind = (torch.arange(n_tokens, device=lead.device) - start) % n_tokens  # patches from the random one on
+    rank = behind.masked_fill(~hidden, n_tokens).argsort(1).argsort(1)
+    return hidden & (rank < (MOST_HIDDEN * present.sum(1, keepdim=True)).floor())
 
 
 def _between(low: int, high: int, draw: torch.Generator) -> int:

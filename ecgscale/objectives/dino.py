@@ -80,13 +80,14 @@ class DINO:
     init_std: float | None = 0.02
 
     kind: ClassVar[str] = "dino"
+    revision: ClassVar[int] = 2  # 2: the mask token decays, half of a crop is hidden at most, longer warm-up
     paradigm: ClassVar[str] = "ssl"
     inputs: ClassVar[tuple[str, ...]] = ("patches",)
     cuts_batches: ClassVar[bool] = False
     needs_labels: ClassVar[bool] = False
     codebook: ClassVar[Codebook | None] = None
     optimiser: ClassVar[Optimiser] = Optimiser(
-        "adamw", (0.9, 0.999), 1e-8, 0.04, clip=3.0, min_lr=1e-6, final_weight_decay=0.4
+        "adamw", (0.9, 0.999), 1e-8, 0.04, clip=3.0, min_lr=1e-6, final_weight_decay=0.4, warmup=0.1
     )
 
     def __post_init__(self) -> None:
@@ -216,7 +217,7 @@ class DINOModule(Pretraining):
                 theirs.mul_(self.momentum).add_(mine.detach(), alpha=1 - self.momentum)
 
     def groups(self) -> list[ParamGroup]:
-        """From norm and heads (1) each layer down is slower by 0.9, patches slower still; no decay of vectors."""
+        """From norm and heads (1) each layer down is slower by 0.9, patches slower still; vectors do not decay."""
         depth = len(self.backbone.layers)
         rates: dict[tuple[float, float, str], list[nn.Parameter]] = {}
         for name, parameter in self.named_parameters():
@@ -227,7 +228,8 @@ class DINOModule(Pretraining):
             if part == "backbone" and not rest.startswith("norm."):
                 layer = int(rest.split(".")[1]) if rest.startswith("layers.") else -1
                 rate = _LAYER_DECAY ** (depth - layer) * (_PATCH_RATE if rest.startswith("embed.") else 1.0)
-            rates.setdefault((rate, float(parameter.ndim > 1), part), []).append(parameter)
+            decays = parameter.ndim > 1 or rest == "mask_token"  # in DINOv3 a matrix of one row
+            rates.setdefault((rate, float(decays), part), []).append(parameter)
         return [ParamGroup(parameters, *key) for key, parameters in rates.items()]
 
     def forward(self, batch: Batch, draw: torch.Generator) -> Loss:

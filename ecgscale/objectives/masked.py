@@ -11,7 +11,15 @@ from ecgscale.data.batches import Batch
 from ecgscale.data.beats import Sentence
 from ecgscale.models import Backbone, Codebook, CodebookModule
 from ecgscale.models.transformer import TransformerBackbone
-from ecgscale.objectives.objective import UNTRAINED, Loss, ObjectiveInputs, Optimiser, Pretraining
+from ecgscale.objectives.objective import (
+    UNTRAINED,
+    Loss,
+    ObjectiveInputs,
+    Optimiser,
+    ParamGroup,
+    Pretraining,
+    decayed_apart,
+)
 
 
 @dataclass(frozen=True)
@@ -31,6 +39,7 @@ class Masked:
     ids_at_label_time: bool = True
 
     kind: ClassVar[str] = "masked"
+    revision: ClassVar[int] = 2  # 2: vectors and biases do not decay
     paradigm: ClassVar[str] = "ssl"
     inputs: ClassVar[tuple[str, ...]] = ("beats",)
     cuts_batches: ClassVar[bool] = True
@@ -66,11 +75,14 @@ class MaskedModule(Pretraining):
     def forward(self, batch: Batch, draw: torch.Generator) -> Loss:
         sentence = Sentence(*self.backbone.inputs(batch))
         codes = self.labels(sentence)
-        masked = self.draw_mask(sentence.lead > 0, draw)
+        masked = self.draw_mask(sentence.real, draw)
         words = sentence.words if self.description.leak else sentence.words.masked_fill(masked[..., None], 0.0)
         local = self.backbone.encode(words, sentence.lead, sentence.second, masked=masked).local
         terms = F.cross_entropy(self.head(local[masked]).float(), codes[masked], reduction="sum")
         return Loss(terms, masked.sum())
+
+    def groups(self) -> list[ParamGroup]:
+        return decayed_apart(self)
 
     def labels(self, sentence: Sentence) -> torch.Tensor:
         """Codes int64 [n, n_tokens] that the frozen codebook gives the words of a batch, in full precision."""

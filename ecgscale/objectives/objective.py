@@ -35,6 +35,7 @@ class Optimiser:
     clip: float | None = None  # norm of the gradient
     min_lr: float = 0.0  # where the cosine ends
     final_weight_decay: float | None = None  # where a cosine takes the weight decay; None: it stays
+    warmup: float = 0.05  # share of the steps, where the schedule does not say
 
 
 @dataclass(frozen=True)
@@ -100,6 +101,17 @@ class ParamGroup(NamedTuple):
     lr: float = 1.0
     weight_decay: float = 1.0
     clipped_with: str = ""
+
+
+def decayed_apart(module: nn.Module) -> list[ParamGroup]:
+    """Parameters with weight decay and without, as in HeartLang: vectors and biases have none.
+
+    The mask token, a vector here, is a matrix of one row there, and decays.
+    """
+    named = [(name, p) for name, p in module.named_parameters() if p.requires_grad]
+    still = {name for name, p in named if p.ndim == 1 and not name.endswith("mask_token")}
+    parts = ([p for name, p in named if (name in still) == kept] for kept in (False, True))
+    return [ParamGroup(part, weight_decay=factor) for part, factor in zip(parts, (1.0, 0.0), strict=True)]
 
 
 class Pretraining(nn.Module, ABC):

@@ -34,10 +34,11 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 from ecgscale import leases, records
 from ecgscale.attempt import Place, Resources
 from ecgscale.leases import Claims
+from ecgscale.pool import places as pool_places
 from ecgscale.pool import preflight
 from ecgscale.pool.shares import Needs, Pool, in_micro_batches, slots
 from ecgscale.pool.slot import QueuedRun, SlotJob, is_over, serve
-from ecgscale.pool.states import Full, Interrupted, NotStarted, PoolLost, Stopped, pausing
+from ecgscale.pool.states import Full, Interrupted, NoPlaceLeft, NotStarted, PoolLost, Stopped, pausing
 from ecgscale.pool.surroundings import Infeasible, address_of, give_token, reach, sockets_folder, token_there
 from ecgscale.pool.watch import WATCH_SECONDS, watched
 from ecgscale.pool.worker import TRIAL, WorkerSetup
@@ -63,6 +64,7 @@ def launch(
     watch: Callable[[], None] = lambda: None,
     say: Callable[[str], None] = lambda _: None,
     device: str | None = None,
+    compile: bool | None = None,
     trial: str = TRIAL,
 ) -> None:
     """Have ``runs`` of a sweep done, in this order, as resources become free; ``watch`` is called twice a second, and
@@ -74,7 +76,7 @@ def launch(
 
     Raises Infeasible if the pool or a node lacks what is asked; Interrupted on SIGINT, SIGTERM or SIGUSR1, when all
     runs are checkpointed; Stopped if told by ``ecgscale stop``; Full for a full disk; PoolLost if Ray dies;
-    RuntimeError if it fails again and again.
+    NoPlaceLeft if every GPU or node is at fault; RuntimeError if Ray fails again and again.
     """
     place = Place(place.home.resolve(), place.results.resolve())
     with pausing() as heard, _joined(pool) as found:
@@ -82,7 +84,7 @@ def launch(
         if pool.gpus is not None and n_gpus < pool.gpus:
             raise Infeasible(f"{pool.gpus} GPUs are asked for, the pool has {n_gpus} (and {n_cpus} CPUs)")
         # What another kind of trial needs is not known here.
-        if trial == TRIAL and (problems := _looked(sweep, place, needs.disk_bytes, say)):
+        if trial == TRIAL and (problems := _looked(sweep, place, needs.disk_bytes, say, compile)):
             raise Infeasible("; ".join(problems))
         if heard.number:
             raise Interrupted(heard.number)
@@ -98,16 +100,26 @@ def launch(
         folder = leases.folder_of(place.results, sweep.name)
         for dead in leases.sweep_dead(folder):
             shutil.rmtree(place.home / "ray" / dead, ignore_errors=True)
+        pool_places.forget(folder)
         name = leases.open_launch(folder)
+        named: set[pool_places.Retired] = set()
+
+        def look() -> None:
+            watch()
+            for retired in pool_places.retired(folder, name):
+                if retired not in named:
+                    named.add(retired)
+                    say(str(retired))
+
         sent = cloudpickle.dumps(sweep)
 
         def job(some: Sequence[QueuedRun], share: float) -> SlotJob:
             cap = min(share, 1.0) * (1 - _CONTEXT)
-            setup = WorkerSetup(sent, place, Resources(device, max(1, int(share))), cap, trial)
+            setup = WorkerSetup(sent, place, Resources(device, max(1, int(share)), compile=compile), cap, trial)
             return SlotJob(sweep.name, name, tuple(some), setup)
 
         def waited(work: Callable[[], Any]) -> Any:
-            return watched(work, lambda: leases.close_launch(folder, name), watch, heard, _services())
+            return watched(work, lambda: leases.close_launch(folder, name), look, heard, _services())
 
         try:
             queue = [_queued(run, sweep, place.results) for run in runs]
@@ -122,12 +134,13 @@ def launch(
                         raise Stopped("ecgscale stop")
                     continue
                 alone = {i: max(1.0, shares[i]) if queued.micro_batch else shares[i] for i, queued in free.items()}
-                places = slots(alone, n_gpus, n_cpus)
+                whole = bool(named)  # then the slots take every place
+                places = slots(alone, n_gpus, n_cpus, spare=whole)
                 jobs = {share: job([free[i] for i in ids], share) for share, _, ids in places}
                 rounds += 1
                 storage = place.home / "ray" / name / str(rounds)
                 try:
-                    full = _fit(places, jobs, storage, bool(n_gpus), waited)
+                    ended = _fit(places, jobs, storage, bool(n_gpus), waited)
                 except RuntimeError as error:
                     aborts += 1
                     if isinstance(error, PoolLost) or aborts == _ABORTS:
@@ -135,10 +148,17 @@ def launch(
                     waited(partial(time.sleep, _ABORT_SECONDS))
                     n_gpus, n_cpus = _units()
                     continue
-                if full:
+                look()
+                if "full" in ended:
                     raise Full("the disk is full")
                 if not leases.is_open(folder, name):
                     raise Stopped("ecgscale stop")
+                if ended == {"retired"} and whole and _left(queue, sweep, place.results):
+                    where = ", ".join(sorted(retired.name for retired in named))
+                    raise NoPlaceLeft(
+                        f"no place is left that works ({where}): {len(_left(queue, sweep, place.results))} runs are "
+                        "to do; what is measured is kept, and when one is mended the same command goes on"
+                    )
                 queue = in_micro_batches(queue, runs, sweep, place.results)
         finally:
             leases.close_launch(folder, name)
@@ -151,8 +171,8 @@ def _fit(
     storage: Path,
     on_gpus: bool,
     waited: Callable[[Callable[[], Any]], Any],
-) -> bool:
-    """Let Tune place the slots and wait until all are empty; whether the disk was full."""
+) -> set[str]:
+    """Let Tune place the slots and wait until all have ended; how they ended (see ``slot.serve``)."""
 
     def place(config: dict[str, Any]) -> None:
         tune.report({"ended": serve(jobs[config["slot"]["share"]], config["slot"]["name"])})
@@ -176,7 +196,7 @@ def _fit(
     errors = [result.error for result in ended if result.error is not None]
     if errors:
         raise RuntimeError(f"a slot failed again and again: {str(errors[0]).strip().splitlines()[-1]}")
-    return any((result.metrics or {}).get("ended") == "full" for result in ended)
+    return {str((result.metrics or {}).get("ended")) for result in ended}
 
 
 def _queued(run: Run, sweep: Sweep, results: Path) -> QueuedRun:
@@ -276,10 +296,12 @@ def _line(error: BaseException) -> str:
     return re.split(r"\.\s|Traceback", " ".join(str(error).split()))[0][:_LENGTH].strip() or type(error).__name__
 
 
-def _looked(sweep: Sweep, place: Place, disk_bytes: float, say: Callable[[str], None]) -> list[str]:
+def _looked(
+    sweep: Sweep, place: Place, disk_bytes: float, say: Callable[[str], None], compile: bool | None
+) -> list[str]:
     """What keeps any node of the pool from doing runs of this sweep, in sentences; this one looks by itself."""
     here, home, results = ray.get_runtime_context().get_node_id(), place.home, place.results
-    with preflight.expecting(sweep, home, results, disk_bytes, say) as expected:
+    with preflight.expecting(sweep, home, results, disk_bytes, say, compile is not False) as expected:
         asked, n_gpus = [], 0.0
         for node in ray.nodes():
             if node["NodeID"] == here:

@@ -18,6 +18,7 @@ from typing import Any
 
 from ecgscale import data, provenance
 from ecgscale.data import corpus as corpora
+from ecgscale.pool import health
 from ecgscale.records import write_whole
 from ecgscale.spec.sweep import Sweep
 from ecgscale.spec.tasks import TASKS
@@ -36,11 +37,17 @@ class Expected:
     corpora: Mapping[str, str]  # name -> digest, which its arrays were checked against
     codebooks: Mapping[str, str]  # file in home -> SHA-256
     free_bytes: float
+    compiled: bool = True  # whether runs are compiled on GPUs
 
 
 @contextmanager
 def expecting(
-    sweep: Sweep, home: Path, results: Path, free_bytes: float = 0.0, say: Callable[[str], None] = lambda _: None
+    sweep: Sweep,
+    home: Path,
+    results: Path,
+    free_bytes: float = 0.0,
+    say: Callable[[str], None] = lambda _: None,
+    compiled: bool = True,
 ) -> Iterator[Expected]:
     """What nodes are to find while this lasts. ``free_bytes``: what the sweep will write (see ``pricing.plan``).
 
@@ -58,6 +65,7 @@ def expecting(
             {name: data.open_corpus(name, home, say).manifest.digest for name in _corpora(sweep)},
             {str(path.relative_to(home)): _sha256(path) for path in _codebooks(sweep, home)},
             free_bytes,
+            compiled,
         )
     finally:
         for folder in (home, results):
@@ -76,7 +84,7 @@ def look(home: Path, results: Path, expected: Expected, n_gpus: float = 0) -> di
         *_storage("results", results, expected),
         *_software(expected),
         *_data(home, expected),
-        *_gpus(n_gpus),
+        *_gpus(n_gpus, expected.compiled),
     ]
     return {"node": platform.node(), "problems": problems}
 
@@ -153,7 +161,7 @@ def _data(home: Path, expected: Expected) -> Iterator[str]:
             yield f"the codebook {Path(file).stem} is not the launch's"
 
 
-def _gpus(n_gpus: float) -> Iterator[str]:
+def _gpus(n_gpus: float, compiled: bool) -> Iterator[str]:
     if not n_gpus:
         return
     import torch
@@ -161,6 +169,10 @@ def _gpus(n_gpus: float) -> Iterator[str]:
     usable = torch.cuda.device_count() if torch.cuda.is_available() else 0
     if usable < n_gpus:
         yield f"the cluster counts {n_gpus:g} GPUs there and torch can use {usable}"
+    if compiled and not health.compiler():
+        yield f"{health.NO_COMPILER} (install gcc there, set CC, or launch with --no-compile)"
+    for mode in sorted({mode for mode in health.compute_modes() if not health.shares_gpus(mode)}):
+        yield f"its GPUs are in compute mode {mode}, in which runs cannot share them (nvidia-smi -c DEFAULT)"
 
 
 def _corpora(sweep: Sweep) -> list[str]:

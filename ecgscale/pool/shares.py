@@ -45,17 +45,20 @@ def gpu_share(memory_bytes: float, busy: float | None, gpu_bytes: float) -> floa
     return 1.0 if need > 0.5 else 1 / min(_MOST_A_GPU, int(1 / max(need, 1e-9) + 1e-9))
 
 
-def slots(shares: Mapping[str, float], n_gpus: int, n_cpus: int) -> list[tuple[float, int, list[str]]]:
+def slots(
+    shares: Mapping[str, float], n_gpus: int, n_cpus: int, spare: bool = False
+) -> list[tuple[float, int, list[str]]]:
     """How many slots of which share the pool has for these runs, and the runs each may do: the largest share first.
 
     A share is that of a GPU, or how many of them; of CPUs, where there are no GPUs. As many slots as fit if no other
-    share were there; Tune starts them one after another as GPUs become free.
+    share were there, and with ``spare`` more of them than there are runs, for places that are retired; Tune starts them
+    one after another as GPUs become free.
     """
     places = []
     for share in sorted(set(shares.values()), reverse=True):
         ids = [run_id for run_id, s in shares.items() if s == share]
         room = int(1 / share + 1e-9) * n_gpus if share < 1 else int((n_gpus or n_cpus) / share)
-        places.append((share, min(max(1, room), len(ids)), ids))
+        places.append((share, max(1, room if spare else min(room, len(ids))), ids))
     return places
 
 

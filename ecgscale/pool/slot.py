@@ -16,6 +16,9 @@ import psutil
 from ecgscale import leases, records
 from ecgscale.home import checkpoint_files, note
 from ecgscale.leases import Claims, Heartbeat, Lease, Lost
+from ecgscale.place_faults import PlaceFault, fault_in
+from ecgscale.pool import health
+from ecgscale.pool.places import Faults, Location
 from ecgscale.pool.worker import RunOrder, WorkerSetup
 from ecgscale.processes import Child
 
@@ -23,6 +26,10 @@ RETRIES = 2  # of a run whose worker died
 GRACE_SECONDS = 25.0  # from the order to stop until workers are killed
 MEMORY_LIMIT = 0.9  # of the machine's memory; Ray starts to kill at 0.95
 _LOOK_SECONDS = 0.25
+_HOLD_SECONDS, _HOLD_LOOKS = 2.0, 5  # between looks of a retired place's slot; idle ones until it ends
+
+
+_ENDED = ("done", "failed", "diverged", "oom")
 
 
 @dataclass(frozen=True)
@@ -56,18 +63,21 @@ class SlotJob:
         return self.setup.place.home
 
 
-def serve(job: SlotJob, slot: str) -> str:
+def serve(job: SlotJob, slot: str, at: Location | None = None) -> str:
     """Do runs until none is left that nobody holds: "empty", or "closed" if the launch was, or "full" for a disk.
 
-    ``slot`` names the place: one that comes after it under this name goes on with the run it held.
+    "retired", if the place is (see ``places``). ``slot`` names the slot: one that comes after it under this name goes
+    on with the run it held. ``at``: where it is, if that is not what this process finds.
     """
     folder = leases.folder_of(job.results, job.sweep)
-    claims = Claims(folder, job.launch, slot)
+    claims, faults = Claims(folder, job.launch, slot), Faults(folder, job.launch, at or _here(job))
     worker = Worker(job.setup)
     try:
         for queued in job.queue:
             if not leases.is_open(folder, job.launch):
                 return "closed"
+            if faults.retired:
+                return _hold(job, folder)
             path = records.path_of(job.results, job.sweep, queued.run_id)
             if is_over(path, queued.before):
                 continue
@@ -77,12 +87,14 @@ def serve(job: SlotJob, slot: str) -> str:
                 continue
             with Heartbeat(lease) as heart:
                 over = is_over(path, queued.before)  # while this slot looked
-                state = "done" if over else _do(job, queued, lease, heart, worker)
+                state = "done" if over else _do(job, queued, lease, heart, worker, faults)
             lease.release()
+            if state in _ENDED and not over:
+                faults.ended_well()
             if state == "full":
                 leases.close_launch(folder, job.launch)
                 return "full"
-        return "empty"
+        return _hold(job, folder) if faults.retired else "empty"
     except OSError as error:
         if error.errno in records.FULL:
             leases.close_launch(folder, job.launch)
@@ -99,20 +111,40 @@ def is_over(path: Path, before: int) -> bool:
     return state == "done" or ended
 
 
-def _do(job: SlotJob, queued: QueuedRun, lease: Lease, heart: Heartbeat, worker: "Worker") -> str:
-    """One run, with as many workers as it takes up to the limit; its state, or "paused", "lost" or "full"."""
+def _here(job: SlotJob) -> Location:
+    return Location.here(job.setup.resources.device)
+
+
+def _hold(job: SlotJob, folder: Path) -> str:
+    """Keep a retired place taken, so that no other slot is put there, as long as others are at work on its runs."""
+    idle = 0
+    while idle < _HOLD_LOOKS and leases.is_open(folder, job.launch):
+        left = {q.run_id for q in job.queue if not is_over(records.path_of(job.results, job.sweep, q.run_id), q.before)}
+        if not left:
+            break
+        idle = 0 if left & leases.held_runs(folder) else idle + 1
+        time.sleep(_HOLD_SECONDS)
+    return "retired"
+
+
+def _do(job: SlotJob, queued: QueuedRun, lease: Lease, heart: Heartbeat, worker: "Worker", faults: Faults) -> str:
+    """One run, with as many workers as it takes; its state, or "paused", "lost", "full" or "given back"."""
     causes, facts = list(lease.causes), {"attempt": "1"}
     path = records.path_of(job.results, job.sweep, queued.run_id)
     while len(causes) <= RETRIES:
         worker.give(RunOrder(queued.run_id, lease, tuple(causes), queued.micro_batch))
         try:
             state = _watched(job, heart, worker)
+            if isinstance(state, PlaceFault):
+                return _given_back(job, queued, lease, state, worker, faults)
             if state in ("failed", "oom") and job.setup.resources.device != "cpu":
                 worker.stop()  # a CUDA context does not get over every error
             if state != "failed" or is_over(path, queued.before):
                 return state
             return _given_up(job, queued, lease, "failed", "it could not say why; see its log", facts)
         except Died as death:
+            if fault := fault_in(str(death)):
+                return _given_back(job, queued, lease, fault, worker, faults)
             causes.append(str(death))
             note(job.home, job.sweep, queued.run_id, str(death))
             facts = {"attempt": str(len(causes)), "interruptions": records.canonical(causes)}
@@ -120,6 +152,19 @@ def _do(job: SlotJob, queued: QueuedRun, lease: Lease, heart: Heartbeat, worker:
                 facts["peak_memory_bytes"] = str(death.memory_bytes)
     status = "oom" if "memory" in causes[-1] else "failed"
     return _given_up(job, queued, lease, status, f"{causes[-1]}, at attempt {len(causes)}", facts)
+
+
+def _given_back(
+    job: SlotJob, queued: QueuedRun, lease: Lease, fault: PlaceFault, worker: "Worker", faults: Faults
+) -> str:
+    """Leave a run as it is, for its place is at fault, and test that; "failed", if the run met the same elsewhere."""
+    worker.stop()
+    if not faults.met(queued.run_id, fault):
+        return _given_up(job, queued, lease, "failed", f"{fault}, in two places", {})
+    note(job.home, job.sweep, queued.run_id, f"given back, for its place is at fault: {fault}")
+    if not faults.retired and (found := health.tested(job.setup.resources.device)):
+        faults.retire(fault, found)
+    return "given back"
 
 
 def _given_up(job: SlotJob, queued: QueuedRun, lease: Lease, status: str, why: str, facts: Mapping[str, str]) -> str:
@@ -133,7 +178,7 @@ def _given_up(job: SlotJob, queued: QueuedRun, lease: Lease, status: str, why: s
     return status
 
 
-def _watched(job: SlotJob, heart: Heartbeat, worker: "Worker") -> str:
+def _watched(job: SlotJob, heart: Heartbeat, worker: "Worker") -> str | PlaceFault:
     """Wait for what a worker says. Raises Died if it never will."""
     folder, closed_at = leases.folder_of(job.results, job.sweep), 0.0
     while True:
@@ -182,7 +227,7 @@ class Worker:
         if self._child is not None:
             self._child.tell("pause")
 
-    def said(self, seconds: float) -> str | None:
+    def said(self, seconds: float) -> str | PlaceFault | None:
         """What came of the run; None if nothing within this time. Raises Died."""
         assert self._child is not None
         try:

@@ -41,9 +41,9 @@ def counts(table: pd.DataFrame) -> dict[str, int]:
 
 
 class Stopped(Exception):
-    """A launch was told to stop; what is measured is kept."""
+    """A launch was told to stop, as by Ctrl-C in its own shell; what is measured is kept."""
 
-    exit_code = 1
+    exit_code = 130
 
 
 class Interrupted(Stopped):
@@ -89,6 +89,10 @@ def exit_code(number: int) -> int:
 
 class Full(OSError):
     """A disk is full: no more runs were handed out."""
+
+
+class NoPlaceLeft(RuntimeError):
+    """Every place of the pool is at fault."""
 
 
 class PoolLost(RuntimeError):

@@ -16,6 +16,7 @@ from ecgscale import records
 from ecgscale.attempt import ONE_CPU, Attempt, Place, Resources
 from ecgscale.home import note
 from ecgscale.leases import Lease, Lost
+from ecgscale.place_faults import PlaceFault, fault_of
 from ecgscale.processes import Parent
 
 TRIAL = "ecgscale.trial:trial"
@@ -66,7 +67,7 @@ def _listen(keeper: Parent, orders: "queue.Queue[RunOrder]", paused: threading.E
             orders.put(said)
 
 
-def _prepared(setup: WorkerSetup) -> Callable[[RunOrder, Callable[[], bool]], str]:
+def _prepared(setup: WorkerSetup) -> Callable[[RunOrder, Callable[[], bool]], str | PlaceFault]:
     """All that is slow, once: libraries, the sweep, the device."""
     module, _, name = setup.trial.partition(":")
     trial: Callable[..., str] = getattr(import_module(module), name)
@@ -79,7 +80,7 @@ def _prepared(setup: WorkerSetup) -> Callable[[RunOrder, Callable[[], bool]], st
         if setup.resources.device.startswith("cuda"):
             torch.cuda.set_per_process_memory_fraction(setup.memory_fraction)
 
-    def do(order: RunOrder, pause: Callable[[], bool]) -> str:
+    def do(order: RunOrder, pause: Callable[[], bool]) -> str | PlaceFault:
         resources = replace(setup.resources, micro_batch=order.micro_batch)
         log = partial(note, setup.place.home, sweep.name, order.run_id)
         attempt = Attempt(order.lease, order.interruptions, pause, log)
@@ -87,10 +88,10 @@ def _prepared(setup: WorkerSetup) -> Callable[[RunOrder, Callable[[], bool]], st
             return trial(runs[order.run_id], sweep, setup.place, resources, attempt)
         except Lost:
             return "lost"
-        except OSError as error:
-            return "full" if error.errno in records.FULL else "failed"
-        except Exception:
-            return "failed"
+        except Exception as error:
+            if fault := fault_of(error, setup.place.home, setup.place.results):
+                return fault
+            return "full" if isinstance(error, OSError) and error.errno in records.FULL else "failed"
 
     return do
 

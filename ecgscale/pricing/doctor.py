@@ -9,6 +9,9 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import NamedTuple
 
+from ecgscale.pool import health
+
+OLDEST_DRIVER = 525  # that CUDA 12 runs on
 OPEN_FILES = 4096  # Ray opens some tens a worker
 SHARED_MEMORY = 0.3  # of the memory: Ray's object store wants that much of /dev/shm
 FREE_DISK = 5e9
@@ -39,11 +42,35 @@ def _machine() -> Iterator[Fact]:
     gpus = [torch.cuda.get_device_properties(i) for i in range(torch.cuda.device_count())]
     if gpus:
         for i, gpu in enumerate(gpus):
-            yield Fact(f"GPU {i}", f"{gpu.name}, {gpu.total_memory / 1e9:.0f} GB")
+            yield Fact(f"GPU {i}", f"{gpu.name}, {gpu.total_memory / 1e9:.0f} GB", _bf16((gpu.major, gpu.minor)))
+        yield from _around_gpus()
     else:
         built = torch.version.cuda
         advice = "" if built else "this torch has no CUDA; on a machine with a GPU install one that has"
         yield Fact("GPU", "none; runs train on CPU cores", advice)
+
+
+def _bf16(capability: tuple[int, int]) -> str:
+    if capability >= health.OLDEST_BF16:
+        return ""
+    return "it has no bfloat16, so that runs train in float32 on it, and more slowly"
+
+
+def _around_gpus() -> Iterator[Fact]:
+    """What runs on GPUs need beside them: driver, compute mode, C compiler, and MPS for small ones that share a GPU."""
+    driver = health.driver()
+    old = driver and int(driver.partition(".")[0]) < OLDEST_DRIVER
+    yield Fact("NVIDIA driver", driver or "unknown", f"older than {OLDEST_DRIVER}: install a newer one" if old else "")
+    modes = sorted(set(health.compute_modes()))
+    shared = all(health.shares_gpus(mode) for mode in modes)
+    advice = "" if shared else "runs cannot share a GPU in it: nvidia-smi -c DEFAULT"
+    yield Fact("compute mode", ", ".join(modes) or "unknown", advice)
+    found = health.compiler()
+    advice = "" if found else "torch.compile needs one: install gcc, set CC, or launch with --no-compile"
+    yield Fact("C compiler", Path(found).name if found else "none", advice)
+    mps = health.mps_runs()
+    advice = "" if mps else "small runs that share a GPU are faster with it: nvidia-cuda-mps-control -d"
+    yield Fact("CUDA MPS", "up" if mps else "not up", advice)
 
 
 def _limits() -> Iterator[Fact]:

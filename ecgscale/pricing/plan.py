@@ -1,7 +1,7 @@
 """What a sweep costs before it is paid: size, data, compute and time of every run."""
 
 import shutil
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,19 +12,18 @@ import torch
 from ecgscale import data, records
 from ecgscale.compute import Cost, cost
 from ecgscale.data.batches import SHARE
-from ecgscale.data.mixture import n_evaluated
 from ecgscale.phrases import did_you_mean
 from ecgscale.pool.shares import gpu_share
 from ecgscale.pool.states import measured_memory, states
 from ecgscale.pricing import calibration
 from ecgscale.pricing.calibration import Device
+from ecgscale.pricing.hours import run_hours, shared_hours
 from ecgscale.spec.run import Run
 from ecgscale.spec.sweep import Sweep, shipped
-from ecgscale.spec.tasks import TASKS, Task, measurable, why_not
+from ecgscale.spec.tasks import TASKS, measurable, why_not
 from ecgscale.training import codebooks, kept_weights, weights
 
 _BYTES_A_PARAMETER = 16  # weight, gradient and two moments of Adam, float32
-_EVALUATED = 1 / 3  # a forward pass costs a third of a training step on the same recording
 _BYTES_KEPT = 12.0  # of a parameter in a checkpoint: the weight and both moments
 _BYTES_A_ROW, _ROWS_A_TARGET = 30, 10  # of a results file, compressed; numbers on one target at one evaluation
 
@@ -38,10 +37,11 @@ def plan(
     calibrated into this home, or a Device. ``n_samples`` of a corpus that is not prepared is reckoned from its
     published size. ``state`` is the run's (``pool.states``), or "infeasible" if it is to be done and cannot be, for the
     reason that ``infeasible`` says in words; ``not_measured`` says why its backbone is measured on all tasks but some.
-    ``evaluation_share`` is the part of the compute spent on measuring; ``gpu_share`` the part of a GPU that a launch
-    gives the run (``pool.shares``), or how many, 0 on CPUs; ``gpu_busy`` the part of the GPU's fastest speed at which
-    the run trains, where that was measured. ``processes`` do each run, with a device each; if left out one does, or as
-    many as a run needs that is too large for one GPU and not for all of them here.
+    ``device_hours`` is the sum of ``training_hours``, ``evaluation_hours`` and ``probe_hours`` (see ``hours``), without
+    what masked runs share (``shared_parts``); ``evaluation_share`` the part of it spent on measuring; ``gpu_share`` the
+    part of a GPU that a launch gives the run (``pool.shares``), or how many, 0 on CPUs; ``gpu_busy`` the part of the
+    GPU's fastest speed at which the run trains, where that was measured. ``processes`` do each run, with a device each;
+    if left out one does, or as many as a run needs that is too large for one GPU and not for all of them here.
     """
     sizes = checked(sweep, home)
     on = device if isinstance(device, Device) else device_named(device, home)
@@ -53,11 +53,10 @@ def plan(
         size, parts = sizes[run.slice.corpus], [sizes[name] for name in run.slice.corpora]
         n_labels = size.n_labels.get(run.slice.label_set, 0)
         spent = cost(run.architecture, run.objective, n_labels, size.n_samples)
-        flops = spent.flops(run.schedule.batch_size, run.schedule.steps)
-        n_evaluations = 1 + -(-run.schedule.steps // run.evaluation.every)
+        flops = spent.flops(run.schedule.batch_size, run.schedule.n_taken)
+        n_evaluations = 1 + len(run.schedule.measured(run.evaluation.every))
         tasks = measurable(sweep.tasks, run)
-        forwards = n_evaluations * (_probed(tasks, sizes) + _examined(run, parts))
-        measuring = spent.flops(1, 1) * _EVALUATED * forwards
+        hours = run_hours(run, spent, tasks, sizes, on)
         kind, macs = run.architecture.kind, spent.macs_per_sample
         n = processes or _processes(run, spent, parts, on)
         memory = _memory_bytes(run, spent, parts, on, n)
@@ -80,8 +79,11 @@ def plan(
                 "n_samples": round(sum(part.n_records[0] for part in parts) * run.slice.fraction),
                 "macs_per_sample": macs,
                 "flops": flops,
-                "evaluation_share": measuring / (measuring + flops),
-                "device_hours": (flops + measuring) / on.speed(kind, macs) / 3600,
+                "evaluation_share": 1 - hours.training / hours.total,
+                "device_hours": hours.total,
+                "training_hours": hours.training,
+                "evaluation_hours": hours.evaluation,
+                "probe_hours": hours.probes,
                 "processes": n,
                 "memory_gb": memory / 1e9,  # of each process
                 "kept_gb": 4e-9 * spent.n_params * {"none": 0, "best": 1, "all": n_evaluations - 1}[sweep.keep],
@@ -105,23 +107,9 @@ def _not_measured(sweep: Sweep, run: Run) -> list[str]:
     return [f"{', '.join(names)}: {reason}" for reason, names in reasons.items()]
 
 
-def _probed(tasks: Sequence[Task], sizes: Mapping[str, data.CorpusSize]) -> int:
-    """Recordings that probes compute: every corpus once a unit, its test recordings again under each condition.
-
-    A head computes test recordings alone.
-    """
-    whole = {(task.corpus, task.unit) for task in tasks if task.by == "probe"}
-    again = {
-        (task.corpus, task.unit, task.condition, task.by) for task in tasks if task != task.clean or task.by == "head"
-    }
-    n_tested = sum(sizes[corpus].n_records[2] for corpus, *_ in again)
-    return n_tested + sum(sum(sizes[corpus].n_records) for corpus, _ in whole)
-
-
-def _examined(run: Run, parts: Sequence[data.CorpusSize]) -> int:
-    """Recordings of val and test that the loss in distribution is measured on."""
-    shares = (1.0, *(share for _, share in run.slice.mix))
-    return sum(n_evaluated([part.n_records[split] for part in parts], shares) for split in (1, 2))
+def shared_parts(sweep: Sweep, home: Path, on: Device) -> dict[str, float]:
+    """Hours that the masked runs of a sweep share: labelling corpora with codes, and training the codebook."""
+    return shared_hours(sweep, checked(sweep, home), on, home)
 
 
 def device_named(name: str, home: Path) -> Device:

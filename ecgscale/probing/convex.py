@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch.nn import functional as F
 
+from ecgscale.pausing import check_pause
 from ecgscale.probing.scores import both_outcomes
 
 # Ridges in units of the features' mean variance, strong to weak, each started at the optimum of the one before.
@@ -99,6 +100,7 @@ def _minimise(problem: _Problem, strength: float, weights: torch.Tensor) -> torc
     gradient = x.T @ problem.error(logits) + ridge * weights
     past: list[tuple[torch.Tensor, torch.Tensor, torch.Tensor]] = []
     for _ in range(_MAX_STEPS):
+        check_pause()
         direction = -_towards(gradient, past, problem.basis, curvature)
         slope = (gradient * direction).sum(0)
         there = slope > -2 * _TOLERANCE

@@ -1,6 +1,5 @@
 """Linear probes: how much of a task a linear layer can read from frozen features."""
 
-import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -14,6 +13,7 @@ from ecgscale.data.batches import Batch, Store
 from ecgscale.data.corpus import Corpus
 from ecgscale.data.split import NONE, TEST, TRAIN, VAL
 from ecgscale.models import Backbone
+from ecgscale.pausing import check_pause
 from ecgscale.probing.conditions import Change, change_of
 from ecgscale.probing.convex import fit_convex, prevalence, with_bias
 from ecgscale.probing.heartbeats import around_beats, beats_of
@@ -53,6 +53,7 @@ def _batches(backbone: Backbone, store: Store, change: Change | None) -> Iterato
     """A store in order, batch by batch; one batch of nothing if it is empty, so that there are features of none."""
     backbone.eval()
     for first in range(0, max(1, len(store)), _BATCH_SIZE):
+        check_pause()
         batch = store.batch(np.arange(first, min(first + _BATCH_SIZE, len(store))))
         yield batch if change is None else change(batch, first)
 
@@ -187,18 +188,24 @@ def fit_linear(
 ) -> torch.Tensor:
     """Weights [width + 1, n_labels] of a linear layer (bias last) trained by Adam on mean binary cross-entropy.
 
-    ``x`` [n, width], ``y`` [n, n_labels] with NaN for missing; ``train`` and ``val`` bool [n]. The epoch with the
-    lowest validation loss is kept. The gradient is written out: one matrix product for all labels a step.
+    ``x`` [n, width], ``y`` [n, n_labels] with NaN for missing; ``train`` and ``val`` bool [n]. It starts at each
+    label's prevalence, whatever the features; the epoch with the lowest validation loss is kept, the start among them,
+    so that no probe is worse there than none. The gradient is written out: one matrix product for all labels a step.
     """
     x_train, x_val = with_bias(x[train]), with_bias(x[val])
     known_train, known_val = y[train].isfinite(), y[val].isfinite()
     y_train, y_val = y[train].nan_to_num(), y[val]
-    bound = 1 / max(1.0, x.shape[1]) ** 0.5  # torch.nn.Linear's own start
-    weights = torch.from_numpy(draw.uniform(-bound, bound, (x.shape[1] + 1, y.shape[1])).astype(np.float32))
+
+    def val_loss(weights: torch.Tensor) -> float:
+        return float(F.binary_cross_entropy_with_logits((x_val @ weights)[known_val], y_val[known_val]))
+
+    weights = torch.zeros(x.shape[1] + 1, y.shape[1])
+    weights[-1] = prevalence(y[train]).logit()
     first, second = torch.zeros_like(weights), torch.zeros_like(weights)
-    best, best_weights, waited, step = math.inf, weights.clone(), 0, 0
+    best, best_weights, waited, step = val_loss(weights), weights.clone(), 0, 0
     for _ in range(evaluation.probe_epochs):
         for rows in torch.from_numpy(draw.permutation(len(x_train))).split(evaluation.probe_batch_size):
+            check_pause()
             step += 1
             batch, known = x_train[rows], known_train[rows]
             error = (torch.sigmoid(batch @ weights) - y_train[rows]) * known  # d BCE / d logit
@@ -207,7 +214,7 @@ def fit_linear(
             second.mul_(0.999).addcmul_(gradient, gradient, value=0.001)
             denominator = (second / (1 - 0.999**step)).sqrt_().add_(1e-8)
             weights -= evaluation.probe_lr / (1 - 0.9**step) * first / denominator
-        loss = float(F.binary_cross_entropy_with_logits((x_val @ weights)[known_val], y_val[known_val]))
+        loss = val_loss(weights)
         best, best_weights, waited = (loss, weights.clone(), 0) if loss < best else (best, best_weights, waited + 1)
         if waited >= evaluation.probe_patience:
             break

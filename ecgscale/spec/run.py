@@ -2,7 +2,8 @@
 
 import dataclasses
 from dataclasses import MISSING, dataclass, fields
-from typing import Any, cast, get_args
+from itertools import pairwise
+from typing import Any, ClassVar, cast, get_args
 
 from ecgscale.data.corpus import Slice
 from ecgscale.models import Architecture
@@ -11,6 +12,7 @@ from ecgscale.phrases import did_you_mean
 from ecgscale.records import canonical, run_id_of
 
 PRECISIONS = ("auto", "fp32", "bf16")
+DECAYS = ("cosine", "wsd")
 
 
 @dataclass(frozen=True)
@@ -18,15 +20,24 @@ class Schedule:
     """How long and how fast a run trains.
 
     The paper's scale by default: 100,000 steps of 128 recordings with 5 % linear warm-up and cosine decay.
+
+    ``decay`` "wsd" is warm-up, stable, decay (Hu et al. 2024; Haegele et al. 2024): the rate stays at its peak until
+    the last share ``cooldown`` of the steps, in which it falls as 1 - sqrt. What has been trained until then serves any
+    length, so ``budgets`` are further, shorter lengths of the same run: a branch leaves the trunk where it has to,
+    decays, and is measured where it ends. A run under "wsd" is measured only where it has decayed: after each budget
+    and at its last step (and at step 0); ``Evaluation.every`` then says how often it is saved.
     """
 
     steps: int = 100_000
     batch_size: int = 128
     lr: float | None = None  # peak; None: 1e-3 below 10M backbone parameters, 1e-4 from there on
-    warmup: float = 0.05  # share of the steps
+    warmup: float | None = None  # share of the steps (of the first budget); None: the objective's own, 5 % but of DINO
     patience_epochs: float = 5.0  # stop when the ID validation loss has not improved for so long
     clip: float | None = None  # norm that gradients are cut to; None: the objective's own
     precision: str = "auto"  # fp32, bf16, or auto: bf16 on a GPU that has it, else fp32; the results file says which
+    decay: str = "cosine"  # or "wsd"
+    cooldown: float = 0.2  # share of a budget's steps in which the rate falls, under "wsd"
+    budgets: tuple[int, ...] = ()  # steps after which a branch has decayed, beside ``steps``; rising, under "wsd"
 
     def __post_init__(self) -> None:
         if self.precision not in PRECISIONS:
@@ -35,8 +46,41 @@ class Schedule:
             raise ValueError(f"{self}: clip is above 0")
         if self.steps < 1 or self.batch_size < 2:
             raise ValueError(f"{self}: steps is at least 1 and batch_size at least 2")
-        if not 0 <= self.warmup < 1 or self.patience_epochs <= 0 or (self.lr is not None and self.lr <= 0):
+        if not 0 <= (self.warmup or 0.0) < 1 or self.patience_epochs <= 0 or (self.lr is not None and self.lr <= 0):
             raise ValueError(f"{self}: warmup is in [0, 1), patience_epochs and lr are above 0")
+        if self.decay not in DECAYS:
+            raise ValueError(f"{self}: decay {self.decay!r}{did_you_mean(self.decay, DECAYS)}")
+        if self.budgets and self.decay != "wsd":
+            raise ValueError(f"{self}: a run of several budgets needs decay 'wsd': a cosine ends once")
+        if not 0 < self.cooldown < 1 or (self.decay == "wsd" and self.cooldown + (self.warmup or 0.0) > 1):
+            raise ValueError(f"{self}: cooldown is above 0, and the warm-up ends before it")
+        left = [self.leaves(budget) for budget in self.lengths]
+        still = self.decay == "wsd" and any(leave in (0, end) for leave, end in zip(left, self.lengths, strict=True))
+        if still or any(before >= after for before, after in pairwise(left)):
+            raise ValueError(
+                f"{self}: budgets rise, the last is below steps; each leaves the trunk after the one before, "
+                "with steps left in which its rate falls"
+            )
+
+    @property
+    def lengths(self) -> tuple[int, ...]:
+        """Steps of every budget; the last is that of the whole run."""
+        return (*self.budgets, self.steps)
+
+    def leaves(self, budget: int) -> int:
+        """The step of the trunk from which a budget's rate falls, under "wsd"."""
+        return budget - round(self.cooldown * budget)
+
+    @property
+    def n_taken(self) -> int:
+        """Steps that are computed in all, those of branches among them: what a run costs."""
+        return self.steps + sum(budget - self.leaves(budget) for budget in self.budgets)
+
+    def measured(self, every: int) -> tuple[int, ...]:
+        """The steps after which a run is measured, beside step 0."""
+        if self.decay == "wsd":
+            return self.lengths
+        return tuple(dict.fromkeys((*range(every, self.steps, every), self.steps)))
 
     def peak_lr(self, n_params: int) -> float:
         if self.lr is not None:
@@ -48,7 +92,8 @@ class Schedule:
 class Evaluation:
     """When a run is measured, and how its frozen features are probed.
 
-    A linear layer under Adam for at most 200 epochs, stopped after 5 without a better validation loss.
+    A linear layer under Adam from each label's prevalence on, for at most 200 epochs, stopped after 5 without a better
+    validation loss.
     """
 
     every: int = 5_000  # steps; step 0, the untrained twin, is always measured
@@ -58,6 +103,7 @@ class Evaluation:
     probe_batch_size: int = 256
     standardise: bool = False  # features by mean and deviation of the training split; not in the paper
     convex: bool = False  # also the convex probe: a ridge chosen on validation, no step size or draw; not in the paper
+    revision: ClassVar[int] = 2  # 2: probes start at prevalence
     probe_records: int | None = None  # at most so many training recordings of a corpus are probed on; not in the paper
 
     def __post_init__(self) -> None:
@@ -105,6 +151,8 @@ class Run:
             )
         if self.objective.needs_labels and not self.slice.label_set:
             raise ValueError(f"{self.objective.kind} needs labels: give the slice of {self.slice.corpus} a label_set")
+        if self.schedule.budgets and self.objective.optimiser.final_weight_decay is not None:
+            raise ValueError(f"schedules of {self.objective.kind} end with the run: it has one budget")
         book, net = self.objective.codebook, cast(Any, self.architecture)
         if book and self.slice.mix:
             raise ValueError(
@@ -148,13 +196,17 @@ _CALLED = {("net1d", "sl"): "ecgfounder-sl", ("vit", "ssl"): "vit-dino"}
 
 
 def to_json(value: Any) -> Any:
-    """A description as plain JSON; fields at their default are left out, so that a new one changes no old identity."""
+    """A description as plain JSON; fields at their default are left out, so that a new one changes no old identity.
+
+    Where the same fields have come to mean another computation, the class says so by a ``revision``, which is part of
+    every identity that it enters.
+    """
     if not dataclasses.is_dataclass(value):
         return value
-    out: dict[str, Any] = {"kind": value.kind} if hasattr(value, "kind") else {}
+    out: dict[str, Any] = {name: getattr(value, name) for name in ("kind", "revision") if hasattr(value, name)}
     for field in fields(value):
         content = getattr(value, field.name)
-        if field.default is MISSING or content != field.default:
+        if field.default is MISSING or content != field.default or hasattr(content, "revision"):
             is_float = float in (field.type, *get_args(field.type)) and isinstance(content, int)
             out[field.name] = float(content) if is_float else to_json(content)
     return out

@@ -72,6 +72,15 @@ SAMPLE_TASKS = (
     Task("ptbxl-sex", "ptbxl-sample", "sex", "D"),
     Task("ludb-rhythm", "ludb-sample", "rhythm", "A"),
 )
+# On simulated hospitals other than the one that is pretrained on: what its labels do not say.
+LABORATORY_TASKS = (
+    Task("lab-infarction", "simulated-hospital-b-6000", "infarction", "A"),
+    Task("lab-hypertrophy", "simulated-hospital-b-6000", "hypertrophy", "B"),
+    Task("lab-potassium", "simulated-hospital-c-6000", "potassium", "C"),
+    Task("lab-risk", "simulated-hospital-c-6000", "risk", "C"),
+    Task("lab-sex", "simulated-hospital-d-6000", "sex", "D"),
+    Task("lab-age", "simulated-hospital-d-6000", "age", "D"),
+)
 # Rhythm on the one lead of a hand-held device: ECGFounder's one-lead external evaluation.
 SINGLE_LEAD_TASKS = (Task("cinc2017-rhythm", "cinc2017", "rhythm", "A"),)
 # What a supervised model says by itself of other corpora: ECGFounder's external evaluations, and others' rhythms.
@@ -125,7 +134,15 @@ def with_fewer_leads(task: Task) -> tuple[Task, ...]:
 CONDITIONED = ("ptbxl-diag", "ptbxl-sup", "ptbxl-superdiagnostic")  # by noise and by leads; heartbeats by noise
 _PLAIN = {
     task.name: task
-    for task in (*PAPER_TASKS, *SAMPLE_TASKS, *SINGLE_LEAD_TASKS, *HEAD_TASKS, *ECGFOUNDER_TASKS, *BEAT_TASKS)
+    for task in (
+        *PAPER_TASKS,
+        *SAMPLE_TASKS,
+        *LABORATORY_TASKS,
+        *SINGLE_LEAD_TASKS,
+        *HEAD_TASKS,
+        *ECGFOUNDER_TASKS,
+        *BEAT_TASKS,
+    )
 }
 ROBUSTNESS_TASKS = (
     *(hard for name in CONDITIONED for hard in (*noisy(_PLAIN[name]), *with_fewer_leads(_PLAIN[name]))),

@@ -59,6 +59,8 @@ def lead(
     ValueError, before any other process is started, for micro-batches that the run cannot be computed in.
     """
     run, resources = assigned.run, assigned.resources
+    if run.schedule.budgets:
+        raise ValueError(f"{run.name} has several budgets: one process does it, for its trunk is kept in memory")
     whole = build(run, inputs.corpus, inputs.codes)
     if n_micro_batches(run.schedule.batch_size, resources.micro_batch, Processes(0, resources.processes)) > 1:
         check_micro_batches(whole)
@@ -76,7 +78,8 @@ def lead(
                 last[:] = [at]
                 whole.begin(max(0, at.step - 1), run.schedule.steps)
                 whole.load_state_dict(whole_state(training.module))
-                yield Snapshot(at.step, at.seconds, at.loss, whole, training.optimiser, at.unfinished, training.how)
+                parts = whole, training.optimiser
+                yield Snapshot(at.step, at.seconds, at.loss, *parts, at.losses, at.due, training.how, at.paused)
                 send("on")
 
         def save(metadata: State, name: str, guard: Callable[[], None] = unguarded) -> None:
@@ -170,12 +173,14 @@ def _positions(
         yield Position()
     else:
         sharded_checkpoint.load(folder, resume["name"], training.module, training.optimiser)
+        if resume.get("again"):
+            yield Position.of(resume)
     yield from train(training, Position.of(resume), pause)
 
 
 def _plain(at: Position) -> State:
     """Where training stands, as plain JSON."""
-    return {"step": at.step, "seconds": at.seconds, "unfinished": at.unfinished.tolist()}
+    return {"step": at.step, "seconds": at.seconds, "unfinished": at.losses.tolist(), "due": at.due}
 
 
 def _device_of(device: str, processes: Processes) -> str:

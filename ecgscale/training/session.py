@@ -12,7 +12,7 @@ from ecgscale.records import unguarded
 from ecgscale.spec.run import Run
 from ecgscale.training import checkpoint, distributed, sharded_checkpoint
 from ecgscale.training.inputs import Inputs
-from ecgscale.training.train import Snapshot, pretrain
+from ecgscale.training.train import Position, Snapshot, pretrain
 
 State = dict[str, Any]
 
@@ -20,12 +20,14 @@ State = dict[str, Any]
 def resumable(run: Run, sweep: str, home: Path, steps: set[int], digests: Mapping[str, str]) -> State | None:
     """The state to go on from, of a run that was measured at these steps; None if it is lost or an input changed.
 
-    It is whole, or an entry of ``sharded_checkpoint``: of whichever kind the last one was.
+    It was saved before its step was measured, and ``measured`` is the one that was last before that (None: none was).
+    ``again``: whether its own step is due, and so comes first. It is whole, or an entry of ``sharded_checkpoint``: of
+    whichever kind the last one was.
     """
     whole, sharded = checkpoint_path(home, sweep, run.run_id), parts_path(home, sweep, run.run_id)
     for state in chain(checkpoint.intact(whole), sharded_checkpoint.intact(sharded)):
-        if state["inputs"] == digests and state["measured"] in steps:
-            return state
+        if state["inputs"] == digests and state["measured"] in (None, *steps):
+            return state | {"again": Position.of(state).due}
     return None
 
 
@@ -44,7 +46,7 @@ def start(
     resources: Resources,
     attempt: Attempt,
     resume: State | None = None,
-) -> Iterator[tuple[Iterable[Snapshot], Callable[[Snapshot, int], None]]]:
+) -> Iterator[tuple[Iterable[Snapshot], Callable[[Snapshot, int | None], None]]]:
     """A run's snapshots, and what saves the last of them with the step that was measured last.
 
     See ``train.pretrain`` for one process, ``distributed.lead`` for more. What is saved is fenced by the attempt's
@@ -53,14 +55,14 @@ def start(
     whole, sharded = checkpoint_path(home, sweep, run.run_id), parts_path(home, sweep, run.run_id)
     token, guard = (attempt.lease.token, attempt.lease.check) if attempt.lease else (0, unguarded)
 
-    def metadata(measured: int) -> State:
+    def metadata(measured: int | None) -> State:
         return {"inputs": inputs.digests, "measured": measured}
 
     if resources.processes == 1:
         if resume and "files" in resume:
             resume = distributed.to_single(run, inputs, sharded, resume)
 
-        def save(snapshot: Snapshot, measured: int) -> None:
+        def save(snapshot: Snapshot, measured: int | None) -> None:
             checkpoint.save(whole, snapshot.state() | metadata(measured), guard)
             sharded_checkpoint.remove(sharded)
 
@@ -74,17 +76,18 @@ def start(
                 device=resources.device,
                 resume=resume,
                 micro_batch=resources.micro_batch,
+                compile=resources.compile,
                 pause=attempt.pause,
             ),
             save,
         )
         return
     if resume and "files" not in resume:
-        resume = distributed.to_sharded(run, inputs, sharded, resume)
+        resume = distributed.to_sharded(run, inputs, sharded, resume) | {"again": resume["again"]}
     assigned = distributed.Assignment(run, home, sharded, resources)
     with distributed.lead(assigned, inputs, resume=resume, pause=attempt.pause) as (snapshots, put):
 
-        def save_sharded(snapshot: Snapshot, measured: int) -> None:
+        def save_sharded(snapshot: Snapshot, measured: int | None) -> None:
             put(metadata(measured), f"step-{snapshot.step}.{token}", guard)
             checkpoint.remove(whole)
 

@@ -1,9 +1,11 @@
 """The training loop, of one process or many (data parallel), as a generator: its caller measures, and may stop it."""
 
+import copy
 import math
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
 import torch
@@ -14,8 +16,10 @@ from ecgscale.data.beats import Sentence
 from ecgscale.data.corpus import Corpus
 from ecgscale.data.mixture import Mixture, stored
 from ecgscale.models import Codebook, CodebookModule
-from ecgscale.objectives import ObjectiveInputs, Optimiser, ParamGroup, Pretraining
+from ecgscale.objectives import ObjectiveInputs, Optimiser, Pretraining, decayed_apart
+from ecgscale.pausing import check_pause
 from ecgscale.spec.run import Run
+from ecgscale.training.rates import learning_rate, rate_of, weight_decay
 from ecgscale.training.sharding import ALONE, Processes
 from ecgscale.training.step import (
     Execution,
@@ -41,8 +45,9 @@ class Diverged(ArithmeticError):
 class Snapshot:
     """Training at one step. ``train_loss`` is the mean since the snapshot before; ``seconds`` exclude evaluation.
 
-    ``unfinished`` holds the losses since the last step that was due for evaluation, where training paused before the
-    next; empty at a step that is due. ``execution`` is how the machine computes the steps; it belongs in a results file
+    ``losses`` are those since the last step before this that was due for evaluation; ``due``: whether this one is, or
+    it is only to be saved, or training ``paused`` before it. ``trunk`` is the state that the branch under way left (see
+    Schedule), None on the trunk. ``execution`` is how the machine computes the steps; it belongs in a results file
     beside the numbers.
     """
 
@@ -51,8 +56,11 @@ class Snapshot:
     train_loss: float
     module: Pretraining
     optimiser: torch.optim.Optimizer
-    unfinished: torch.Tensor = field(default_factory=lambda: torch.empty(0))
+    losses: torch.Tensor = field(default_factory=lambda: torch.empty(0))
+    due: bool = True
     execution: Execution = field(default_factory=Execution)
+    paused: bool = False
+    trunk: Mapping[str, Any] | None = None
 
     def state(self) -> dict[str, Any]:
         """All that is needed to go on from here; randomness is a function of seed and step and needs no state."""
@@ -61,7 +69,9 @@ class Snapshot:
             "seconds": self.seconds,
             "module": self.module.state_dict(),
             "optimiser": self.optimiser.state_dict(),
-            "unfinished": self.unfinished,
+            "unfinished": self.losses,
+            "due": self.due,
+            "trunk": self.trunk,
         }
 
 
@@ -87,6 +97,8 @@ class Position:
     seconds: float = 0.0  # without evaluation
     losses: torch.Tensor = field(default_factory=lambda: torch.empty(0))
     due: bool = True  # for evaluation
+    paused: bool = False
+    trunk: Mapping[str, Any] | None = None  # the state that the branch under way left
 
     @classmethod
     def of(cls, state: Mapping[str, Any] | None) -> "Position":
@@ -94,7 +106,8 @@ class Position:
         if state is None:
             return cls()
         losses = torch.as_tensor(state["unfinished"], dtype=torch.float32).cpu()
-        return cls(state["step"], state["seconds"], losses, due=not len(losses))
+        due, trunk = state.get("due", not len(losses)), state.get("trunk")
+        return cls(state["step"], state["seconds"], losses, due, trunk=trunk)
 
     @property
     def loss(self) -> float:
@@ -122,16 +135,43 @@ class Training:
 def train(training: Training, at: Position, pause: Callable[[], bool] = lambda: False) -> Iterator[Position]:
     """Take a run's steps from a position on; every process of a run calls it, and all yield the same positions.
 
-    Yields where a step is due for evaluation, and where rank 0 is asked to ``pause``. Raises Diverged, in every
+    Yields where a step is due for evaluation, where one is to be saved, and where rank 0 is asked to ``pause``. For
+    each of a schedule's budgets the trunk is left, and gone back to from the budget's end. Raises Diverged, in every
     process, when the loss is no longer finite.
     """
-    run, module, processes = training.run, training.module, training.processes
-    schedule, settings = run.schedule, run.objective.optimiser
-    clip = settings.clip if schedule.clip is None else schedule.clip
+    run, module, schedule = training.run, training.module, training.run.schedule
     peak = schedule.peak_lr(sum(p.numel() for p in module.backbone.parameters()))
-    rate = lambda step: learning_rate(step, schedule.steps, peak, schedule.warmup, settings.min_lr)  # noqa: E731
-    step, seconds, losses = at.step, at.seconds, at.losses
-    while step < schedule.steps:
+    left = at.trunk["step"] if at.trunk else at.step
+    for budget in (b for b in schedule.lengths if b == schedule.steps or schedule.leaves(b) >= left):
+        rate = partial(rate_of(schedule, run.objective.optimiser), budget, peak)
+        if budget == schedule.steps:
+            yield from _taken(training, at, budget, rate, pause, ends=True)
+            return
+        if at.trunk is None:
+            at = yield from _taken(training, at, schedule.leaves(budget), rate, pause, ends=False)
+            at = replace(at, trunk=_state(training, at), losses=at.losses[:0])
+        at = yield from _taken(training, at, budget, rate, pause, ends=True)
+        assert at.trunk is not None
+        module.load_state_dict(at.trunk["module"])
+        training.optimiser.load_state_dict(at.trunk["optimiser"])
+        at = Position(at.trunk["step"], at.trunk["seconds"])
+
+
+def _taken(
+    training: Training,
+    at: Position,
+    goal: int,
+    rate: Callable[[int], float],
+    pause: Callable[[], bool],
+    *,
+    ends: bool,
+) -> Generator[Position, None, Position]:
+    """Take steps until ``goal``, where the run is measured if a budget ``ends`` there; returns the last position."""
+    run, module, processes = training.run, training.module, training.processes
+    schedule, settings, every = run.schedule, run.objective.optimiser, run.evaluation.every
+    clip = settings.clip if schedule.clip is None else schedule.clip
+    step, seconds, losses = at.step, at.seconds, at.unfinished
+    while step < goal:
         started = time.perf_counter()
         module.train()
         fresh: list[torch.Tensor] = []
@@ -144,17 +184,26 @@ def train(training: Training, at: Position, pause: Callable[[], bool] = lambda: 
             optimiser_step(training.optimiser, rate(step), clip, weight_decay(step, schedule.steps, settings))
             module.end()
             step += 1
-            due = step % run.evaluation.every == 0 or step == schedule.steps
-            if due or processes.agree(pause):
+            regular = step % every == 0
+            due = step == goal if ends else False
+            due, paused = due or (regular and schedule.decay == "cosine"), False
+            if due or regular or step == goal or (paused := processes.agree(pause)):
                 break
         losses = torch.cat([losses, processes.mean(torch.stack(fresh)).cpu()])
         seconds += time.perf_counter() - started
         if not losses.isfinite().all():
             n_taken = step - len(losses) + int(losses.isfinite().int().argmin())  # before the loss that is none
             raise Diverged(n_taken + 1, rate(n_taken))
-        yield Position(step, seconds, losses, due)
+        yield (at := Position(step, seconds, losses, due, paused, at.trunk))
         if due:
             losses = losses[:0]
+    return at
+
+
+def _state(training: Training, at: Position) -> dict[str, Any]:
+    """A copy of all that training goes on with from here."""
+    parts = {"module": training.module.state_dict(), "optimiser": training.optimiser.state_dict()}
+    return {"step": at.step, "seconds": at.seconds, **copy.deepcopy(parts)}
 
 
 def pretrain(
@@ -173,7 +222,8 @@ def pretrain(
 ) -> Iterator[Snapshot]:
     """Train a run in this process, yielding at step 0 (the untrained twin), every ``run.evaluation.every``, at the end.
 
-    With ``resume`` (a snapshot's state) it continues behind that step as if never interrupted: on a CPU, bit for bit.
+    With ``resume`` (a snapshot's state) it continues behind that step as if never interrupted: on a CPU, bit for bit;
+    with ``again`` in it, it yields that step first, which was not measured.
     Where ``pause`` says so it yields at the next step, whatever that is. ``mixed``: the corpora of the slice's mix.
     ``micro_batch``, ``compile`` and ``recompute`` are placement: see Execution, and ``execution`` for what None means.
     ``initial``: weights of the backbone that ``run.initial`` left, or the published ones. Raises Diverged when the loss
@@ -202,13 +252,15 @@ def pretrain(
     else:
         module.load_state_dict(resume["module"])
         training.optimiser.load_state_dict(resume["optimiser"])
+        if resume.get("again"):
+            yield _snapshot(training, at)
     for position in train(training, at, pause):
         yield _snapshot(training, position)
 
 
 def _snapshot(training: Training, at: Position) -> Snapshot:
-    how = training.how
-    return Snapshot(at.step, at.seconds, at.loss, training.module, training.optimiser, at.unfinished, how)
+    parts = training.module, training.optimiser
+    return Snapshot(at.step, at.seconds, at.loss, *parts, at.losses, at.due, training.how, at.paused, at.trunk)
 
 
 @torch.no_grad()
@@ -224,27 +276,10 @@ def id_loss(module: Pretraining, store: Store | Mixture) -> tuple[float, int]:
         positions = positions[: max(1, len(positions) // ID_BATCH_SIZE) * ID_BATCH_SIZE]
     total, n_terms = 0.0, 0
     for start in range(0, len(positions), ID_BATCH_SIZE):
+        check_pause()
         loss = module(store.batch(positions[start : start + ID_BATCH_SIZE]), randomness(0, start))
         total, n_terms = total + float(loss.total), n_terms + int(loss.n_terms)
     return total / max(1, n_terms), len(positions)
-
-
-def learning_rate(step: int, steps: int, peak: float, warmup: float, min_lr: float) -> float:
-    """Linear warm-up over the first share of the steps, then a cosine to ``min_lr`` (or the peak, if that is lower)."""
-    n_warm = max(1, round(warmup * steps))
-    if step < n_warm:
-        return peak * (step + 1) / n_warm
-    low = min(min_lr, peak)
-    progress = (step - n_warm) / max(1, steps - n_warm)
-    return low + (peak - low) * 0.5 * (1 + math.cos(math.pi * progress))
-
-
-def weight_decay(step: int, steps: int, settings: Optimiser) -> float:
-    """The objective's weight decay, on a cosine to its final one if it has one."""
-    if settings.final_weight_decay is None:
-        return settings.weight_decay
-    progress = 0.5 * (1 - math.cos(math.pi * step / steps))
-    return settings.weight_decay + (settings.final_weight_decay - settings.weight_decay) * progress
 
 
 @dataclass(frozen=True)
@@ -265,22 +300,24 @@ def train_codebook(
 ) -> Iterator[CodebookSnapshot]:
     """Train a codebook on a corpus' training split (VQ-HBR), yielding after every step; ``resume`` as in ``pretrain``.
 
-    HeartLang's AdamW: betas 0.9 and 0.99, weight decay 1e-4. Raises Diverged when the loss is no longer finite.
+    HeartLang's AdamW: betas 0.9 and 0.99, weight decay 1e-4, learning rate down to 1e-5. Raises Diverged when the
+    loss is no longer finite.
     """
     torch.manual_seed(recipe.seed)
     module = recipe.build().to(device).train()
     store = Store(corpus, corpus.rows("train"), device=device)
-    settings = Optimiser("adamw", (0.9, 0.99), 1e-8, 1e-4)
-    optimiser, start = optimiser_of([ParamGroup(list(module.parameters()))], settings), 0
+    settings = Optimiser("adamw", (0.9, 0.99), 1e-8, 1e-4, min_lr=1e-5)
+    optimiser, start = optimiser_of(decayed_apart(module), settings), 0
     if resume is not None:
         module.load_state_dict(resume["module"])
         optimiser.load_state_dict(resume["optimiser"])
         start = resume["step"]
+    n_warm = max(1, round(recipe.warmup * recipe.steps))
     for step in range(start, recipe.steps):
         randomness(recipe.seed, step)
         batch = store.batch(order(len(store), recipe.batch_size, recipe.seed, step))
         made = module(Sentence(*module.encoder.inputs(batch)))
-        lr = learning_rate(step, recipe.steps, recipe.lr, recipe.warmup, settings.min_lr)
+        lr = learning_rate(step, recipe.steps, recipe.lr, n_warm, settings.min_lr)
         module.zero_grad(set_to_none=True)
         made.loss.backward()
         optimiser_step(optimiser, lr, settings.clip, settings.weight_decay)

@@ -6,7 +6,8 @@ A run that names them starts from them; its measurement at step 0 is that of the
 import hashlib
 import pickle
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ import numpy as np
 import torch
 
 from ecgscale.models import Net1D
-from ecgscale.models.net1d import from_published
+from ecgscale.models.net1d import from_published, head_of
 from ecgscale.training import checkpoint
 
 _STEM = "first_conv.conv.weight"
@@ -32,11 +33,25 @@ class NotImported(FileNotFoundError):
     """Published weights that are not there."""
 
 
-def adopt_file(file: Path, home: Path) -> tuple[Net1D, str]:
+@dataclass(frozen=True)
+class Head:
+    """The linear layer that a published model was trained with: ``weight`` [n_labels, width], ``bias`` [n_labels].
+
+    ``names`` of its labels, as many; empty where nobody has said them (see ``adopt_file``).
+    """
+
+    weight: torch.Tensor
+    bias: torch.Tensor
+    names: tuple[str, ...]
+
+
+def adopt_file(file: Path, home: Path, names: Sequence[str] = ()) -> tuple[Net1D, str]:
     """Keep a published ECGFounder from its checkpoint; returns its architecture and the name that runs call it by.
 
-    Nothing but tensors, numbers and text is read from the file; every tensor is checked by name and shape, so their
-    count is the architecture's. Raises FileNotFoundError, or ValueError in one sentence that names the file.
+    Its head is kept too, with the ``names`` of its labels (the lines of the tasks.txt that its authors publish beside
+    the weights). The architecture reads 500 Hz, as it was trained. Nothing but tensors, numbers and text is read from
+    the file; every tensor is checked by name and shape, so their count is the architecture's. Raises FileNotFoundError,
+    or ValueError in one sentence that names the file.
     """
     if not file.is_file():
         raise FileNotFoundError(f"there is no file {file.name}")
@@ -57,9 +72,13 @@ def adopt_file(file: Path, home: Path) -> tuple[Net1D, str]:
         checkpoint.limited(tensors)
         architecture = described(tensors)
         state = from_published(tensors, architecture)
+        head = head_of(tensors, architecture.channels[-1])
+        n_labels = len(head.get("bias", ()))
+        if names and (len(set(names)) != len(names) or len(names) != n_labels):
+            raise ValueError(f"its head has {n_labels} labels, but {len(set(names))} different names were given")
     except ValueError as error:
         raise ValueError(f"{file.name}: {error}") from None
-    checkpoint.save(_path(digest, home), {"backbone": state})
+    checkpoint.save(_path(digest, home), {"backbone": state, "head": head, "names": list(names)})
     return architecture, digest
 
 
@@ -82,7 +101,8 @@ def described(tensors: Mapping[str, torch.Tensor]) -> Net1D:
     for what, numbers in counted.items():
         if numbers and max(numbers) >= len(numbers):
             raise ValueError(f"it has a {what} of number {max(numbers)}, and {len(numbers)} of them; they count from 0")
-    return Net1D(tuple(channels[s] for s in order), tuple(len(blocks[s]) for s in order), leads, stem, kernel)
+    widths, depths = tuple(channels[s] for s in order), tuple(len(blocks[s]) for s in order)
+    return Net1D(widths, depths, leads, stem, kernel, reads_hz=500)
 
 
 def is_imported(digest: str, home: Path) -> bool:
@@ -95,6 +115,16 @@ def load(digest: str, home: Path) -> dict[str, torch.Tensor]:
     if found is None:
         raise NotImported(f"published weights {digest[:12]} are not here; {remedy(digest)}")
     return found[0]["backbone"]
+
+
+def head(digest: str, home: Path) -> Head | None:
+    """The published model's own head; None where its file had none. Raises as ``load``."""
+    load(digest, home)
+    found = checkpoint.load(_path(digest, home))
+    if found is None or not found[0].get("head"):
+        return None
+    layer = found[0]["head"]
+    return Head(layer["weight"], layer["bias"], tuple(found[0]["names"]))
 
 
 def remedy(digest: str) -> str:

@@ -13,7 +13,7 @@ from torch import nn
 from torch.nn import functional as F
 from torch.utils.data import DataLoader, TensorDataset
 
-from ecgscale.probing.convex import RIDGES, fit_convex
+from ecgscale.probing.convex import RIDGES, fit_convex, prevalence
 from ecgscale.probing.probe import fit_linear
 from ecgscale.spec.run import Evaluation
 from tests.benchmarks import Measurement
@@ -55,10 +55,8 @@ def problem(width: int, n_labels: int, seed: int) -> Problem:
 def by_loader(given: Problem, draw: np.random.Generator) -> torch.Tensor:
     """The peer: a linear layer under Adam with early stopping over DataLoaders; same start, order and settings."""
     x, y, train, val, _ = given
-    bound = 1 / x.shape[1] ** 0.5
-    start = torch.from_numpy(draw.uniform(-bound, bound, (x.shape[1] + 1, y.shape[1])).astype(np.float32))
     layer = nn.Linear(x.shape[1], y.shape[1])
-    layer.load_state_dict({"weight": start[:-1].T.contiguous(), "bias": start[-1]})
+    layer.load_state_dict({"weight": torch.zeros_like(layer.weight), "bias": prevalence(y[train]).logit()})
     optimiser, criterion = torch.optim.Adam(layer.parameters(), SETTINGS.probe_lr), nn.BCEWithLogitsLoss()
     order: list[int] = []
     training = DataLoader(TensorDataset(x[train], y[train]), SETTINGS.probe_batch_size, sampler=order)

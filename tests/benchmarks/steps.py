@@ -17,7 +17,6 @@ from ecgscale.data import library
 from ecgscale.data.batches import Batch, Store
 from ecgscale.data.corpus import Corpus, Slice
 from ecgscale.models import RESNETS, ResNet
-from ecgscale.models.resnet import DOWNSAMPLING
 from ecgscale.objectives import Supervised
 from ecgscale.spec.run import Evaluation, Run, Schedule
 from ecgscale.training.train import pretrain
@@ -56,7 +55,7 @@ class _Peer(nn.Module):
         self.head = nn.Linear(rung.width, n_labels)
 
     def forward(self, batch: Batch) -> torch.Tensor:
-        missing = -batch.signal.shape[-1] % DOWNSAMPLING
+        missing = -batch.signal.shape[-1] % RESNETS[0].downsampling
         x = y = self.stem_norm(self.stem(F.pad(batch.signal, (missing // 2, missing - missing // 2))))
         for block in self.blocks:
             x, y = block(x, y)

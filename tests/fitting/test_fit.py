@@ -220,3 +220,11 @@ def test_bounds_by_name_hold_and_are_said() -> None:
     ):
         with pytest.raises(BadPoints, match=said):
             fit("joint", grid, bounds=bounds)
+
+
+def test_losses_that_are_worse_than_prevalence_are_flagged() -> None:
+    points = ragged_grid()
+    for n_worse in (0, 3):
+        baseline = [0.0] * n_worse + [99.0] * (len(points) - n_worse)
+        note = fit("joint", points.assign(prevalence_loss=baseline), bootstrap=0, intervals=False).note
+        assert ("3 of 20 losses are worse than prevalence" in note) == (n_worse == 3)

@@ -1,5 +1,6 @@
 """Backbones against the numbers of Table S.4's reading, and MACs against a count by hand."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ from ecgscale import data
 from ecgscale.compute import cost, macs
 from ecgscale.data.corpus import Slice
 from ecgscale.models import RESNET_200M, RESNETS, TRANSFORMER_200M, TRANSFORMERS, ResNet, Transformer
-from ecgscale.models.transformer import HEAD_WIDTH
+from ecgscale.models.transformer import HEAD_WIDTH, EncoderLayer
 from ecgscale.objectives import Objective, Supervised
 from ecgscale.spec.run import Evaluation, Run, Schedule
 from ecgscale.training.train import pretrain
@@ -55,6 +56,29 @@ def by_formula(t: Transformer) -> int:
 def test_transformer_parameters(transformer: Transformer, thousands: float) -> None:
     assert n_params(transformer) == by_formula(transformer)
     assert (n_params(transformer) + 6 * transformer.width + 6) / 1000 == pytest.approx(thousands, rel=5e-3)
+
+
+@pytest.mark.parametrize("transformer", TRANSFORMERS[:8], ids=lambda rung: rung.size)
+def test_transformers_start_as_heartlangs(transformer: Transformer) -> None:
+    """Linear layers uniform with deviation (3 x inputs) ** -0.5, biases too; by name a normal of 0.02 without."""
+    torch.manual_seed(0)
+    normal = replace(transformer, init="truncated-normal")
+    for kind, layers in (("torch", transformer.build()), ("normal", normal.build())):
+        for layer in (module for module in layers.modules() if isinstance(module, torch.nn.Linear)):
+            expected = (3 * layer.in_features) ** -0.5 if kind == "torch" else 0.02
+            assert float(layer.weight.detach().std()) == pytest.approx(expected, rel=0.05)
+            if layer.bias is not None:
+                assert bool(layer.bias.any()) == (kind == "torch")
+
+
+def test_attention_drops_in_training_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    torch.manual_seed(0)
+    layer = EncoderLayer(8, 1, 16, 0.5)
+    monkeypatch.setattr(layer.dropout, "forward", lambda x: x)  # all other dropout
+    x = torch.randn(2, 30, 8)
+    assert not torch.equal(layer(x), layer(x))
+    layer.eval()
+    assert torch.equal(layer(x), layer(x))
 
 
 @pytest.mark.parametrize("largest", [RESNET_200M, TRANSFORMER_200M])

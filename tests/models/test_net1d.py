@@ -5,7 +5,7 @@ import torch
 
 from ecgscale.data.batches import Batch
 from ecgscale.models import NET1D, NET1DS, Net1D
-from ecgscale.models.net1d import from_published
+from ecgscale.models.net1d import from_published, resampled
 from tests.ecgfounder import N_LABELS, SMALL, published
 
 
@@ -49,6 +49,23 @@ def test_recordings_are_standardised_as_a_whole_and_interpolated_when_stored_at_
     torch.testing.assert_close(native.mean((1, 2)), torch.zeros(2), atol=1e-5, rtol=0)
     torch.testing.assert_close(native.std((1, 2), correction=0), torch.ones(2), atol=1e-4, rtol=0)
     assert Net1D((16, 32), (2, 1), leads=1).build().inputs(batch)[0].shape == (2, 1, 5000)
+
+
+def test_100_hz_become_500_without_shift_and_within_the_band() -> None:
+    """Against the same signal sampled at 500 Hz, of what a preparation leaves: up to 40 Hz, falling as an ECG's."""
+    draw = torch.Generator().manual_seed(0)
+    hz, phase = 0.5 + 39.5 * torch.rand(200, 1, generator=draw), 6.28 * torch.rand(200, 1, generator=draw)
+    exact, slow = (
+        (6.283185 * hz * torch.arange(n) * (10 / n) + phase).sin().div(1 + hz / 4).sum(0) for n in (5000, 1000)
+    )
+    found = resampled(slow.expand(2, 12, -1), 5)
+    assert found.shape == (2, 12, 5000)
+    assert (
+        float((found[1, 7] - exact).square().mean().sqrt() / exact.std()) < 0.02
+    )  # nearly all of it in the last samples, behind which nothing is known
+    inside = slice(200, 4800)
+    assert float((found[1, 7] - exact)[inside].square().mean().sqrt() / exact.std()) < 0.003
+    torch.testing.assert_close(found[0, 0, ::5], slow, atol=0.05, rtol=0)
 
 
 def test_published_tensors_load_and_every_mismatch_is_named() -> None:

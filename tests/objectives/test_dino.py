@@ -16,9 +16,11 @@ from ecgscale.data.recording import ABSENT_LEAD
 from ecgscale.models import ViT
 from ecgscale.models.vit import ViTBackbone
 from ecgscale.objectives import DINO, Collapsed
-from ecgscale.objectives.crops import crop, disturbed, hidden_patches
+from ecgscale.objectives.crops import MOST_HIDDEN, crop, disturbed, hidden_patches
 from ecgscale.objectives.dino import DINOModule
 from ecgscale.objectives.distillation import cross_entropy, gram, koleo, masked_patches, rank_of, sinkhorn_knopp
+from ecgscale.spec.run import Schedule
+from ecgscale.training.rates import rate_of
 
 SMALL = DINO(n_prototypes=32, head_width=24, bottleneck=8, n_local=3, gram_from=0.5)
 
@@ -302,10 +304,24 @@ def test_hidden_patches_are_blocks_at_the_drawn_ratio() -> None:
     assert hidden[masked].float().mean() == pytest.approx(expected, abs=0.03)
     crops = hidden[masked].view(-1, 12, 40)
     alone = crops[..., 1:-1] & ~crops[..., :-2] & ~crops[..., 2:]
-    assert not alone.any()  # blocks are of two patches at least
+    uncut = crops.flatten(1).float().mean(1) < MOST_HIDDEN - 0.01
+    assert uncut.float().mean() > 0.85
+    assert not alone[uncut].any()  # blocks are of two patches at least
     assert crops.all(-1).float().mean() == pytest.approx(0.1, abs=0.02)
     absent = hidden_patches(lead.where(lead < 3, ABSENT_LEAD), 40, (0.3, 0.3), 1.0, draw())
     assert not absent[:, 80:].any()
+
+
+def test_no_crop_is_hidden_above_half() -> None:
+    lead = torch.arange(1, 13).repeat_interleave(16).expand(2000, -1).clone()
+    lead[1000:, 80:] = ABSENT_LEAD
+    hidden = hidden_patches(lead, 16, (0.1, 0.5), 1.0, draw())
+    share = hidden.sum(1) / (lead != ABSENT_LEAD).sum(1)
+    assert float(share.max()) <= 0.5
+    assert (share > 0.49).float().mean() > 0.04  # those that were cut
+    crops = hidden.view(-1, 12, 16)
+    alone = crops[..., 1:-1] & ~crops[..., :-2] & ~crops[..., 2:]
+    assert alone.flatten(1).sum(1).max() <= 2  # a cut leaves at most a piece of a block at both of its ends
 
 
 def test_noise_is_added_at_the_drawn_ratio(batch: Batch) -> None:
@@ -400,3 +416,13 @@ def test_parameters_are_grouped_by_depth_and_kind() -> None:
         assert rate[id(module.backbone.get_parameter(name))] == pytest.approx(expected)
     assert {g.lr for g in groups if g.clipped_with != "backbone"} == {1.0}
     assert {g.weight_decay for g in groups} == {0.0, 1.0}
+    decay = {id(p): g.weight_decay for g in groups for p in g.parameters}
+    decayed = {name for name, p in module.backbone.named_parameters() if decay[id(p)]}
+    assert decayed == {name for name, p in module.backbone.named_parameters() if p.ndim > 1} | {"mask_token"}
+
+
+def test_norms_and_warm_up_are_dinov3s() -> None:
+    assert {m.eps for m in built().modules() if isinstance(m, torch.nn.LayerNorm)} == {1e-6}
+    rate = rate_of(Schedule(steps=1000), DINO.optimiser)
+    rates = [rate(1000, 1.0, step) for step in range(1000)]
+    assert rates.index(max(rates)) in (99, 100)  # 10 of its 100 epochs

@@ -194,6 +194,14 @@ def test_an_untrained_masked_model_knows_nothing(store: Store) -> None:
     assert float(loss.mean) == pytest.approx(math.log(8192), rel=0.05)
 
 
+def test_vectors_and_biases_of_a_masked_run_do_not_decay() -> None:
+    module = masked(Masked(CODEBOOK))
+    decay = {id(p): group.weight_decay for group in module.groups() for p in group.parameters}
+    assert decay.keys() == {id(p) for p in module.parameters()}
+    for name, parameter in module.named_parameters():
+        assert decay[id(parameter)] == (1.0 if parameter.ndim > 1 or name.endswith("mask_token") else 0.0), name
+
+
 def test_masks_hide_half_of_the_real_words_and_no_padding() -> None:
     real = torch.arange(40) < torch.tensor([40, 31, 1, 0])[:, None]
     mask = masked(Masked(CODEBOOK)).draw_mask(real, torch.Generator().manual_seed(0))

@@ -175,7 +175,7 @@ def test_stop_drains_a_launch_from_another_shell(shell: Shell) -> None:
     wait_until(launch, shell)
     assert "told 1 launch" in shell.type("stop", "mine").stderr
     _, said = launch.communicate(timeout=60)
-    assert launch.returncode == 1
+    assert launch.returncode == 130
     assert "stopped by ecgscale stop" in said
 
 
@@ -232,3 +232,32 @@ def test_gpus_that_are_not_there_are_refused_with_what_is(cluster: "Cluster", tm
     sweep = Many("s", (Cellular(0),))
     with pytest.raises(Infeasible, match="1 GPUs are asked for, the pool has 0"):
         schedule(sweep, sweep.runs, Place(tmp_path, tmp_path), Pool(gpus=1, address=cluster.address))  # type: ignore[arg-type]
+
+
+def test_a_broken_gpu_of_a_cluster_costs_no_run_and_is_named(cluster: "Cluster", tmp_path: Path) -> None:
+    """Of two GPUs one fails at every step; then both do, and the launch ends with the reason."""
+    from ecgscale.pool.launch import launch as schedule
+    from ecgscale.pool.states import NoPlaceLeft
+
+    cluster.add_node(num_cpus=4, num_gpus=2)
+    cluster.wait_for_nodes()
+    said: list[str] = []
+
+    def launched(sweep: Many) -> None:
+        place, pool = Place(tmp_path / "home", tmp_path), Pool(address=cluster.address)
+        schedule(
+            sweep,  # type: ignore[arg-type]
+            sweep.runs,  # type: ignore[arg-type]
+            place,
+            pool,
+            device="cpu",
+            say=said.append,
+            trial="tests.faults:trial",
+        )
+
+    launched(Many("s", tuple(Cellular(n, "device 1") for n in range(12))))
+    assert list(records.load(tmp_path, ["s"]).runs["status"]) == ["done"] * 12
+    said.clear()
+    with pytest.raises(NoPlaceLeft, match=r"no place is left that works \(.*, GPU 0, .*, GPU 1\): \d runs are to do"):
+        launched(Many("t", tuple(Cellular(n, "device 0 1") for n in range(8))))
+    assert sum("an uncorrectable ECC error" in sentence for sentence in said) == 2

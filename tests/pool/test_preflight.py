@@ -11,6 +11,7 @@ import pytest
 
 from ecgscale import data
 from ecgscale.attempt import Place
+from ecgscale.pool import health
 from ecgscale.pool.preflight import Expected, expecting, look, refusals
 from ecgscale.spec.sweep import Sweep
 from ecgscale.training import codebooks
@@ -128,3 +129,18 @@ def test_a_run_needs_no_network(tiny_sweep: Sweep, home: Path, tmp_path: Path, m
         monkeypatch.setattr(socket.socket, door, refuse)
     monkeypatch.setattr(socket, "getaddrinfo", refuse)
     assert trial(tiny_sweep.runs[0], tiny_sweep, Place(home, tmp_path)) == "done"
+
+
+def test_a_node_with_gpus_and_without_a_compiler(
+    own: Path, tmp_path: Path, expected: Expected, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("torch.cuda.is_available", lambda: True)
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 4)
+    monkeypatch.setattr(health, "compiler", lambda: "")
+    monkeypatch.setattr(health, "compute_modes", lambda: ["Default", "Exclusive_Process"])
+    told = said(own, tmp_path / "results", expected, n_gpus=4)
+    assert "there is no C compiler, which torch.compile needs (install gcc there, set CC, or launch" in told
+    assert "its GPUs are in compute mode Exclusive_Process, in which runs cannot share them" in told
+    told = said(own, tmp_path / "results", replace(expected, compiled=False), n_gpus=4)
+    assert "C compiler" not in told
+    assert said(own, tmp_path / "results", expected) == ""  # on CPUs nothing is compiled

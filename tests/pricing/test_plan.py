@@ -15,9 +15,10 @@ from ecgscale.objectives import DINO, Supervised
 from ecgscale.pool.shares import gpu_share
 from ecgscale.pricing import calibration
 from ecgscale.pricing.calibration import PRINTED, Device
-from ecgscale.pricing.plan import plan, shares
-from ecgscale.spec.run import Run
-from ecgscale.spec.sweep import Sweep
+from ecgscale.pricing.hours import wall_hours
+from ecgscale.pricing.plan import plan, shared_parts, shares
+from ecgscale.spec.run import Run, Schedule
+from ecgscale.spec.sweep import Sweep, load
 from tests.shell import Shell
 
 GPU = Device("a GPU", True, 80e9, {"resnet": ((1e6, 1e12), (1e8, 1e14))})
@@ -34,7 +35,7 @@ def test_speed_between_sizes_is_a_power_law_and_flat_beyond() -> None:
 def test_a_machine_is_measured_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[object] = []
 
-    def measured(architecture: object, device: str) -> tuple[float, float]:
+    def measured(architecture: object, device: str, **_: object) -> tuple[float, float]:
         asked.append(architecture)
         return float(len(asked)), 1e9
 
@@ -153,6 +154,7 @@ def test_plan_shows_what_runs_get_and_what_they_cost(shell: Shell) -> None:
     gpu = shell.type("plan", "mine", "--device", "a100")
     assert gpu.stdout.splitlines()[0].split("\t")[-3:] == ["disk GB", "of a GPU", "state"]
     assert "reckoned as 30 %" in gpu.stderr
+    assert "on the clock: " in gpu.stderr
     runs = json.loads(shell.type("plan", "mine", "--device", "a100", "--json").stdout)
     assert {run["gpu_share"] for run in runs} == {1 / 8}
     assert all(0 < run["evaluation_share"] < 1 for run in runs)
@@ -208,3 +210,56 @@ def test_a_flipped_bit_in_a_calibration_is_measured_anew_and_never_reckoned_with
         damaged[draw.randrange(len(whole))] ^= 1 << draw.randrange(8)
         path.write_bytes(damaged)
         assert calibration.known(tmp_path) == {}
+
+
+def test_a_gpu_is_measured_in_a_process_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Here the process that is started measures the CPU; what it answers is kept."""
+    monkeypatch.setattr(calibration, "device_here", lambda: "cpu:0")
+    found = calibration.calibrate(tmp_path)
+    assert not found.gpu
+    assert set(found.speeds) == set(found.forward) == {"resnet", "transformer"}
+    assert all(1e6 < speed < 1e13 for points in found.forward.values() for _, speed in points)
+    assert list(calibration.known(tmp_path).values()) == [found]
+    monkeypatch.setattr(calibration, "device_here", lambda: "cuda:99")
+    with pytest.raises(RuntimeError, match="the GPU could not be measured: the process ended with exit code 1"):
+        calibration.calibrate(tmp_path)
+
+
+@pytest.mark.slow
+def test_the_parts_of_the_papers_grid_add_up_to_a_count_by_hand(tmp_path: Path) -> None:
+    """On an A100 at 30 % of 312 TFLOP/s: 100,000 steps of 128 recordings, 21 evaluations, the paper's eleven tasks."""
+    grid, a100 = load("code_grid"), PRINTED["a100"]
+    priced, once = plan(grid, tmp_path, tmp_path, a100), shared_parts(grid, tmp_path, a100)
+    speed, steps, batch = 0.3 * 312e12, 100_000, 128
+    sizes = priced.set_index(["configuration", "size"])["macs_per_sample"].to_dict()
+    trained = sum(max(6 * macs * batch / speed, 0.002) * steps for macs in priced["macs_per_sample"])
+    asked = 6_877 + 45_152 + 21_799 + 82_543 + 320_000  # recordings of CPSC, CSN, PTB-XL, EchoNext and MIMIC
+    own = 104_513 + 232_251  # of CODE to validate and test on
+    evaluated = 0.0
+    for line in priced.to_dict("records"):
+        whole = sizes[line["configuration"].replace("ssl", "sl"), line["size"]]
+        evaluated += 21 * 2 * (asked * whole + own * line["macs_per_sample"]) / speed
+    # Six layers of 768, two heads of 64, 2048 between, 256 tokens: products of weights, attention; 8,192 codes of 128.
+    layer = 4 * 768 * 128 + 2 * 768 * 2048 + 2 * 256 * 128
+    book = 6 * 256 * (6 * layer + 8192 * 128 + 2 * 768**2) * 512 * 25_000 / (0.6 * 19.5e12)
+    hours = {"training": trained, "evaluation": evaluated, "codebook": book}
+    found = {"training": priced["training_hours"].sum(), "evaluation": priced["evaluation_hours"].sum(), **once}
+    for part, seconds in hours.items():
+        assert found[part] == pytest.approx(seconds / 3600, rel=0.15), part
+    labelled = 2 * 2_322_513 * 256 * (4 * layer + 8192 * 128 + 768**2) / speed / 3600  # CODE once, by the encoder alone
+    assert found["codes"] == pytest.approx(labelled, rel=0.15)
+    # 11 linear probes of at most 50 epochs; their rows over batches of 256 are steps of at least 0.2 ms.
+    rows = 5_501 + 36_122 + 5 * 17_418 + 72_475 + 3 * 200_000
+    least = 120 * 21 * 50 * rows / 256 * 2e-4 / 3600
+    assert least < priced["probe_hours"].sum() < 3 * least
+    total = priced["device_hours"].sum() + sum(once.values())
+    assert total == pytest.approx(sum(found.values()) + priced["probe_hours"].sum())
+    assert wall_hours(priced, 1) <= priced["device_hours"].sum()
+    assert wall_hours(priced, 10_000) == pytest.approx(priced["device_hours"].max())
+
+
+def test_the_smallest_models_take_the_time_of_their_launches(tiny_sweep: Sweep, home: Path, tmp_path: Path) -> None:
+    run = replace(tiny_sweep.runs[0], schedule=Schedule(steps=100_000, batch_size=8, lr=1e-3))
+    for name in ("a100", "h100", "v100", "l40s", "a40"):
+        (line,) = plan(Sweep("one", (run,), ()), home, tmp_path, PRINTED[name]).to_dict("records")
+        assert line["training_hours"] == pytest.approx(100_000 * 2e-3 / 3600)

@@ -79,7 +79,7 @@ def test_label_scaling_has_the_studys_label_sets_and_scores_all_on_the_same() ->
     supervised = [run for run in sweep.runs if run.objective.paradigm == "sl"]
     assert all(run.objective == Supervised(focal_gamma=2.0) for run in supervised)
     assert {run.schedule.steps for run in sweep.runs} == {62_500}
-    assert {round(run.schedule.warmup * run.schedule.steps) for run in sweep.runs} == {1250}
+    assert {round((run.schedule.warmup or 0) * run.schedule.steps) for run in sweep.runs} == {1250}
     from ecgscale.data.readers import DATASETS
 
     known = DATASETS["mimic-icd10"].card.n_labels

@@ -1,6 +1,7 @@
 """Probes: the batched linear layers are torch's own, task by task; classes without both outcomes are left out."""
 
 import copy
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -28,13 +29,12 @@ def problem(n: int = 200, width: int = 6) -> tuple[torch.Tensor, torch.Tensor, t
 
 
 def by_torch(x: torch.Tensor, y: torch.Tensor, train: torch.Tensor, val: torch.Tensor, seed: int) -> float:
-    """torch.optim.Adam on torch.nn.Linear from the same start and in the same order; the best validation loss."""
-    draw, bound = np.random.default_rng(seed), 1 / x.shape[1] ** 0.5
-    start = torch.from_numpy(draw.uniform(-bound, bound, (x.shape[1] + 1, y.shape[1])).astype(np.float32))
+    """torch.optim.Adam on torch.nn.Linear from prevalence on and in the same order; the best validation loss."""
+    draw = np.random.default_rng(seed)
     layer = torch.nn.Linear(x.shape[1], y.shape[1])
     with torch.no_grad():
-        layer.weight.copy_(start[:-1].T)
-        layer.bias.copy_(start[-1])
+        layer.weight.zero_()
+        layer.bias.copy_(((y[train].nansum(0) + 1) / (y[train].isfinite().sum(0) + 2)).logit())
     optimiser = torch.optim.Adam(layer.parameters(), SETTINGS.probe_lr)
 
     def loss(rows: torch.Tensor, z: torch.Tensor) -> torch.Tensor:
@@ -60,6 +60,20 @@ def test_the_linear_layer_is_torchs_own() -> None:
     logits, known = (torch.cat([x, torch.ones(len(x), 1)], 1) @ weights)[val], y[val].isfinite()
     ours = F.binary_cross_entropy_with_logits(logits[known], y[val][known])
     assert float(ours) == pytest.approx(by_torch(x, y, train, val, 7), abs=3e-6)
+
+
+def test_a_probe_that_learns_nothing_is_prevalence() -> None:
+    """Features that tell nothing, of any size, and steps far too short or too long: never worse than the start."""
+    x, y, train, val = problem()
+    noise = 100 * torch.randn(x.shape, generator=torch.Generator().manual_seed(3))
+    y = (torch.rand(y.shape, generator=torch.Generator().manual_seed(4)) < 0.05).float()
+    rate = (y[train].sum(0) + 1) / (train.sum() + 2)
+    alone = F.binary_cross_entropy(rate.expand(int(val.sum()), -1), y[val])
+    for lr in (1e-6, 10.0):
+        settings = replace(SETTINGS, probe_lr=lr)
+        weights = fit_linear(noise, y, train, val, settings, np.random.default_rng(0))
+        logits = torch.cat([noise, torch.ones(len(noise), 1)], 1)[val] @ weights
+        assert float(F.binary_cross_entropy_with_logits(logits, y[val])) <= float(alone) + 1e-6
 
 
 def test_a_tasks_numbers_do_not_depend_on_other_tasks(home: Path) -> None:

@@ -1,5 +1,6 @@
 """Runs and sweeps as values: identity, and one sentence for what a person mistyped."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -23,7 +24,7 @@ SHIPPED = sorted(path.stem for path in (HOUSE / "sweeps").glob("[!_]*.py"))
 # Identities that results may already be filed under: a change here orphans them.
 @pytest.mark.parametrize(
     ("run", "run_id"),
-    [(RESNET_SL, "8c5436b22dae"), (RESNET_SSL, "2a2e88f86bb6"), (TRANSFORMER_SSL, "187b40fb23a4")],
+    [(RESNET_SL, "c56a08152e1a"), (RESNET_SSL, "29132ff848d4"), (TRANSFORMER_SSL, "a58d15ef9f2c")],
 )
 def test_identities_are_pinned(run: Run, run_id: str) -> None:
     assert run.run_id == run_id
@@ -32,6 +33,15 @@ def test_identities_are_pinned(run: Run, run_id: str) -> None:
 def test_identity_is_the_hash_of_the_description() -> None:
     assert RESNET_SL.run_id == records.run_id_of(RESNET_SL.description)
     assert "schedule" not in RESNET_SL.description  # defaults are left out
+
+
+def test_a_revision_is_part_of_every_identity_that_it_enters() -> None:
+    """What the same fields compute now is not what they computed before: of probes in all runs, of others in theirs."""
+    assert '"evaluation":{"revision":2}' in RESNET_SL.description
+    assert '"architecture":{"depth":3,"kind":"resnet","width":24}' in RESNET_SL.description
+    told = json.loads(TRANSFORMER_SSL.description)
+    assert told["architecture"]["revision"] == told["objective"]["revision"] == 2
+    assert told["objective"]["codebook"] == {"corpus": "mimic", "revision": 2}
 
 
 def test_names_are_for_people() -> None:

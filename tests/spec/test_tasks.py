@@ -15,6 +15,7 @@ from ecgscale.spec.tasks import (
     DOMAINS,
     ECGFOUNDER_TASKS,
     HEAD_TASKS,
+    LABORATORY_TASKS,
     PAPER_TASKS,
     ROBUSTNESS_TASKS,
     SAMPLE_TASKS,
@@ -63,6 +64,7 @@ def test_tasks_are_found_by_their_names() -> None:
     families = (
         PAPER_TASKS,
         SAMPLE_TASKS,
+        LABORATORY_TASKS,
         SINGLE_LEAD_TASKS,
         HEAD_TASKS,
         ECGFOUNDER_TASKS,

@@ -12,15 +12,17 @@ import pytest
 import torch
 from torch.nn import functional as F
 
+from ecgscale import data
 from ecgscale.data.beats import BEAT_SAMPLES, Sentence
 from ecgscale.data.corpus import Slice
 from ecgscale.models import Codebook, CodebookModule, Transformer, published
-from ecgscale.objectives import Masked
+from ecgscale.objectives import Masked, decayed_apart
 from ecgscale.pricing.plan import unlaunchable
 from ecgscale.spec.run import Run
 from ecgscale.spec.sweep import Sweep
-from ecgscale.training import codebooks
+from ecgscale.training import codebooks, train
 from tests.descriptions import described
+from tests.runs import TINY_CODEBOOK
 from tests.shell import Shell
 
 Tensors = dict[str, torch.Tensor]
@@ -289,6 +291,56 @@ def test_the_published_size_is_imported(tmp_path: Path) -> None:
 def quantiser() -> CodebookModule:
     torch.manual_seed(0)
     return Codebook("none", 12, 5, 1, 1, 8, 1, 8, n_tokens=20).build()
+
+
+def test_codes_of_length_0_are_read_and_named_where_no_other_is_near(tmp_path: Path) -> None:
+    """Published books have them: k-means draws padding as a centre, and no word is ever nearest to it."""
+    tensors = small()
+    tensors["quantize.embedding.weight"][::3] = 0
+    torch.save({"model": tensors}, tmp_path / "vqhbr.pth")
+    recipe = codebooks.adopt_file(tmp_path / "vqhbr.pth", tmp_path)
+    book = codebooks.read(recipe, tmp_path)[0]
+    codes = book.get_buffer("codes")
+    assert (codes.norm(dim=1) == 0).sum() == 14
+    words = F.normalize(torch.randn(500, 8, generator=torch.Generator().manual_seed(1)), dim=1)
+    distance = torch.cdist(words.double(), codes.double()).square()
+    assert torch.equal(book.nearest(words), distance.argmin(1))
+    assert (codes[book.nearest(words)].norm(dim=1) == 0).any()
+    tensors["quantize.embedding.weight"][1] *= 0.5
+    torch.save({"model": tensors}, tmp_path / "half.pth")
+    with pytest.raises(ValueError, match="not of length 1"):
+        codebooks.adopt_file(tmp_path / "half.pth", tmp_path)
+
+
+def test_words_of_zeros_are_padding_whatever_their_ids(imported: tuple[CodebookModule, Codebook]) -> None:
+    book = imported[0]
+    words = spoken([20, 12])
+    words.words[0, 4] = 0
+    assert words.lead[0, 4] > 0
+    assert words.real.sum(1).tolist() == [19, 12]
+    codes = book.label(words)
+    assert codes[0, 4] == codes[1, 15]  # that of padding
+    assert len(book.embed(words)) == 31
+
+
+def test_a_codebook_starts_and_is_optimised_as_published(monkeypatch: pytest.MonkeyPatch, home: Path) -> None:
+    """Heads normal with deviation 0.02; vectors without decay; the learning rate ends at 1e-5."""
+    torch.manual_seed(0)
+    book = Codebook("none", 12, 32, 1, 1, 64, 1, 64, n_tokens=20).build()
+    for head in (book.to_code, book.to_word):
+        for layer in (part for part in head if isinstance(part, torch.nn.Linear)):
+            assert float(layer.weight.detach().std()) == pytest.approx(0.02, rel=0.1)
+            assert not layer.bias.any()
+    still = {id(p) for group in decayed_apart(book) if not group.weight_decay for p in group.parameters}
+    names = {name for name, p in book.named_parameters() if id(p) in still}
+    assert names == {n for n, p in book.named_parameters() if p.ndim == 1 and not n.endswith("mask_token")}
+    seen: list[float] = []
+    monkeypatch.setattr(train, "optimiser_step", lambda optimiser, lr, clip, decay: seen.append(lr))
+    recipe = replace(TINY_CODEBOOK, steps=20, lr=1e-3)
+    list(train.train_codebook(recipe, data.open_corpus("ludb-sample", home)))
+    assert max(seen) == pytest.approx(1e-3)
+    assert seen[-1] == pytest.approx(1e-5, rel=1.0)
+    assert seen[-1] > 1e-5
 
 
 def test_codes_start_at_the_means_of_words() -> None:

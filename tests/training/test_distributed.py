@@ -3,6 +3,7 @@
 import subprocess
 import time
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,6 +14,7 @@ import pytest
 import torch
 
 from ecgscale import records
+from ecgscale import trial as trials
 from ecgscale.attempt import Attempt, Place, Resources
 from ecgscale.data.corpus import Slice
 from ecgscale.home import checkpoint_path, log_path, parts_path
@@ -63,6 +65,12 @@ def same(found: pd.DataFrame, expected: pd.DataFrame) -> None:
     np.testing.assert_allclose(found["value"][is_loss], expected["value"][is_loss], rtol=1e-4, atol=1e-4)
 
 
+@pytest.fixture
+def between_steps(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A wish to pause is asked for between steps alone, and not in evaluations."""
+    monkeypatch.setattr(trials, "may_pause", lambda asked: nullcontext())
+
+
 def asked(at: int) -> Callable[[], bool]:
     """A wish to pause from the time on that this is asked so often."""
     times = iter(range(1, 1000))
@@ -70,6 +78,7 @@ def asked(at: int) -> Callable[[], bool]:
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("between_steps")
 def test_two_processes_have_the_losses_of_one_and_go_on_where_one_or_two_were_paused(
     home: Path, tmp_path: Path
 ) -> None:
@@ -125,6 +134,7 @@ def test_what_several_processes_cannot_compute_is_refused_before_they_are_starte
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("between_steps")
 def test_self_distillation_by_two_processes_is_paused_and_finished_by_one(
     home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

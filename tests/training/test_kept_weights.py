@@ -134,8 +134,9 @@ def test_a_run_whose_initial_run_is_not_kept_is_refused_with_the_command(
 
 
 @pytest.mark.parametrize("n_whole", [2, *(pytest.param(n, marks=pytest.mark.slow) for n in (1, 3))])
+@pytest.mark.parametrize("cut", ["checkpoints", "kept"])
 def test_what_a_run_keeps_survives_being_cut_off(
-    n_whole: int, own_home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    cut: str, n_whole: int, own_home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     sweep = Sweep("cut", (FIRST,), (), keep="all")
     save, n_saved = checkpoint.save, 0
@@ -145,7 +146,7 @@ def test_what_a_run_keeps_survives_being_cut_off(
 
     def cutting(path: Path, *rest: object) -> None:
         nonlocal n_saved
-        if path.parent.parent.name == "checkpoints":
+        if path.parent.parent.name == cut:
             n_saved += 1
             if n_saved == n_whole:
                 raise Cut

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -17,7 +18,8 @@ from ecgscale.objectives import DINO, Masked, Optimiser
 from ecgscale.spec.run import Run, Schedule
 from ecgscale.spec.sweep import Sweep
 from ecgscale.training import checkpoint, codebooks
-from ecgscale.training.train import Diverged, Snapshot, id_loss, learning_rate, pretrain, train_codebook, weight_decay
+from ecgscale.training.rates import learning_rate, rate_of, weight_decay
+from ecgscale.training.train import Diverged, Snapshot, id_loss, pretrain, train_codebook
 from tests.runs import TINY_CODEBOOK
 
 
@@ -71,7 +73,7 @@ def test_whole_paused_at_every_step_and_in_one_micro_batch_have_the_same_bits(
         while resume is None or resume["step"] < run.schedule.steps:
             last = next(pretrain(run, corpus, codes=codes, resume=resume, pause=lambda: True))
             resume = last.state()
-            if not len(last.unfinished):
+            if last.due:
                 yield last
 
     whole = digest(pretrain(run, corpus, codes=codes))
@@ -110,13 +112,93 @@ def test_order_goes_through_every_recording_once_an_epoch() -> None:
 
 
 def test_learning_rate_warms_up_and_ends_low() -> None:
-    rates = [learning_rate(s, 100, 1e-3, 0.05, 1e-5) for s in range(100)]
+    rates = [learning_rate(s, 100, 1e-3, 5, 1e-5) for s in range(100)]
     assert rates[0] == pytest.approx(2e-4)
     assert max(rates) == pytest.approx(1e-3)
     assert rates[4:] == sorted(rates[4:], reverse=True)
     assert rates[-1] == pytest.approx(1e-5, rel=0.1)
     assert Schedule().peak_lr(9_999_999) == 1e-3
     assert Schedule().peak_lr(10_000_000) == 1e-4
+
+
+def test_a_stable_rate_falls_where_each_budget_ends() -> None:
+    """Flat after the warm-up, which is the first budget's share, and 1 - sqrt over the last fifth of every budget."""
+    schedule = Schedule(steps=100, decay="wsd", warmup=0.1, budgets=(20, 50))
+    assert [schedule.leaves(budget) for budget in schedule.lengths] == [16, 40, 80]
+    assert (schedule.n_taken, schedule.measured(7)) == (100 + 4 + 10, (20, 50, 100))
+    rate = rate_of(schedule, Optimiser(min_lr=0.0))
+    assert [rate(20, 1.0, step) for step in (0, 1, 2, 15, 16)] == pytest.approx([0.5, 1, 1, 1, 1])
+    assert [rate(50, 1.0, step) for step in (39, 40, 45, 49)] == pytest.approx([1, 1, 1 - 0.5**0.5, 1 - 0.9**0.5])
+    assert [rate(100, 1.0, step) for step in (16, 40, 79)] == [1, 1, 1]
+    assert Schedule(steps=10).measured(4) == (4, 8, 10)
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        ({"budgets": (5,)}, "needs decay 'wsd'"),
+        ({"decay": "wsd", "budgets": (60, 50)}, "budgets rise"),
+        ({"decay": "wsd", "budgets": (100,)}, "budgets rise"),
+        ({"decay": "wsd", "budgets": (1, 50)}, "budgets rise"),
+        ({"decay": "wsd", "cooldown": 0.6, "warmup": 0.5}, "the warm-up ends before it"),
+        ({"decay": "linear"}, "decay 'linear'"),
+    ],
+)
+def test_impossible_schedules_are_refused(changes: dict[str, Any], sentence: str) -> None:
+    with pytest.raises(ValueError, match=sentence):
+        Schedule(steps=100, **changes)
+
+
+BRANCHED = Schedule(steps=20, batch_size=8, lr=1e-2, decay="wsd", cooldown=0.25, warmup=0.25, budgets=(8, 12))
+
+
+@pytest.mark.parametrize("index", [0, 3])
+def test_a_branch_is_the_run_of_its_own_length(index: int, tiny_sweep: Sweep, home: Path) -> None:
+    """Each budget ends with the bits of the run that was made for it alone; so a trunk serves them all."""
+    run = replace(tiny_sweep.runs[index], schedule=BRANCHED)
+    corpus, codes = data.open_corpus(run.slice.corpus, home), codes_of(run, home)
+    measured = {s.step: weights(s.module) for s in pretrain(run, corpus, codes=codes) if s.due}
+    assert list(measured) == [0, 8, 12, 20]
+    for budget in (8, 12, 20):
+        alone = replace(BRANCHED, steps=budget, budgets=(), warmup=2 / budget)
+        *_, last = pretrain(replace(run, schedule=alone), corpus, codes=codes)
+        assert all(torch.equal(a, b) for a, b in zip(weights(last.module), measured[budget], strict=True))
+
+
+def test_a_branched_run_that_is_killed_anywhere_goes_on_with_the_same_bits(
+    tiny_sweep: Sweep, home: Path, tmp_path: Path
+) -> None:
+    """From each of its checkpoints, on the trunk and in branches, and paused at every step."""
+    run = replace(tiny_sweep.runs[0], schedule=BRANCHED)
+    corpus = data.open_corpus(run.slice.corpus, home)
+
+    def told(snapshots: Iterable[Snapshot]) -> list[tuple[int, str]]:
+        return [(s.step, digest_of(s)) for s in snapshots if s.due]
+
+    whole = told(pretrain(run, corpus))
+    n_saved = 0
+    for n_saved, snapshot in enumerate(pretrain(run, corpus), 1):
+        checkpoint.save(tmp_path / f"{n_saved}.pt", snapshot.state())
+    assert n_saved == 10  # by the end, every third step, and where the trunk is left
+    for number in range(1, n_saved + 1):
+        found = checkpoint.load(tmp_path / f"{number}.pt")
+        assert found is not None
+        rest = told(pretrain(run, corpus, resume=found[0]))
+        assert rest == whole[len(whole) - len(rest) :]
+        assert rest or number == n_saved
+    steps, resume = 0, None
+    seen: list[tuple[int, str]] = []
+    while len(seen) < len(whole):
+        last = next(pretrain(run, corpus, resume=resume, pause=lambda: True))
+        resume, steps = last.state(), steps + 1
+        seen += told([last])
+    assert seen == whole
+    assert steps == 1 + BRANCHED.n_taken
+
+
+def digest_of(snapshot: Snapshot) -> str:
+    parts = [tensor.numpy().tobytes() for tensor in snapshot.module.state_dict().values()]
+    return hashlib.sha256(b"".join([snapshot.train_loss.hex().encode(), *parts])).hexdigest()
 
 
 def test_weight_decay_goes_on_a_cosine_to_its_end() -> None:

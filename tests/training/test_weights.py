@@ -1,6 +1,7 @@
 """Published weights are imported by content, checked tensor by tensor, and are where a run that names them starts."""
 
 import hashlib
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +20,7 @@ from ecgscale.spec.sweep import Sweep
 from ecgscale.training import weights
 from ecgscale.trial import trial
 from tests.descriptions import described
-from tests.ecgfounder import published
+from tests.ecgfounder import N_LABELS, published
 from tests.shell import Shell
 
 SMALL = Net1D((16, 32), (2, 1), stem=16)
@@ -44,7 +45,7 @@ def test_a_run_starts_from_published_weights(file: Path, home: Path, tmp_path: P
     with pytest.raises(weights.NotImported, match=digest[:12]):
         trial(run, sweep, Place(home, tmp_path))
     architecture, name = weights.adopt_file(file, home)
-    assert (architecture, name) == (SMALL, digest)
+    assert (architecture, name) == (replace(SMALL, reads_hz=500), digest)
     assert unlaunchable(sweep, home, tmp_path) == []
     kept = weights.load(digest, home)
     for key, tensor in backbone_at(run, 0, home).state_dict().items():
@@ -89,6 +90,24 @@ def test_the_verb_says_what_a_sweep_writes(file: Path, tmp_path: Path, shell: Sh
     assert said.returncode == 0
     assert f"weights='{hashlib.sha256(file.read_bytes()).hexdigest()}'" in said.stderr
     assert "Net1D(channels=(16, 32), blocks=(2, 1)" in said.stderr
+    assert "reads_hz=500" in said.stderr
+    assert "its head of 150 labels is kept: their names are unknown" in said.stderr
+    (tmp_path / "tasks.txt").write_text("".join(f"LABEL {i}\n" for i in range(150)))
+    assert "LABEL 0, ... LABEL 149" in shell.type("weights", "import", str(file), "--labels", "tasks.txt").stderr
+    (tmp_path / "tasks.txt").write_text("AF\nAF\n")
+    refused = shell.type("weights", "import", str(file), "--labels", "tasks.txt")
+    assert (refused.returncode, "its head has 150 labels, but 1 different names" in refused.stderr) == (2, True)
+
+
+def test_a_published_head_is_kept_with_its_names(file: Path, home: Path) -> None:
+    names = [f"LABEL {i}" for i in range(N_LABELS)]
+    _, digest = weights.adopt_file(file, home, names)
+    found = weights.head(digest, home)
+    assert found is not None
+    published_head = torch.load(file, weights_only=False)["state_dict"]
+    assert torch.equal(found.weight, published_head["dense.weight"])
+    assert torch.equal(found.bias, published_head["dense.bias"])
+    assert found.names == tuple(names)
 
 
 def test_a_block_that_cannot_be_is_refused_at_once(home: Path, tmp_path: Path) -> None:

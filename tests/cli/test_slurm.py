@@ -1,0 +1,106 @@
+"""The Slurm script as it is printed, on a real Slurm: preempted with a grace time, without one, and a node is lost."""
+
+import re
+import sys
+import tempfile
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import torch
+
+from ecgscale import records
+from ecgscale.attempt import Place
+from ecgscale.spec.sweep import load
+from ecgscale.trial import trial
+from tests.shell import Shell
+from tests.slurm import Slurm, lacking
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.xdist_group("ray"),
+    pytest.mark.skipif(bool(lacking()), reason=lacking() or "there is one"),
+]
+
+
+@pytest.fixture
+def slurm(shell: Shell) -> Iterator[Slurm]:
+    with tempfile.TemporaryDirectory(prefix="slurm-", ignore_cleanup_errors=True) as folder:
+        path = f"{Path(sys.executable).parent}:{shell.environment['PATH']}"
+        made = Slurm(Path(folder), {**shell.environment, "PATH": path, "HOME": str(shell.folder)})
+        try:
+            yield made
+        finally:
+            print((made.folder / "slurmctld.log").read_text()[-6000:])
+            made.end()
+
+
+def n_measured(shell: Shell) -> int:
+    """Evaluations in results, of all runs."""
+    found = 0
+    for run in load(str(shell.folder / "sweeps" / "mine.py")).runs:
+        try:
+            file = records.read(records.path_of(shell.folder / "results", "mine", run.run_id))
+            found += file.rows["step"].nunique()
+        except FileNotFoundError:
+            pass
+    return found
+
+
+def rows(shell: Shell, results: str) -> pd.DataFrame:
+    loaded = records.load(shell.folder / results, ["mine"])
+    keys = ["run_id", "step", "target", "split", "metric"]
+    assert not loaded.rows.duplicated(keys).any()
+    return loaded.rows.drop(columns="seconds").sort_values(keys, ignore_index=True)
+
+
+def test_a_sweep_survives_preemption_with_and_without_grace_and_a_lost_node(shell: Shell, slurm: Slurm) -> None:
+    """Each time it is requeued; in the end it is complete, and its rows are those of an undisturbed sweep."""
+    file = shell.folder / "sweeps" / "mine.py"
+    text = file.read_text().replace("steps=4", "steps=6000").replace("every=2", "every=1500")
+    file.write_text(text.replace('((Supervised(), "rhythm"), (CMSC(), ""))', '((Supervised(), "rhythm"),)'))
+    script = shell.type("cluster", "slurm").stdout
+    for words, here in (("gpus-per-node=4", ""), ("cpus-per-task=32", "1"), ("mem=256G", "3000M")):
+        name = words.partition("=")[0]
+        script = re.sub(f"^#SBATCH --{words}$", f"#SBATCH --{name}={here}" if here else "#", script, flags=re.M)
+    (shell.folder / "job.sh").write_text(script)
+    command = ["--parsable", "--chdir", str(shell.folder), "--output", str(shell.folder / "log"), "--time=60"]
+    job = slurm.do("sbatch", *command, str(shell.folder / "job.sh"), "mine").strip()
+    log = shell.folder / "log"
+
+    def on_its_way(before: int) -> bool:
+        assert slurm.fact(job, "JobState") in ("RUNNING", "PENDING", "COMPLETING"), log.read_text()
+        return n_measured(shell) > before
+
+    def requeued(times: int) -> bool:
+        return int(slurm.fact(job, "Restarts")) > times
+
+    told: list[str] = []
+    for turn, what in enumerate(("with grace", "without grace", "a node is lost")):
+        before = n_measured(shell)
+        slurm.wait(partial(on_its_way, before), f"something is measured, turn {turn}", 300)
+        if what == "a node is lost":
+            slurm.do("scontrol", "update", "NodeName=n2", "State=DOWN", "Reason=test")
+        else:
+            slurm.do("scontrol", "update", "PartitionName=low", f"GraceTime={60 if what == 'with grace' else 0}")
+            slurm.do("sbatch", "-p", "high", "-N", "2", "-c", "2", "--mem=4000", "-o", "/dev/null", "--wrap", "sleep 1")
+        took = slurm.wait(partial(requeued, turn), f"it is requeued: {what}", 120)
+        told.append(f"{what}: requeued after {took:.1f} s")
+        slurm.wait(lambda: not slurm.do("squeue", "-h", "-t", "R,CG"), "all has ended", 150)
+        if what == "a node is lost":
+            slurm.do("scontrol", "update", "NodeName=n2", "State=RESUME")
+        slurm.do("scontrol", "update", f"JobId={job}", "StartTime=now")
+    slurm.wait(lambda: slurm.fact(job, "JobState") == "COMPLETED", "it is complete", 600)
+    assert slurm.fact(job, "ExitCode") == "0:0"
+    print("\n".join(told), log.read_text(), sep="\n")
+    logs = [path.read_text() for path in (shell.home / "logs" / "mine").glob("*.log")]
+    print("".join(logs))
+    assert sum("paused" in text for text in logs) >= 1
+    assert not any("killed by" in text for text in logs)
+    torch.set_num_threads(1)
+    sweep = load(str(file))
+    for run in sweep.runs:
+        assert trial(run, sweep, Place(shell.home, shell.folder / "alone")) == "done"
+    pd.testing.assert_frame_equal(rows(shell, "results"), rows(shell, "alone"))
