@@ -3,7 +3,7 @@
 import io
 import math
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -157,11 +157,12 @@ def fit_points(
     bootstrap: int | None = None,
     max_exponent: float = EXPONENT[1],
     weights: str = "equal",
+    bounds: Mapping[str, tuple[float, float]] | None = None,
 ) -> list[dict[str, Any]]:
     """Fit anybody's table (columns N, D, loss, or C, loss, or loss_id, loss_ood), one fit a group.
 
-    ``law``: a name, or a formula. A group that cannot be fitted has status "failed" and says why in its note; a table
-    without the needed columns raises BadPoints.
+    ``law``: a name, or a formula; ``bounds`` of its exponents and floor, by name. A group that cannot be fitted has
+    status "failed" and says why in its note; a table without the needed columns raises BadPoints.
     """
     points = file if isinstance(file, Points) else points_of(file)
     chosen = points.law(law)
@@ -169,7 +170,7 @@ def fit_points(
     for group, part in points.parts():
         try:
             options = {"objective": objective, "delta": delta, "bootstrap": bootstrap, "weights": weights}
-            found = _fit_part(chosen, part, max_exponent, **options)
+            found = _fit_part(chosen, part, max_exponent, bounds, **options)
             fits.append({"group": group, **as_json(found)})
         except BadPoints as error:
             if not points.by:
@@ -189,14 +190,22 @@ def fit_points(
     return fits
 
 
-def _fit_part(law: Law, part: pd.DataFrame, max_exponent: float, **options: Any) -> Fit:
+def _fit_part(
+    law: Law, part: pd.DataFrame, max_exponent: float, bounds: Mapping[str, tuple[float, float]] | None, **options: Any
+) -> Fit:
     """Transfer between losses has its floors from columns E_id and E_ood, or from joint laws if N and D are given."""
     if law.name in CONVENTIONS:
         floors = {name: _one_value(part, name) for name in ("E_id", "E_ood") if name in part}
         if law.name == JOINT_FLOORS or "E_id" in floors or {"N", "D"} <= set(part):
+            if bounds:
+                raise BadPoints(f"the coefficients of the {law.name} law can't be given bounds; leave --bound out")
+            if options["weights"] != "equal":
+                raise BadPoints(f"the {law.name} law is fitted with equal weights alone; leave --weights out")
+            if options["objective"] != "log-ls":
+                raise BadPoints(f"the {law.name} law is fitted by least squares of logs alone; leave --objective out")
             floor, floor_ood = floors.get("E_id"), floors.get("E_ood")
             return loss_to_loss(part, floor, floor_ood, law=law.name, bootstrap=options["bootstrap"])
-    return fit(law, part, max_exponent=max_exponent, **options)
+    return fit(law, part, max_exponent=max_exponent, bounds=bounds, **options)
 
 
 def _one_value(part: pd.DataFrame, name: str) -> float:

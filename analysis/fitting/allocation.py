@@ -94,7 +94,8 @@ def allocate(law: Fit, flops: float, compute: Compute | None = None, level: floa
 def _told(law: Fit, name: str, q: Coefficient) -> dict[str, Any]:
     """A row of the answer; sizes, data and losses are formed in logs."""
     ends = (q.value, q.low, q.high) if name in SHARES else tuple(_exp(v) for v in (q.value, q.low, q.high))
-    note = "; ".join(text for text in (_beyond(law, name, ends[0]), q.note) if text)
+    of_fit = law.note if name == "loss" else ""  # said once
+    note = "; ".join(text for text in (_beyond(law, name, ends[0]), q.note, of_fit) if text)
     kinds = {"low_end": q.low_end, "high_end": q.high_end}
     row = {"quantity": name, "value": ends[0], "low": ends[1], "high": ends[2]}
     return row | kinds | {"status": q.status, "note": note}

@@ -195,6 +195,26 @@ def derivatives(theta: Any, points: Points, posed: Posed, scratch: Scratch, grad
 
 
 @compiled()
+def objective(theta: Any, points: Points, posed: Posed) -> float:
+    """What ``derivatives`` gives, alone: most steps that fail are soon told."""
+    x, columns, counts, delta = points.x, posed.columns, posed.counts, posed.delta
+    value = 0.0
+    for i in range(len(points.y)):
+        if points.w[i] == 0.0:
+            continue
+        total = 0.0
+        for k in range(len(counts)):
+            exponent = 0.0
+            for m in range(counts[k]):
+                exponent += theta[columns[k, m]] * x[k, i, m]
+            total += theta[columns[k, 0]] if counts[k] == 1 else math.exp(min(exponent, LARGEST))
+        residual = math.log(max(total, 1e-300)) - points.y[i]
+        clipped = min(max(residual, -delta), delta)
+        value += clipped * points.w[i] * (residual - 0.5 * clipped)
+    return value
+
+
+@compiled()
 def majoriser(theta: Any, points: Points, posed: Posed, scratch: Scratch) -> None:
     """Fills ``scratch.metric``: the Hessian of iteratively reweighted least squares, positive semi-definite."""
     x, y, w, delta = points.x, points.y, points.w, posed.delta
@@ -206,8 +226,11 @@ def majoriser(theta: Any, points: Points, posed: Posed, scratch: Scratch) -> Non
         residual = abs(residual_at(theta, i, x, y, posed.columns, posed.counts, scratch.share, jacobian))
         slope = w[i] if residual <= delta else w[i] * delta / residual
         for a in range(len(theta)):
-            for b in range(len(theta)):
+            for b in range(a + 1):
                 matrix[a, b] += slope * jacobian[a] * jacobian[b]
+    for a in range(len(theta)):
+        for b in range(a):
+            matrix[b, a] = matrix[a, b]
 
 
 @compiled()
@@ -242,42 +265,61 @@ def eliminate(matrix: Any, scratch: Scratch) -> bool:
 
 
 @compiled()
-def propose(
+def newton(
     places: Places, t: int, entry: int, points: Points, posed: Posed, scratch: Scratch, trial: Any
-) -> tuple[bool, float, bool, bool, float]:
-    """The next place to try from place t: Newton's where it works, else damped by the majoriser.
+) -> tuple[bool, float, bool]:
+    """Newton's step from place t (``scratch.move``).
 
-    ``entry`` is a parameter that stays where it is (-1: none). Returns whether the descent is done (``trial`` is then
-    its end), the decrement, whether the Hessian is positive definite, whether the step is usable, and the change of the
-    objective that the model predicts.
+    Returns whether the descent is done (``trial`` is then its end), the decrement, and whether the Hessian is positive
+    definite. ``entry`` is a parameter that stays where it is (-1: none).
     """
     theta, value, gradient, hessian = places.theta[t], places.value[t], places.gradient[t], places.hessian[t]
-    damping, pull, direction = places.damping[t], places.penalty_weight[t], places.direction[t]
-    low, high, free, downhill, move = posed.low, posed.high, scratch.free, scratch.downhill, scratch.move
-    p = len(theta)
-    for a in range(p):
+    low, high, free = posed.low, posed.high, scratch.free
+    for a in range(len(theta)):
         held = a == entry or (theta[a] <= low[a] and gradient[a] > 0) or (theta[a] >= high[a] and gradient[a] < 0)
         # A term that has vanished is no longer felt, nor are its exponents.
         free[a] = not held and max(abs(gradient[a]), abs(hessian[a, a])) > FELT * value
-        downhill[a] = -gradient[a] if free[a] else 0.0
+        scratch.downhill[a] = -gradient[a] if free[a] else 0.0
     positive = eliminate(hessian, scratch)
     decrement = 0.0
-    for a in range(p):
-        decrement += 0.5 * move[a] * downhill[a]
-    if (positive and decrement <= posed.tolerance * value) or value <= EXACT * len(points.y):
-        # One last full step: at this distance Newton converges quadratically.
-        for a in range(p):
-            trial[a] = min(max(theta[a] + move[a], low[a]), high[a])
-        return True, decrement, positive, True, 0.0
+    for a in range(len(theta)):
+        decrement += 0.5 * scratch.move[a] * scratch.downhill[a]
+    done = (positive and decrement <= posed.tolerance * value) or value <= EXACT * len(points.y)
+    if done:  # one last full step: at this distance Newton converges quadratically
+        for a in range(len(theta)):
+            trial[a] = min(max(theta[a] + scratch.move[a], low[a]), high[a])
+    return done, decrement, positive
+
+
+@compiled()
+def propose(
+    places: Places,
+    t: int,
+    entry: int,
+    points: Points,
+    posed: Posed,
+    scratch: Scratch,
+    trial: Any,
+    positive: bool,
+    known: bool,
+) -> tuple[bool, float]:
+    """The next place to try from place t, after ``newton``: its step where that works, else damped by the majoriser.
+
+    ``known``: ``scratch.metric`` is that of this place. Returns whether the step is usable, and the change of the
+    objective that the model predicts.
+    """
+    theta, gradient, hessian, damping = places.theta[t], places.gradient[t], places.hessian[t], places.damping[t]
+    pull, direction, move, p = places.penalty_weight[t], places.direction[t], scratch.move, len(places.theta[t])
     model, usable = hessian, positive
     if not positive or damping > 0.0:
         # Where the Hessian is not positive definite its model is the majoriser: reweighted least squares.
         metric, damped = scratch.metric, scratch.damped
-        majoriser(theta, points, posed, scratch)
-        if pull > 0.0:
-            for a in range(p):
-                for b in range(p):
-                    metric[a, b] += pull * direction[a] * direction[b]
+        if not known:
+            majoriser(theta, points, posed, scratch)
+            if pull > 0.0:
+                for a in range(p):
+                    for b in range(p):
+                        metric[a, b] += pull * direction[a] * direction[b]
         model = hessian if positive else metric
         for a in range(p):
             for b in range(p):
@@ -290,13 +332,13 @@ def propose(
     shorter = min(1.0, 4.0 / max(longest, 1e-300))
     predicted = 0.0
     for a in range(p):
-        trial[a] = min(max(theta[a] + move[a] * shorter, low[a]), high[a]) if usable else theta[a]
+        trial[a] = min(max(theta[a] + move[a] * shorter, posed.low[a]), posed.high[a]) if usable else theta[a]
         move[a] = trial[a] - theta[a]
         predicted += gradient[a] * move[a]
     for a in range(p):
         for b in range(p):
             predicted += 0.5 * move[a] * model[a, b] * move[b]
-    return False, decrement, positive, usable, predicted
+    return usable, predicted
 
 
 @compiled()
@@ -320,7 +362,6 @@ def descend(posed: Posed, entry: Any, which: Any, ends: Ends) -> None:
     """
     n_starts, p = ends.theta.shape
     scratch, trial = scratch_of(posed), np.empty(p)
-    new_gradient, new_hessian = np.empty(p), np.empty((p, p))
     here = Places(
         np.empty((1, p)), np.empty(1), np.empty((1, p)), np.empty((1, p, p)), np.empty(1), np.zeros(1),
         np.zeros((1, p)),
@@ -332,21 +373,26 @@ def descend(posed: Posed, entry: Any, which: Any, ends: Ends) -> None:
         theta[:] = ends.theta[t]
         here.value[0] = derivatives(theta, points, posed, scratch, gradient, hessian)
         here.damping[0], age = 0.0, 0
+        held, moved, known = entry[s % len(entry)], True, False
+        done, decrement, positive = False, np.inf, False
         while True:
-            done, newton, positive, usable, predicted = propose(
-                here, 0, entry[s % len(entry)], points, posed, scratch, trial
-            )
+            if moved:
+                done, decrement, positive = newton(here, 0, held, points, posed, scratch, trial)
+                known = False
             value = here.value[0]
             if done or age >= posed.patience:
-                ends.decrement[t] = (newton if positive else np.inf) / max(value, 1e-300)
-                ends.objective[t], ends.converged[t] = value - max(newton, 0.0) if done else value, done
+                ends.decrement[t] = (decrement if positive else np.inf) / max(value, 1e-300)
+                ends.objective[t], ends.converged[t] = value - max(decrement, 0.0) if done else value, done
                 ends.theta[t] = trial if done else theta
                 break
             age += 1
-            new = derivatives(trial, points, posed, scratch, new_gradient, new_hessian)
-            taken, here.damping[0] = judge(value, new, predicted, usable, here.damping[0])
-            if taken:
-                theta[:], gradient[:], hessian[:], here.value[0] = trial, new_gradient, new_hessian, new
+            usable, predicted = propose(here, 0, held, points, posed, scratch, trial, positive, known)
+            known = not positive or here.damping[0] > 0.0
+            new = objective(trial, points, posed)
+            moved, here.damping[0] = judge(value, new, predicted, usable, here.damping[0])
+            if moved:
+                theta[:] = trial
+                here.value[0] = derivatives(theta, points, posed, scratch, gradient, hessian)
 
 
 @compiled(POSED, WHICH, TWO, ONE, TWO, THREE)
@@ -364,11 +410,12 @@ def advance(posed: Posed, which: Any, places: Places, proposals: Proposals) -> N
     scratch = scratch_of(posed)
     for t in range(len(places.theta)):
         points = points_of(posed, which[t])
-        done, decrement, positive, usable, predicted = propose(
-            places, t, -1, points, posed, scratch, proposals.trial[t]
-        )
+        trial = proposals.trial[t]
+        done, decrement, positive = newton(places, t, -1, points, posed, scratch, trial)
         proposals.done[t], proposals.decrement[t], proposals.positive[t] = done, decrement, positive
-        proposals.usable[t], proposals.predicted[t] = usable, predicted
+        if not done:
+            usable, predicted = propose(places, t, -1, points, posed, scratch, trial, positive, False)
+            proposals.usable[t], proposals.predicted[t] = usable, predicted
 
 
 @compiled(ONE, ONE, ONE, FLAGS, ONE, FLAGS)

@@ -7,27 +7,30 @@ and is no likelihood. Huber fits get pairs-bootstrap intervals.
 """
 
 import math
-from collections.abc import Mapping
-from dataclasses import replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from analysis import tuning
+from analysis.fitting.alike import solved_together
 from analysis.fitting.cells import cells_of
+from analysis.fitting.description import bound_hit, described
 from analysis.fitting.identifiability import BadPoints, clean, identifiable, law_named
-from analysis.fitting.intervals import Parameter, Quantity, resample_counts
+from analysis.fitting.intervals import resample_counts
 from analysis.fitting.laws import EXPONENT, LAWS, Law, Term
 from analysis.fitting.newton import Solution, hessian_at
 from analysis.fitting.noise import replicate_weights
 from analysis.fitting.nonlinear_fit import fit_nonlinear
 from analysis.fitting.problem import Array, Problems, natural, problems_of, terms_of
 from analysis.fitting.residuals import lack_of_fit
-from analysis.fitting.result import Coefficient, Fit, Health, intervals_of, largest_tenth, said_of
+from analysis.fitting.result import Coefficient, Fit, Health, largest_tenth
 from analysis.fitting.shifted import SHIFTS, fit_curved
-from analysis.fitting.starts import refit, solve_globally
-from analysis.fitting.status import of_number, with_edge, worst
+from analysis.fitting.starts import refit
+from analysis.fitting.status import with_edge
 from analysis.observations import worse_than_prevalence
 
 __all__ = ["BadPoints", "Coefficient", "Fit", "Health", "fit"]
@@ -35,24 +38,6 @@ __all__ = ["BadPoints", "Coefficient", "Fit", "Health", "fit"]
 OBJECTIVES = ("log-ls", "huber")
 WEIGHTS = ("equal", "replicates")
 RESAMPLES = 1000  # of a bootstrap that was not asked for but is the only interval there is
-
-
-def derived_quantities(law: Law, centre: Mapping[str, float]) -> dict[str, Quantity]:
-    """What follows from a law: loss of each term at the geometric mean of the points, allocation exponents."""
-    quantities: dict[str, Quantity] = {}
-    for term in law.terms:
-        if term.powers:
-
-            def at_centre(c: Mapping[str, Array], term: Any = term) -> Array:
-                power = sum(sign * centre[v] * c[e] for e, (v, sign) in term.powers.items())
-                return c[term.amplitude] * np.exp(power)
-
-            quantities[f"{term.amplitude}_centre"] = Parameter(term.amplitude, at_centre)
-    if law.name == "joint" and {"alpha", "beta"} <= set(law.coefficients):
-        quantities["a"] = lambda c: c["beta"] / (c["alpha"] + c["beta"])
-        quantities["b"] = lambda c: c["alpha"] / (c["alpha"] + c["beta"])
-        quantities["gamma"] = lambda c: c["alpha"] * c["beta"] / (c["alpha"] + c["beta"])
-    return quantities
 
 
 def fit(
@@ -67,6 +52,7 @@ def fit(
     seed: int = 0,
     intervals: bool = True,
     max_exponent: float = EXPONENT[1],
+    bounds: Mapping[str, tuple[float, float]] | None = None,
     weights: str = "equal",
 ) -> Fit:
     """Fit a law to points: columns of the law's variables and its response (``loss``), optionally ``weight``.
@@ -74,8 +60,36 @@ def fit(
     Intervals: profile likelihood for least squares, a pairs bootstrap over runs (cells, then seeds) for Huber;
     points that agree in all variables are replicates of one cell, and intervals go by cells.
     ``bootstrap`` asks for so many resamples beside them, 0 for none. ``max_exponent`` bounds exponents from above; a
-    fit that hits it says so. ``weights``: "equal", or "replicates" for noise that changes with size and data, told
-    from runs of one cell (see ``noise``). Raises BadPoints for points that cannot be fitted.
+    fit that hits it says so; ``bounds`` are other ones, of exponents and floors by name. ``weights``: "equal", or
+    "replicates" for noise that changes with size and data, told from runs of one cell (see ``noise``). Raises BadPoints
+    for points that cannot be fitted.
+    """
+    options: dict[str, Any] = {"objective": objective, "delta": delta, "bootstrap": bootstrap, "level": level}
+    options |= {"n_starts": n_starts, "seed": seed, "intervals": intervals, "weights": weights}
+    found = fits(law, [data], max_exponent=max_exponent, bounds=bounds, **options)[0]
+    if isinstance(found, BadPoints):
+        raise found
+    return found
+
+
+def fits(
+    law: str | Law,
+    parts: Sequence[pd.DataFrame],
+    *,
+    objective: str = "log-ls",
+    delta: float = 1e-3,
+    bootstrap: int | None = None,
+    level: float = 0.95,
+    n_starts: int = 4,
+    seed: int = 0,
+    intervals: bool = True,
+    max_exponent: float = EXPONENT[1],
+    bounds: Mapping[str, tuple[float, float]] | None = None,
+    weights: str = "equal",
+) -> list[Fit | BadPoints]:
+    """``fit`` of a law to many tables of points, those that share a design as one batch.
+
+    What is wrong with the points of one stands in the place of its fit. Raises BadPoints for options that are wrong.
     """
     law = law_named(law)
     if weights not in WEIGHTS:
@@ -88,63 +102,113 @@ def fit(
         raise BadPoints(f"delta is {delta}; it is the scale of Huber's function in log-loss and has to be positive")
     if law.name == "transfer_joint":
         raise BadPoints("the transfer_joint law is fitted to pairs with N and D: use loss_to_loss, or fit --points")
+    law = law.up_to(max_exponent).within(_checked(law, bounds or {}))
     if not law.terms and weights != "equal":
         raise BadPoints(f"the {law.name} law is fitted with equal weights alone")
     if not law.terms:
         curved: dict[str, Any] = {"objective": objective, "delta": delta, "bootstrap": bootstrap, "level": level}
-        if law.name in SHIFTS:
-            return tuned(fit_curved(law, data, seed=seed, **curved), data)
-        return tuned(fit_nonlinear(law.up_to(max_exponent), data, seed=seed, intervals=intervals, **curved), data)
-    law = law.up_to(max_exponent)
-    columns = [*law.variables, law.response, *(["weight"] if "weight" in data else [])]
-    points, excluded = clean(data, columns)
+        own = fit_curved if law.name in SHIFTS else partial(fit_nonlinear, intervals=intervals)
+        return [_attempt(partial(own, law, data, seed=seed, **curved), data) for data in parts]
+    scale = delta if objective == "huber" else math.inf
+    posed: dict[int, _Posed] = {}
+    answer: dict[int, Fit | BadPoints] = {}
+    for i, data in enumerate(parts):
+        try:
+            posed[i] = _posed(law, data, scale, weights)
+        except BadPoints as error:
+            answer[i] = error
+    optima = dict(zip(posed, solved_together([p.problem for p in posed.values()], n_starts), strict=True))
+    fewer = {i: less for i, p in posed.items() if (less := _without_vanished(p, optima[i][0]))}
+    posed |= fewer
+    optima |= zip(fewer, solved_together([p.problem for p in fewer.values()], n_starts), strict=True)
+    if bootstrap is None:
+        bootstrap = RESAMPLES if objective == "huber" and intervals else 0
+    kind = _kind_of_interval(objective, intervals, bool(bootstrap))
+    found: dict[int, Fit] = {}
+    for i, p in posed.items():
+        solution, agree = optima[i]
+        problem = _held(p.problem, solution, p.reasons)
+        places = p.points[list(law.variables)]
+        draws = _bootstrap(p.solved, problem, solution, places, bootstrap, seed) if bootstrap else None
+        health = _health(p.solved, problem, solution, agree, p.loss, p.x, p.excluded, scale, intervals)
+        found[i] = Fit(
+            law=law.name,
+            coefficients={},
+            derived={},
+            health=replace(health, n_cells=len(np.unique(cells_of(p.points, law.variables)))),
+            objective=objective,
+            delta=scale,
+            interval=kind,
+            level=level,
+            status="ok",
+            note="",
+            fitted={k: float(v[0]) for k, v in natural(p.solved, problem.design.centre, solution.theta).items()},
+            draws=draws,
+            solved_law=p.solved,
+            posed=problem,
+            solution=solution,
+            ranges={v: (float(z.min()), float(z.max())) for v, z in p.x.items()},
+            form=None if law.name in LAWS else law,
+        )
+    told = described(list(found.values()), law, [p.reasons for p in posed.values()])
+    answer |= {i: tuned(one, posed[i].points) for i, one in zip(found, told, strict=True)}
+    return [answer[i] for i in range(len(parts))]
+
+
+def _checked(law: Law, bounds: Mapping[str, tuple[float, float]]) -> Mapping[str, tuple[float, float]]:
+    """Bounds that a law can be given. Raises BadPoints for others."""
+    for name, (low, high) in bounds.items():
+        if law.name in SHIFTS or name not in law.boundable:
+            others = ", ".join(law.boundable) if law.name not in SHIFTS else "none"
+            raise BadPoints(f"{name} of the {law.name} law can't be given bounds; those that can: {others}")
+        if not low < high:
+            raise BadPoints(f"the bounds {low:g} and {high:g} of {name} hold nothing; the lower one comes first")
+        if low < 0 and law.terms:
+            raise BadPoints(f"the bound {low:g} of {name} is negative; what the {law.name} law has is positive")
+    return bounds
+
+
+def _attempt(fitting: Callable[[], Fit], data: pd.DataFrame) -> Fit | BadPoints:
+    try:
+        return tuned(fitting(), data)
+    except BadPoints as error:
+        return error
+
+
+@dataclass(frozen=True)
+class _Posed:
+    """Points that are posed for a fit: what of the law they can tell (``solved``), and why not the rest."""
+
+    points: pd.DataFrame
+    excluded: dict[str, int]
+    x: dict[str, Array]
+    loss: Array
+    weighing: Array | None
+    solved: Law
+    reasons: dict[str, str]
+    problem: Problems
+
+
+def _posed(law: Law, data: pd.DataFrame, scale: float, weights: str) -> _Posed:
+    points, excluded = clean(data, [*law.variables, law.response, *(["weight"] if "weight" in data else [])])
     solved, reasons = identifiable(law, points)
     x = {v: points[v].to_numpy(float) for v in law.variables}
     loss = points[law.response].to_numpy(float)
     weighing = points["weight"].to_numpy(float) if "weight" in points else None
     if weights == "replicates":
         weighing = replicate_weights(points, law.variables, law.response) * (1.0 if weighing is None else weighing)
-    scale = delta if objective == "huber" else np.inf
-    posed = problems_of(solved, x, loss, weighing, scale)
-    solution, agree = solve_globally(posed, n_starts)
-    if vanished := _vanished(solved, posed, solution):
-        for term in vanished:
-            reasons |= {e: f"{e} can't be known: the loss does not fall with {v}" for e, (v, _) in term.powers.items()}
-            reasons[term.amplitude] = f"{term.amplitude} is zero"
-            solved = solved.without(term.amplitude)
-        posed = problems_of(solved, x, loss, weighing, scale)
-        solution, agree = solve_globally(posed, n_starts)
-    posed = _held(posed, solution, reasons)
-    if bootstrap is None:
-        bootstrap = RESAMPLES if objective == "huber" and intervals else 0
-    n, p = len(np.unique(cells_of(points, law.variables))), len(solved.coefficients)
-    draws = None
-    if bootstrap:
-        draws = _bootstrap(solved, posed, solution, points[list(law.variables)], bootstrap, seed)
-    health = _health(solved, posed, solution, float(agree[0]), loss, x, excluded, scale, intervals)
-    result = Fit(
-        law=law.name,
-        coefficients={},
-        derived={},
-        health=replace(health, n_cells=n),
-        objective=objective,
-        delta=scale,
-        interval=_kind_of_interval(objective, intervals, draws is not None),
-        level=level,
-        status="ok",
-        note="",
-        fitted={k: float(v[0]) for k, v in natural(solved, posed.design.centre, solution.theta).items()},
-        draws=draws,
-        solved_law=solved,
-        posed=posed,
-        solution=solution,
-        ranges={v: (float(x[v].min()), float(x[v].max())) for v in law.variables},
-        form=None if law.name in LAWS else law,
-    )
-    if n <= p:
-        places = "points" if n == len(points) else "cells"
-        reasons |= {c: f"{n} {places} for {p} coefficients" for c in solved.coefficients if c not in reasons}
-    return tuned(_described(result, law, reasons), points)
+    return _Posed(points, excluded, x, loss, weighing, solved, reasons, problems_of(solved, x, loss, weighing, scale))
+
+
+def _without_vanished(p: _Posed, solution: Solution) -> _Posed | None:
+    """The same without the terms that went to zero; None if none did."""
+    vanished, solved, reasons = _vanished(p.solved, p.problem, solution), p.solved, dict(p.reasons)
+    for term in vanished:
+        reasons |= {e: f"{e} can't be known: the loss does not fall with {v}" for e, (v, _) in term.powers.items()}
+        reasons[term.amplitude] = f"{term.amplitude} is zero, and the intervals of the others are without it"
+        solved = solved.without(term.amplitude)
+    problem = problems_of(solved, p.x, p.loss, p.weighing, p.problem.delta)
+    return replace(p, solved=solved, reasons=reasons, problem=problem) if vanished else None
 
 
 def tuned(found: Fit, points: pd.DataFrame) -> Fit:
@@ -174,7 +238,7 @@ def _vanished(law: Law, posed: Problems, solution: Solution) -> list[Term]:
     for term in law.terms:
         others = {e for t in law.terms if t is not term for e in t.powers}
         own = term.powers and not set(term.powers) & others
-        if own and _bound_hit(law, posed, solution, term.amplitude):
+        if own and bound_hit(law, posed, solution, term.amplitude):
             gone.append(term)
     return gone if len(gone) < sum(bool(t.powers) for t in law.terms) else gone[1:]
 
@@ -188,85 +252,14 @@ def _held(posed: Problems, solution: Solution, reasons: Mapping[str, str]) -> Pr
     return replace(posed, low=np.where(moot, fixed, posed.low), high=np.where(moot, fixed, posed.high))
 
 
-def _described(result: Fit, law: Law, reasons: Mapping[str, str]) -> Fit:
-    """Coefficients with intervals, bounds and status, and the fit's own status and note."""
-    solved, posed, solution = result.solved_law, result.posed, result.solution
-    assert solved is not None
-    assert posed is not None
-    assert solution is not None
-    values = result.fitted
-    amplitudes = {t.amplitude for t in solved.terms if t.powers}
-    names = [c for c in solved.coefficients if c not in amplitudes]
-    derived = derived_quantities(solved, posed.design.centre)
-    quantities: list[Quantity] = [*map(Parameter, names), *derived.values()]
-    found = dict(zip([*names, *derived], intervals_of(result, quantities, result.level), strict=True))
-    coefficients = {}
-    for name in law.coefficients:
-        if name not in values:
-            coefficients[name] = Coefficient(
-                0.0 if name not in law.exponents else math.nan, status="unidentified", note=reasons.get(name, "")
-            )
-            continue
-        if name in amplitudes:
-            whole = found[f"{name}_centre"]
-            c = Coefficient(values[name], status=whole.status, note=f"its interval is that of {name}_centre")
-        else:
-            c = found[name]
-            c = replace(c, note=f"{name}: {c.note}" if c.note else "")
-        at = _bound_hit(solved, posed, solution, name)
-        if at:
-            status = of_number(c.low, c.high, c.low_end, c.high_end, at, result.tested)
-            c = replace(c, at_bound=at, status=status, note=_hit(solved, name, at))
-        if name in reasons:
-            c = Coefficient(c.value, status="unidentified", note=reasons[name])
-        coefficients[name] = c
-    if any(name in reasons for name in solved.exponents):
-        found = {k: replace(v, status="unidentified") if k in ("a", "b", "gamma") else v for k, v in found.items()}
-    flagged = [c for c in coefficients.values() if c.status not in ("ok", result.tested)]
-    status = worst([result.tested, *(c.status for c in coefficients.values())])
-    notes = [
-        c.note for n, c in coefficients.items() if c in flagged and c.note and (n not in amplitudes or n in reasons)
-    ]
-    if result.tested != "ok":
-        notes.insert(0, said_of(result))
-    if not result.health.converged and status != "unidentified":
-        status = "failed"
-        notes.insert(0, f"not converged (relative Newton decrement {result.health.decrement:.1e})")
-    if result.health.excluded:
-        notes.append("left out: " + ", ".join(f"{n} with {r}" for r, n in result.health.excluded.items()))
-    return replace(
-        result,
-        coefficients=coefficients,
-        derived={k: found[k] for k in derived},
-        status=status,
-        note="; ".join(dict.fromkeys(notes)),
-    )
-
-
-def _hit(law: Law, name: str, at: str) -> str:
-    """That a coefficient is at a bound, and at which."""
-    if name not in law.exponents:
-        return f"{name} at its {'lower' if at == 'low' else 'upper'} bound"
-    least, most = law.bound(name)
-    return f"{name} at its lower bound {least:g}" if at == "low" else f"{name} at its upper bound {most:g}"
-
-
-def _bound_hit(law: Law, posed: Problems, solution: Solution, name: str) -> str:
-    i = posed.design.names.index(name)
-    value = solution.theta[0, i]
-    if posed.design.kinds[i] == "amplitude":
-        return "low" if value < -20 else ""
-    low, high = posed.low[i], posed.high[i]
-    return "low" if value <= low + 1e-9 else "high" if value >= high - 1e-9 else ""
-
-
 def _bootstrap(
     law: Law, posed: Problems, solution: Solution, cells: pd.DataFrame, n_resamples: int, seed: int
 ) -> pd.DataFrame:
     """Coefficients of so many resamples, each at its own optimum: from the fit, and from starts of its own."""
     counts = resample_counts(cells, n_resamples, seed)
     resampled = replace(posed, weights=counts * posed.weights)
-    found = refit(resampled, solution.theta[0])
+    smooth = math.isinf(posed.delta)
+    found = refit(resampled, solution.theta[0], 1 if smooth else 4)  # Huber's kinks make several valleys
     return pd.DataFrame(natural(law, posed.design.centre, found.theta))
 
 

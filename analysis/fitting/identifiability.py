@@ -43,7 +43,10 @@ def clean(data: pd.DataFrame, columns: Sequence[str]) -> tuple[pd.DataFrame, dic
     if not keep.any():
         why = "; ".join(f"{n} with {r}" for r, n in excluded.items()) or "the table is empty"
         raise BadPoints(f"no point can be fitted: {why}")
-    copies = keep & data.duplicated().to_numpy()
+    again = pd.DataFrame(numbers).duplicated(keep=False).to_numpy()  # only these can be copies: it is soon told
+    copies = keep & again
+    if copies.any():
+        copies[again] &= data[again].duplicated().to_numpy()
     if copies.any():
         excluded["the same values as another row"] = int(copies.sum())
         keep &= ~copies

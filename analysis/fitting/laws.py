@@ -82,6 +82,16 @@ class Law:
         bounds |= {name: (-exponent, exponent) for name in bounds if self.bound(name)[0] < 0}
         return replace(self, bounds=MappingProxyType({**self.bounds, **bounds}))
 
+    @property
+    def boundable(self) -> tuple[str, ...]:
+        """Coefficients that may be given other bounds: exponents and, of a sum of power laws, the floor."""
+        floors = {t.amplitude for t in self.terms if not t.powers}
+        return tuple(c for c in self.coefficients if c in floors or c in self.exponents)
+
+    def within(self, bounds: Mapping[str, tuple[float, float]]) -> "Law":
+        """The same law with other bounds on some of its coefficients (``boundable``)."""
+        return replace(self, bounds=MappingProxyType({**self.bounds, **bounds}))
+
     def without(self, amplitude: str) -> "Law":
         """The same law with one term taken out (its amplitude held at zero)."""
         terms = tuple(t for t in self.terms if t.amplitude != amplitude)

@@ -14,11 +14,11 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import special
 
+from analysis.fitting.amplitudes import subsets
 from analysis.fitting.laws import TRANSFER, Law, Term, transfer
 from analysis.fitting.newton import hessian_at, minimise
 from analysis.fitting.newton import solve as solve_systems
 from analysis.fitting.problem import Array, Problems, problems_of
-from analysis.fitting.starts import subsets
 from analysis.fitting.status import BOUND, OPEN, REACHED
 
 NAMES = ("E_ood", "K", "kappa")

@@ -15,9 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import qmc
 
+from analysis.fitting.amplitudes import subsets
 from analysis.fitting.laws import Law
 from analysis.fitting.problem import Array
-from analysis.fitting.starts import subsets
 from analysis.fitting.structure import ratio_of_units
 
 UNIT = 1e100  # of a linear coefficient, so that what it multiplies is read off without cancellation

@@ -131,6 +131,14 @@ def terms_of(design: Design, features: Sequence[Array], theta: Array) -> tuple[l
     return terms, total
 
 
+def _limits(law: Law, name: str, kind: str, log_unit: float) -> tuple[float, float]:
+    """Bounds of an entry of theta; losses are in units of ``exp(log_unit)``."""
+    if kind == "amplitude":
+        return -60.0, 60.0
+    low, high = law.bound(name)
+    return (low, high) if kind == "exponent" else (low * np.exp(-log_unit), min(high * np.exp(-log_unit), 60.0))
+
+
 def problems_of(
     law: Law,
     x: Mapping[str, ArrayLike],
@@ -143,10 +151,7 @@ def problems_of(
     layout = design(law, x, loss)
     weights = np.ones((1, loss.shape[1])) if weights is None else np.atleast_2d(np.asarray(weights, float))
     limits = np.array(
-        [
-            law.bound(c) if k == "exponent" else (0.0 if k == "floor" else -60.0, 60.0)
-            for c, k in zip(layout.names, layout.kinds, strict=True)
-        ]
+        [_limits(law, c, k, layout.centre["loss"]) for c, k in zip(layout.names, layout.kinds, strict=True)]
     )
     cells = None
     if all(np.ndim(v) == 1 for v in x.values()):

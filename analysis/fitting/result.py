@@ -269,15 +269,17 @@ def extrapolation(ranges: Mapping[str, tuple[float, float]], x: Mapping[str, flo
     return "extrapolates: " + ", ".join(parts) if parts else ""
 
 
-def intervals_of(result: Fit, quantities: Sequence[Quantity], level: float) -> list[Coefficient]:
-    """Values of quantities with the fit's intervals."""
+def intervals_of(
+    result: Fit, quantities: Sequence[Quantity], level: float, ends: Interval | None = None
+) -> list[Coefficient]:
+    """Values of quantities with the fit's intervals; ``ends`` [Q, 1] are those, where they were searched for before."""
     fitted = {name: np.float64(v) for name, v in result.fitted.items()}
     values = [float(q(fitted)) for q in quantities]
     draws: list[tuple[float, float]] = [(math.nan, math.nan)] * len(quantities)
     if result.draws is not None:
         table = {str(name): column.to_numpy() for name, column in result.draws.items()}
-        ends = [percentile(np.broadcast_to(q(table), len(result.draws)), level) for q in quantities]
-        draws = [(float(low), float(high)) for low, high in ends]
+        limits = [percentile(np.broadcast_to(q(table), len(result.draws)), level) for q in quantities]
+        draws = [(float(low), float(high)) for low, high in limits]
     fit = result.tested
     if result.interval == "none":
         return [Coefficient(v, status=fit) for v in values]
@@ -290,7 +292,9 @@ def intervals_of(result: Fit, quantities: Sequence[Quantity], level: float) -> l
         ]
     if result.health.freedom < 1:
         return [Coefficient(v, status="few points") for v in values]
-    if result.profiled is not None:
+    if ends is not None:
+        found = ends
+    elif result.profiled is not None:
         found = result.profiled(quantities, level)
     else:
         assert result.solved_law is not None

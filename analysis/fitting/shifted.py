@@ -150,6 +150,8 @@ def _shifted(
         (Term(shift.floor), Term(shift.factor, {shift.exponent: ("x", shift.sign)})),
         MappingProxyType({shift.exponent: shift.bounds}),
     )
+    distinct, place = np.unique(counts[1:], axis=0, return_inverse=True)  # of few runs many resamples are alike
+    counts = np.vstack([counts[:1], distinct])
     size = len(counts)
     grid = np.linspace(0, 1, GRID)
     objective = np.empty((GRID, size))
@@ -185,7 +187,7 @@ def _shifted(
     table[shift.shift] = shift.at(t, x)
     values = {name: float(v[0]) for name, v in table.items()}
     limits = _limits(values, shift, t[0])
-    return values, limits, pd.DataFrame({k: v[1:] for k, v in table.items()}) if size > 1 else None
+    return values, limits, pd.DataFrame({k: v[1:][place] for k, v in table.items()}) if size > 1 else None
 
 
 def _close_in(

@@ -6,35 +6,12 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from analysis.fitting.newton import Solution, derivatives, minimise, solve
+from analysis.fitting.amplitudes import subsets
+from analysis.fitting.newton import Solution, derivatives, minimise
 from analysis.fitting.problem import Array, Problems
 
 BRIEF = 60  # steps of every start in least squares; then only those go on that may still win
 CONTENDING = 0.02  # relative distance to the best objective at which they may
-
-
-def subsets(moments: Array, right: Array, square: Array) -> tuple[Array, Array]:
-    """Non-negative least squares in closed form, batched: best of all sets of active amplitudes.
-
-    ``moments`` [..., K, K] and ``right`` [..., K] are the normal equations, ``square`` [...] the sum of squares of the
-    target. Returns amplitudes [..., K] and residual sums of squares [...].
-    """
-    n_terms = right.shape[-1]
-    best = np.zeros_like(right)
-    least = np.broadcast_to(square, right.shape[:-1]).copy()
-    for mask in range(1, 2**n_terms):
-        inside = [k for k in range(n_terms) if mask >> k & 1]
-        flat = moments[..., inside, :][..., inside].reshape(-1, len(inside), len(inside))
-        target = right[..., inside]
-        answer, regular = solve(flat, target.reshape(-1, len(inside)))
-        answer = answer.reshape(target.shape)
-        rss = square - np.einsum("...k,...k->...", answer, target)
-        better = regular.reshape(rss.shape) & (answer > 0).all(-1) & (rss < least)
-        least = np.where(better, rss, least)
-        new = np.zeros_like(best)
-        new[..., inside] = answer
-        best = np.where(better[..., None], new, best)
-    return best, least
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ the joint law.
 """
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -18,19 +18,22 @@ import pyarrow as pa
 
 from analysis.fitting.allocation import frontier
 from analysis.fitting.effective_data import replaced
-from analysis.fitting.fit import fit
+from analysis.fitting.fit import fits, tuned
 from analysis.fitting.identifiability import BadPoints
-from analysis.fitting.laws import EXPONENT
+from analysis.fitting.laws import EXPONENT, LAWS
 from analysis.fitting.result import Coefficient, Fit
 from analysis.fitting.status import worst
 from analysis.fitting.transfer import CONVENTIONS, Floors, disagree, loss_to_loss, pairs
 from analysis.observations import best_over_steps, own, trajectories
 from analysis.table.query import COLUMNS, FILE, as_markdown, read
 from analysis.table.where import BadQuery
+from ecgscale.phrases import did_you_mean
 from ecgscale.records import sealed, write_whole
 
 GROUP = ["sweep", "corpus", "label_set", "configuration", "target", "domain"]
 LEVELS = 4  # sizes or fractions below which a marginal law is not tried
+READ = ("N", "D", "loss", "weight", "n_tried", "at_edge", "prevalence_loss", "row")  # by fits; "row": alike in copies
+SIZES_AND_DATA = ("joint", "size", "pure_size", "data", "pure_data")
 ALLOCATION = ("a", "b", "gamma")
 Facts = dict[str, Any]
 
@@ -43,6 +46,7 @@ def exponents(
     bootstrap: int | None = None,
     max_exponent: float = EXPONENT[1],
     weights: str = "equal",
+    bounds: Mapping[str, tuple[float, float]] | None = None,
     paths: pd.DataFrame | None = None,
     on_fit: Callable[[str], None] | None = None,
 ) -> pd.DataFrame:
@@ -50,10 +54,15 @@ def exponents(
 
     ``paths`` are the checkpoints of all runs (see ``trajectories``), from which the frontier is drawn; without them it
     is drawn from the points. ``bootstrap`` resamples stand beside the intervals (log-ls) or make them (huber,
-    transfer_joint, frontier). A law that cannot be fitted to a group has one row with status "failed" and the reason.
+    transfer_joint, frontier); ``bounds`` are those of coefficients, in the laws of sizes and data that have them. A law
+    that cannot be fitted to a group has one row with status "failed" and the reason.
     """
+    known = dict.fromkeys(c for law in SIZES_AND_DATA for c in LAWS[law].boundable)
+    for name in bounds or {}:
+        if name not in known:
+            raise BadPoints(f"no law of sizes and data bounds '{name}'{did_you_mean(name, known)}")
     options: dict[str, Any] = {"objective": objective, "delta": delta, "bootstrap": bootstrap}
-    options |= {"max_exponent": max_exponent, "weights": weights}
+    options |= {"max_exponent": max_exponent, "weights": weights, "bounds": bounds or {}}
     resamples = {} if bootstrap is None else {"bootstrap": bootstrap}
     rows: list[Facts] = []
     floors: Floors = {}
@@ -61,22 +70,28 @@ def exponents(
     paths = None if paths is None else _bare(paths)
     if "n_tried" not in points:
         points = points.assign(n_tried=1, at_edge="")
+    points = points.assign(row=points.groupby(list(points.columns), dropna=False, sort=False).ngroup())
+    groups: list[tuple[Facts, pd.DataFrame]] = []
     for key, part in points.groupby(GROUP, dropna=False, sort=True):
         facts: Facts = dict(zip(GROUP, key, strict=True))
         facts["select"] = "+".join(sorted(part["selected_by"].unique())) if "selected_by" in part else ""
         facts |= {"n_tried": int(part["n_tried"].max()), "at_edge": _at_edge(part)}
+        groups.append((facts, part))
+    of_sizes_and_data = _of_sizes_and_data([part for _, part in groups], options)
+    for (facts, part), found in zip(groups, of_sizes_and_data, strict=True):
         if on_fit:
             on_fit(f"{facts['configuration']} on {facts['target']}")
         joint = None
-        for law, at, subset in _marginals(part):
-            found, new = _rows(facts | {"law": law, "at": at}, partial(fit, law, subset, **options))
-            joint = found if law == "joint" else joint
-            rows += new
+        for law, at, one in found:
+            fitted = facts | {"law": law, "at": at}
+            rows += rows_of(fitted, one) if isinstance(one, Fit) else [_failed(fitted, one)]
+            joint = one if law == "joint" and isinstance(one, Fit) else joint
         if joint is not None:
             rows += _allocation(facts, joint)
-        whole = _like(paths, facts) if paths is not None else part
+        whole = _like(paths, facts)[["run_id", "C", "loss", "step"]] if paths is not None else part
         # A front of the lowest test losses is selected on them, whatever picked the steps of the other laws.
-        rows += _rows(facts | {"law": "frontier", "at": "", "select": "test"}, partial(frontier, whole, **resamples))[1]
+        front = partial(_frontier, whole, part, **resamples)
+        rows += _rows(facts | {"law": "frontier", "at": "", "select": "test"}, front)[1]
         if facts["domain"] != "ID":
             inside = points[_same(points, facts, [c for c in GROUP if c not in ("target", "domain")])]
             if len(own(inside)):
@@ -84,9 +99,16 @@ def exponents(
                 rows += _transfer(facts, partial(loss_to_loss, both, floors_found=floors, bootstrap=bootstrap))
     for facts, attempt in replaced(points):
         rows += _rows(facts | {"law": "replaced", "at": ""}, attempt)[1]
+    if weights != "equal":
+        _say_alike(rows)
     table = pd.DataFrame(rows, columns=list(COLUMNS))
     table.attrs = {}
     return table
+
+
+def _frontier(paths: pd.DataFrame, points: pd.DataFrame, **options: Any) -> Fit:
+    """The frontier of a group's checkpoints; what tuning says of its points holds for it too."""
+    return tuned(frontier(paths, **options), points)
 
 
 def _bare(table: pd.DataFrame) -> pd.DataFrame:
@@ -94,6 +116,25 @@ def _bare(table: pd.DataFrame) -> pd.DataFrame:
     table = table.copy(deep=False)
     table.attrs = {}
     return table
+
+
+def _of_sizes_and_data(
+    parts: list[pd.DataFrame], options: dict[str, Any]
+) -> list[list[tuple[str, str, Fit | BadPoints]]]:
+    """The laws of each group's sizes and data (law, where, fit), those of one design in one batch."""
+    asked = [
+        (i, law, at, points)
+        for i, part in enumerate(parts)
+        for law, at, points in _marginals(part[[c for c in READ if c in part]])
+    ]
+    found: dict[int, Fit | BadPoints] = {}
+    for law in dict.fromkeys(law for _, law, _, _ in asked):
+        members = [k for k, (_, name, _, _) in enumerate(asked) if name == law]
+        own = {name: ends for name, ends in options["bounds"].items() if name in LAWS[law].boundable}
+        found |= zip(members, fits(law, [asked[k][3] for k in members], **{**options, "bounds": own}), strict=True)
+    return [
+        [(law, at, found[k]) for k, (i, law, at, _) in enumerate(asked) if i == group] for group in range(len(parts))
+    ]
 
 
 def _marginals(part: pd.DataFrame) -> Iterator[tuple[str, str, pd.DataFrame]]:
@@ -134,10 +175,12 @@ def _rows(facts: Facts, attempt: Callable[[], Fit]) -> tuple[Fit | None, list[Fa
     try:
         found = attempt()
     except BadPoints as error:
-        return None, [
-            facts | {"coefficient": "", "status": "failed", "note": str(error), "at_bound": "", "n_points": 0}
-        ]
+        return None, [_failed(facts, error)]
     return found, rows_of(facts, found)
+
+
+def _failed(facts: Facts, why: BadPoints) -> Facts:
+    return facts | {"coefficient": "", "status": "failed", "note": str(why), "at_bound": "", "n_points": 0}
 
 
 def rows_of(facts: Facts, found: Fit) -> list[Facts]:
@@ -189,6 +232,13 @@ def _same(table: pd.DataFrame, facts: Facts, columns: list[str]) -> pd.Series:
     for c in columns:
         mask &= table[c].isna() if pd.isna(facts[c]) else table[c] == facts[c]
     return mask
+
+
+def _say_alike(rows: list[Facts]) -> None:
+    """Say of the laws that know no weights that their runs weigh alike."""
+    for row in rows:
+        if row["law"] in (*CONVENTIONS, "frontier", "replaced") and row["status"] != "failed":
+            row["note"] = "; ".join(text for text in (row["note"], "its runs weigh alike") if text)
 
 
 def _like(table: pd.DataFrame, facts: Facts) -> pd.DataFrame:

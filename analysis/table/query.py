@@ -119,6 +119,13 @@ def flagged(table: pd.DataFrame) -> pd.Series:
     return (table["status"] != "ok") | ~table["converged"].fillna(True).astype(bool)
 
 
+def left_out_of_fits(table: pd.DataFrame) -> dict[str, int]:
+    """Why points were left out of fits (a reason as "excluded" has it), and of how many fits."""
+    of_fit = table.drop_duplicates(["law", "sweep", "corpus", "label_set", "configuration", "target", "at"])
+    reasons = of_fit["excluded"].dropna().str.split("; ").explode().str.replace(r"^\d+ with ", "", regex=True)
+    return {str(reason): int(count) for reason, count in reasons[reasons != ""].value_counts().items()}
+
+
 def render(table: pd.DataFrame, format: str = "table") -> str | bytes:
     """The table in one of ``FORMATS``: text for people shows the main columns, data formats hold all of them."""
     match format:

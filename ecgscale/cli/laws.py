@@ -9,6 +9,7 @@ import typer
 from ecgscale.cli.asking import Select
 from ecgscale.cli.door import FAILED, RESULTS, Json, Results, above_0, app, existing, name_bad, print_json
 from ecgscale.cli.points import (
+    Bounds,
     By,
     LawText,
     LossColumn,
@@ -16,6 +17,7 @@ from ecgscale.cli.points import (
     Metric,
     PointsFile,
     Where,
+    bounds_of,
     no_points,
     say_all,
     table_of,
@@ -43,6 +45,7 @@ def fit(
         int | None, typer.Option(min=0, help="Resamples beside the profile intervals; 0: none at all.")
     ] = None,
     max_exponent: MaxExponent = 3.0,
+    bound: Bounds = None,
     weights: Annotated[
         str, typer.Option(help="equal, or replicates: runs weigh by the noise that seeds of a cell show.")
     ] = "equal",
@@ -53,6 +56,7 @@ def fit(
         from analysis.points import fit_points
 
         options: dict[str, Any] = {"objective": objective, "delta": delta, "bootstrap": bootstrap, "weights": weights}
+        options["bounds"] = bounds_of(bound)
         asked = table_of(points, loss_column, metric, by, condition)
         say_all(asked.said(asked.law(law)))
         print_json(fit_points(asked, law=law, **options, max_exponent=max_exponent))
@@ -60,7 +64,7 @@ def fit(
     no_points(law=law, loss_column=loss_column, metric=metric, by=by, where=condition)
     from analysis.observations import left_out
     from analysis.table.build import fit_results
-    from analysis.table.query import flagged
+    from analysis.table.query import flagged, left_out_of_fits
 
     known = sorted(p.name for p in (existing(results) / "runs").glob("*") if p.is_dir())
     named = [Path(name).stem for name in sweeps or ()]
@@ -76,6 +80,7 @@ def fit(
         bootstrap=bootstrap,
         max_exponent=max_exponent,
         weights=weights,
+        bounds=bounds_of(bound),
     )
     counted = fitted.groupby("law", sort=False).agg(fits=("coefficient", "size"))
     counted["flagged"] = flagged(fitted).groupby(fitted["law"]).sum()
@@ -88,6 +93,8 @@ def fit(
     say(f"{observed['run_id'].nunique()} runs, {len(observed)} observations, best step selected on {select}")
     if lost := left_out(observed):
         say("left out: " + ", ".join(lost))
+    for reason, count in left_out_of_fits(fitted).items():
+        say(f"left out of {count} fit{'s' * (count > 1)}: {reason}")
     say(f"written: {where(results / 'exponents.parquet')} and .md; next: ecgscale exponents, ecgscale figures")
     name_bad(observed.attrs["bad"])
 

@@ -34,6 +34,23 @@ Where = Annotated[
 MaxExponent = Annotated[
     float, typer.Option(help="Upper bound on exponents; a fit that hits it says so.", callback=above_0)
 ]
+Bounds = Annotated[
+    list[str] | None,
+    typer.Option("--bound", metavar="NAME=LOW:HIGH", help="Bounds of an exponent or a floor: alpha=0.1:1, E=0:0.2."),
+]
+
+
+def bounds_of(texts: list[str] | None) -> dict[str, tuple[float, float]]:
+    """Bounds by name from texts "alpha=0.1:1". Raises ValueError for one that is written otherwise."""
+    found = {}
+    for text in texts or ():
+        name, _, ends = text.partition("=")
+        low, _, high = ends.partition(":")
+        try:
+            found[name.strip()] = (float(low), float(high))
+        except ValueError:
+            raise ValueError(f"--bound {text} is no NAME=LOW:HIGH, such as alpha=0.1:1") from None
+    return found
 
 
 def table_of(

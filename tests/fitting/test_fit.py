@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from analysis.fitting.fit import BadPoints, fit
+from analysis.fitting.fit import BadPoints, Fit, fit, fits
 from analysis.fitting.laws import joint
 from tests.paths import FIXTURES
 
@@ -189,6 +189,37 @@ def test_the_true_law_wins_the_comparison() -> None:
     assert min(health, key=lambda law: health[law].aic) in ("joint", "interaction")
     assert health["joint"].aic < health["tied"].aic
     assert health["joint"].bic < health["interaction"].bic
+
+
+def test_fits_of_one_design_are_those_of_each_alone() -> None:
+    rng, grid = np.random.default_rng(4), ragged_grid()
+    parts = [grid.assign(loss=c * grid["loss"] * np.exp(0.01 * rng.standard_normal(len(grid)))) for c in (1.0, 7.0)]
+    together, alone = fits("joint", [*parts, grid.assign(loss=-1.0)]), [fit("joint", part) for part in parts]
+    assert isinstance(together[2], BadPoints)
+    for one, other in zip(together[:2], alone, strict=True):
+        assert isinstance(one, Fit)
+        assert one.status == other.status
+        for name, c in {**other.coefficients, **other.derived}.items():
+            mine = {**one.coefficients, **one.derived}[name]
+            assert (mine.value, mine.low, mine.high) == pytest.approx((c.value, c.low, c.high), rel=1e-6, nan_ok=True)
+
+
+def test_bounds_by_name_hold_and_are_said() -> None:
+    grid = ragged_grid()
+    held = fit("joint", grid, bounds={"alpha": (0.1, 0.2), "E": (0.02, 0.06)}, intervals=False)
+    assert held["alpha"] == pytest.approx(0.2)
+    assert (held.coefficients["alpha"].at_bound, held.coefficients["alpha"].note) == (
+        "high",
+        "alpha at its upper bound 0.2",
+    )
+    assert 0.02 <= held["E"] <= 0.06
+    for bounds, said in (
+        ({"A": (0, 1)}, "A of the joint law can't be given bounds; those that can: E, alpha, beta"),
+        ({"alpha": (0.3, 0.2)}, "the lower one comes first"),
+        ({"alpha": (-1, 1)}, "negative"),
+    ):
+        with pytest.raises(BadPoints, match=said):
+            fit("joint", grid, bounds=bounds)
 
 
 def test_losses_that_are_worse_than_prevalence_are_flagged() -> None:

@@ -236,6 +236,8 @@ def test_allocation_needs_intervals_on_one_side_of_a_half() -> None:
     assert claims.CLAIMS[13].test(of_planted(planted(), table_of(*rows))).holds
     wide = [row | {"low": 0.2, "high": 0.95} for row in rows]
     assert claims.CLAIMS[13].test(of_planted(planted(), table_of(*wide))).holds is None
+    open_below = [row | {"low_end": "open", "high_end": "reached", "status": "one-sided"} for row in rows]
+    assert claims.CLAIMS[13].test(of_planted(planted(), table_of(*open_below))).holds is None
 
 
 def test_fine_tuning_is_read_from_its_own_fits() -> None:
@@ -246,8 +248,32 @@ def test_fine_tuning_is_read_from_its_own_fits() -> None:
     verdict = claims.CLAIMS[16].test(of_planted(planted(), table_of(*rows)))
     assert verdict.holds
     assert "smallest on echonext" in verdict.why
-    rows[1]["value"] = 0.5
+    least = rows[1]
+    least |= {"low": 0.05, "high": 0.4}  # another task's may be less
+    assert claims.CLAIMS[16].test(of_planted(planted(), table_of(*rows))).holds is None
+    least |= {"value": 0.5, "low": 0.45, "high": 0.55}
     assert claims.CLAIMS[16].test(of_planted(planted(), table_of(*rows))).holds is False
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "aic_without", "holds"),
+    [
+        (0.05, 0.12, 9.0, False),  # a floor is seen
+        (0.0, 0.001, -2.0, True),  # none that counts
+        (0.0, 0.1, -2.0, None),  # none is seen, one is possible
+        (0.05, 0.12, -1.0, None),  # the interval and the criterion disagree
+    ],
+)
+def test_a_floor_that_is_possible_is_left_undecided(
+    low: float, high: float, aic_without: float, holds: bool | None
+) -> None:
+    rows = []
+    for configuration in ("transformer-ssl", "resnet-ssl"):
+        for law in ("size", "data"):
+            facts = {"domain": "ID", "low_end": "reached" if low else "bound", "high_end": "reached"}
+            floor = exponent("E", configuration, "code", 0.06, law=law, low=low, high=high, aic=0.0, **facts)
+            rows += [floor, exponent("alpha", configuration, "code", 0.3, law=f"pure_{law}", aic=aic_without, **facts)]
+    assert claims.CLAIMS[2].test(of_planted(planted(), table_of(*rows))).holds is holds
 
 
 def test_nothing_measured_is_nothing_tested() -> None:

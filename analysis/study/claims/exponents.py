@@ -273,7 +273,8 @@ def _to_data(shares: pd.DataFrame, label: str, paper: float) -> Verdict:
     """Whether marginal compute goes where the paper says: more to data where its share to data is over a half."""
     if shares.empty:
         return untestable(f"{label}: no joint fit identifies both exponents")
-    median, low, high = (float(shares[k].median()) for k in ("value", "low", "high"))
+    ends = [limits(*row) for row in shares[["low", "high", "low_end", "high_end"]].itertuples(index=False)]
+    median, (low, high) = float(shares["value"].median()), (float(v) for v in np.clip(np.median(ends, 0), 0.0, 1.0))
     number = Number(f"share to data, {label}", median, low, high, paper, f"median of {len(shares)} tasks")
     more = above(low, high, 0.5)
     holds = more if paper > 0.5 or more is None else not more

@@ -2,6 +2,9 @@
 
 import math
 
+import pandas as pd
+
+from analysis.fitting.status import limits
 from analysis.study.claims.evidence import Evidence
 from analysis.study.claims.verdict import Number, Verdict, above, all_of, listed, over_targets, untestable
 
@@ -15,15 +18,26 @@ def few_shot(evidence: Evidence) -> Verdict:
     if rows.empty:
         return untestable("no runs were fine-tuned on less data beside runs from scratch")
     b = rows[rows["coefficient"] == "b_T"]
-    a = rows[rows["coefficient"] == "a_T"].set_index("target")["value"]
+    a = rows[rows["coefficient"] == "a_T"].set_index("target")
     numbers = tuple(
         Number(f"{r['coefficient']}, {r['target']}", r["value"], r["low"], r["high"])
         for r in rows[rows["coefficient"].isin(["a_T", "b_T"])].to_dict("records")
     )
-    answers = [None if (up := above(lo, hi, 0)) is None else not up for lo, hi in zip(b["low"], b["high"], strict=True)]
-    answers.append(None if "echonext" not in a else bool(a.idxmin() == "echonext"))
-    why = f"b_T on {len(b)} tasks; a_T is smallest on {a.idxmin() if len(a) else 'none'}"
+    ends = [limits(*row) for row in b[["low", "high", "low_end", "high_end"]].itertuples(index=False)]
+    answers = [None if (up := above(*end, 0)) is None else not up for end in ends]
+    answers.append(_least(a, "echonext"))
+    why = f"b_T on {len(b)} tasks; a_T is smallest on {a['value'].idxmin() if len(a) else 'none'}"
     return Verdict(all_of(answers), why, numbers)
+
+
+def _least(numbers: pd.DataFrame, name: str) -> bool | None:
+    """Whether one of these (value, low, high) is the least; None where intervals allow both."""
+    if name not in numbers.index or len(numbers) < 2:
+        return None
+    own, others = numbers.loc[name], numbers.drop(index=name)
+    if (others["low"] > own["high"]).all():
+        return True
+    return False if (others["high"] < own["low"]).any() else None
 
 
 def fine_tuned_order(evidence: Evidence) -> Verdict:

@@ -1,13 +1,18 @@
 """``python -m tests.benchmarks.coverage``: a markdown table of measured coverage; 1 if a number lies outside."""
 
 import argparse
+import json
 import sys
 import time
 from collections.abc import Sequence
 from importlib import import_module
+from pathlib import Path
+from typing import Any
 
 from analysis.table.query import as_markdown
 from tests.benchmarks.coverage import QUANTITIES, Cell, verdict
+
+ENOUGH = 0.9  # of the sweeps asked for: a few have no interval to count
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -17,16 +22,26 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--cell", default="", help="only cells whose line holds this text, such as 'demo' or '4.0%%'")
     parser.add_argument("--sweeps", type=int, default=400, help="simulated sweeps a cell")
     parser.add_argument("--minutes", type=float, default=60.0, help="of CPU, after which no new cell is begun")
+    parser.add_argument("--kept", type=Path, help="a file of what was measured before: added to, not measured again")
     options = parser.parse_args(arguments)
     modules = [import_module(f"tests.benchmarks.coverage.{name}") for name in options.quantity or QUANTITIES]
     asked = [cell for module in modules for cell in module.cells() if options.cell in _line(cell)]
-    rows, left = [], []
+    kept = options.kept if options.kept is not None and options.kept.exists() else None
+    before = [json.loads(line) for line in kept.read_text().splitlines()] if kept else []
+    rows: list[dict[str, Any]] = []
+    left: list[str] = []
     for cell in asked:
+        if known := [row for row in before if row["cell"] == _line(cell) and row["sweeps"] >= options.sweeps * ENOUGH]:
+            rows += known
+            continue
         if time.process_time() > 60 * options.minutes:
             left.append(_line(cell))
             continue
         began, found = time.process_time(), measured(cell, options.sweeps)
         rows += found
+        if options.kept:
+            with options.kept.open("a") as file:
+                file.writelines(json.dumps(row) + "\n" for row in found)
         numbers = ", ".join(f"{row['number']} {row['coverage']:.3f}" for row in found)
         print(f"{_line(cell)}: {numbers}; {time.process_time() - began:.0f} s", file=sys.stderr, flush=True)
     outside = [row for row in rows if row["outside"]]
@@ -36,11 +51,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 1 if outside or left else 0
 
 
-def measured(cell: Cell, n_sweeps: int) -> list[dict[str, object]]:
+def measured(cell: Cell, n_sweeps: int) -> list[dict[str, Any]]:
     """Rows of the table: one a number that is printed."""
     table = cell.measure(n_sweeps, cell.seed)
     return [
         {
+            "cell": _line(cell),
             "law": cell.quantity,
             "design": cell.design,
             "points": cell.n_points,
@@ -56,7 +72,7 @@ def measured(cell: Cell, n_sweeps: int) -> list[dict[str, object]]:
     ]
 
 
-def rendered(rows: Sequence[dict[str, object]]) -> str:
+def rendered(rows: Sequence[dict[str, Any]]) -> str:
     """The table, a row a cell and a column a number: coverage, its one-sided share in brackets, * where outside."""
     import pandas as pd
 

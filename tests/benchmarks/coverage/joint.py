@@ -23,7 +23,7 @@ def cells() -> Iterator[Cell]:
         for name in ("distinct", "seven"):
             yield cell(f"{name}, two seeds", pd.concat([grids[name]] * 2), FLOOR, noise, shared=SHARED)
         yield cell("ragged", grids["ragged"], FLOOR, noise, outliers=0.05)
-    for noise in NOISE[1:]:
+    for noise in (*NOISE[1:], NOISE[0]):
         for name in DESIGNS:
             yield cell(name, grids[name], SLOW, noise)
     for name in ("demo", "distinct"):

@@ -1,0 +1,138 @@
+"""What a fit's coefficients are told as: values with intervals, bounds that are hit, statuses and notes."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from analysis.fitting.alike import profiled_together
+from analysis.fitting.intervals import Interval, Parameter, Quantity
+from analysis.fitting.laws import Law
+from analysis.fitting.newton import Solution
+from analysis.fitting.problem import Array, Problems
+from analysis.fitting.result import Coefficient, Fit, intervals_of, said_of
+from analysis.fitting.status import of_number, worst
+
+
+def derived_quantities(law: Law, centre: Mapping[str, float]) -> dict[str, Quantity]:
+    """What follows from a law: loss of each term at the geometric mean of the points, allocation exponents."""
+    quantities: dict[str, Quantity] = {}
+    for term in law.terms:
+        if term.powers:
+
+            def at_centre(c: Mapping[str, Array], term: Any = term) -> Array:
+                power = sum(sign * centre[v] * c[e] for e, (v, sign) in term.powers.items())
+                return c[term.amplitude] * np.exp(power)
+
+            quantities[f"{term.amplitude}_centre"] = Parameter(term.amplitude, at_centre)
+    if law.name == "joint" and {"alpha", "beta"} <= set(law.coefficients):
+        quantities["a"] = lambda c: c["beta"] / (c["alpha"] + c["beta"])
+        quantities["b"] = lambda c: c["alpha"] / (c["alpha"] + c["beta"])
+        quantities["gamma"] = lambda c: c["alpha"] * c["beta"] / (c["alpha"] + c["beta"])
+    return quantities
+
+
+def described(results: Sequence[Fit], law: Law, reasons: Sequence[Mapping[str, str]]) -> list[Fit]:
+    """Fits of a law with their coefficients, statuses and notes; intervals over one design are one search.
+
+    ``reasons`` say of each fit which coefficients can't be known, and why.
+    """
+    asked = [_asked(result) for result in results]
+    ends: dict[int, Interval] = {}
+    wanted = [i for i, r in enumerate(results) if r.interval == "profile" and r.health.freedom >= 1]
+    for level in {results[i].level for i in wanted}:
+        fits = [(i, *_parts(results[i])) for i in wanted if results[i].level == level]
+        if fits:
+            members, laws, posed, solutions = zip(*fits, strict=True)
+            quantities = [list(asked[i].values()) for i in members]
+            ends |= zip(members, profiled_together(laws, posed, solutions, quantities, level), strict=True)
+    return [_described(result, law, reasons[i], asked[i], ends.get(i)) for i, result in enumerate(results)]
+
+
+def _parts(result: Fit) -> tuple[Law, Problems, Solution]:
+    assert result.solved_law is not None
+    assert result.posed is not None
+    assert result.solution is not None
+    return result.solved_law, result.posed, result.solution
+
+
+def _asked(result: Fit) -> dict[str, Quantity]:
+    """What a fit is asked for: floors and exponents, terms at the centre, what follows from them."""
+    solved, posed, _ = _parts(result)
+    amplitudes = {t.amplitude for t in solved.terms if t.powers}
+    names = [c for c in solved.coefficients if c not in amplitudes]
+    return {**{name: Parameter(name) for name in names}, **derived_quantities(solved, posed.design.centre)}
+
+
+def _described(
+    result: Fit, law: Law, because: Mapping[str, str], asked: Mapping[str, Quantity], ends: Interval | None
+) -> Fit:
+    """Coefficients with intervals, bounds and status, and the fit's own status and note."""
+    solved, posed, solution = _parts(result)
+    values, amplitudes = result.fitted, {t.amplitude for t in solved.terms if t.powers}
+    n, p, reasons = result.health.n_cells, len(solved.coefficients), dict(because)
+    if n <= p:
+        places = "points" if n == result.health.n_points else "cells"
+        reasons |= {c: f"{n} {places} for {p} coefficients" for c in solved.coefficients if c not in reasons}
+    derived = derived_quantities(solved, posed.design.centre)
+    found = dict(zip(asked, intervals_of(result, list(asked.values()), result.level, ends), strict=True))
+    coefficients = {}
+    for name in law.coefficients:
+        if name not in values:
+            coefficients[name] = Coefficient(
+                0.0 if name not in law.exponents else math.nan, status="unidentified", note=reasons.get(name, "")
+            )
+            continue
+        if name in amplitudes:
+            whole = found[f"{name}_centre"]
+            c = Coefficient(values[name], status=whole.status, note=f"its interval is that of {name}_centre")
+        else:
+            c = found[name]
+            c = replace(c, note=f"{name}: {c.note}" if c.note else "")
+        at = bound_hit(solved, posed, solution, name)
+        if at:
+            status = of_number(c.low, c.high, c.low_end, c.high_end, at, result.tested)
+            c = replace(c, at_bound=at, status=status, note=_hit(solved, name, at))
+        if name in reasons:
+            c = Coefficient(c.value, status="unidentified", note=reasons[name])
+        coefficients[name] = c
+    if any(name in reasons for name in solved.exponents):
+        found = {k: replace(v, status="unidentified") if k in ("a", "b", "gamma") else v for k, v in found.items()}
+    flagged = [c for c in coefficients.values() if c.status not in ("ok", result.tested)]
+    status = worst([result.tested, *(c.status for c in coefficients.values())])
+    notes = [
+        c.note for n, c in coefficients.items() if c in flagged and c.note and (n not in amplitudes or n in reasons)
+    ]
+    if result.tested != "ok":
+        notes.insert(0, said_of(result))
+    if not result.health.converged and status != "unidentified":
+        status = "failed"
+        notes.insert(0, f"not converged (relative Newton decrement {result.health.decrement:.1e})")
+    if result.health.excluded:
+        notes.append("left out: " + ", ".join(f"{n} with {r}" for r, n in result.health.excluded.items()))
+    return replace(
+        result,
+        coefficients=coefficients,
+        derived={k: found[k] for k in derived},
+        status=status,
+        note="; ".join(dict.fromkeys(notes)),
+    )
+
+
+def _hit(law: Law, name: str, at: str) -> str:
+    """That a coefficient is at a bound, and at which."""
+    if name not in law.exponents:
+        return f"{name} at its {'lower' if at == 'low' else 'upper'} bound"
+    least, most = law.bound(name)
+    return f"{name} at its lower bound {least:g}" if at == "low" else f"{name} at its upper bound {most:g}"
+
+
+def bound_hit(law: Law, posed: Problems, solution: Solution, name: str) -> str:
+    i = posed.design.names.index(name)
+    value = solution.theta[0, i]
+    if posed.design.kinds[i] == "amplitude":
+        return "low" if value < -20 else ""
+    low, high = posed.low[i], posed.high[i]
+    return "low" if value <= low + 1e-9 else "high" if value >= high - 1e-9 else ""
