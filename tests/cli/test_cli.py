@@ -21,7 +21,7 @@ from tests.shell import SWEEP, Shell
         (["plan", "mien"], 2, "no sweep 'mien' in sweeps/; did you mean 'mine'?"),
         (["plna", "mine"], 2, "Did you mean 'plan'"),
         (["plan", "mine", "--jsno"], 2, "No such option: --jsno"),
-        (["plan", "mine", "--device", "a10"], 2, "no device 'a10'; did you mean 'a100'?"),
+        (["plan", "mine", "--device", "a1000"], 2, "no device 'a1000'; did you mean 'a100'?"),
         (["launch", "mine", "--only", "fractoin=1"], 2, "no field 'fractoin'; did you mean 'fraction'?"),
         (["launch", "mine", "--only", "configuration=resnet-ls"], 2, "did you mean 'resnet-sl'?"),
         (["launch", "mine", "--set", "sede=1"], 2, "runs have no field 'sede'; did you mean 'seed'?"),
