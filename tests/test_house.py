@@ -27,11 +27,11 @@ TRAINING = in_order(
     phrases records redact processes home leases attempt data models objectives
     spec: run check sweep override tasks finetune
     compute provenance
-    training: checkpoint sharding step train codebooks kept_weights weights inputs
+    training: footprint checkpoint sharding step train codebooks kept_weights weights inputs
     training: followers sharded_checkpoint distributed session
     probing: scores convex heartbeats conditions probe heads external measure reprobe
     trial
-    pool: surroundings states observers preflight worker slot shares watch launch
+    pool: surroundings states observers preflight worker slot shares kinds watch launch
     pricing: calibration doctor plan cells
     cli
     """

@@ -7,9 +7,10 @@ from typing import Any
 
 from ecgscale import data
 from ecgscale.compute import cost
+from ecgscale.data.allowance import Allowance, allowance_beside
 from ecgscale.data.batches import Store
 from ecgscale.data.corpus import Corpus
-from ecgscale.data.mixture import stored
+from ecgscale.data.mixture import Mixture, stored
 from ecgscale.models import Backbone
 from ecgscale.probing.external import external_scores
 from ecgscale.probing.heads import columns, head_scores
@@ -27,16 +28,21 @@ class Measurement:
     """All numbers that a sweep wants of a run's snapshots; held data are opened once."""
 
     def __init__(
-        self, run: Run, sweep: Sweep, corpus: Corpus, home: Path, device: str, mixed: Sequence[Corpus] = ()
+        self,
+        run: Run,
+        sweep: Sweep,
+        corpus: Corpus,
+        home: Path,
+        device: str,
+        mixed: Sequence[Corpus] = (),
+        allowance: Allowance | None = None,
     ) -> None:
-        self.run, self.corpus, self.device = run, corpus, device
+        self.run, self.corpus, self.device, self.mixed = run, corpus, device, mixed
+        self.allowance = allowance_beside(device) if allowance is None else allowance
         self.tasks = measurable(sweep.tasks, run)
         self.corpora = {task.corpus: data.open_corpus(task.corpus, home) for task in self.tasks}
         labels = run.slice.label_set
-        self.stores = {
-            split: stored(run.slice, (corpus, *mixed), split, device, run.architecture.any_leads)
-            for split in ("val", "test")
-        }
+        self.stores = self._stores()
         trained = [(one, one.rows("train", run.slice.fraction, labels)) for one in (corpus, *mixed)]
         n_labels = len(corpus.label_names(labels))
         found = {name: columns(corpus, labels, name) for name in sweep.label_sets if run.objective.needs_labels}
@@ -62,6 +68,19 @@ class Measurement:
             "n_patients": sum(len(set(one.patient[rows].tolist())) for one, rows in trained),
             "batch_size": run.schedule.batch_size,
         }
+
+    def _stores(self) -> dict[str, Store | Mixture]:
+        run, corpora = self.run, (self.corpus, *self.mixed)
+        return {
+            split: stored(run.slice, corpora, split, self.device, run.architecture.any_leads, self.allowance)
+            for split in ("val", "test")
+        }
+
+    def stream(self) -> None:
+        """Have no recordings stay on the device from here on: what it ran out of memory by is measured again."""
+        self.stores = {}
+        self.allowance.close()
+        self.stores = self._stores()
 
     def rows(self, snapshot: Snapshot) -> list[Row]:
         """One row a number: ID loss on train (as trained), val and test; the head on label sets; every task's probe.
@@ -91,18 +110,26 @@ class Measurement:
                 if not (whole and h.metric == "loss"):
                     rows.append(_row(at, target, "ID", h.split, h.metric, h.value, h.n_evaluated, h.n_classes))
         probed = [task for task in self.tasks if task.by == "probe"]
-        rows += probe_rows(at, snapshot.module.probed, probed, self.corpora, run, self.device)
+        rows += probe_rows(at, snapshot.module.probed, probed, self.corpora, run, self.device, self.allowance)
         asked, labels = [task for task in self.tasks if task.by == "head"], run.slice.label_set
-        for e in external_scores(snapshot.module, self.corpus, labels, asked, self.corpora, self.device):
+        for e in external_scores(
+            snapshot.module, self.corpus, labels, asked, self.corpora, self.device, self.allowance
+        ):
             rows.append(_row(at, e.target, "OOD", "test", e.metric, e.value, e.n_evaluated, e.n_classes))
         return rows
 
 
 def probe_rows(
-    at: Row, backbone: Backbone, tasks: Sequence[Task], corpora: Mapping[str, Corpus], run: Run, device: str
+    at: Row,
+    backbone: Backbone,
+    tasks: Sequence[Task],
+    corpora: Mapping[str, Corpus],
+    run: Run,
+    device: str,
+    allowance: Allowance | None = None,
 ) -> list[Row]:
     """One row a number that probes of a frozen backbone yield; ``at`` says of which run and step."""
-    scored = probe(backbone, tasks, corpora, run.evaluation, run.seed, device)
+    scored = probe(backbone, tasks, corpora, run.evaluation, run.seed, device, allowance)
     return [_row(at, s.task.name, "OOD", s.split, s.metric, s.value, s.n_evaluated, s.n_classes) for s in scored]
 
 

@@ -25,6 +25,7 @@ class Sweep:
     tasks: tuple[str, ...]  # probed on, out of distribution
     label_sets: tuple[str, ...] = ()  # of the runs' own corpora: what supervised heads are scored on, in distribution
     keep: str = "none"  # backbones of finished evaluations: none, the best by ID validation loss, or all
+    micro_batches: bool = False  # whether BatchNorm may see parts of a batch, in runs that fit on no GPU otherwise
 
     def __post_init__(self) -> None:
         if self.keep not in KEEPS:

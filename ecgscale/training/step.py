@@ -19,8 +19,6 @@ from ecgscale.data.batches import Batch
 from ecgscale.objectives import Contrast, Loss, Optimiser, ParamGroup, Pretraining
 from ecgscale.training.sharding import ALONE, Processes, local, mean_over
 
-_ACTIVATION_SHARE = 0.5  # of a GPU's memory; where a batch's activations would take more they are recomputed
-
 
 @dataclass(frozen=True)
 class Execution:
@@ -57,21 +55,17 @@ def execution(
     *,
     micro_batch: int | None = None,
     compile: bool | None = None,
-    recompute: bool | None = None,
-    activation_bytes: Callable[[], float] = lambda: 0.0,
+    recompute: bool = False,
 ) -> Execution:
     """What fits a device, where it is not said: on CUDA bf16 (if the GPU has it) and compiled, on a CPU neither.
 
-    ``activation_bytes`` is asked on CUDA how much a step would keep for its backward pass. Raises ValueError for
-    micro-batches of no recording.
+    Raises ValueError for micro-batches of no recording.
     """
     if micro_batch is not None and micro_batch < 1:
         raise ValueError(f"micro_batch={micro_batch}: a micro-batch holds at least 1 recording")
     on_gpu = device.startswith("cuda")
     if precision == "auto":
         precision = "bf16" if on_gpu and torch.cuda.is_bf16_supported(including_emulation=False) else "fp32"
-    if recompute is None:
-        recompute = on_gpu and activation_bytes() > _ACTIVATION_SHARE * torch.cuda.mem_get_info(device)[1]
     return Execution(precision, micro_batch, on_gpu if compile is None else compile, recompute)
 
 

@@ -132,7 +132,7 @@ def test_a_launch_gives_what_the_plan_says(
     taken = {"status": "done", "processes": "1", "device": "a GPU", "peak_memory_bytes": str(0.3e9 * gigabytes)}
     records.write(records.path_of(tmp_path, tiny_sweep.name, first.run_id), [], first.description, taken)
     priced = plan(tiny_sweep, home, tmp_path, on)
-    share = shares(priced, tmp_path)
+    share = shares(tiny_sweep, priced, home, tmp_path)
     said = dict(zip(priced["run_id"], priced["gpu_share"], strict=True))
     assert {run.run_id: share(run, on.memory_bytes) for run in tiny_sweep.runs} == said
     busy = float(priced["gpu_busy"].max())
