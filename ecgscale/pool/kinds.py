@@ -65,9 +65,7 @@ def share_on(kind: Kind, run: Run, needs: Needs) -> float:
     return float(processes) if processes > 1 or not kind.is_gpu else needs.share(run, kind.gpu_bytes)
 
 
-def offers(
-    kinds: Sequence[Kind], runs: Sequence[Run], needs: Needs, alone: Collection[str] = ()
-) -> list[Offer]:
+def offers(kinds: Sequence[Kind], runs: Sequence[Run], needs: Needs, alone: Collection[str] = ()) -> list[Offer]:
     """Slots of every kind for these runs, in their order; a run that no machine of a kind has room for is not there.
 
     One that is to be ``alone`` shares its GPU with no other.

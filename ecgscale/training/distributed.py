@@ -107,9 +107,7 @@ def follow(job: Job) -> None:
                 raise
 
 
-def build_sharded(
-    assigned: Assignment, inputs: Inputs, processes: Processes, memory: Memory | None = None
-) -> Training:
+def build_sharded(assigned: Assignment, inputs: Inputs, processes: Processes, memory: Memory | None = None) -> Training:
     """The untrained run, sharded over its processes; all of them call it, and the weights are the leader's."""
     run, resources = assigned.run, assigned.resources
     device = _device_of(resources.device, processes)
@@ -120,12 +118,12 @@ def build_sharded(
         distributed.broadcast(tensor, 0)
     share, micro_batch = -(-run.schedule.batch_size // processes.size), resources.sparing.micro_batch
     memory = memory or memory_of(run, inputs.corpus, resources, device)
-    how = execution(
-        device, run.schedule.precision, micro_batch=micro_batch, compile=False, recompute=memory.recompute
-    )
+    how = execution(device, run.schedule.precision, micro_batch=micro_batch, compile=False, recompute=memory.recompute)
     prepare_module(module, how)
     shard(module, device, bf16=how.precision == "bf16", in_micro_batches=(micro_batch or share) < share)
-    store = stored(run.slice, (inputs.corpus, *inputs.mixed), "train", device, module.backbone.any_leads, memory.allowance)
+    store = stored(
+        run.slice, (inputs.corpus, *inputs.mixed), "train", device, module.backbone.any_leads, memory.allowance
+    )
     optimiser = optimiser_of(module.groups(), run.objective.optimiser)
     return Training(run, module, optimiser, store, how, processes)
 

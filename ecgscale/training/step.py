@@ -20,6 +20,9 @@ from ecgscale.objectives import Contrast, Loss, Optimiser, ParamGroup, Pretraini
 from ecgscale.training.sharding import ALONE, Processes, local, mean_over
 
 
+_VARIANTS = 64  # of one function that torch compiles: blocks of a network are variants of one
+
+
 @dataclass(frozen=True)
 class Execution:
     """How the steps of a run are computed.
@@ -77,13 +80,29 @@ def prepare_module(module: Pretraining, how: Execution) -> None:
     backbone: Any = module.backbone
     if how.compile:
         torch.compiler.reset()  # what was compiled for the run before would count against torch's limit of variants
+        torch._dynamo.config.recompile_limit = _VARIANTS
     if how.recompute:
         for part in backbone.children():
             for block in part if isinstance(part, nn.ModuleList) else ():
-                block.forward = _recomputed(block, how.compile)
+                block.forward = _recomputed(block, how)
     elif how.compile:
-        plain, fast = backbone.encode, torch.compile(backbone.encode)
+        plain, fast = backbone.encode, _compiled(backbone.encode, how)
         backbone.encode = lambda *inputs, **options: (fast if backbone.training else plain)(*inputs, **options)
+
+
+def _compiled(function: Callable[..., Any], how: Execution) -> Callable[..., Any]:
+    """A function compiled by torch; where micro-batches differ by a recording, for any number of them at once."""
+    fast = torch.compile(function)
+    if how.micro_batch is None:
+        return fast
+
+    def run(*inputs: torch.Tensor, **options: Any) -> Any:
+        for tensor in (*inputs, *options.values()):
+            if isinstance(tensor, torch.Tensor):
+                torch._dynamo.maybe_mark_dynamic(tensor, 0)
+        return fast(*inputs, **options)
+
+    return run
 
 
 def compute_gradients(
@@ -230,9 +249,9 @@ def _compared(
     return loss.detach()
 
 
-def _recomputed(block: nn.Module, compiled: bool) -> Callable[..., Any]:
+def _recomputed(block: nn.Module, how: Execution) -> Callable[..., Any]:
     plain = block.forward
-    fast = torch.compile(plain) if compiled else plain
+    fast = _compiled(plain, how) if how.compile else plain
 
     def contexts() -> tuple[AbstractContextManager[None], AbstractContextManager[None]]:
         return nullcontext(), _uncounted(block)

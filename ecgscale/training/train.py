@@ -301,4 +301,3 @@ def train_codebook(
         if not math.isfinite(reconstruction):
             raise Diverged(step, lr)
         yield CodebookSnapshot(step + 1, reconstruction, module, optimiser)
-
