@@ -14,6 +14,7 @@ from ecgscale.redact import describe_error, without_paths
 from ecgscale.spec.run import Run
 from ecgscale.spec.sweep import Sweep
 from ecgscale.training import kept_weights, session
+from ecgscale.training.codewords import Interrupted
 from ecgscale.training.footprint import memory_of
 from ecgscale.training.inputs import opened
 from ecgscale.training.train import Diverged, Snapshot
@@ -87,10 +88,17 @@ def _take(
 
     ``facts`` is given what becomes known of the run.
     """
-    inputs = opened(run, home)
+    try:
+        inputs = opened(run, home, resources.device, pause=attempt.pause)
+    except Interrupted:
+        attempt.note("paused while the words of its corpus were labelled")
+        return False
     facts |= inputs.digests
     memory = memory_of(run, inputs.corpus, resources)
-    measurement = Measurement(run, sweep, inputs.corpus, home, resources.device, inputs.mixed, memory.allowance)
+    measurement = Measurement(
+        run, sweep, inputs.corpus, home, resources.device, inputs.mixed, memory.allowance, inputs.words
+    )
+    facts["evaluation_precision"] = measurement.precision
     lacking = data.missing_parts([*run.slice.corpora, *measurement.corpora], home)
     facts["n_missing_parts"] = str(sum(len(parts) for parts in lacking.values()))
     resume = session.resumable(run, sweep.name, home, {row["step"] for row in journal.rows}, inputs.digests)

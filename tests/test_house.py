@@ -27,7 +27,7 @@ TRAINING = in_order(
     phrases records redact processes home leases attempt data models objectives
     spec: run check sweep override tasks finetune
     compute provenance
-    training: footprint checkpoint sharding step train codebooks kept_weights weights inputs
+    training: footprint checkpoint sharding step train codebooks codewords kept_weights weights inputs
     training: followers sharded_checkpoint distributed session
     probing: scores convex heartbeats conditions probe heads external measure reprobe
     trial

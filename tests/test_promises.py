@@ -286,7 +286,8 @@ def test_an_evaluation_without_memory_is_tried_with_streamed_data_and_then_alone
     sweep = Sweep("s", (RESNET_SL,), ())
     path = records.path_of(tmp_path, "s", RESNET_SL.run_id)
     records.give_up(path, RESNET_SL.description, "oom", "full", {"memory": "device", "ran_out_in": "evaluation"})
-    queue, tried = [QueuedRun(RESNET_SL.run_id, RESNET_SL.description, 0)], []
+    queue = [QueuedRun(RESNET_SL.run_id, RESNET_SL.description, 0)]
+    tried: list[Sparing] = []
     for _ in range(3):
         queue = spared(queue, sweep.runs, sweep, tmp_path, lambda run: True)
         tried.append(queue[0].sparing)

@@ -20,8 +20,9 @@ class Batch(NamedTuple):
 
     ``signal`` float32 [n, n_leads, n_samples] in units of the corpus' standard deviation, all twelve leads unless the
     store was asked for those there are; ``peaks`` int64 [n, MAX_BEATS] R-peak samples; ``labels`` float32
-    [n, n_labels] with NaN for missing; ``patient`` int64 [n] codes; ``leads`` int64 [n, n_leads] numbers of the leads
-    (recording.lead_ids; ABSENT_LEAD where a row is none).
+    [n, n_labels] with NaN for missing, or integer [n, n_tokens], the codes of its words, where the store has those;
+    ``patient`` int64 [n] codes; ``leads`` int64 [n, n_leads] numbers of the leads (recording.lead_ids; ABSENT_LEAD
+    where a row is none).
     """
 
     signal: torch.Tensor
@@ -31,16 +32,17 @@ class Batch(NamedTuple):
     leads: torch.Tensor = _TWELVE
 
 
-def bytes_of(n_records: int, n_leads: int, n_samples: int, n_labels: int) -> tuple[int, int]:
+def bytes_of(n_records: int, n_leads: int, n_samples: int, label_bytes: int) -> tuple[int, int]:
     """What recordings take of a device's memory: their signals in int16, and their peaks, labels and patients."""
-    return 2 * n_records * n_leads * n_samples, n_records * (2 * MAX_BEATS + 4 * n_labels + 4)
+    return 2 * n_records * n_leads * n_samples, n_records * (2 * MAX_BEATS + label_bytes + 4)
 
 
 class Store:
     """The recordings of a slice as int16: on the device that uses them where they fit, else gathered from the disk.
 
     What stays on the device is taken from an ``allowance``, and given back with the store; without one, that is a share
-    of what is free now. Raises ValueError for a corpus of other leads than twelve, unless ``any_leads``: then its own
+    of what is free now. ``words`` integer [n_recordings, n_tokens] of all of the corpus stand in the place of labels.
+    Raises ValueError for a corpus of other leads than twelve, unless ``any_leads``: then its own
     leads are given back.
     """
 
@@ -53,12 +55,15 @@ class Store:
         allowance: Allowance | None = None,
         *,
         any_leads: bool = False,
+        words: np.ndarray | None = None,
     ) -> None:
         self.rows, self.mapped = rows, corpus.signal
         self.device = torch.device(device)
         allowance = allowance_beside(device) if allowance is None else allowance
-        labels = corpus.targets(label_set, rows)
-        signal_bytes, table_bytes = bytes_of(len(rows), *corpus.signal.shape[1:], labels.shape[1])
+        labels = corpus.targets(label_set, rows) if words is None else words[rows]
+        signal_bytes, table_bytes = bytes_of(
+            len(rows), corpus.signal.shape[1], corpus.signal.shape[2], labels.itemsize * labels.shape[1]
+        )
         self.signal: torch.Tensor | None = None  # int16 [n, n_leads, n_samples], if resident
         held = 0
         if allowance.take(signal_bytes):

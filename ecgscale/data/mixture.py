@@ -24,16 +24,17 @@ def stored(
     device: str,
     any_leads: bool,
     allowance: Allowance | None = None,
+    words: np.ndarray | None = None,
 ) -> "Store | Mixture":
     """The recordings of a slice in a split; ``corpora`` are those that ``part.corpora`` names.
 
-    The training split is cut to the slice's fraction of the patients of each corpus. Raises ValueError as Store, and
-    for corpora that do not go together.
+    ``words`` are those of a single corpus (see Store). The training split is cut to the slice's fraction of the
+    patients of each corpus. Raises ValueError as Store, and for corpora that do not go together.
     """
     fraction = part.fraction if split == "train" else 1.0
     rows = [corpus.rows(split, fraction, part.label_set) for corpus in corpora]
     stores = [
-        Store(corpus, some, part.label_set, device, allowance, any_leads=any_leads)
+        Store(corpus, some, part.label_set, device, allowance, any_leads=any_leads, words=words)
         for corpus, some in zip(corpora, rows, strict=True)
     ]
     if len(stores) == 1:

@@ -13,7 +13,8 @@ import torch
 from ecgscale.data.batches import Batch, Store
 from ecgscale.data.mixture import Mixture
 
-T, R = TypeVar("T"), TypeVar("R")
+T = TypeVar("T")
+R = TypeVar("R")
 
 
 def batches_of(store: Store | Mixture, orders: Iterable[np.ndarray]) -> Iterator[Batch]:

@@ -1,4 +1,4 @@
-"""What each run of a launch gets of the pool: a share of a GPU, a slot of that size, and more where it was too small."""
+"""What each run of a launch gets of the pool: a share of a GPU, a slot of that size, more where it was too small."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace

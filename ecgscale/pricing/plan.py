@@ -327,13 +327,20 @@ def stores_of(run: Run, tasks: Sequence[Task], sizes: Mapping[str, data.CorpusSi
     """The stores of a run, from the sizes of its corpora: the order in which they take from an allowance."""
     parts, labels = [sizes[name] for name in run.slice.corpora], run.slice.label_set
 
-    def n_bytes(part: data.CorpusSize, n_records: float, label_set: str) -> int:
-        return sum(bytes_of(round(n_records), part.n_leads, part.n_samples, part.n_labels.get(label_set, 0)))
+    def n_bytes(part: data.CorpusSize, n_records: float, label_bytes: int) -> int:
+        return sum(bytes_of(round(n_records), part.n_leads, part.n_samples, label_bytes))
 
-    held = [n_bytes(part, part.n_records[split], labels) for split in (1, 2) for part in parts]
-    held += [n_bytes(part, part.n_records[0] * run.slice.fraction, labels) for part in parts]
+    def trained(part: data.CorpusSize, n_records: float) -> int:
+        book = run.objective.codebook
+        return n_bytes(part, n_records, 2 * book.n_tokens if book else 4 * part.n_labels.get(labels, 0))
+
+    held = [trained(part, part.n_records[split]) for split in (1, 2) for part in parts]
+    held += [trained(part, part.n_records[0] * run.slice.fraction) for part in parts]
     asked = dict.fromkeys((task.corpus, task.label_set if task.by == "head" else "") for task in tasks)
-    probed = [n_bytes(sizes[name], sum(sizes[name].n_records), label_set) for name, label_set in asked]
+    probed = [
+        n_bytes(sizes[name], sum(sizes[name].n_records), 4 * sizes[name].n_labels.get(label_set, 0))
+        for name, label_set in asked
+    ]
     return _Stores(tuple(held), tuple(probed))
 
 

@@ -5,6 +5,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import torch
+
 from ecgscale import data
 from ecgscale.compute import cost
 from ecgscale.data.allowance import Allowance, allowance_beside
@@ -18,6 +21,7 @@ from ecgscale.probing.probe import probe
 from ecgscale.spec.run import Run
 from ecgscale.spec.sweep import Sweep
 from ecgscale.spec.tasks import Task, measurable
+from ecgscale.training.step import precision_on
 from ecgscale.training.train import Snapshot, id_loss
 
 Row = dict[str, Any]
@@ -36,10 +40,13 @@ class Measurement:
         device: str,
         mixed: Sequence[Corpus] = (),
         allowance: Allowance | None = None,
+        words: np.ndarray | None = None,
     ) -> None:
+        self.words = words
         self.run, self.corpus, self.device, self.mixed = run, corpus, device, mixed
         self.allowance = allowance_beside(device) if allowance is None else allowance
         self.tasks = measurable(sweep.tasks, run)
+        self.precision = precision_on(device, sweep.evaluation_precision)
         self.corpora = {task.corpus: data.open_corpus(task.corpus, home) for task in self.tasks}
         labels = run.slice.label_set
         self.stores = self._stores()
@@ -71,8 +78,9 @@ class Measurement:
 
     def _stores(self) -> dict[str, Store | Mixture]:
         run, corpora = self.run, (self.corpus, *self.mixed)
+        any_leads = run.architecture.any_leads
         return {
-            split: stored(run.slice, corpora, split, self.device, run.architecture.any_leads, self.allowance)
+            split: stored(run.slice, corpora, split, self.device, any_leads, self.allowance, self.words)
             for split in ("val", "test")
         }
 
@@ -85,8 +93,13 @@ class Measurement:
     def rows(self, snapshot: Snapshot) -> list[Row]:
         """One row a number: ID loss on train (as trained), val and test; the head on label sets; every task's probe.
 
-        Raises Collapsed for a model that says the same of every recording.
+        The network computes at the precision of the sweep's evaluations; what is fitted and scored is float32. Raises
+        Collapsed for a model that says the same of every recording.
         """
+        with computing_in(self.precision, self.device):
+            return self._rows(snapshot)
+
+    def _rows(self, snapshot: Snapshot) -> list[Row]:
         run, corpus_name = self.run, self.identity["corpus"]
         at = {
             **self.identity,
@@ -117,6 +130,11 @@ class Measurement:
         ):
             rows.append(_row(at, e.target, "OOD", "test", e.metric, e.value, e.n_evaluated, e.n_classes))
         return rows
+
+
+def computing_in(precision: str, device: str) -> torch.autocast:
+    """Networks compute in bfloat16 here, or as they are."""
+    return torch.autocast(device.partition(":")[0], torch.bfloat16, enabled=precision == "bf16")
 
 
 def probe_rows(

@@ -17,8 +17,8 @@ from ecgscale.data.mixture import stored
 from ecgscale.records import FULL, unguarded
 from ecgscale.spec.run import Run
 from ecgscale.training import sharded_checkpoint
-from ecgscale.training.footprint import Memory, memory_of
 from ecgscale.training.followers import Job, start_followers
+from ecgscale.training.footprint import Memory, memory_of
 from ecgscale.training.inputs import Inputs, opened
 from ecgscale.training.sharding import Processes, joined, shard, whole_state
 from ecgscale.training.step import (
@@ -61,7 +61,7 @@ def lead(
     ValueError, before any other process is started, for micro-batches that the run cannot be computed in.
     """
     run, resources = assigned.run, assigned.resources
-    whole = build(run, inputs.corpus, inputs.codes)
+    whole = build(run, inputs.corpus)
     if n_micro_batches(run.schedule.batch_size, resources.sparing.micro_batch, Processes(0, resources.processes)) > 1:
         check_micro_batches(whole)
     with (
@@ -111,7 +111,7 @@ def build_sharded(assigned: Assignment, inputs: Inputs, processes: Processes, me
     """The untrained run, sharded over its processes; all of them call it, and the weights are the leader's."""
     run, resources = assigned.run, assigned.resources
     device = _device_of(resources.device, processes)
-    module = build(run, inputs.corpus, inputs.codes.to(device) if inputs.codes else None).to(device)
+    module = build(run, inputs.corpus).to(device)
     if inputs.initial is not None:
         module.backbone.load_state_dict(inputs.initial)
     for tensor in module.state_dict().values():
@@ -121,16 +121,15 @@ def build_sharded(assigned: Assignment, inputs: Inputs, processes: Processes, me
     how = execution(device, run.schedule.precision, micro_batch=micro_batch, compile=False, recompute=memory.recompute)
     prepare_module(module, how)
     shard(module, device, bf16=how.precision == "bf16", in_micro_batches=(micro_batch or share) < share)
-    store = stored(
-        run.slice, (inputs.corpus, *inputs.mixed), "train", device, module.backbone.any_leads, memory.allowance
-    )
+    corpora, any_leads = (inputs.corpus, *inputs.mixed), module.backbone.any_leads
+    store = stored(run.slice, corpora, "train", device, any_leads, memory.allowance, inputs.words)
     optimiser = optimiser_of(module.groups(), run.objective.optimiser)
     return Training(run, module, optimiser, store, how, processes)
 
 
 def to_single(run: Run, inputs: Inputs, folder: Path, entry: State) -> State:
     """A sharded checkpoint as one process goes on from it (``train.pretrain``)."""
-    module = build(run, inputs.corpus, inputs.codes)
+    module = build(run, inputs.corpus)
     optimiser = optimiser_of(module.groups(), run.objective.optimiser)
     sharded_checkpoint.load(folder, entry["name"], module, optimiser)
     unfinished = {"unfinished": torch.tensor(entry["unfinished"])}
@@ -139,7 +138,7 @@ def to_single(run: Run, inputs: Inputs, folder: Path, entry: State) -> State:
 
 def to_sharded(run: Run, inputs: Inputs, folder: Path, state: State) -> sharded_checkpoint.Entry:
     """The checkpoint of a run that one process did, put where several processes go on from it; its entry."""
-    module = build(run, inputs.corpus, inputs.codes)
+    module = build(run, inputs.corpus)
     optimiser = optimiser_of(module.groups(), run.objective.optimiser)
     module.load_state_dict(state["module"])
     optimiser.load_state_dict(state["optimiser"])

@@ -1,4 +1,4 @@
-"""What a run takes of a device's memory beside its data, reckoned from its cost: plans, launches and runs ask the same."""
+"""What a run takes of a device's memory beside its data, reckoned from its cost: plans and runs ask the same."""
 
 from dataclasses import dataclass
 
@@ -47,7 +47,7 @@ class Memory:
 
 
 def memory_of(run: Run, corpus: Corpus, resources: Resources = ONE_CPU, device: str = "") -> Memory:
-    """How a process of a run divides the memory that it may take of its device (the resources' own, if none is named)."""
+    """How a process of a run divides the memory that it may take of its device (if none is named, the resources')."""
     device, sparing = device or resources.device, resources.sparing
     if not device.startswith("cuda"):
         return Memory(sparing.recompute, allowance_beside(device))

@@ -71,7 +71,7 @@ def start(
                 run,
                 inputs.corpus,
                 mixed=inputs.mixed,
-                codes=inputs.codes,
+                words=inputs.words,
                 initial=inputs.initial,
                 device=resources.device,
                 resume=resume,

@@ -19,7 +19,6 @@ from ecgscale.data.batches import Batch
 from ecgscale.objectives import Contrast, Loss, Optimiser, ParamGroup, Pretraining
 from ecgscale.training.sharding import ALONE, Processes, local, mean_over
 
-
 _VARIANTS = 64  # of one function that torch compiles: blocks of a network are variants of one
 
 
@@ -31,7 +30,7 @@ class Execution:
     losses stay float32. ``micro_batch`` is the most recordings that pass the network of a process at once (None: all
     that it has of a batch); their gradients accumulate to that of the whole batch's loss, masks and contrasts included;
     but BatchNorm normalises each micro-batch by its own statistics, and dropout draws other numbers. ``compile`` has
-    torch.compile fuse the training pass of the backbone; evaluation stays as it is. ``recompute`` is activation
+    torch.compile fuse the passes of the backbone. ``recompute`` is activation
     checkpointing: only what passes between the backbone's blocks is kept, and the rest computed again in the backward
     pass: less memory, a forward pass more, the same gradients.
     """
@@ -67,13 +66,19 @@ def execution(
     if micro_batch is not None and micro_batch < 1:
         raise ValueError(f"micro_batch={micro_batch}: a micro-batch holds at least 1 recording")
     on_gpu = device.startswith("cuda")
-    if precision == "auto":
-        precision = "bf16" if on_gpu and torch.cuda.is_bf16_supported(including_emulation=False) else "fp32"
-    return Execution(precision, micro_batch, on_gpu if compile is None else compile, recompute)
+    return Execution(precision_on(device, precision), micro_batch, on_gpu if compile is None else compile, recompute)
+
+
+def precision_on(device: str, precision: str = "auto") -> str:
+    """The precision that is meant: "auto" is bf16 on a GPU that has it, else fp32."""
+    if precision != "auto":
+        return precision
+    has_it = device.startswith("cuda") and torch.cuda.is_bf16_supported(including_emulation=False)
+    return "bf16" if has_it else "fp32"
 
 
 def prepare_module(module: Pretraining, how: Execution) -> None:
-    """Have a module's backbone compiled and its blocks' activations recomputed, in training only.
+    """Have a module's backbone compiled, and its blocks' activations recomputed in training.
 
     Blocks are the members of the module lists that a backbone owns directly.
     """
@@ -86,17 +91,20 @@ def prepare_module(module: Pretraining, how: Execution) -> None:
             for block in part if isinstance(part, nn.ModuleList) else ():
                 block.forward = _recomputed(block, how)
     elif how.compile:
-        plain, fast = backbone.encode, _compiled(backbone.encode, how)
-        backbone.encode = lambda *inputs, **options: (fast if backbone.training else plain)(*inputs, **options)
+        train = _compiled(backbone.encode, of_any_number=how.micro_batch is not None)
+        evaluate = _compiled(backbone.encode, of_any_number=True)
+        backbone.encode = lambda *inputs, **options: (train if backbone.training else evaluate)(*inputs, **options)
 
 
-def _compiled(function: Callable[..., Any], how: Execution) -> Callable[..., Any]:
-    """A function compiled by torch; where micro-batches differ by a recording, for any number of them at once."""
+def _compiled(function: Callable[..., Any], of_any_number: bool) -> Callable[..., Any]:
+    """A function compiled by torch, once for all batches: of one number of recordings, or of any number."""
     fast = torch.compile(function)
-    if how.micro_batch is None:
+    if not of_any_number:
         return fast
 
     def run(*inputs: torch.Tensor, **options: Any) -> Any:
+        if not len(inputs[0]):
+            return function(*inputs, **options)
         for tensor in (*inputs, *options.values()):
             if isinstance(tensor, torch.Tensor):
                 torch._dynamo.maybe_mark_dynamic(tensor, 0)
@@ -251,7 +259,7 @@ def _compared(
 
 def _recomputed(block: nn.Module, how: Execution) -> Callable[..., Any]:
     plain = block.forward
-    fast = _compiled(plain, how) if how.compile else plain
+    fast = _compiled(plain, how.micro_batch is not None) if how.compile else plain
 
     def contexts() -> tuple[AbstractContextManager[None], AbstractContextManager[None]]:
         return nullcontext(), _uncounted(block)

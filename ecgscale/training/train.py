@@ -6,8 +6,10 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
 import torch
 
+from ecgscale.attempt import Resources, Sparing
 from ecgscale.data.batches import Store, order
 from ecgscale.data.beats import Sentence
 from ecgscale.data.corpus import Corpus
@@ -16,7 +18,6 @@ from ecgscale.data.prefetch import batches_of
 from ecgscale.models import Codebook, CodebookModule
 from ecgscale.objectives import ObjectiveInputs, Optimiser, ParamGroup, Pretraining
 from ecgscale.spec.run import Run
-from ecgscale.attempt import Resources, Sparing
 from ecgscale.training.footprint import Memory, memory_of
 from ecgscale.training.sharding import ALONE, Processes
 from ecgscale.training.step import (
@@ -169,6 +170,7 @@ def pretrain(
     *,
     mixed: Sequence[Corpus] = (),
     codes: CodebookModule | None = None,
+    words: np.ndarray | None = None,
     initial: Mapping[str, torch.Tensor] | None = None,
     device: str = "cpu",
     resume: Mapping[str, Any] | None = None,
@@ -183,15 +185,16 @@ def pretrain(
     With ``resume`` (a snapshot's state) it continues behind that step as if never interrupted: on a CPU, bit for bit.
     Where ``pause`` says so it yields at the next step, whatever that is. ``mixed``: the corpora of the slice's mix.
     ``micro_batch``, ``compile`` and ``recompute`` are placement: see Execution, and ``execution`` for what None means.
-    ``memory``: what the process has of its device, all that there is if left out.
-    ``initial``: weights of the backbone that ``run.initial`` left, or the published ones. Raises Diverged when the loss
-    is no longer finite, ValueError for a run without the weights that it starts from.
+    ``memory``: what the process has of its device, all that there is if left out. ``codes``: the codebook of a run that
+    predicts its words, or ``words``: what it calls those of the corpus (``codewords``). ``initial``: weights of the
+    backbone that ``run.initial`` left, or the published ones. Raises Diverged when the loss is no longer finite,
+    ValueError for a run without the weights that it starts from.
     """
     if (run.initial is None and not run.weights) != (initial is None):
         published = f"published weights {run.weights[:12]}" if run.weights else "random weights"
         raise ValueError(f"{run.name} starts from {run.initial.name if run.initial else published}: give it those")
     memory = memory or memory_of(run, corpus, Resources(device, sparing=Sparing(micro_batch=micro_batch)))
-    module = build(run, corpus, codes.to(device) if codes else None).to(device)
+    module = build(run, corpus, codes.to(device) if codes and words is None else None).to(device)
     if initial is not None:
         module.backbone.load_state_dict(initial)
     how = execution(
@@ -202,7 +205,7 @@ def pretrain(
         recompute=memory.recompute if recompute is None else recompute,
     )
     prepare_module(module, how)
-    store = stored(run.slice, (corpus, *mixed), "train", device, module.backbone.any_leads, memory.allowance)
+    store = stored(run.slice, (corpus, *mixed), "train", device, module.backbone.any_leads, memory.allowance, words)
     training = Training(run, module, optimiser_of(module.groups(), run.objective.optimiser), store, how)
     at = Position.of(resume)
     if resume is None:

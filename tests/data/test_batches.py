@@ -53,7 +53,7 @@ def test_a_position_that_is_not_there_is_an_error_and_no_other_memory(
 def test_stores_share_one_allowance_and_give_back_what_they_took(corpus: data.Corpus) -> None:
     """To the byte: what fits stays, what does not is gathered from the disk, and a store that is gone makes room."""
     rows = corpus.rows("train")[:40]
-    signal, tables = bytes_of(40, 8, 1000, 6)
+    signal, tables = bytes_of(40, 8, 1000, 4 * 6)
     probe = Store(corpus, rows, "rhythm", allowance=Allowance(0))
     assert probe.signal is None
     assert signal == corpus.signal[rows].nbytes

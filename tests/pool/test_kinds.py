@@ -22,7 +22,7 @@ from ecgscale.training.footprint import needed_bytes, working_bytes
 from tests.faults import Cellular
 
 GB = 1e9
-SPEEDS = {kind: ((1e5, 2e12), (1e10, 1e14)) for kind in ("resnet", "transformer")}
+SPEEDS = dict.fromkeys(("resnet", "transformer"), ((100000.0, 2000000000000.0), (10000000000.0, 100000000000000.0)))
 
 
 @pytest.fixture(scope="module")
