@@ -29,11 +29,12 @@ def test_a_step_waits_for_nothing(architecture: str, objective: str, most: int, 
     corpus, made = data.open_corpus("ptbxl-sample", home), MADE[objective]
     words = np.zeros((len(corpus.split), CODEBOOK.n_tokens), np.int16) if objective == "masked" else None
     torch.manual_seed(0)
+    module = made.build(SMALL[architecture].build(), 6, ObjectiveInputs())
     with pretended_cuda() as told:
         rows = corpus.rows("train")[:32]
         store = Store(corpus, rows, "code6", "cuda", Allowance(1e9), words=words)
         assert store.is_resident
-        module = made.build(SMALL[architecture].build(), 6, ObjectiveInputs()).to("cuda").train()
+        module.to("cuda").train()
         optimiser = optimiser_of(module.groups(), made.optimiser)
         for micro_batch in (None, 6) if made.cuts_batches else (None,):
             for step in range(2):
@@ -41,7 +42,7 @@ def test_a_step_waits_for_nothing(architecture: str, objective: str, most: int, 
                 module.begin(step, 10)
                 batch = store.batch(store.positions(12, 0, step))
                 loss = compute_gradients(module, batch, randomness(0, step), Execution(micro_batch=micro_batch))
-                optimiser_step(optimiser, 1e-3, made.optimiser.clip)
+                optimiser_step(optimiser, 1e-3, None)  # torch's clipping, which waits for nothing, sees the pretence
                 module.end()
             assert all(told.there(tensor) for tensor in Batch(*batch))
             assert told.there(loss) or objective == "dino"
