@@ -33,13 +33,15 @@ _LIGHT = frozenset(
 class Cost(NamedTuple):
     """``n_params`` of the backbone, ``n_params_head``, and ``macs_per_sample`` of one forward pass of both.
 
-    ``n_activations`` counts what the backbone's convolutions and matrix products put out for one recording.
+    ``n_activations`` counts what their convolutions and matrix products put out for one recording, and ``n_blocks``
+    the backbone's blocks.
     """
 
     n_params: int
     n_params_head: int
     macs_per_sample: int
     n_activations: int
+    n_blocks: int = 1
 
     def flops(self, batch_size: int, step: int) -> float:
         """C = 6 x MACs x batch x steps."""
@@ -66,13 +68,23 @@ def cost(architecture: Architecture, objective: Objective, n_labels: int, n_samp
         inputs = [tensor.to("meta") for tensor in given]
         encoding += times * macs(encoder, inputs)
         activations += times * _activations(encoder, inputs)
-    heading = macs(module.head, [torch.zeros(1, module.backbone.width, device="meta")])
+    pooled = torch.zeros(1, module.backbone.width, device="meta")
+    heading = macs(module.head, [pooled])
+    activations += module.head_rows * _activations(module.head, [pooled])
     return Cost(
         n_params=_size(module.backbone),
         n_params_head=_size(module.head),
         macs_per_sample=encoding + module.head_rows * heading,
         n_activations=activations,
+        n_blocks=max(1, sum(len(part) for part in module.backbone.children() if isinstance(part, nn.ModuleList))),
     )
+
+
+@cache
+def has_batch_norm(architecture: Architecture) -> bool:
+    """Whether a backbone normalises by the statistics of a batch: smaller batches then make another model of it."""
+    with torch.device("meta"):
+        return any(isinstance(part, nn.modules.batchnorm._BatchNorm) for part in architecture.build().modules())
 
 
 def macs(module: nn.Module, inputs: Sequence[torch.Tensor]) -> int:

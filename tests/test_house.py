@@ -27,11 +27,11 @@ TRAINING = in_order(
     phrases records redact pausing place_faults processes home leases attempt data models objectives
     spec: run check sweep override tasks finetune
     compute provenance
-    training: checkpoint sharding step train codebooks kept_weights weights inputs
+    training: footprint checkpoint sharding step train codebooks codewords kept_weights weights inputs
     training: followers sharded_checkpoint distributed session
     probing: scores convex heartbeats conditions probe heads external measure reprobe
     trial
-    pool: surroundings states places health observers preflight worker slot shares watch launch
+    pool: surroundings states places health observers preflight worker slot shares kinds watch launch
     pricing: calibration hours doctor plan cells
     cli
     """

@@ -1,4 +1,7 @@
-"""Crops: the views of a recording that self-distillation compares, short or long, of some of its leads, noisy."""
+"""Crops: the views of a recording that self-distillation compares, short or long, of some of its leads, noisy.
+
+What is drawn is drawn on the CPU, by one generator, and copied without waiting for a GPU at work.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -37,11 +40,11 @@ def crop(
     leads, or with probability ``all_leads`` all. Where it has fewer the other rows are absent.
     """
     n, n_leads, n_samples = signal.shape
-    start = (torch.rand(n, generator=draw) * (n_samples - length + 1)).long().to(signal.device)
-    order = torch.rand(n, n_leads, generator=draw).to(signal.device)
+    start = (torch.rand(n, generator=draw) * (n_samples - length + 1)).long().to(signal.device, non_blocking=True)
+    order = torch.rand(n, n_leads, generator=draw).to(signal.device, non_blocking=True)
     order = (order + 2.0 * (leads == ABSENT_LEAD)).argsort(1)  # leads that are there come first
     everything = torch.rand(n, generator=draw) < all_leads
-    kept = torch.where(everything, n_leads, k).to(signal.device)
+    kept = torch.where(everything, n_leads, k).to(signal.device, non_blocking=True)
     rows = n_leads if all_leads > 0 else k
     chosen = order[:, :rows]
     dropped = torch.arange(rows, device=signal.device) >= kept[:, None]
@@ -69,7 +72,7 @@ def disturbed(
     """
     n = len(signal)
     amplitude = gain[0] + (gain[1] - gain[0]) * torch.rand(n, 1, 1, generator=draw)
-    signal = signal * amplitude.to(signal.device)
+    signal = signal * amplitude.to(signal.device, non_blocking=True)
     clean = signal
     for kind in kinds:
         ratio = snr_db[0] + (snr_db[1] - snr_db[0]) * torch.rand(n, generator=draw)
@@ -77,7 +80,7 @@ def disturbed(
             ratio = torch.where(torch.rand(n, generator=draw) < hard[0], hard[1], ratio)
         noisy = torch.rand(n, generator=draw) < probability
         ratio = torch.where(noisy, ratio, torch.inf)
-        signal = signal + noise.like(clean, kind, ratio.to(signal.device), draw)
+        signal = signal + noise.like(clean, kind, ratio.to(signal.device, non_blocking=True), draw)
     return signal
 
 
@@ -101,7 +104,7 @@ def hidden_patches(
         hidden[..., later:] |= (begins & (length > later))[..., : n_patches - later]
     hidden |= torch.rand(n, rows, 1, generator=draw) < _HIDDEN_LEAD
     hidden &= masked[:, None, None]
-    return hidden.flatten(1).to(lead.device) & (lead != ABSENT_LEAD)
+    return hidden.flatten(1).to(lead.device, non_blocking=True) & (lead != ABSENT_LEAD)
 
 
 def _between(low: int, high: int, draw: torch.Generator) -> int:

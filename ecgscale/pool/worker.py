@@ -13,7 +13,7 @@ from importlib import import_module
 from typing import Any
 
 from ecgscale import records
-from ecgscale.attempt import ONE_CPU, Attempt, Place, Resources
+from ecgscale.attempt import GENEROUS, ONE_CPU, Attempt, Place, Resources, Sparing
 from ecgscale.home import note
 from ecgscale.leases import Lease, Lost
 from ecgscale.place_faults import PlaceFault, fault_of
@@ -26,13 +26,12 @@ TRIAL = "ecgscale.trial:trial"
 class WorkerSetup:
     """What a worker is told once. ``sweep`` is pickled; ``trial`` names the function that does a run.
 
-    ``memory_fraction`` caps what it may take of a GPU. Of several ``resources.processes`` it is the leader.
+    Of several ``resources.processes`` it is the leader.
     """
 
     sweep: bytes
     place: Place
     resources: Resources = ONE_CPU
-    memory_fraction: float = 1.0
     trial: str = TRIAL
 
 
@@ -43,7 +42,7 @@ class RunOrder:
     run_id: str
     lease: Lease
     interruptions: tuple[str, ...] = ()
-    micro_batch: int | None = None
+    sparing: Sparing = GENEROUS
 
 
 def main() -> None:
@@ -78,10 +77,10 @@ def _prepared(setup: WorkerSetup) -> Callable[[RunOrder, Callable[[], bool]], st
 
         torch.set_num_threads(1)
         if setup.resources.device.startswith("cuda"):
-            torch.cuda.set_per_process_memory_fraction(setup.memory_fraction)
+            torch.cuda.set_per_process_memory_fraction(setup.resources.memory_fraction)
 
     def do(order: RunOrder, pause: Callable[[], bool]) -> str | PlaceFault:
-        resources = replace(setup.resources, micro_batch=order.micro_batch)
+        resources = replace(setup.resources, sparing=order.sparing)
         log = partial(note, setup.place.home, sweep.name, order.run_id)
         attempt = Attempt(order.lease, order.interruptions, pause, log)
         try:

@@ -139,9 +139,7 @@ def test_a_node_with_gpus_and_without_a_compiler(
     monkeypatch.setattr(health, "compiler", lambda: "")
     monkeypatch.setattr(health, "compute_modes", lambda: ["Default", "Exclusive_Process"])
     told = said(own, tmp_path / "results", expected, n_gpus=4)
-    assert (
-        "there is no C compiler, which torch.compile needs (install gcc there, set CC, or launch" in told
-    )
+    assert "there is no C compiler, which torch.compile needs (install gcc there, set CC, or launch" in told
     assert "its GPUs are in compute mode Exclusive_Process, in which runs cannot share them" in told
     told = said(own, tmp_path / "results", replace(expected, compiled=False), n_gpus=4)
     assert "C compiler" not in told
