@@ -126,6 +126,11 @@ PROMISES = {
     "36 exits": "test_sweep::test_a_mistake_in_a_sweep_file_is_one_sentence",
     "36 terminal": "test_terminal::test_no_control_code_is_printed",
     "37 dead launches": "test_leases::test_a_dead_launch_is_told_nothing_and_swept_away",
+    "38 given back": "test_places::test_a_broken_gpu_costs_no_run",
+    "38 the run's own": "test_places::test_the_same_fault_on_two_places_is_the_runs",
+    "38 by a launch": "test_launch::test_a_broken_gpu_of_a_cluster_costs_no_run_and_is_named",
+    "39 an evaluation": "test_trial::test_a_pause_in_an_evaluation_costs_that_evaluation_alone",
+    "39 Slurm": "test_slurm::test_a_sweep_survives_preemption_with_and_without_grace_and_a_lost_node",
 }
 
 
@@ -133,7 +138,7 @@ def test_the_document_lists_the_promises_that_have_tests() -> None:
     """Rows of docs/promises.md are numbered from 1 on."""
     text = (HOUSE / "docs" / "promises.md").read_text()
     rows = [int(n) for n in re.findall(r"^\| (\d+) \|", text, flags=re.M)]
-    assert rows == list(range(1, 38))
+    assert rows == list(range(1, 40))
     assert set(rows) == {int(promise.partition(" ")[0]) for promise in PROMISES}
 
 
@@ -189,8 +194,8 @@ def without_ray(monkeypatch: pytest.MonkeyPatch) -> None:
     def pool(*_: object) -> Iterator[dict[str, float]]:
         yield {"CPU": 1.0}
 
-    def fit(offered: Sequence[Offer], jobs: Mapping[str, SlotJob], *_: object) -> bool:
-        return any(serve(jobs[offer.name], "0") == "full" for offer in offered)
+    def fit(offered: Sequence[Offer], jobs: Mapping[str, SlotJob], *_: object) -> set[str]:
+        return {serve(jobs[offer.name], "0") for offer in offered}
 
     context = SimpleNamespace(get_node_id=lambda: "here")
     monkeypatch.setattr(launch, "_joined", pool)
