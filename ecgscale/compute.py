@@ -40,7 +40,8 @@ _LIGHT = frozenset(
 class Cost(NamedTuple):
     """``n_params`` of the backbone, ``n_params_head``, and ``macs_per_sample`` of one forward pass of both.
 
-    ``n_activations`` counts what the backbone's convolutions and matrix products put out for one recording.
+    ``n_activations`` counts what their convolutions and matrix products put out for one recording, and ``n_blocks``
+    the backbone's blocks.
     """
 
     n_params: int
@@ -48,6 +49,7 @@ class Cost(NamedTuple):
     macs_per_sample: int
     n_activations: int
     counted_by: str = "fvcore"  # or "torch", or "itself"
+    n_blocks: int = 1
 
     def flops(self, batch_size: int, step: int) -> float:
         """C = 6 x MACs x batch x steps."""
@@ -77,14 +79,23 @@ def cost(architecture: Architecture, objective: Objective, n_labels: int, n_samp
         found, n_put_out, by = _counted(encoder, inputs, ours, said)
         encoding += times * found
         activations += times * n_put_out
-    heading = _counted(module.head, [torch.zeros(1, module.backbone.width, device="meta")], ours)[0]
+    heading, n_put_out, _ = _counted(module.head, [torch.zeros(1, module.backbone.width, device="meta")], ours)
+    activations += module.head_rows * n_put_out
     return Cost(
         n_params=_size(module.backbone),
         n_params_head=_size(module.head),
         macs_per_sample=encoding + module.head_rows * heading,
         n_activations=activations,
         counted_by=by,
+        n_blocks=max(1, sum(len(part) for part in module.backbone.children() if isinstance(part, nn.ModuleList))),
     )
+
+
+@cache
+def has_batch_norm(architecture: Architecture) -> bool:
+    """Whether a backbone normalises by the statistics of a batch: smaller batches then make another model of it."""
+    with torch.device("meta"):
+        return any(isinstance(part, nn.modules.batchnorm._BatchNorm) for part in architecture.build().modules())
 
 
 def macs(module: nn.Module, inputs: Sequence[torch.Tensor]) -> int:

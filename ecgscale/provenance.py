@@ -27,9 +27,12 @@ def facts(device: str) -> dict[str, str]:
     }
 
 
-def forget_peak_memory(device: str) -> None:
-    """Start counting a GPU's peak anew; a process' resident peak cannot be reset."""
+def begin_on(device: str) -> None:
+    """Make a GPU this process' own, and count its peak of memory anew; a process' resident peak cannot be reset."""
     if device.startswith("cuda"):
+        torch.cuda.init()  # without CUDA there are no statistics to reset, of any device
+        torch.cuda.set_device(device)
+        torch.cuda.empty_cache()
         torch.cuda.reset_peak_memory_stats(device)
 
 

@@ -18,6 +18,8 @@ from ecgscale.spec.run import Run, parts_of
 from ecgscale.spec.sweep import Sweep
 from ecgscale.spec.tasks import task_facts
 from ecgscale.training import kept_weights, session
+from ecgscale.training.codewords import Interrupted
+from ecgscale.training.footprint import memory_of
 from ecgscale.training.inputs import opened
 from ecgscale.training.train import Diverged, Snapshot
 
@@ -51,7 +53,7 @@ def trial(run: Run, sweep: Sweep, place: Place, resources: Resources = ONE_CPU, 
         return status
 
     try:
-        provenance.forget_peak_memory(device)
+        provenance.begin_on(device)
         facts |= provenance.facts(device)
         if not _take(run, sweep, place.home, resources, attempt, journal, facts):
             return "paused"
@@ -67,6 +69,7 @@ def trial(run: Run, sweep: Sweep, place: Place, resources: Resources = ONE_CPU, 
         return end("diverged", str(error))
     except (MemoryError, torch.OutOfMemoryError) as error:
         facts["memory"] = "host" if isinstance(error, MemoryError) else "device"
+        facts["ran_out_in"] = "evaluation" if isinstance(error, _EvaluationFull) else "training"
         return end("oom", describe_error(error, place.home, place.results))
     except Exception as error:
         if isinstance(error, OSError) and error.errno in records.FULL:
@@ -94,9 +97,17 @@ def _take(
 
     ``facts`` is given what becomes known of the run.
     """
-    inputs = opened(run, home)
+    try:
+        inputs = opened(run, home, resources.device, pause=attempt.pause)
+    except Interrupted:
+        attempt.note("paused while the words of its corpus were labelled")
+        return False
     facts |= {**inputs.digests, **task_facts(sweep.tasks), **code_facts(parts_of(run))}
-    measurement = Measurement(run, sweep, inputs.corpus, home, resources.device, inputs.mixed)
+    memory = memory_of(run, inputs.corpus, resources)
+    measurement = Measurement(
+        run, sweep, inputs.corpus, home, resources.device, inputs.mixed, memory.allowance, inputs.words
+    )
+    facts["evaluation_precision"] = measurement.precision
     lacking = data.missing_parts([*run.slice.corpora, *measurement.corpora], home)
     facts["n_missing_parts"] = str(sum(len(parts) for parts in lacking.values()))
     resume = session.resumable(run, sweep.name, home, {row["step"] for row in journal.rows}, inputs.digests)
@@ -108,7 +119,7 @@ def _take(
     if _stalled(run, journal.rows):
         return True
     again = bool(resume and resume["again"])  # the first snapshot is the one that was saved
-    with session.start(run, inputs, sweep.name, home, resources, attempt, resume) as (snapshots, save):
+    with session.start(run, inputs, sweep.name, home, resources, attempt, resume, memory) as (snapshots, save):
         for snapshot in snapshots:
             facts |= snapshot.execution.facts
             if not again:
@@ -122,7 +133,7 @@ def _take(
             if snapshot.step != measured:
                 try:
                     with may_pause(attempt.pause):
-                        rows = measurement.rows(snapshot)
+                        rows = _rows(measurement, snapshot, attempt)
                 except Paused:
                     attempt.note(f"paused in the evaluation of step {snapshot.step}, which will be done again")
                     return False
@@ -141,13 +152,30 @@ def _take(
     return True
 
 
+class _EvaluationFull(torch.OutOfMemoryError):
+    """The device's memory was too small for an evaluation, with no recordings staying there."""
+
+
+def _rows(measurement: Measurement, snapshot: Snapshot, attempt: Attempt) -> list[Row]:
+    """The rows of a snapshot; measured again without recordings on the device if that runs out of memory."""
+    try:
+        return measurement.rows(snapshot)
+    except torch.OutOfMemoryError:
+        attempt.note(f"step {snapshot.step}: the device ran out of memory in the evaluation; recordings are streamed")
+    measurement.stream()  # what the failed attempt held went with its traceback
+    try:
+        return measurement.rows(snapshot)
+    except torch.OutOfMemoryError as error:
+        raise _EvaluationFull(str(error)) from error
+
+
 def _facts(resources: Resources, attempt: Attempt) -> dict[str, str]:
     """What a results file says of an attempt from its beginning."""
     facts = {"attempt": str(len(attempt.interruptions) + 1), "processes": str(resources.processes)}
     if attempt.interruptions:
         facts["interruptions"] = records.canonical(list(attempt.interruptions))
-    if resources.micro_batch:
-        facts["micro_batch"] = str(resources.micro_batch)
+    if resources.sparing.micro_batch:
+        facts["micro_batch"] = str(resources.sparing.micro_batch)
     return facts
 
 

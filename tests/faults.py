@@ -80,7 +80,7 @@ def trial(run: Cellular, sweep: Many, place: Place, resources: Resources, attemp
         journal.add([row(run, sweep, step)])
         if attempt.pause():
             return "paused"
-    micro_batch = resources.micro_batch
+    micro_batch = resources.sparing.micro_batch
     told = {"causes": ";".join(attempt.interruptions), "worker": str(os.getpid()), "micro_batch": str(micro_batch)}
     if run.fault == "too large" or (run.fault == "too large at once" and not micro_batch):
         journal.end({"status": "oom", "why": "the device is full", "memory": "device", **told})

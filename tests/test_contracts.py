@@ -1,6 +1,7 @@
 """Contracts that every architecture and objective keeps; a new one is tested by being in its registry."""
 
 import math
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +18,7 @@ from ecgscale.models.cpu_conv import BatchNorm
 from ecgscale.objectives import CMSC, DINO, OBJECTIVES, Masked, Objective, Supervised
 from ecgscale.objectives.cmsc import VARIANTS
 from ecgscale.spec.run import Run
-from ecgscale.training.step import Execution, compute_gradients
+from ecgscale.training.step import Execution, compute_gradients, prepare_module
 from ecgscale.training.train import Pretraining
 from tests.descriptions import described
 
@@ -178,3 +179,36 @@ def test_missing_labels_are_masked(store: Store) -> None:
     known, alone = module(batch._replace(labels=labels), draw()), module(Batch(*(x[:2] for x in batch)), draw())
     assert int(known.n_terms) == int(alone.n_terms) == 12
     torch.testing.assert_close(known.total, alone.total)
+
+
+DEPTHS: dict[str, Architecture] = {**SMALL, "resnet-5": ResNet(5, 6), "resnet-7": ResNet(7, 6)}
+
+
+@pytest.mark.parametrize(("name", "recompute"), [*((a, False) for a in DEPTHS), *((a, True) for a in SMALL)])
+def test_a_backbone_is_one_graph_and_compiled_once(
+    name: str, recompute: bool, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Traced by torch's compiler without a break (else it raises); nothing that a run does traces it again.
+
+    Twice through micro-batches of 4, 4 and 3 recordings and an evaluation of 11 and 5: one graph for each of the two.
+    With recomputation the graphs are those of the blocks in training.
+    """
+    from torch._dynamo.utils import counters
+
+    monkeypatch.setattr(torch, "compile", partial(torch.compile, backend="eager", fullgraph=True))
+    backbone, batch = DEPTHS[name].build(), store.batch(np.arange(11))
+    module = Supervised().build(backbone, 6)
+    how = Execution(micro_batch=4, compile=True, recompute=recompute)
+    prepare_module(module, how)
+    graphs = []
+    counters.clear()
+    for step in range(2):
+        compute_gradients(module.train(), batch, draw(step), how)
+        with torch.no_grad():
+            module.eval().backbone(batch)
+            module.backbone(store.batch(np.arange(5)))
+        graphs.append(counters["stats"]["unique_graphs"])
+    n_blocks = sum(len(part) for part in backbone.children() if isinstance(part, torch.nn.ModuleList))
+    assert 1 <= graphs[0] <= (n_blocks if recompute else 2)
+    assert graphs[1] == graphs[0]
+    assert not counters["graph_break"]

@@ -28,12 +28,12 @@ TRAINING = in_order(
     models objectives
     spec: run tasks check sweep override finetune rates
     flops compute provenance
-    training: checkpoint sharding step rates train codebooks kept_weights weights inputs
+    training: footprint checkpoint sharding step rates train codebooks codewords kept_weights weights inputs
     training: followers sharded_checkpoint distributed session
     contracts
     probing: scores convex heartbeats conditions probe heads external measure reprobe
     trial
-    pool: surroundings states places health observers preflight worker slot shares watch launch
+    pool: surroundings states places health observers preflight worker slot shares kinds watch launch
     pricing: calibration hours doctor plan cells
     cli facade
     """

@@ -18,11 +18,18 @@ import pytest
 import ray
 
 from ecgscale import records
-from ecgscale.attempt import Place
+from ecgscale.attempt import Place, Sparing
+from ecgscale.data.corpus import Slice
+from ecgscale.models import TRANSFORMERS, ViT
+from ecgscale.objectives import DINO
 from ecgscale.pool import launch, preflight
-from ecgscale.pool.shares import Pool, gpu_share, in_micro_batches, slots
+from ecgscale.pool.kinds import Offer
+from ecgscale.pool.shares import Pool, gpu_share, slots, spared
 from ecgscale.pool.slot import QueuedRun, SlotJob, serve
 from ecgscale.pool.states import Interrupted
+from ecgscale.pool.worker import TRIAL
+from ecgscale.spec.run import Run, Schedule
+from ecgscale.spec.sweep import Sweep
 from ecgscale.training import checkpoint
 from tests.faults import Cellular, Many
 from tests.paths import HOUSE
@@ -45,7 +52,7 @@ PROMISES = {
     "4 a node dies": "test_launch::test_a_node_is_killed_and_the_sweep_ends_complete",
     "5 host memory": "test_slot::test_want_of_host_memory_is_oom_for_that_run_alone",
     "6 device memory": "test_trial::test_want_of_memory_is_recorded_and_not_raised",
-    "6 done again": "test_promises::test_after_want_of_device_memory_a_run_is_done_once_more_alone_and_in_pieces",
+    "6 done again": "test_promises::test_after_want_of_device_memory_a_run_spares_more_and_more_of_it",
     "6 by a launch": "test_promises::test_a_launch_does_once_more_and_in_pieces_what_the_device_had_no_room_for",
     "7 diverged": "test_trial::test_a_diverged_run_says_where",
     "8 disk full": "test_slot::test_on_a_disk_that_is_really_full_nothing_is_lost",
@@ -187,14 +194,14 @@ def without_ray(monkeypatch: pytest.MonkeyPatch) -> None:
     def pool(*_: object) -> Iterator[dict[str, float]]:
         yield {"CPU": 1.0}
 
-    def fit(places: Sequence[tuple[float, int, list[str]]], jobs: Mapping[float, SlotJob], *_: object) -> set[str]:
-        return {serve(jobs[share], "0") for share, _, _ in places}
+    def fit(offered: Sequence[Offer], jobs: Mapping[str, SlotJob], *_: object) -> set[str]:
+        return {serve(jobs[offer.name], "0") for offer in offered}
 
     context = SimpleNamespace(get_node_id=lambda: "here")
     monkeypatch.setattr(launch, "_joined", pool)
     monkeypatch.setattr(launch, "_fit", fit)
     monkeypatch.setattr(launch.ray, "get_runtime_context", lambda: context)
-    monkeypatch.setattr(launch.ray, "nodes", lambda: [{"NodeID": "here", "Alive": True, "Resources": {}}])
+    monkeypatch.setattr(launch.ray, "nodes", lambda: [{"NodeID": "here", "Alive": True, "Resources": {"CPU": 2.0}}])
 
 
 @pytest.mark.usefixtures("without_ray")
@@ -205,7 +212,7 @@ def test_a_launch_does_once_more_and_in_pieces_what_the_device_had_no_room_for(t
     ended = records.load(tmp_path, ["s"]).runs.set_index("run_id").loc[[run.run_id for run in sweep.runs]]
     assert list(ended["status"]) == ["done", "done", "oom"]
     assert list(ended["micro_batch"]) == ["None", "2", "2"]
-    assert list(ended["lease"]) == ["1", "2", "2"]  # once more, and only once
+    assert list(ended["lease"]) == ["1", "4", "4"]  # recomputed, alone, in pieces, and no more
 
 
 @pytest.mark.usefixtures("without_ray")
@@ -255,13 +262,7 @@ def test_a_signal_while_ray_starts_is_heard_and_nothing_is_handed_out(
     assert not list(tmp_path.iterdir())
 
 
-def test_after_want_of_device_memory_a_run_is_done_once_more_alone_and_in_pieces(tmp_path: Path) -> None:
-    from ecgscale.data.corpus import Slice
-    from ecgscale.models import ViT
-    from ecgscale.objectives import DINO
-    from ecgscale.spec.run import Run, Schedule
-    from ecgscale.spec.sweep import Sweep
-
+def test_after_want_of_device_memory_a_run_spares_more_and_more_of_it(tmp_path: Path) -> None:
     several, uncut = replace(RESNET_SL, seed=7), Run(ViT(1, 12, 1), DINO(), Slice("code"))
     sweep = Sweep("s", (RESNET_SL, several, RESNET_SSL, uncut), ())
     queue = [QueuedRun(run.run_id, run.description, 0) for run in sweep.runs]
@@ -270,12 +271,40 @@ def test_after_want_of_device_memory_a_run_is_done_once_more_alone_and_in_pieces
     for queued, told in zip(queue, facts, strict=True):
         path = records.path_of(tmp_path, "s", queued.run_id)
         records.give_up(path, queued.description, "oom", "no memory", told)
-    again, shared, *left = in_micro_batches(queue, sweep.runs, sweep, tmp_path)
-    assert (again.micro_batch, again.before) == (Schedule().batch_size // 4, 1)
-    assert (shared.micro_batch, shared.before) == (Schedule().batch_size // 16, 1)  # of each process' share
-    assert left == queue[2:]  # more device memory does not help the one, and a whole batch is what the other needs
-    once = [again, shared, *left]
-    assert in_micro_batches(once, sweep.runs, sweep, tmp_path) == once
+    found: list[list[QueuedRun]] = [queue]
+    for _ in range(4):
+        found.append(spared(found[-1], sweep.runs, sweep, tmp_path, lambda run: run.objective.cuts_batches))
+    tried = [list(dict.fromkeys(queued.sparing for queued in column)) for column in zip(*found, strict=True)]
+    recomputed = Sparing(streamed=True, recompute=True)
+    alone = replace(recomputed, alone=True)
+    whole, cut = Schedule().batch_size, replace(alone, micro_batch=Schedule().batch_size // 4)
+    assert tried[0] == [Sparing(), recomputed, alone, cut]
+    assert tried[1][-1] == replace(alone, micro_batch=whole // 16)  # of each process' share
+    assert tried[2] == [Sparing()]  # more device memory does not help this one
+    assert tried[3] == [Sparing(), recomputed, alone]  # a whole batch is what this one needs
+    assert [queued.before for queued in found[1]] == [1, 1, 0, 1]
+    uncut = spared(found[2], sweep.runs, sweep, tmp_path, lambda run: False)
+    assert [queued.sparing for queued in uncut] == [queued.sparing for queued in found[2]]
+
+
+def test_an_evaluation_without_memory_is_tried_with_streamed_data_and_then_alone(tmp_path: Path) -> None:
+    sweep = Sweep("s", (RESNET_SL,), ())
+    path = records.path_of(tmp_path, "s", RESNET_SL.run_id)
+    records.give_up(path, RESNET_SL.description, "oom", "full", {"memory": "device", "ran_out_in": "evaluation"})
+    queue = [QueuedRun(RESNET_SL.run_id, RESNET_SL.description, 0)]
+    tried: list[Sparing] = []
+    for _ in range(3):
+        queue = spared(queue, sweep.runs, sweep, tmp_path, lambda run: True)
+        tried.append(queue[0].sparing)
+    assert tried == [Sparing(streamed=True), Sparing(streamed=True, alone=True), Sparing(streamed=True, alone=True)]
+
+
+def test_batch_normalised_runs_are_cut_only_if_their_sweep_says_so() -> None:
+    masked = replace(RESNET_SL, architecture=TRANSFORMERS[0])
+    careful, bold = (Sweep("s", (RESNET_SL, masked), (), micro_batches=may) for may in (False, True))
+    said = [launch._may_be_cut(sweep, TRIAL, run) for sweep in (careful, bold) for run in sweep.runs]
+    assert said == [False, True, True, True]
+    assert careful.runs == bold.runs  # it is no part of a run
 
 
 def test_token_authentication_stays_on_and_the_dashboard_off(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,15 +11,17 @@ import pytest
 import torch
 
 from ecgscale import records, trial
-from ecgscale.attempt import Attempt, Place, Resources
+from ecgscale.attempt import Attempt, Place, Resources, Sparing
 from ecgscale.data.corpus import Slice
 from ecgscale.home import checkpoint_path
 from ecgscale.models import ViT
 from ecgscale.objectives import DINO, dino
+from ecgscale.probing.measure import Measurement, Row
 from ecgscale.redact import describe_error
 from ecgscale.spec.run import Evaluation, Run, Schedule
 from ecgscale.spec.sweep import Sweep
 from ecgscale.training import checkpoint, session
+from ecgscale.training.train import Snapshot
 
 
 def rows(results: Path, run_id: str) -> pd.DataFrame:
@@ -249,11 +251,40 @@ def test_want_of_memory_is_recorded_and_not_raised(
 
     monkeypatch.setattr(session, "pretrain", short)
     run = tiny_sweep.runs[0]
-    assert trial.trial(run, tiny_sweep, Place(home, tmp_path), Resources(micro_batch=2)) == "oom"
+    assert trial.trial(run, tiny_sweep, Place(home, tmp_path), Resources(sparing=Sparing(micro_batch=2))) == "oom"
     facts = records.read(records.path_of(tmp_path, "tiny", run.run_id)).facts
     assert (facts["status"], facts["memory"], facts["micro_batch"]) == ("oom", memory, "2")
     assert int(facts["peak_memory_bytes"]) > 0
+    assert facts["ran_out_in"] == "training"
     assert asked == [2]
+
+
+@pytest.mark.parametrize("times", [1, 2])
+def test_an_evaluation_that_runs_out_of_memory_is_done_again_with_streamed_recordings(
+    tiny_sweep: Sweep, home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, times: int
+) -> None:
+    """Once: nothing is lost and every row is as it would be. Twice: the file says where memory ran out."""
+    run, resident, left = tiny_sweep.runs[0], [], [times]
+
+    def scarce(measurement: Measurement, snapshot: Snapshot) -> list[Row]:
+        resident.append([store.is_resident for store in measurement.stores.values()])
+        if snapshot.step and left[0]:
+            left[0] -= 1
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return measured(measurement, snapshot)
+
+    measured = Measurement.rows
+    monkeypatch.setattr(Measurement, "rows", scarce)
+    state = trial.trial(run, tiny_sweep, Place(home, tmp_path / "scarce"))
+    file = records.read(records.path_of(tmp_path / "scarce", "tiny", run.run_id))
+    assert resident[:3] == [[True, True], [True, True], [False, False]]
+    if times == 2:
+        assert (state, file.facts["memory"], file.facts["ran_out_in"]) == ("oom", "device", "evaluation")
+        return
+    assert state == "done"
+    monkeypatch.undo()
+    trial.trial(run, tiny_sweep, Place(home, tmp_path / "enough"))
+    pd.testing.assert_frame_equal(rows(tmp_path / "scarce", run.run_id), rows(tmp_path / "enough", run.run_id))
 
 
 def test_a_run_that_fails_before_its_first_evaluation_has_one_final_state(

@@ -167,11 +167,10 @@ def _launch(
         from ecgscale.pool.shares import Needs
 
         watch = Watch(lambda: states_of(loaded, results), counts)
-        several = dict(zip(left["run_id"], map(int, left["processes"]), strict=True))
         at_once = pool.workers or os.cpu_count() or 1
         disk = 1e9 * float(left["disk_gb"].nlargest(at_once).sum() + left["kept_gb"].sum())
         compiled = False if guards.no_compile else None
-        needs = Needs(pricing.shares(left, results), lambda run: several[run.run_id], disk)
+        needs = Needs(pricing.shares(loaded, left, home, results), lambda run: processes or 1, disk)
         try:
             with muted():
                 try:

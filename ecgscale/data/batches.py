@@ -1,20 +1,18 @@
 """The dataloader: batches of a corpus' recordings, gathered as int16 and made float on the device that uses them."""
 
+import weakref
 from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
-import psutil
 import torch
 
+from ecgscale.data.allowance import Allowance, allowance_beside
 from ecgscale.data.corpus import Corpus
+from ecgscale.data.peaks import MAX_BEATS
 from ecgscale.data.recording import INDEPENDENT_LEADS, LEADS, lead_ids, twelve_from
 
 _TWELVE = torch.arange(1, len(LEADS) + 1)
-
-# Of the free memory, what a slice may take: on a GPU the rest is for the model; a machine's memory is shared by many
-# workers, and there the system's page cache serves them all with one copy.
-SHARE = {"cuda": 0.6, "cpu": 0.1}
 
 
 class Batch(NamedTuple):
@@ -22,8 +20,9 @@ class Batch(NamedTuple):
 
     ``signal`` float32 [n, n_leads, n_samples] in units of the corpus' standard deviation, all twelve leads unless the
     store was asked for those there are; ``peaks`` int64 [n, MAX_BEATS] R-peak samples; ``labels`` float32
-    [n, n_labels] with NaN for missing; ``patient`` int64 [n] codes; ``leads`` int64 [n, n_leads] numbers of the leads
-    (recording.lead_ids; ABSENT_LEAD where a row is none).
+    [n, n_labels] with NaN for missing, or integer [n, n_tokens], the codes of its words, where the store has those;
+    ``patient`` int64 [n] codes; ``leads`` int64 [n, n_leads] numbers of the leads (recording.lead_ids; ABSENT_LEAD
+    where a row is none).
     """
 
     signal: torch.Tensor
@@ -33,11 +32,18 @@ class Batch(NamedTuple):
     leads: torch.Tensor = _TWELVE
 
 
+def bytes_of(n_records: int, n_leads: int, n_samples: int, label_bytes: int) -> tuple[int, int]:
+    """What recordings take of a device's memory: their signals in int16, and their peaks, labels and patients."""
+    return 2 * n_records * n_leads * n_samples, n_records * (2 * MAX_BEATS + label_bytes + 4)
+
+
 class Store:
     """The recordings of a slice as int16: on the device that uses them where they fit, else gathered from the disk.
 
-    ``free_bytes`` of the device's memory: asked of the device if left out. Raises ValueError for a corpus of other
-    leads than twelve, unless ``any_leads``: then its own leads are given back.
+    What stays on the device is taken from an ``allowance``, and given back with the store; without one, that is a share
+    of what is free now. ``words`` integer [n_recordings, n_tokens] of all of the corpus stand in the place of labels.
+    Raises ValueError for a corpus of other leads than twelve, unless ``any_leads``: then its own
+    leads are given back.
     """
 
     def __init__(
@@ -46,18 +52,29 @@ class Store:
         rows: np.ndarray,
         label_set: str = "",
         device: str = "cpu",
-        free_bytes: int | None = None,
+        allowance: Allowance | None = None,
         *,
         any_leads: bool = False,
+        words: np.ndarray | None = None,
     ) -> None:
         self.rows, self.mapped = rows, corpus.signal
         self.device = torch.device(device)
+        allowance = allowance_beside(device) if allowance is None else allowance
+        labels = corpus.targets(label_set, rows) if words is None else words[rows]
+        signal_bytes, table_bytes = bytes_of(
+            len(rows), corpus.signal.shape[1], corpus.signal.shape[2], labels.itemsize * labels.shape[1]
+        )
         self.signal: torch.Tensor | None = None  # int16 [n, n_leads, n_samples], if resident
-        if fits(len(rows) * corpus.signal[:1].nbytes, self.device, free_bytes):
+        held = 0
+        if allowance.take(signal_bytes):
+            held += signal_bytes
             self.signal = torch.from_numpy(np.ascontiguousarray(corpus.signal[rows])).to(device)
-        self.peaks = torch.from_numpy(np.ascontiguousarray(corpus.peaks[rows])).to(device)
-        self.labels = torch.from_numpy(corpus.targets(label_set, rows)).to(device)
-        self.patient = torch.from_numpy(np.ascontiguousarray(corpus.patient[rows])).to(device)
+        at = self.device if allowance.take(table_bytes) else torch.device("cpu")
+        held += table_bytes if at == self.device else 0
+        weakref.finalize(self, allowance.give_back, held)
+        self.peaks = torch.from_numpy(np.ascontiguousarray(corpus.peaks[rows])).to(at)
+        self.labels = torch.from_numpy(labels).to(at)
+        self.patient = torch.from_numpy(np.ascontiguousarray(corpus.patient[rows])).to(at)
         unit = corpus.manifest.mv_per_unit / corpus.manifest.scale_mv
         stored = tuple(corpus.manifest.leads)
         own = any_leads and stored not in (LEADS, INDEPENDENT_LEADS)
@@ -67,6 +84,11 @@ class Store:
 
     def __len__(self) -> int:
         return len(self.rows)
+
+    @property
+    def is_resident(self) -> bool:
+        """Whether its recordings stay on the device that uses them."""
+        return self.signal is not None
 
     def positions(self, batch_size: int, seed: int, step: int) -> np.ndarray:
         """Positions [batch_size] of a training step (see ``order``)."""
@@ -78,11 +100,17 @@ class Store:
 
     def batch(self, positions: np.ndarray) -> Batch:
         """The recordings at these positions of the slice, in this order. Raises IndexError for one beyond it."""
-        at = torch.from_numpy(positions).to(self.device, non_blocking=True)  # no wait for a GPU at work
-        peaks, labels, patient = self.peaks[at].long(), self.labels[at], self.patient[at].long()
         on_cpu = self.device.type == "cpu"
+        at = torch.from_numpy(positions).to(self.peaks.device, non_blocking=True)  # no wait for a GPU at work
+        peaks, labels, patient = (self._here(table[at]) for table in (self.peaks, self.labels, self.patient))
         signal = self._gathered(positions) if on_cpu else self.given @ self._units(positions).float()
-        return Batch(signal, peaks, labels, patient, self.leads.expand(len(at), -1))
+        return Batch(signal, peaks.long(), labels, patient.long(), self.leads.expand(len(positions), -1))
+
+    def _here(self, some: torch.Tensor) -> torch.Tensor:
+        """Rows of a table on the store's device."""
+        if some.device.type == self.device.type:
+            return some
+        return some.pin_memory().to(self.device, non_blocking=True)
 
     def _gathered(self, positions: np.ndarray) -> torch.Tensor:
         """Float32 [n, n_leads, n_samples] on a CPU, of positions that are there."""
@@ -98,14 +126,6 @@ class Store:
         units = torch.empty((len(positions), *self.mapped.shape[1:]), dtype=torch.int16, pin_memory=True)
         np.take(self.mapped, self.rows[positions], axis=0, out=units.numpy(), mode="clip")
         return units.to(self.device, non_blocking=True)
-
-
-def fits(n_bytes: int, device: torch.device, free_bytes: int | None = None) -> bool:
-    """Whether a slice of so many bytes may stay in the memory of a device beside what else needs it."""
-    if free_bytes is None:
-        on_gpu = device.type == "cuda"
-        free_bytes = torch.cuda.mem_get_info(device)[0] if on_gpu else psutil.virtual_memory().available
-    return n_bytes <= SHARE[device.type] * free_bytes
 
 
 def order(n_records: int, batch_size: int, seed: int, step: int) -> np.ndarray:

@@ -12,20 +12,29 @@ import numpy as np
 import torch
 from torch.nn import functional as F
 
+from ecgscale.data.allowance import Allowance
 from ecgscale.data.batches import Batch, Store, shuffled
 from ecgscale.data.corpus import Corpus, Slice
 
 
-def stored(part: Slice, corpora: Sequence[Corpus], split: str, device: str, any_leads: bool) -> "Store | Mixture":
+def stored(
+    part: Slice,
+    corpora: Sequence[Corpus],
+    split: str,
+    device: str,
+    any_leads: bool,
+    allowance: Allowance | None = None,
+    words: np.ndarray | None = None,
+) -> "Store | Mixture":
     """The recordings of a slice in a split; ``corpora`` are those that ``part.corpora`` names.
 
-    The training split is cut to the slice's fraction of the patients of each corpus. Raises ValueError as Store, and
-    for corpora that do not go together.
+    ``words`` are those of a single corpus (see Store). The training split is cut to the slice's fraction of the
+    patients of each corpus. Raises ValueError as Store, and for corpora that do not go together.
     """
     fraction = part.fraction if split == "train" else 1.0
     rows = [corpus.rows(split, fraction, part.label_set) for corpus in corpora]
     stores = [
-        Store(corpus, some, part.label_set, device, any_leads=any_leads)
+        Store(corpus, some, part.label_set, device, allowance, any_leads=any_leads, words=words)
         for corpus, some in zip(corpora, rows, strict=True)
     ]
     if len(stores) == 1:
@@ -51,6 +60,15 @@ class Mixture:
 
     def __len__(self) -> int:
         return int(self.first[-1])
+
+    @property
+    def device(self) -> torch.device:
+        return self.stores[0].device
+
+    @property
+    def is_resident(self) -> bool:
+        """Whether the recordings of all corpora stay on the device that uses them."""
+        return all(store.is_resident for store in self.stores)
 
     def positions(self, batch_size: int, seed: int, step: int) -> np.ndarray:
         """Positions [batch_size] of a training step; a function of its arguments alone, as ``batches.order``."""

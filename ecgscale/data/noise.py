@@ -39,8 +39,10 @@ class Noise:
         source = self.recorded[kind] = self.recorded[kind].to(signal.device)
         n, n_leads, n_samples = signal.shape
         shape = (n, n_leads, 1)
-        channel = torch.randint(len(source), shape, generator=draw).to(signal.device)
-        start = torch.randint(source.shape[1] - n_samples + 1, shape, generator=draw).to(signal.device)
+        channel = torch.randint(len(source), shape, generator=draw).to(signal.device, non_blocking=True)
+        start = torch.randint(source.shape[1] - n_samples + 1, shape, generator=draw).to(
+            signal.device, non_blocking=True
+        )
         at = start + torch.arange(n_samples, device=signal.device)
         stretch = source[channel, at]
         stretch = stretch - stretch.mean(-1, keepdim=True)

@@ -77,6 +77,7 @@ class CodebookModule(nn.Module):
     def __init__(self, recipe: Codebook) -> None:
         super().__init__()
         width, n_tokens, leads = recipe.width, recipe.n_tokens, recipe.leads
+        self.unit = recipe.unit
         encoder = Transformer(recipe.layers, width, recipe.heads, recipe.ffn, 0.0, n_tokens, leads)
         self.encoder = TransformerBackbone(encoder)
         self.to_code = nn.Sequential(nn.Linear(width, width), nn.Tanh(), nn.Linear(width, recipe.code_width))

@@ -30,7 +30,7 @@ class Convolution(nn.Conv2d):
 
     def forward(self, input: torch.Tensor) -> torch.Tensor:
         stride, samples = self.stride[1], self.together
-        if self.training and samples > 1 and input.shape[-1] % max(samples, stride) == 0 and _foldable(input):
+        if self.training and samples > 1 and _foldable(input) and input.shape[-1] % max(samples, stride) == 0:
             return _Convolved.apply(input, self.weight, stride, self.padding[1], samples)
         return super().forward(input)
 
@@ -47,8 +47,8 @@ class BatchNorm(nn.BatchNorm2d):
         self.rectified, self.dropout = rectified, dropout
 
     def forward(self, input: torch.Tensor) -> torch.Tensor:
-        alone = torch.get_num_threads() == 1 and input.dtype == torch.float32 and input.numel() > self.num_features
-        if self.training and alone and _foldable(input):
+        # Whether this is a CPU's work is asked first: no compiler can ask for the number of threads.
+        if self.training and _foldable(input) and self._is_alone(input):
             self.num_batches_tracked.add_(1)  # type: ignore[union-attr]
             floor = 0.0 if self.rectified else -math.inf
             seed = int(torch.randint(2**32, ())) if self.dropout else 0
@@ -58,6 +58,9 @@ class BatchNorm(nn.BatchNorm2d):
         normal = super().forward(input)
         return F.dropout(F.relu(normal) if self.rectified else normal, self.dropout, self.training)
 
+    def _is_alone(self, input: torch.Tensor) -> bool:
+        return torch.get_num_threads() == 1 and input.dtype == torch.float32 and input.numel() > self.num_features
+
 
 def _together(widest: int, kernel: int, stride: int) -> int:
     if kernel < _LONG or widest > _WIDE or (stride > 1 and stride % 2):
@@ -66,7 +69,7 @@ def _together(widest: int, kernel: int, stride: int) -> int:
 
 
 def _foldable(x: torch.Tensor) -> bool:
-    return x.device.type == "cpu" and not torch.is_autocast_enabled("cpu") and not torch.compiler.is_compiling()
+    return not torch.compiler.is_compiling() and x.device.type == "cpu" and not torch.is_autocast_enabled("cpu")
 
 
 def _folded(x: torch.Tensor, samples: int) -> torch.Tensor:

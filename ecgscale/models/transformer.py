@@ -1,6 +1,7 @@
 """Transformer: HeartLang's encoder over heartbeat sentences (Jin et al. 2025)."""
 
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import ClassVar
 
 import torch
@@ -89,7 +90,7 @@ class TransformerBackbone(Backbone):
             start_normal(self.layers)
 
     def inputs(self, batch: Batch) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        rows = torch.tensor(self.lead_rows, device=batch.signal.device)
+        rows = _rows(self.lead_rows, batch.signal.device)
         return sentences(batch.signal[:, rows], batch.peaks, rows + 1, self.n_tokens, MODEL_HZ)
 
     def encode(self, *inputs: torch.Tensor, masked: torch.Tensor | None = None, ids: bool = True) -> Features:
@@ -118,6 +119,12 @@ def start_normal(module: nn.Module) -> None:
             nn.init.trunc_normal_(layer.weight, std=_NORMAL)
             if layer.bias is not None:
                 nn.init.zeros_(layer.bias)
+
+
+@lru_cache(maxsize=8)
+def _rows(numbers: tuple[int, ...], device: torch.device) -> torch.Tensor:
+    """Numbers of leads on a device, copied there once: a GPU would be waited for at every step."""
+    return torch.tensor(numbers, device=device)
 
 
 class EncoderLayer(nn.Module):

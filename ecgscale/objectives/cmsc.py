@@ -103,7 +103,7 @@ def clocs(embedded: torch.Tensor, patient: torch.Tensor, temperature: float) -> 
     twins = by_first.diagonal().mean() + by_second.diagonal().mean()
     others = ((by_first * fellows).sum() + (by_second * fellows.T).sum()) / n_pairs.clamp(min=1)
     mean = -(twins + others) / torch.where(n_pairs > 0, 4, 2)
-    n_terms = torch.tensor(2 * len(patient), device=mean.device)  # batches of the same size weigh the same
+    n_terms = patient.new_full((), 2 * len(patient))  # batches of the same size weigh the same
     return Loss(mean * n_terms, n_terms)
 
 

@@ -1,4 +1,7 @@
-"""Crops: the views of a recording that self-distillation compares, short or long, of some of its leads, noisy."""
+"""Crops: the views of a recording that self-distillation compares, short or long, of some of its leads, noisy.
+
+What is drawn is drawn on the CPU, by one generator, and copied without waiting for a GPU at work.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -38,11 +41,11 @@ def crop(
     leads, or with probability ``all_leads`` all. Where it has fewer the other rows are absent.
     """
     n, n_leads, n_samples = signal.shape
-    start = (torch.rand(n, generator=draw) * (n_samples - length + 1)).long().to(signal.device)
-    order = torch.rand(n, n_leads, generator=draw).to(signal.device)
+    start = (torch.rand(n, generator=draw) * (n_samples - length + 1)).long().to(signal.device, non_blocking=True)
+    order = torch.rand(n, n_leads, generator=draw).to(signal.device, non_blocking=True)
     order = (order + 2.0 * (leads == ABSENT_LEAD)).argsort(1)  # leads that are there come first
     everything = torch.rand(n, generator=draw) < all_leads
-    kept = torch.where(everything, n_leads, k).to(signal.device)
+    kept = torch.where(everything, n_leads, k).to(signal.device, non_blocking=True)
     rows = n_leads if all_leads > 0 else k
     chosen = order[:, :rows]
     dropped = torch.arange(rows, device=signal.device) >= kept[:, None]
@@ -70,7 +73,7 @@ def disturbed(
     """
     n = len(signal)
     amplitude = gain[0] + (gain[1] - gain[0]) * torch.rand(n, 1, 1, generator=draw)
-    signal = signal * amplitude.to(signal.device)
+    signal = signal * amplitude.to(signal.device, non_blocking=True)
     clean = signal
     for kind in kinds:
         ratio = snr_db[0] + (snr_db[1] - snr_db[0]) * torch.rand(n, generator=draw)
@@ -78,7 +81,7 @@ def disturbed(
             ratio = torch.where(torch.rand(n, generator=draw) < hard[0], hard[1], ratio)
         noisy = torch.rand(n, generator=draw) < probability
         ratio = torch.where(noisy, ratio, torch.inf)
-        signal = signal + noise.like(clean, kind, ratio.to(signal.device), draw)
+        signal = signal + noise.like(clean, kind, ratio.to(signal.device, non_blocking=True), draw)
     return signal
 
 
@@ -104,8 +107,8 @@ def hidden_patches(
     hidden |= torch.rand(n, rows, 1, generator=draw) < _HIDDEN_LEAD
     hidden &= masked[:, None, None]
     present = lead != ABSENT_LEAD
-    hidden = hidden.flatten(1).to(lead.device) & present
-    start = torch.randint(n_tokens, (n, 1), generator=draw).to(lead.device)
+    hidden = hidden.flatten(1).to(lead.device, non_blocking=True) & present
+    start = torch.randint(n_tokens, (n, 1), generator=draw).to(lead.device, non_blocking=True)
     behind = (torch.arange(n_tokens, device=lead.device) - start) % n_tokens  # patches from the random one on
     rank = behind.masked_fill(~hidden, n_tokens).argsort(1).argsort(1)
     return hidden & (rank < (MOST_HIDDEN * present.sum(1, keepdim=True)).floor())

@@ -212,9 +212,11 @@ class DINOModule(Pretraining):
     def end(self) -> None:
         for weight, drawn in zip(self._prototypes, self._drawn, strict=False):
             weight.copy_(drawn)
-        for name, part in self.teacher.named_children():
-            for theirs, mine in zip(part.parameters(), self.get_submodule(name).parameters(), strict=True):
-                theirs.mul_(self.momentum).add_(mine.detach(), alpha=1 - self.momentum)
+        pairs = [(p, self.get_submodule(name).parameters()) for name, p in self.teacher.named_children()]
+        both = [pair for part, mine in pairs for pair in zip(part.parameters(), mine, strict=True)]
+        theirs, ours = ([pair[i].detach() for pair in both] for i in (0, 1))
+        torch._foreach_mul_(theirs, self.momentum)
+        torch._foreach_add_(theirs, ours, alpha=1 - self.momentum)
 
     def groups(self) -> list[ParamGroup]:
         """From norm and heads (1) each layer down is slower by 0.9, patches slower still; vectors do not decay."""
@@ -252,10 +254,11 @@ class DINOModule(Pretraining):
         hidden = hidden_patches(seen.lead, n_patches, _MASK_RATIOS, _MASKED_CROPS, draw)
 
         centred = partial(sinkhorn_knopp, shared=self.shared)
+        at = hidden.flatten().nonzero()[:, 0]  # the one thing that a GPU is waited for
         with torch.no_grad():
             told = self.teacher.backbone.encode(*taught)
             target = centred(self.teacher.head(told.pooled), self.teacher_temperature)  # [N_GLOBAL n, k]
-            target_patches = centred(self.teacher.patch_head(told.local[hidden]), self.teacher_temperature)
+            target_patches = centred(self.teacher.patch_head(told.local.flatten(0, 1)[at]), self.teacher_temperature)
         student = self.backbone.encode(*seen._replace(seconds=self._jittered(seen.seconds, draw)), masked=hidden)
         says = self.head(student.pooled).unflatten(0, (N_GLOBAL, n))
         target = target.unflatten(0, (N_GLOBAL, n))
@@ -274,7 +277,7 @@ class DINOModule(Pretraining):
         matched = torch.stack([cross_entropy(t, s, _STUDENT_TEMPERATURE).mean() for t, s in pairs]).sum()
         found = {"dino": matched / sum(n_pairs.values())}
         found["ibot"] = what.ibot * masked_patches(
-            target_patches, self.patch_head(student.local[hidden]), hidden, _STUDENT_TEMPERATURE
+            target_patches, self.patch_head(student.local.flatten(0, 1)[at]), hidden, _STUDENT_TEMPERATURE
         )
         spread = torch.stack([koleo(crops) for crops in student.pooled.unflatten(0, (N_GLOBAL, n))])
         found["koleo"] = what.koleo * N_GLOBAL * spread.mean()
@@ -325,4 +328,4 @@ class DINOModule(Pretraining):
         if self.description.time_jitter == 1 or not self.training:
             return seconds
         power = 2 * torch.rand(len(seconds), 1, generator=draw) - 1
-        return seconds * (self.description.time_jitter**power).to(seconds.device)
+        return seconds * (self.description.time_jitter**power).to(seconds.device, non_blocking=True)

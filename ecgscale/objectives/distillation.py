@@ -20,7 +20,7 @@ def sinkhorn_knopp(logits: torch.Tensor, temperature: float, *, shared: bool = F
     highest = scaled.max() if len(scaled) else scaled.new_full((), -torch.inf)
     total = all_reduce if shared else _alone
     q = (scaled - total(highest, distributed.ReduceOp.MAX)).exp()  # [n, k]
-    n = total(torch.tensor(float(len(q)), device=q.device))
+    n = total(q.new_full((), float(len(q))))
     q = q / total(q.sum())
     for _ in range(SINKHORN_ITERATIONS):
         q = q / total(q.sum(0)) / q.shape[1]
@@ -56,7 +56,7 @@ def masked_patches(
     """
     terms = cross_entropy(teacher, student, temperature)
     share = 1 / hidden.sum(1).clamp(min=1).float()
-    return (terms * share.repeat_interleave(hidden.sum(1))).sum() / len(hidden)
+    return (terms * share.repeat_interleave(hidden.sum(1), output_size=len(terms))).sum() / len(hidden)
 
 
 def gram(student: torch.Tensor, anchor: torch.Tensor, present: torch.Tensor) -> torch.Tensor:

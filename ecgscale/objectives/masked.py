@@ -74,12 +74,24 @@ class MaskedModule(Pretraining):
 
     def forward(self, batch: Batch, draw: torch.Generator) -> Loss:
         sentence = Sentence(*self.backbone.inputs(batch))
-        codes = self.labels(sentence)
+        codes = self.labels(sentence) if batch.labels.is_floating_point() else batch.labels
         masked = self.draw_mask(sentence.real, draw)
         words = sentence.words if self.description.leak else sentence.words.masked_fill(masked[..., None], 0.0)
         local = self.backbone.encode(words, sentence.lead, sentence.second, masked=masked).local
-        terms = F.cross_entropy(self.head(local[masked]).float(), codes[masked], reduction="sum")
-        return Loss(terms, masked.sum())
+        terms = self.of_hidden if local.device.type == "cpu" else self.of_as_many
+        return Loss(terms(local, codes, masked), masked.sum())
+
+    def of_hidden(self, local: torch.Tensor, codes: torch.Tensor, masked: torch.Tensor) -> torch.Tensor:
+        """Sum of the cross-entropies of hidden words' codes [n, n_tokens], from features [n, n_tokens, width]."""
+        return F.cross_entropy(self.head(local[masked]).float(), codes[masked].long(), reduction="sum")
+
+    def of_as_many(self, local: torch.Tensor, codes: torch.Tensor, masked: torch.Tensor) -> torch.Tensor:
+        """The same sum, from as many words of each recording as may be hidden: a GPU is not asked how many are."""
+        most = min(local.shape[1], int(self.description.ratio * local.shape[1]) + 1)
+        counted, at = masked.to(torch.uint8).topk(most, 1)  # the hidden ones first
+        chosen = local.gather(1, at[..., None].expand(-1, -1, local.shape[2])).flatten(0, 1)
+        terms = F.cross_entropy(self.head(chosen).float(), codes.gather(1, at).long().flatten(), reduction="none")
+        return (terms * counted.flatten()).sum()
 
     def groups(self) -> list[ParamGroup]:
         return decayed_apart(self)

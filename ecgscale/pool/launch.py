@@ -36,7 +36,8 @@ from ecgscale.attempt import Place, Resources
 from ecgscale.leases import Claims
 from ecgscale.pool import places as pool_places
 from ecgscale.pool import preflight
-from ecgscale.pool.shares import Needs, Pool, in_micro_batches, slots
+from ecgscale.pool.kinds import Kind, Offer, kinds_of, not_shared, offers, without_room
+from ecgscale.pool.shares import Needs, Pool, spared
 from ecgscale.pool.slot import QueuedRun, SlotJob, is_over, serve
 from ecgscale.pool.states import Full, Interrupted, NoPlaceLeft, NotStarted, PoolLost, Stopped, pausing
 from ecgscale.pool.surroundings import Infeasible, address_of, give_token, reach, sockets_folder, token_there
@@ -50,8 +51,8 @@ _ANSWER_SECONDS = 8.0  # that a cluster may take to say who it is
 _ABORTS = 3  # of Ray's whole loop without a run that ended between them, after which there is no use in trying again
 _ABORT_SECONDS = 5.0  # until it is tried again: Ray takes as long to see that a node is gone
 ALL, WHOLE = Pool(), Needs()
+_PINNED = 0.001  # of a node's label, of which it has one: a slot is placed on nodes of its kind
 _LENGTH = 200  # of Ray's words in a sentence
-_CONTEXT = 0.05  # of a slot's share of a GPU that the CUDA context takes, outside the cap
 
 
 def launch(
@@ -89,14 +90,11 @@ def launch(
         if heard.number:
             raise Interrupted(heard.number)
         device = device or ("cuda" if n_gpus else "cpu")
-        most, unit = max((needs.processes(run) for run in runs), default=1), "GPU" if n_gpus else "CPU"
-        if most > 1 and most > _largest_node(unit):
-            raise Infeasible(f"a run is to have {most} {unit}s of one machine, the largest has {_largest_node(unit)}")
-        gpu_bytes = _gpu_bytes() if n_gpus and device != "cpu" else 1.0
-        shares = {
-            run.run_id: float(n) if (n := needs.processes(run)) > 1 or not n_gpus else needs.share(run, gpu_bytes)
-            for run in runs
-        }
+        kinds = _kinds(device)
+        if lacking := without_room(kinds, runs, needs):
+            raise Infeasible(lacking)
+        if separate := not_shared(offers(kinds, runs, needs)):
+            say(separate)
         folder = leases.folder_of(place.results, sweep.name)
         for dead in leases.sweep_dead(folder):
             shutil.rmtree(place.home / "ray" / dead, ignore_errors=True)
@@ -114,12 +112,11 @@ def launch(
 
         sent = cloudpickle.dumps(sweep)
 
-        def job(some: Sequence[QueuedRun], share: float) -> SlotJob:
-            cap = min(share, 1.0) * (1 - _CONTEXT)
-            setup = WorkerSetup(
-                sent, place, Resources(device, max(1, int(share)), compile=compile), cap, trial, sources
-            )
-            return SlotJob(sweep.name, name, tuple(some), setup)
+        def job(offer: Offer, free: Mapping[str, QueuedRun]) -> SlotJob:
+            fraction = offer.kind.fraction(offer.share)
+            taken = Resources(device, max(1, int(offer.share)), fraction, compile=compile)
+            queued = tuple(free[run_id] for run_id in offer.run_ids)
+            return SlotJob(sweep.name, name, queued, WorkerSetup(sent, place, taken, trial, sources))
 
         def waited(work: Callable[[], Any]) -> Any:
             return watched(work, lambda: leases.close_launch(folder, name), look, heard, _services())
@@ -136,20 +133,21 @@ def launch(
                     if not leases.is_open(folder, name):
                         raise Stopped("ecgscale stop")
                     continue
-                alone = {i: max(1.0, shares[i]) if queued.micro_batch else shares[i] for i, queued in free.items()}
+                asked = [run for run in runs if run.run_id in free]
+                alone = {run_id for run_id, queued in free.items() if queued.sparing.alone}
                 whole = bool(named)  # then the slots take every place
-                places = slots(alone, n_gpus, n_cpus, spare=whole)
-                jobs = {share: job([free[i] for i in ids], share) for share, _, ids in places}
+                offered = offers(kinds, asked, needs, alone, spare=whole)
+                jobs = {offer.name: job(offer, free) for offer in offered}
                 rounds += 1
                 storage = place.home / "ray" / name / str(rounds)
                 try:
-                    ended = _fit(places, jobs, storage, bool(n_gpus), waited)
+                    ended = _fit(offered, jobs, storage, waited)
                 except RuntimeError as error:
                     aborts += 1
                     if isinstance(error, PoolLost) or aborts == _ABORTS:
                         raise
                     waited(partial(time.sleep, _ABORT_SECONDS))
-                    n_gpus, n_cpus = _units()
+                    kinds = _kinds(device)
                     continue
                 look()
                 if "full" in ended:
@@ -162,29 +160,32 @@ def launch(
                         f"no place is left that works ({where}): {len(_left(queue, sweep, place.results))} runs are "
                         "to do; what is measured is kept, and when one is mended the same command goes on"
                     )
-                queue = in_micro_batches(queue, runs, sweep, place.results)
+                queue = spared(queue, runs, sweep, place.results, partial(_may_be_cut, sweep, trial))
         finally:
             leases.close_launch(folder, name)
             shutil.rmtree(place.home / "ray" / name, ignore_errors=True)
 
 
 def _fit(
-    places: Sequence[tuple[float, int, list[str]]],
-    jobs: Mapping[float, SlotJob],
+    offered: Sequence[Offer],
+    jobs: Mapping[str, SlotJob],
     storage: Path,
-    on_gpus: bool,
     waited: Callable[[Callable[[], Any]], Any],
 ) -> set[str]:
     """Let Tune place the slots and wait until all have ended; how they ended (see ``slot.serve``)."""
 
     def place(config: dict[str, Any]) -> None:
-        tune.report({"ended": serve(jobs[config["slot"]["share"]], config["slot"]["name"])})
+        tune.report({"ended": serve(jobs[config["slot"]["offer"]], config["slot"]["name"])})
 
     def resources(config: dict[str, Any]) -> dict[str, float]:
-        share = config["slot"]["share"]
-        return {"cpu": max(1, int(share))} | ({"gpu": share} if on_gpus else {})
+        share, label, is_gpu = (config["slot"][key] for key in ("share", "label", "gpu"))
+        return {"cpu": max(1, int(share))} | ({"gpu": share} if is_gpu else {}) | ({label: _PINNED} if label else {})
 
-    named = [{"name": f"{s:.3f}-{i}", "share": s} for s, n, _ in places for i in range(n)]
+    named = [
+        {"name": f"{o.name}-{i}", "offer": o.name, "share": o.share, "label": o.kind.label, "gpu": o.kind.is_gpu}
+        for o in offered
+        for i in range(o.n_slots)
+    ]
     tuner = tune.Tuner(
         tune.with_resources(place, resources),
         param_space={"slot": tune.grid_search(named)},
@@ -333,21 +334,38 @@ def _units(resources: Mapping[str, float] | None = None) -> tuple[int, int]:
     return int(found.get("GPU", 0)), int(found.get("CPU", 0))
 
 
-def _largest_node(unit: str) -> int:
-    """Most GPUs or CPUs that one machine of the pool has."""
-    return max(int(node["Resources"].get(unit, 0)) for node in ray.nodes() if node["Alive"])
+def _kinds(device: str) -> list[Kind]:
+    """The kinds of GPU of the pool as it is now, every node with GPUs asked what they are; without GPUs its CPUs."""
+    alive = [node for node in ray.nodes() if node["Alive"]]
+    with_gpus = [node for node in alive if node["Resources"].get("GPU", 0)]
+    if not with_gpus and device != "cpu":
+        return []
+    if not with_gpus:
+        counts = [int(node["Resources"].get("CPU", 0)) for node in alive]
+        return [Kind("", 1.0, sum(counts), max(counts, default=0), is_gpu=False)]
 
-
-def _gpu_bytes() -> float:
-    """Memory of one GPU of the pool."""
-
-    @ray.remote(num_cpus=0, num_gpus=0.01)
     def asked() -> float:
         import torch
 
         return float(torch.cuda.get_device_properties(0).total_memory)
 
-    return float(ray.get(asked.remote()))
+    memory: list[Any] = [1.0] * len(with_gpus)
+    if device != "cpu":
+        there = (NodeAffinitySchedulingStrategy(node["NodeID"], soft=False) for node in with_gpus)
+        ask = (ray.remote(num_cpus=0, num_gpus=0.01, scheduling_strategy=at)(asked) for at in there)
+        memory = ray.get([each.remote() for each in ask])
+    labels = (next((r for r in node["Resources"] if r.startswith("accelerator_type:")), "") for node in with_gpus)
+    counts = [int(node["Resources"]["GPU"]) for node in with_gpus]
+    return kinds_of(list(zip(labels, memory, counts, strict=True)))
+
+
+def _may_be_cut(sweep: Sweep, trial: str, run: Run) -> bool:
+    """Whether micro-batches leave a run what it is; where BatchNorm sees them, only if its sweep says that they may."""
+    if not run.objective.cuts_batches or trial != TRIAL:
+        return run.objective.cuts_batches
+    from ecgscale.compute import has_batch_norm
+
+    return sweep.micro_batches or not has_batch_norm(run.architecture)
 
 
 def _services() -> dict[str, str]:

@@ -14,6 +14,7 @@ from pathlib import Path
 import psutil
 
 from ecgscale import leases, records
+from ecgscale.attempt import GENEROUS, Sparing
 from ecgscale.home import checkpoint_files, note
 from ecgscale.leases import Claims, Heartbeat, Lease, Lost
 from ecgscale.place_faults import PlaceFault, fault_in
@@ -36,13 +37,13 @@ _ENDED = ("done", "failed", "diverged", "oom")
 class QueuedRun:
     """A run as a slot needs it: identity, description, and the number of its last lease before this launch.
 
-    ``micro_batch`` is set for a run that is done again in micro-batches.
+    ``sparing`` is set for a run that is done again because its device ran out of memory.
     """
 
     run_id: str
     description: str
     before: int
-    micro_batch: int | None = None
+    sparing: Sparing = GENEROUS
 
 
 @dataclass(frozen=True)
@@ -132,7 +133,7 @@ def _do(job: SlotJob, queued: QueuedRun, lease: Lease, heart: Heartbeat, worker:
     causes, facts = list(lease.causes), {"attempt": "1"}
     path = records.path_of(job.results, job.sweep, queued.run_id)
     while len(causes) <= RETRIES:
-        worker.give(RunOrder(queued.run_id, lease, tuple(causes), queued.micro_batch))
+        worker.give(RunOrder(queued.run_id, lease, tuple(causes), queued.sparing))
         try:
             state = _watched(job, heart, worker)
             if isinstance(state, PlaceFault):

@@ -13,7 +13,7 @@ from importlib import import_module
 from typing import Any
 
 from ecgscale import records
-from ecgscale.attempt import ONE_CPU, Attempt, Place, Resources
+from ecgscale.attempt import GENEROUS, ONE_CPU, Attempt, Place, Resources, Sparing
 from ecgscale.beside import Sources
 from ecgscale.home import note
 from ecgscale.leases import Lease, Lost
@@ -27,15 +27,13 @@ TRIAL = "ecgscale.trial:trial"
 class WorkerSetup:
     """What a worker is told once. ``sweep`` is pickled; ``trial`` names the function that does a run.
 
-    ``sources`` are the modules that the sweep's own classes come from.
-
-    ``memory_fraction`` caps what it may take of a GPU. Of several ``resources.processes`` it is the leader.
+    Of several ``resources.processes`` it is the leader. ``sources`` are the modules that the sweep's own classes come
+    from.
     """
 
     sweep: bytes
     place: Place
     resources: Resources = ONE_CPU
-    memory_fraction: float = 1.0
     trial: str = TRIAL
     sources: Sources = field(default_factory=dict)
 
@@ -47,7 +45,7 @@ class RunOrder:
     run_id: str
     lease: Lease
     interruptions: tuple[str, ...] = ()
-    micro_batch: int | None = None
+    sparing: Sparing = GENEROUS
 
 
 def main() -> None:
@@ -82,10 +80,10 @@ def _prepared(setup: WorkerSetup) -> Callable[[RunOrder, Callable[[], bool]], st
 
         torch.set_num_threads(1)
         if setup.resources.device.startswith("cuda"):
-            torch.cuda.set_per_process_memory_fraction(setup.memory_fraction)
+            torch.cuda.set_per_process_memory_fraction(setup.resources.memory_fraction)
 
     def do(order: RunOrder, pause: Callable[[], bool]) -> str | PlaceFault:
-        resources = replace(setup.resources, micro_batch=order.micro_batch)
+        resources = replace(setup.resources, sparing=order.sparing)
         log = partial(note, setup.place.home, sweep.name, order.run_id)
         attempt = Attempt(order.lease, order.interruptions, pause, log)
         try:

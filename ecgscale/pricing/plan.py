@@ -1,19 +1,20 @@
 """What a sweep costs before it is paid: size, data, compute and time of every run."""
 
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pandas as pd
 import torch
 
 from ecgscale import data, records
 from ecgscale.compute import Cost, cost
-from ecgscale.data.batches import SHARE
+from ecgscale.data.allowance import SHARE, Allowance
+from ecgscale.data.batches import bytes_of
 from ecgscale.phrases import did_you_mean
-from ecgscale.pool.shares import gpu_share
+from ecgscale.pool.shares import gpu_share, limit_of
 from ecgscale.pool.states import measured_memory, states
 from ecgscale.pricing import calibration
 from ecgscale.pricing.calibration import Device
@@ -22,8 +23,9 @@ from ecgscale.spec.run import Run
 from ecgscale.spec.sweep import Sweep, shipped
 from ecgscale.spec.tasks import Task, measurable, task_of, why_not
 from ecgscale.training import codebooks, kept_weights, weights
+from ecgscale.training.footprint import needed_bytes, working_bytes
 
-_BYTES_A_PARAMETER = 16  # weight, gradient and two moments of Adam, float32
+_MOST_GPUS = 16  # of a machine
 _BYTES_KEPT = 12.0  # of a parameter in a checkpoint: the weight and both moments
 _BYTES_A_ROW, _ROWS_A_TARGET = 30, 10  # of a results file, compressed; numbers on one target at one evaluation
 
@@ -51,15 +53,15 @@ def plan(
     lines: list[dict[str, Any]] = []
     for run in sweep.runs:
         size, parts = sizes[run.slice.corpus], [sizes[name] for name in run.slice.corpora]
-        n_labels = size.n_labels.get(run.slice.label_set, 0)
-        spent = cost(run.architecture, run.objective, n_labels, size.n_samples)
+        spent = _cost(run, size)
         flops = spent.flops(run.schedule.batch_size, run.schedule.n_taken)
         n_evaluations = 1 + len(run.schedule.measured(run.evaluation.every))
         tasks = measurable(sweep.tasks, run)
         hours = run_hours(run, spent, tasks, sizes, on)
         kind, macs = run.architecture.kind, spent.macs_per_sample
-        n = processes or _processes(run, spent, parts, on)
-        memory = _memory_bytes(run, spent, parts, on, n)
+        stores = stores_of(run, tasks, sizes)
+        n = processes or _processes(run, spent, stores, on)
+        memory = _memory_bytes(run, spent, stores, on, n)
         busy = on.speed(kind, macs) / on.fastest(kind) if on.gpu and on.measured else None
         checkpoints = 2 * _BYTES_KEPT * (spent.n_params + spent.n_params_head)
         disk = checkpoints + n_evaluations * (1 + len(tasks)) * _ROWS_A_TARGET * _BYTES_A_ROW
@@ -122,12 +124,28 @@ def device_named(name: str, home: Path) -> Device:
     return found
 
 
-def shares(priced: pd.DataFrame, results: Path) -> Callable[[Run, float], float]:
-    """The part that each run of a plan gets of a GPU of so many bytes; of the plan's own device, what the plan says."""
-    measured = measured_memory(results)
-    reckoned = {line["run_id"]: 1e9 * line["memory_gb"] for line in priced.to_dict("records")}
+def shares(sweep: Sweep, priced: pd.DataFrame, home: Path, results: Path) -> Callable[[Run, float], float]:
+    """The part that each run of a plan gets of a GPU of so many bytes, or how many of them it needs.
+
+    Whatever device the plan is for; of that one it is what the plan says.
+    """
+    sizes, measured = checked(sweep, home), measured_memory(results)
     busy = {line["run_id"]: line["gpu_busy"] for line in priced.dropna(subset="gpu_busy").to_dict("records")}
-    return lambda run, gpu_bytes: gpu_share(measured(run) or reckoned[run.run_id], busy.get(run.run_id), gpu_bytes)
+
+    def share(run: Run, gpu_bytes: float) -> float:
+        spent = _cost(run, sizes[run.slice.corpus])
+        stores = stores_of(run, measurable(sweep.tasks, run), sizes)
+        card = Device("a GPU", True, gpu_bytes, {})
+        enough = (n for n in range(1, _MOST_GPUS + 1) if _memory_bytes(run, spent, stores, card, n) <= gpu_bytes)
+        n = next(enough, 1)
+        memory = measured(run) or _memory_bytes(run, spent, stores, card)
+        return float(n) if n > 1 else gpu_share(memory, busy.get(run.run_id), gpu_bytes)
+
+    return share
+
+
+def _cost(run: Run, size: data.CorpusSize) -> Cost:
+    return cost(run.architecture, run.objective, size.n_labels.get(run.slice.label_set, 0), size.n_samples)
 
 
 def _gpu_share(processes: int, memory: float, busy: float | None, on: Device) -> float:
@@ -295,25 +313,57 @@ def _known(sweep: Sweep) -> tuple[list[Task], list[str]]:
     return known, wrong
 
 
-def _processes(run: Run, spent: Cost, parts: Sequence[data.CorpusSize], on: Device) -> int:
+def _processes(run: Run, spent: Cost, stores: "_Stores", on: Device) -> int:
     """How many GPUs of this machine a run needs; 1 if one is enough or all are too few."""
     there = torch.cuda.device_count() if on.gpu else 1
-    enough = (n for n in range(1, there + 1) if _memory_bytes(run, spent, parts, on, n) <= on.memory_bytes)
+    enough = (n for n in range(1, there + 1) if _memory_bytes(run, spent, stores, on, n) <= on.memory_bytes)
     return next(enough, 1)
 
 
-def _memory_bytes(run: Run, spent: Cost, parts: Sequence[data.CorpusSize], on: Device, processes: int = 1) -> float:
-    """Weights with optimiser; activations, about three tensors for each that a product puts out; resident data.
+class _Stores(NamedTuple):
+    """Bytes of the recordings that a run holds, split by split of its corpora, and of what each probe asks for."""
 
-    Of several processes each has its part of all but the data, and the leader a whole copy of the weights.
-    """
-    n_params = spent.n_params + spent.n_params_head
-    weights = _BYTES_A_PARAMETER * n_params / processes + (4 * n_params if processes > 1 else 0)
-    activations = 4 * 3 * spent.n_activations * run.schedule.batch_size / processes
-    resident, share = 0.0, SHARE["cuda" if on.gpu else "cpu"] * on.memory_bytes
-    for part in parts:
-        n_train, n_val, n_test = part.n_records
-        for n_records in (n_train * run.slice.fraction, n_val, n_test):
-            n_bytes = 2.0 * part.n_leads * part.n_samples * n_records
-            resident += n_bytes if resident + n_bytes <= share else 0.0  # others stay on disk (see data.batches)
-    return weights + activations + resident
+    held: tuple[int, ...]
+    probed: tuple[int, ...]
+
+
+def stores_of(run: Run, tasks: Sequence[Task], sizes: Mapping[str, data.CorpusSize]) -> _Stores:
+    """The stores of a run, from the sizes of its corpora: the order in which they take from an allowance."""
+    parts, labels = [sizes[name] for name in run.slice.corpora], run.slice.label_set
+
+    def n_bytes(part: data.CorpusSize, n_records: float, label_bytes: int) -> int:
+        return sum(bytes_of(round(n_records), part.n_leads, part.n_samples, label_bytes))
+
+    def trained(part: data.CorpusSize, n_records: float) -> int:
+        book = run.objective.codebook
+        return n_bytes(part, n_records, 2 * book.n_tokens if book else 4 * part.n_labels.get(labels, 0))
+
+    held = [trained(part, part.n_records[split]) for split in (1, 2) for part in parts]
+    held += [trained(part, part.n_records[0] * run.slice.fraction) for part in parts]
+    asked = dict.fromkeys((task.corpus, task.label_set if task.by == "head" else "") for task in tasks)
+    probed = [
+        n_bytes(sizes[name], sum(sizes[name].n_records), 4 * sizes[name].n_labels.get(label_set, 0))
+        for name, label_set in asked
+    ]
+    return _Stores(tuple(held), tuple(probed))
+
+
+def _memory_bytes(run: Run, spent: Cost, stores: _Stores, on: Device, processes: int = 1) -> float:
+    """What a process takes at most: its model at work, and the data that stay beside it, those of a probe included."""
+    share = -(-run.schedule.batch_size // processes)
+    limit = limit_of(1.0, on.memory_bytes) if on.gpu else on.memory_bytes
+    working = needed_bytes(spent, share, limit, processes) if on.gpu else working_bytes(spent, share, processes)
+    room = min(SHARE["cuda"] * on.memory_bytes, limit - working) if on.gpu else SHARE["cpu"] * on.memory_bytes
+    return working + resident_bytes(stores.held, stores.probed, Allowance(room))
+
+
+def resident_bytes(held: Sequence[int], probed: Sequence[int], allowance: Allowance) -> int:
+    """What stays of stores at most: of those held as long as the run, and of those of probes one at a time."""
+    for n_bytes in held:
+        allowance.take(n_bytes)
+    most = allowance.taken
+    for n_bytes in probed:
+        if allowance.take(n_bytes):
+            most = max(most, allowance.taken)
+            allowance.give_back(n_bytes)
+    return most

@@ -9,6 +9,7 @@ from typing import NamedTuple, cast
 import torch
 from torch import nn
 
+from ecgscale.data.allowance import Allowance
 from ecgscale.data.batches import Store
 from ecgscale.data.concepts import matched, vocabulary
 from ecgscale.data.corpus import Corpus
@@ -50,6 +51,7 @@ def external_scores(
     tasks: Sequence[Task],
     corpora: Mapping[str, Corpus],
     device: str = "cpu",
+    allowance: Allowance | None = None,
 ) -> Iterator[ExternalScore]:
     """auroc, auroc_low and auroc_high of each task that shares a label with the head, and of each shared label."""
     head = cast(nn.Linear, module.head)
@@ -61,7 +63,7 @@ def external_scores(
         rows = asked.rows("test", 1.0, task.label_set)
         if len(rows) > _MOST:
             rows = asked.rows("test", _MOST / len(rows), task.label_set)
-        store = Store(asked, rows, task.label_set, device, any_leads=module.backbone.any_leads)
+        store = Store(asked, rows, task.label_set, device, allowance, any_leads=module.backbone.any_leads)
         x = features(module.backbone, store)
         heads, labels = (list(places) for places in zip(*shared, strict=True))
         logits = x @ head.weight.detach().cpu()[heads].T + head.bias.detach().cpu()[heads]

@@ -5,11 +5,15 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import torch
+
 from ecgscale import data
 from ecgscale.compute import cost
+from ecgscale.data.allowance import Allowance, allowance_beside
 from ecgscale.data.batches import Store
 from ecgscale.data.corpus import Corpus
-from ecgscale.data.mixture import stored
+from ecgscale.data.mixture import Mixture, stored
 from ecgscale.models import Backbone
 from ecgscale.probing.external import external_scores
 from ecgscale.probing.heads import columns, head_scores
@@ -17,6 +21,7 @@ from ecgscale.probing.probe import probe
 from ecgscale.spec.run import Run
 from ecgscale.spec.sweep import Sweep
 from ecgscale.spec.tasks import Task, measurable
+from ecgscale.training.step import precision_on
 from ecgscale.training.train import Snapshot, id_loss
 
 Row = dict[str, Any]
@@ -27,16 +32,24 @@ class Measurement:
     """All numbers that a sweep wants of a run's snapshots; held data are opened once."""
 
     def __init__(
-        self, run: Run, sweep: Sweep, corpus: Corpus, home: Path, device: str, mixed: Sequence[Corpus] = ()
+        self,
+        run: Run,
+        sweep: Sweep,
+        corpus: Corpus,
+        home: Path,
+        device: str,
+        mixed: Sequence[Corpus] = (),
+        allowance: Allowance | None = None,
+        words: np.ndarray | None = None,
     ) -> None:
-        self.run, self.corpus, self.device = run, corpus, device
+        self.words = words
+        self.run, self.corpus, self.device, self.mixed = run, corpus, device, mixed
+        self.allowance = allowance_beside(device) if allowance is None else allowance
         self.tasks = measurable(sweep.tasks, run)
+        self.precision = precision_on(device, sweep.evaluation_precision)
         self.corpora = {task.corpus: data.open_corpus(task.corpus, home) for task in self.tasks}
         labels = run.slice.label_set
-        self.stores = {
-            split: stored(run.slice, (corpus, *mixed), split, device, run.architecture.any_leads)
-            for split in ("val", "test")
-        }
+        self.stores = self._stores()
         trained = [(one, one.rows("train", run.slice.fraction, labels)) for one in (corpus, *mixed)]
         n_labels = len(corpus.label_names(labels))
         found = {name: columns(corpus, labels, name) for name in sweep.label_sets if run.objective.needs_labels}
@@ -63,11 +76,30 @@ class Measurement:
             "batch_size": run.schedule.batch_size,
         }
 
+    def _stores(self) -> dict[str, Store | Mixture]:
+        run, corpora = self.run, (self.corpus, *self.mixed)
+        any_leads = run.architecture.any_leads
+        return {
+            split: stored(run.slice, corpora, split, self.device, any_leads, self.allowance, self.words)
+            for split in ("val", "test")
+        }
+
+    def stream(self) -> None:
+        """Have no recordings stay on the device from here on: what it ran out of memory by is measured again."""
+        self.stores = {}
+        self.allowance.close()
+        self.stores = self._stores()
+
     def rows(self, snapshot: Snapshot) -> list[Row]:
         """One row a number: ID loss on train (as trained), val and test; the head on label sets; every task's probe.
 
-        Raises Collapsed for a model that says the same of every recording.
+        The network computes at the precision of the sweep's evaluations; what is fitted and scored is float32. Raises
+        Collapsed for a model that says the same of every recording.
         """
+        with computing_in(self.precision, self.device):
+            return self._rows(snapshot)
+
+    def _rows(self, snapshot: Snapshot) -> list[Row]:
         run, corpus_name = self.run, self.identity["corpus"]
         at = {
             **self.identity,
@@ -91,18 +123,31 @@ class Measurement:
                 if not (whole and h.metric == "loss"):
                     rows.append(_row(at, target, "ID", h.split, h.metric, h.value, h.n_evaluated, h.n_classes))
         probed = [task for task in self.tasks if task.by == "probe"]
-        rows += probe_rows(at, snapshot.module.probed, probed, self.corpora, run, self.device)
+        rows += probe_rows(at, snapshot.module.probed, probed, self.corpora, run, self.device, self.allowance)
         asked, labels = [task for task in self.tasks if task.by == "head"], run.slice.label_set
-        for e in external_scores(snapshot.module, self.corpus, labels, asked, self.corpora, self.device):
+        for e in external_scores(
+            snapshot.module, self.corpus, labels, asked, self.corpora, self.device, self.allowance
+        ):
             rows.append(_row(at, e.target, "OOD", "test", e.metric, e.value, e.n_evaluated, e.n_classes))
         return rows
 
 
+def computing_in(precision: str, device: str) -> torch.autocast:
+    """Networks compute in bfloat16 here, or as they are."""
+    return torch.autocast(device.partition(":")[0], torch.bfloat16, enabled=precision == "bf16")
+
+
 def probe_rows(
-    at: Row, backbone: Backbone, tasks: Sequence[Task], corpora: Mapping[str, Corpus], run: Run, device: str
+    at: Row,
+    backbone: Backbone,
+    tasks: Sequence[Task],
+    corpora: Mapping[str, Corpus],
+    run: Run,
+    device: str,
+    allowance: Allowance | None = None,
 ) -> list[Row]:
     """One row a number that probes of a frozen backbone yield; ``at`` says of which run and step."""
-    scored = probe(backbone, tasks, corpora, run.evaluation, run.seed, device)
+    scored = probe(backbone, tasks, corpora, run.evaluation, run.seed, device, allowance)
     return [_row(at, s.task.name, "OOD", s.split, s.metric, s.value, s.n_evaluated, s.n_classes) for s in scored]
 
 

@@ -9,8 +9,10 @@ import numpy as np
 import torch
 from torch.nn import functional as F
 
+from ecgscale.data.allowance import Allowance
 from ecgscale.data.batches import Batch, Store
 from ecgscale.data.corpus import Corpus
+from ecgscale.data.prefetch import batches_of
 from ecgscale.data.split import NONE, TEST, TRAIN, VAL
 from ecgscale.models import Backbone
 from ecgscale.pausing import check_pause
@@ -52,9 +54,10 @@ def beat_features(backbone: Backbone, store: Store, hz: int, change: Change | No
 def _batches(backbone: Backbone, store: Store, change: Change | None) -> Iterator[Batch]:
     """A store in order, batch by batch; one batch of nothing if it is empty, so that there are features of none."""
     backbone.eval()
-    for first in range(0, max(1, len(store)), _BATCH_SIZE):
+    starts = range(0, max(1, len(store)), _BATCH_SIZE)
+    orders = (np.arange(first, min(first + _BATCH_SIZE, len(store))) for first in starts)
+    for first, batch in zip(starts, batches_of(store, orders), strict=True):
         check_pause()
-        batch = store.batch(np.arange(first, min(first + _BATCH_SIZE, len(store))))
         yield batch if change is None else change(batch, first)
 
 
@@ -65,6 +68,7 @@ def probe(
     evaluation: Evaluation,
     seed: int,
     device: str = "cpu",
+    allowance: Allowance | None = None,
 ) -> Iterator[Score]:
     """Probe a frozen backbone on tasks: loss on val and test, macro AUROC and F1 on test, and prevalence's loss alone.
 
@@ -77,7 +81,7 @@ def probe(
         corpus, mine = corpora[name], [task for task in tasks if (task.corpus, task.unit) == (name, unit)]
         used = _probed(corpus, evaluation.probe_records) & (corpus.split != NONE)
         asked = _asked(corpus, used, [*dict.fromkeys(task.clean for task in mine)])
-        seen = _Seen(backbone, corpus, asked.row, asked.place, device)
+        seen = _Seen(backbone, corpus, asked.row, asked.place, device, allowance)
         splits, fits = torch.from_numpy(corpus.split[asked.row]), {}
         conditions = list(dict.fromkeys(task.condition for task in mine))
         for task in sorted(mine, key=lambda task: conditions.index(task.condition)):
@@ -110,9 +114,15 @@ class _Seen:
     """Features of what is asked about, clean or under a condition; those of the condition before are not kept."""
 
     def __init__(
-        self, backbone: Backbone, corpus: Corpus, row: np.ndarray, place: np.ndarray | None, device: str
+        self,
+        backbone: Backbone,
+        corpus: Corpus,
+        row: np.ndarray,
+        place: np.ndarray | None,
+        device: str,
+        allowance: Allowance | None,
     ) -> None:
-        self.backbone, self.corpus, self.device = backbone, corpus, device
+        self.backbone, self.corpus, self.device, self.allowance = backbone, corpus, device, allowance
         self.row, self.place = row, place
         self.clean = self._features(np.unique(row), None, slice(None))
         self._condition, self._under = CLEAN, self.clean
@@ -128,7 +138,9 @@ class _Seen:
 
     def _features(self, rows: np.ndarray, change: Change | None, of: slice | np.ndarray) -> torch.Tensor:
         """Features of those that are asked about (``of`` them), from recordings ``rows`` (rising)."""
-        store = Store(self.corpus, rows, device=self.device, any_leads=self.backbone.any_leads)
+        store = Store(
+            self.corpus, rows, device=self.device, allowance=self.allowance, any_leads=self.backbone.any_leads
+        )
         at = torch.from_numpy(np.searchsorted(rows, self.row[of]))
         if self.place is None:
             return features(self.backbone, store, change)[at]

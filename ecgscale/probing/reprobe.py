@@ -6,12 +6,14 @@ from pathlib import Path
 import torch
 
 from ecgscale import data, records
+from ecgscale.attempt import Resources
 from ecgscale.models import Backbone
-from ecgscale.probing.measure import Row, probe_rows
+from ecgscale.probing.measure import Row, computing_in, probe_rows
 from ecgscale.spec.run import Run
 from ecgscale.spec.sweep import Sweep
 from ecgscale.spec.tasks import Task, measurable, own_tasks, task_facts
 from ecgscale.training import kept_weights
+from ecgscale.training.footprint import memory_of
 from ecgscale.training.inputs import initial_weights
 
 
@@ -47,9 +49,12 @@ def reprobe(
     asked = _probed(tasks, run)
     corpora = {task.corpus: data.open_corpus(task.corpus, home) for task in asked}
     new: list[Row] = []
+    precision = str(file.facts.get("evaluation_precision", "fp32"))  # of files from before it was said
+    allowance = memory_of(run, data.open_corpus(run.slice.corpus, home), Resources(device)).allowance
     for step in steps:
         backbone = backbone_at(run, step, home).to(device)
-        new += probe_rows(before[step], backbone, asked, corpora, run, device)
+        with computing_in(precision, device):
+            new += probe_rows(before[step], backbone, asked, corpora, run, device, allowance)
     replaced = file.rows["target"].isin([task.name for task in asked]) & file.rows["step"].isin(steps)
     known = own_tasks(file.facts.get("own_tasks", "")) | {task.name: task for task in asked}
     facts = dict(file.facts) | task_facts([*known.values()])

@@ -9,7 +9,7 @@ from ecgscale import beside
 from ecgscale.models import Codebook
 from ecgscale.phrases import did_you_mean
 from ecgscale.spec.check import mistakes
-from ecgscale.spec.run import Run, parts_of
+from ecgscale.spec.run import PRECISIONS, Run, parts_of
 from ecgscale.spec.tasks import Task, mistakes_in, task_of
 
 KEEPS = ("none", "best", "all")
@@ -28,10 +28,15 @@ class Sweep:
     tasks: tuple[str | Task, ...]  # probed on, out of distribution: names of shipped ones, and one's own
     label_sets: tuple[str, ...] = ()  # of the runs' own corpora: what supervised heads are scored on, in distribution
     keep: str = "none"  # backbones of finished evaluations: none, the best by ID validation loss, or all
+    evaluation_precision: str = "auto"  # fp32, bf16, or auto as a schedule's: of all its runs, and in their files
+    micro_batches: bool = False  # whether BatchNorm may see parts of a batch, in runs that fit on no GPU otherwise
 
     def __post_init__(self) -> None:
         if self.keep not in KEEPS:
             raise ValueError(f"sweep {self.name}: keep={self.keep!r}{did_you_mean(self.keep, KEEPS)}")
+        if self.evaluation_precision not in PRECISIONS:
+            meant = did_you_mean(self.evaluation_precision, PRECISIONS)
+            raise ValueError(f"sweep {self.name}: evaluation_precision={self.evaluation_precision!r}{meant}")
         seen: dict[str, Run] = {}
         for run in self.runs:
             if not isinstance(run, Run):

@@ -18,6 +18,7 @@ from ecgscale.records import FULL, unguarded
 from ecgscale.spec.run import Run
 from ecgscale.training import sharded_checkpoint
 from ecgscale.training.followers import Job, start_followers
+from ecgscale.training.footprint import Memory, memory_of
 from ecgscale.training.inputs import Inputs, opened
 from ecgscale.training.sharding import Processes, joined, shard, whole_state
 from ecgscale.training.step import (
@@ -27,7 +28,7 @@ from ecgscale.training.step import (
     optimiser_of,
     prepare_module,
 )
-from ecgscale.training.train import Diverged, Position, Snapshot, Training, activation_bytes, build, train
+from ecgscale.training.train import Diverged, Position, Snapshot, Training, build, train
 
 State = dict[str, Any]
 
@@ -48,6 +49,7 @@ def lead(
     inputs: Inputs,
     *,
     resume: State | None = None,
+    memory: Memory | None = None,
     pause: Callable[[], bool] = lambda: False,
 ) -> Iterator[tuple[Iterator[Snapshot], Callable[..., None]]]:
     """Train a run as the leader of its processes: its snapshots, and what saves the last one in ``assigned.folder``.
@@ -61,14 +63,14 @@ def lead(
     run, resources = assigned.run, assigned.resources
     if run.schedule.budgets:
         raise ValueError(f"{run.name} has several budgets: one process does it, for its trunk is kept in memory")
-    whole = build(run, inputs.corpus, inputs.codes)
-    if n_micro_batches(run.schedule.batch_size, resources.micro_batch, Processes(0, resources.processes)) > 1:
+    whole = build(run, inputs.corpus)
+    if n_micro_batches(run.schedule.batch_size, resources.sparing.micro_batch, Processes(0, resources.processes)) > 1:
         check_micro_batches(whole)
     with (
         start_followers(resources.processes, "ecgscale.training.distributed:follow", assigned) as meeting,
         joined(0, resources.processes, meeting, resources.device) as processes,
     ):
-        training = build_sharded(assigned, inputs, processes)
+        training = build_sharded(assigned, inputs, processes, memory)
         send(resume)
         last: list[Position] = []
 
@@ -108,34 +110,29 @@ def follow(job: Job) -> None:
                 raise
 
 
-def build_sharded(assigned: Assignment, inputs: Inputs, processes: Processes) -> Training:
+def build_sharded(assigned: Assignment, inputs: Inputs, processes: Processes, memory: Memory | None = None) -> Training:
     """The untrained run, sharded over its processes; all of them call it, and the weights are the leader's."""
     run, resources = assigned.run, assigned.resources
     device = _device_of(resources.device, processes)
-    module = build(run, inputs.corpus, inputs.codes.to(device) if inputs.codes else None).to(device)
+    module = build(run, inputs.corpus).to(device)
     if inputs.initial is not None:
         module.backbone.load_state_dict(inputs.initial)
     for tensor in module.state_dict().values():
         distributed.broadcast(tensor, 0)
-    share = -(-run.schedule.batch_size // processes.size)
-    at_once = min(share, resources.micro_batch or share)
-    how = execution(
-        device,
-        run.schedule.precision,
-        micro_batch=resources.micro_batch,
-        compile=False,
-        activation_bytes=lambda: activation_bytes(run, inputs.corpus, at_once),
-    )
+    share, micro_batch = -(-run.schedule.batch_size // processes.size), resources.sparing.micro_batch
+    memory = memory or memory_of(run, inputs.corpus, resources, device)
+    how = execution(device, run.schedule.precision, micro_batch=micro_batch, compile=False, recompute=memory.recompute)
     prepare_module(module, how)
-    shard(module, device, bf16=how.precision == "bf16", in_micro_batches=at_once < share)
-    store = stored(run.slice, (inputs.corpus, *inputs.mixed), "train", device, module.backbone.any_leads)
+    shard(module, device, bf16=how.precision == "bf16", in_micro_batches=(micro_batch or share) < share)
+    corpora, any_leads = (inputs.corpus, *inputs.mixed), module.backbone.any_leads
+    store = stored(run.slice, corpora, "train", device, any_leads, memory.allowance, inputs.words)
     optimiser = optimiser_of(module.groups(), run.objective.optimiser)
     return Training(run, module, optimiser, store, how, processes)
 
 
 def to_single(run: Run, inputs: Inputs, folder: Path, entry: State) -> State:
     """A sharded checkpoint as one process goes on from it (``train.pretrain``)."""
-    module = build(run, inputs.corpus, inputs.codes)
+    module = build(run, inputs.corpus)
     optimiser = optimiser_of(module.groups(), run.objective.optimiser)
     sharded_checkpoint.load(folder, entry["name"], module, optimiser)
     unfinished = {"unfinished": torch.tensor(entry["unfinished"])}
@@ -144,7 +141,7 @@ def to_single(run: Run, inputs: Inputs, folder: Path, entry: State) -> State:
 
 def to_sharded(run: Run, inputs: Inputs, folder: Path, state: State) -> sharded_checkpoint.Entry:
     """The checkpoint of a run that one process did, put where several processes go on from it; its entry."""
-    module = build(run, inputs.corpus, inputs.codes)
+    module = build(run, inputs.corpus)
     optimiser = optimiser_of(module.groups(), run.objective.optimiser)
     module.load_state_dict(state["module"])
     optimiser.load_state_dict(state["optimiser"])

@@ -11,6 +11,7 @@ from ecgscale.home import checkpoint_path, parts_path
 from ecgscale.records import unguarded
 from ecgscale.spec.run import Run
 from ecgscale.training import checkpoint, distributed, sharded_checkpoint
+from ecgscale.training.footprint import Memory
 from ecgscale.training.inputs import Inputs
 from ecgscale.training.train import Position, Snapshot, pretrain
 
@@ -46,6 +47,7 @@ def start(
     resources: Resources,
     attempt: Attempt,
     resume: State | None = None,
+    memory: Memory | None = None,
 ) -> Iterator[tuple[Iterable[Snapshot], Callable[[Snapshot, int | None], None]]]:
     """A run's snapshots, and what saves the last of them with the step that was measured last.
 
@@ -71,12 +73,13 @@ def start(
                 run,
                 inputs.corpus,
                 mixed=inputs.mixed,
-                codes=inputs.codes,
+                words=inputs.words,
                 initial=inputs.initial,
                 device=resources.device,
                 resume=resume,
-                micro_batch=resources.micro_batch,
+                micro_batch=resources.sparing.micro_batch,
                 compile=resources.compile,
+                memory=memory,
                 pause=attempt.pause,
             ),
             save,
@@ -85,7 +88,7 @@ def start(
     if resume and "files" not in resume:
         resume = distributed.to_sharded(run, inputs, sharded, resume) | {"again": resume["again"]}
     assigned = distributed.Assignment(run, home, sharded, resources)
-    with distributed.lead(assigned, inputs, resume=resume, pause=attempt.pause) as (snapshots, put):
+    with distributed.lead(assigned, inputs, resume=resume, memory=memory, pause=attempt.pause) as (snapshots, put):
 
         def save_sharded(snapshot: Snapshot, measured: int | None) -> None:
             put(metadata(measured), f"step-{snapshot.step}.{token}", guard)

@@ -19,7 +19,7 @@ from ecgscale.data.batches import Batch
 from ecgscale.objectives import Contrast, Loss, Optimiser, ParamGroup, Pretraining
 from ecgscale.training.sharding import ALONE, Processes, local, mean_over
 
-_ACTIVATION_SHARE = 0.5  # of a GPU's memory; where a batch's activations would take more they are recomputed
+_VARIANTS = 64  # of one function that torch compiles: blocks of a network are variants of one
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ class Execution:
     losses stay float32. ``micro_batch`` is the most recordings that pass the network of a process at once (None: all
     that it has of a batch); their gradients accumulate to that of the whole batch's loss, masks and contrasts included;
     but BatchNorm normalises each micro-batch by its own statistics, and dropout draws other numbers. ``compile`` has
-    torch.compile fuse the training pass of the backbone; evaluation stays as it is. ``recompute`` is activation
+    torch.compile fuse the passes of the backbone. ``recompute`` is activation
     checkpointing: only what passes between the backbone's blocks is kept, and the rest computed again in the backward
     pass: less memory, a forward pass more, the same gradients.
     """
@@ -57,39 +57,60 @@ def execution(
     *,
     micro_batch: int | None = None,
     compile: bool | None = None,
-    recompute: bool | None = None,
-    activation_bytes: Callable[[], float] = lambda: 0.0,
+    recompute: bool = False,
 ) -> Execution:
     """What fits a device, where it is not said: on CUDA bf16 (if the GPU has it) and compiled, on a CPU neither.
 
-    ``activation_bytes`` is asked on CUDA how much a step would keep for its backward pass. Raises ValueError for
-    micro-batches of no recording.
+    Raises ValueError for micro-batches of no recording.
     """
     if micro_batch is not None and micro_batch < 1:
         raise ValueError(f"micro_batch={micro_batch}: a micro-batch holds at least 1 recording")
     on_gpu = device.startswith("cuda")
-    if precision == "auto":
-        precision = "bf16" if on_gpu and torch.cuda.is_bf16_supported(including_emulation=False) else "fp32"
-    if recompute is None:
-        recompute = on_gpu and activation_bytes() > _ACTIVATION_SHARE * torch.cuda.mem_get_info(device)[1]
-    return Execution(precision, micro_batch, on_gpu if compile is None else compile, recompute)
+    return Execution(precision_on(device, precision), micro_batch, on_gpu if compile is None else compile, recompute)
+
+
+def precision_on(device: str, precision: str = "auto") -> str:
+    """The precision that is meant: "auto" is bf16 on a GPU that has it, else fp32."""
+    if precision != "auto":
+        return precision
+    has_it = device.startswith("cuda") and torch.cuda.is_bf16_supported(including_emulation=False)
+    return "bf16" if has_it else "fp32"
 
 
 def prepare_module(module: Pretraining, how: Execution) -> None:
-    """Have a module's backbone compiled and its blocks' activations recomputed, in training only.
+    """Have a module's backbone compiled, and its blocks' activations recomputed in training.
 
     Blocks are the members of the module lists that a backbone owns directly.
     """
     backbone: Any = module.backbone
     if how.compile:
         torch.compiler.reset()  # what was compiled for the run before would count against torch's limit of variants
+        torch._dynamo.config.recompile_limit = _VARIANTS
     if how.recompute:
         for part in backbone.children():
             for block in part if isinstance(part, nn.ModuleList) else ():
-                block.forward = _recomputed(block, how.compile)
+                block.forward = _recomputed(block, how)
     elif how.compile:
-        plain, fast = backbone.encode, torch.compile(backbone.encode)
-        backbone.encode = lambda *inputs, **options: (fast if backbone.training else plain)(*inputs, **options)
+        train = _compiled(backbone.encode, of_any_number=how.micro_batch is not None)
+        evaluate = _compiled(backbone.encode, of_any_number=True)
+        backbone.encode = lambda *inputs, **options: (train if backbone.training else evaluate)(*inputs, **options)
+
+
+def _compiled(function: Callable[..., Any], of_any_number: bool) -> Callable[..., Any]:
+    """A function compiled by torch, once for all batches: of one number of recordings, or of any number."""
+    fast = torch.compile(function)
+    if not of_any_number:
+        return fast
+
+    def run(*inputs: torch.Tensor, **options: Any) -> Any:
+        if not len(inputs[0]):
+            return function(*inputs, **options)
+        for tensor in (*inputs, *options.values()):
+            if isinstance(tensor, torch.Tensor):
+                torch._dynamo.maybe_mark_dynamic(tensor, 0)
+        return fast(*inputs, **options)
+
+    return run
 
 
 def compute_gradients(
@@ -236,9 +257,9 @@ def _compared(
     return loss.detach()
 
 
-def _recomputed(block: nn.Module, compiled: bool) -> Callable[..., Any]:
+def _recomputed(block: nn.Module, how: Execution) -> Callable[..., Any]:
     plain = block.forward
-    fast = torch.compile(plain) if compiled else plain
+    fast = _compiled(plain, how.micro_batch is not None) if how.compile else plain
 
     def contexts() -> tuple[AbstractContextManager[None], AbstractContextManager[None]]:
         return nullcontext(), _uncounted(block)

@@ -8,17 +8,20 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
+import numpy as np
 import torch
 
-from ecgscale.compute import cost
+from ecgscale.attempt import Resources, Sparing
 from ecgscale.data.batches import Store, order
 from ecgscale.data.beats import Sentence
 from ecgscale.data.corpus import Corpus
 from ecgscale.data.mixture import Mixture, stored
+from ecgscale.data.prefetch import batches_of
 from ecgscale.models import Codebook, CodebookModule
 from ecgscale.objectives import ObjectiveInputs, Optimiser, Pretraining, decayed_apart
 from ecgscale.pausing import check_pause
 from ecgscale.spec.run import Run
+from ecgscale.training.footprint import Memory, memory_of
 from ecgscale.training.rates import learning_rate, rate_of, weight_decay
 from ecgscale.training.sharding import ALONE, Processes
 from ecgscale.training.step import (
@@ -31,6 +34,7 @@ from ecgscale.training.step import (
     randomness,
 )
 
+_FINITE_CHECKED = 250  # steps after which the losses are looked at: the one time that a GPU is waited for
 ID_BATCH_SIZE = 128  # contrastive losses depend on it, so it is one for all evaluations
 
 
@@ -171,30 +175,34 @@ def _taken(
     schedule, settings, every = run.schedule, run.objective.optimiser, run.evaluation.every
     clip = settings.clip if schedule.clip is None else schedule.clip
     step, seconds, losses = at.step, at.seconds, at.unfinished
+    drawn = (training.store.positions(schedule.batch_size, run.seed, nth) for nth in range(step, goal))
+    batches = batches_of(training.store, map(processes.share, drawn))
     while step < goal:
         started = time.perf_counter()
         module.train()
         fresh: list[torch.Tensor] = []
         while True:
-            positions = processes.share(training.store.positions(schedule.batch_size, run.seed, step))
             module.begin(step, schedule.steps)
             draw = randomness(run.seed, step, processes.rank)
-            batch = training.store.batch(positions)
+            batch = next(batches)
             fresh.append(compute_gradients(module, batch, draw, training.how, processes, schedule.batch_size))
             optimiser_step(training.optimiser, rate(step), clip, weight_decay(step, schedule.steps, settings))
             module.end()
             step += 1
             regular = step % every == 0
-            due = step == goal if ends else False
-            due, paused = due or (regular and schedule.decay == "cosine"), False
-            if due or regular or step == goal or (paused := processes.agree(pause)):
+            due = (step == goal and ends) or (regular and schedule.decay == "cosine")
+            told = due or regular or step == goal
+            paused = not told and processes.agree(pause)
+            if told or paused or len(fresh) == _FINITE_CHECKED:
                 break
         losses = torch.cat([losses, processes.mean(torch.stack(fresh)).cpu()])
         seconds += time.perf_counter() - started
         if not losses.isfinite().all():
             n_taken = step - len(losses) + int(losses.isfinite().int().argmin())  # before the loss that is none
             raise Diverged(n_taken + 1, rate(n_taken))
-        yield (at := Position(step, seconds, losses, due, paused, at.trunk))
+        at = Position(step, seconds, losses, due, paused, at.trunk)
+        if told or paused:
+            yield at
         if due:
             losses = losses[:0]
     return at
@@ -212,12 +220,14 @@ def pretrain(
     *,
     mixed: Sequence[Corpus] = (),
     codes: CodebookModule | None = None,
+    words: np.ndarray | None = None,
     initial: Mapping[str, torch.Tensor] | None = None,
     device: str = "cpu",
     resume: Mapping[str, Any] | None = None,
     micro_batch: int | None = None,
     compile: bool | None = None,
     recompute: bool | None = None,
+    memory: Memory | None = None,
     pause: Callable[[], bool] = lambda: False,
 ) -> Iterator[Snapshot]:
     """Train a run in this process, yielding at step 0 (the untrained twin), every ``run.evaluation.every``, at the end.
@@ -226,13 +236,16 @@ def pretrain(
     with ``again`` in it, it yields that step first, which was not measured.
     Where ``pause`` says so it yields at the next step, whatever that is. ``mixed``: the corpora of the slice's mix.
     ``micro_batch``, ``compile`` and ``recompute`` are placement: see Execution, and ``execution`` for what None means.
-    ``initial``: weights of the backbone that ``run.initial`` left, or the published ones. Raises Diverged when the loss
-    is no longer finite, ValueError for a run without the weights that it starts from.
+    ``memory``: what the process has of its device, all that there is if left out. ``codes``: the codebook of a run that
+    predicts its words, or ``words``: what it calls those of the corpus (``codewords``). ``initial``: weights of the
+    backbone that ``run.initial`` left, or the published ones. Raises Diverged when the loss is no longer finite,
+    ValueError for a run without the weights that it starts from.
     """
     if (run.initial is None and not run.weights) != (initial is None):
         published = f"published weights {run.weights[:12]}" if run.weights else "random weights"
         raise ValueError(f"{run.name} starts from {run.initial.name if run.initial else published}: give it those")
-    module = build(run, corpus, codes.to(device) if codes else None).to(device)
+    memory = memory or memory_of(run, corpus, Resources(device, sparing=Sparing(micro_batch=micro_batch)))
+    module = build(run, corpus, codes.to(device) if codes and words is None else None).to(device)
     if initial is not None:
         module.backbone.load_state_dict(initial)
     how = execution(
@@ -240,11 +253,10 @@ def pretrain(
         run.schedule.precision,
         micro_batch=micro_batch,
         compile=compile,
-        recompute=recompute,
-        activation_bytes=lambda: activation_bytes(run, corpus, micro_batch),
+        recompute=memory.recompute if recompute is None else recompute,
     )
     prepare_module(module, how)
-    store = stored(run.slice, (corpus, *mixed), "train", device, module.backbone.any_leads)
+    store = stored(run.slice, (corpus, *mixed), "train", device, module.backbone.any_leads, memory.allowance, words)
     training = Training(run, module, optimiser_of(module.groups(), run.objective.optimiser), store, how)
     at = Position.of(resume)
     if resume is None:
@@ -274,11 +286,18 @@ def id_loss(module: Pretraining, store: Store | Mixture) -> tuple[float, int]:
     positions = store.evaluated()
     if module.fixed_batches:
         positions = positions[: max(1, len(positions) // ID_BATCH_SIZE) * ID_BATCH_SIZE]
-    total, n_terms = 0.0, 0
-    for start in range(0, len(positions), ID_BATCH_SIZE):
+    starts = range(0, len(positions), ID_BATCH_SIZE)
+    batches = batches_of(store, (positions[start : start + ID_BATCH_SIZE] for start in starts))
+    found = []
+    for start, batch in zip(starts, batches, strict=True):
         check_pause()
-        loss = module(store.batch(positions[start : start + ID_BATCH_SIZE]), randomness(0, start))
-        total, n_terms = total + float(loss.total), n_terms + int(loss.n_terms)
+        found.append(module(batch, randomness(0, start)))
+    if not found:
+        return 0.0, 0
+    total = 0.0
+    for loss in torch.stack([loss.total for loss in found]).tolist():  # a GPU is waited for once
+        total += loss
+    n_terms = int(torch.stack([loss.n_terms for loss in found]).sum())
     return total / max(1, n_terms), len(positions)
 
 
@@ -325,9 +344,3 @@ def train_codebook(
         if not math.isfinite(reconstruction):
             raise Diverged(step, lr)
         yield CodebookSnapshot(step + 1, reconstruction, module, optimiser)
-
-
-def activation_bytes(run: Run, corpus: Corpus, micro_batch: int | None) -> float:
-    """What a step keeps for its backward pass: about three float32 tensors for each that a product puts out."""
-    spent = cost(run.architecture, run.objective, len(corpus.label_names(run.slice.label_set)), corpus.signal.shape[-1])
-    return 3 * 4 * spent.n_activations * min(run.schedule.batch_size, micro_batch or run.schedule.batch_size)

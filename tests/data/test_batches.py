@@ -1,5 +1,6 @@
 """Batches: twelve leads of the right recordings, the same whether a slice is in memory or on the disk."""
 
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -7,8 +8,9 @@ import pytest
 import torch
 
 from ecgscale import data
-from ecgscale.data import batches
-from ecgscale.data.batches import Store
+from ecgscale.data.allowance import Allowance
+from ecgscale.data.batches import Store, bytes_of
+from ecgscale.data.prefetch import batches_of, one_ahead
 from ecgscale.data.recording import TWELVE_FROM_EIGHT
 
 
@@ -38,24 +40,60 @@ def test_derived_leads_have_the_bits_of_the_matrix_product(corpus: data.Corpus) 
     assert torch.equal(store.batch(at).signal.view(torch.int32), product.view(torch.int32))
 
 
-@pytest.mark.parametrize("free_bytes", [None, 0])
-def test_a_position_that_is_not_there_is_an_error_and_no_other_memory(corpus: data.Corpus, free_bytes: int) -> None:
-    store = Store(corpus, corpus.rows("train"), free_bytes=free_bytes)
+@pytest.mark.parametrize("allowance", [None, Allowance(0)])
+def test_a_position_that_is_not_there_is_an_error_and_no_other_memory(
+    corpus: data.Corpus, allowance: Allowance | None
+) -> None:
+    store = Store(corpus, corpus.rows("train"), allowance=allowance)
     for position in (len(store), -len(store) - 1):
         with pytest.raises(IndexError):
             store.batch(np.array([0, position]))
 
 
-@pytest.mark.parametrize(("device", "share"), batches.SHARE.items())
-def test_a_slice_is_resident_where_it_fits_beside_the_rest(device: str, share: float) -> None:
-    assert batches.fits(int(share * 1e10), torch.device(device), free_bytes=int(1e10))
-    assert not batches.fits(int(share * 1e10) + 1, torch.device(device), free_bytes=int(1e10))
-    assert not batches.fits(1, torch.device(device), free_bytes=0)
+def test_stores_share_one_allowance_and_give_back_what_they_took(corpus: data.Corpus) -> None:
+    """To the byte: what fits stays, what does not is gathered from the disk, and a store that is gone makes room."""
+    rows = corpus.rows("train")[:40]
+    signal, tables = bytes_of(40, 8, 1000, 4 * 6)
+    probe = Store(corpus, rows, "rhythm", allowance=Allowance(0))
+    assert probe.signal is None
+    assert signal == corpus.signal[rows].nbytes
+    assert tables == sum(t.nbytes for t in (corpus.peaks[rows], corpus.patient[rows])) + probe.labels.nbytes
+    allowance = Allowance(2 * (signal + tables) + signal - 1)
+    first, second, third = (Store(corpus, rows, "rhythm", allowance=allowance) for _ in range(3))
+    assert [store.is_resident for store in (first, second, third)] == [True, True, False]
+    assert allowance.taken == 2 * signal + 3 * tables
+    del second
+    assert allowance.taken == signal + 2 * tables
+    assert Store(corpus, rows, "rhythm", allowance=allowance).is_resident
+    allowance.close()
+    assert not Store(corpus, rows, "rhythm", allowance=allowance).is_resident
+    assert first.is_resident
+
+
+def test_what_is_read_ahead_comes_in_order_and_one_at_a_time() -> None:
+    """The next is begun before the last is used, and no other; an error comes where its batch would."""
+    begun: list[int] = []
+
+    def do(thing: int) -> int:
+        begun.append(thing)
+        if thing == 3:
+            raise OSError("the disk is gone")
+        return thing * thing
+
+    with ThreadPoolExecutor(1) as thread:
+        found = one_ahead(thread, do, range(9))
+        assert next(found) == 0
+        assert next(found) == 1
+        thread.submit(lambda: None).result()
+        assert begun == [0, 1, 2]
+        assert next(found) == 4
+        with pytest.raises(OSError, match="the disk is gone"):
+            next(found)
 
 
 def test_a_slice_that_does_not_fit_gives_the_same_batches_from_the_disk(corpus: data.Corpus) -> None:
     rows = corpus.rows("train", 0.5)
-    resident, mapped = Store(corpus, rows, "rhythm"), Store(corpus, rows, "rhythm", free_bytes=1000)
+    resident, mapped = Store(corpus, rows, "rhythm"), Store(corpus, rows, "rhythm", allowance=Allowance(1000))
     assert resident.signal is not None
     assert mapped.signal is None
     assert len(resident) == len(mapped) == len(rows)
@@ -68,7 +106,8 @@ def test_a_slice_that_does_not_fit_gives_the_same_batches_from_the_disk(corpus: 
 def test_a_gpu_gives_the_same_batches_resident_or_through_pinned_memory(corpus: data.Corpus) -> None:
     rows, positions = corpus.rows("train"), np.arange(40)
     expected = Store(corpus, rows, "rhythm").batch(positions).signal
-    for free_bytes in (None, 0):
-        store = Store(corpus, rows, "rhythm", "cuda", free_bytes)
-        assert (store.signal is None) == (free_bytes == 0)
-        assert torch.allclose(store.batch(positions).signal.cpu(), expected, rtol=1e-4, atol=1e-4)
+    for allowance in (None, Allowance(0)):
+        store = Store(corpus, rows, "rhythm", "cuda", allowance)
+        assert (store.signal is None) == (allowance is not None)
+        for batch in batches_of(store, [positions] * 3):
+            assert torch.allclose(batch.signal.cpu(), expected, rtol=1e-4, atol=1e-4)

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from ecgscale import data
-from ecgscale.data.batches import Store
+from ecgscale.data.batches import Batch, Store
 from ecgscale.data.beats import BEAT_SAMPLES, Sentence
 from ecgscale.models import Codebook, ResNet, Transformer
 from ecgscale.objectives import CMSC, Masked, ObjectiveInputs, Supervised
@@ -173,7 +173,7 @@ def masked(description: Masked) -> MaskedModule:
 def test_masked_loss_is_the_cross_entropy_of_hidden_words(monkeypatch: pytest.MonkeyPatch) -> None:
     module, words = masked(Masked(CODEBOOK)), sentence(4, [40, 30, 11, 2])
     monkeypatch.setattr(module.backbone, "inputs", lambda batch: words)
-    loss = module(None, torch.Generator().manual_seed(5))  # type: ignore[arg-type]
+    loss = module(Batch(*[torch.zeros(4, 0)] * 4), torch.Generator().manual_seed(5))
     mask = module.draw_mask(words.lead > 0, torch.Generator().manual_seed(5))
     codes = module._codes[0].label(words)
     hidden = words.words.masked_fill(mask[..., None], 0.0)

@@ -19,6 +19,7 @@ from ecgscale.pricing.hours import wall_hours
 from ecgscale.pricing.plan import plan, shared_parts, shares
 from ecgscale.spec.run import Run, Schedule
 from ecgscale.spec.sweep import Sweep, load
+from ecgscale.training import footprint
 from tests.shell import Shell
 
 GPU = Device("a GPU", True, 80e9, {"resnet": ((1e6, 1e12), (1e8, 1e14))})
@@ -133,7 +134,7 @@ def test_a_launch_gives_what_the_plan_says(
     taken = {"status": "done", "processes": "1", "device": "a GPU", "peak_memory_bytes": str(0.3e9 * gigabytes)}
     records.write(records.path_of(tmp_path, tiny_sweep.name, first.run_id), [], first.description, taken)
     priced = plan(tiny_sweep, home, tmp_path, on)
-    share = shares(priced, tmp_path)
+    share = shares(tiny_sweep, priced, home, tmp_path)
     said = dict(zip(priced["run_id"], priced["gpu_share"], strict=True))
     assert {run.run_id: share(run, on.memory_bytes) for run in tiny_sweep.runs} == said
     busy = float(priced["gpu_busy"].max())
@@ -186,9 +187,10 @@ def test_doctor_names_what_to_mend(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 def test_a_run_too_large_for_one_gpu_is_given_as_many_as_it_needs(
     tiny_sweep: Sweep, home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    alone = plan(tiny_sweep, home, tmp_path, GPU)
-    assert set(alone["processes"]) == {1}
-    most = max(alone.to_dict("records"), key=lambda line: line["memory_gb"])
+    monkeypatch.setattr(footprint, "_EVALUATED", 1)  # what a step needs decides, not what an evaluation does
+    assert set(plan(tiny_sweep, home, tmp_path, GPU)["processes"]) == {1}
+    bare = plan(tiny_sweep, home, tmp_path, replace(GPU, memory_bytes=1.0))  # its data stay on disk
+    most = max(bare.to_dict("records"), key=lambda line: line["memory_gb"])
     small = replace(GPU, memory_bytes=0.4e9 * most["memory_gb"])  # data that do not fit stay on disk: weights do not
     assert "infeasible" in set(plan(tiny_sweep, home, tmp_path, small)["state"])
     monkeypatch.setattr("torch.cuda.device_count", lambda: 4)

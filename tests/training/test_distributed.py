@@ -15,7 +15,7 @@ import torch
 
 from ecgscale import records
 from ecgscale import trial as trials
-from ecgscale.attempt import Attempt, Place, Resources
+from ecgscale.attempt import Attempt, Place, Resources, Sparing
 from ecgscale.data.corpus import Slice
 from ecgscale.home import checkpoint_path, log_path, parts_path
 from ecgscale.models import ViT
@@ -93,7 +93,7 @@ def test_two_processes_have_the_losses_of_one_and_go_on_where_one_or_two_were_pa
             RUN,
             SWEEP,
             Place(home, tmp_path),
-            Resources("cpu", processes, micro_batch),
+            Resources("cpu", processes, sparing=Sparing(micro_batch=micro_batch)),
             Attempt(pause=asked(at), note=said.append),
         )
         folder, whole = parts_path(home, "mine", RUN.run_id), checkpoint_path(home, "mine", RUN.run_id)
@@ -129,7 +129,7 @@ def test_what_several_processes_cannot_compute_is_refused_before_they_are_starte
     part = Slice("ludb-sample", 1.0, "rhythm" if objective.needs_labels else "")
     run = replace(RUN, objective=objective, slice=part)
     with pytest.raises(ValueError, match=why):
-        trial(run, SWEEP, Place(home, tmp_path), Resources("cpu", processes, micro_batch))
+        trial(run, SWEEP, Place(home, tmp_path), Resources("cpu", processes, sparing=Sparing(micro_batch=micro_batch)))
     assert why in records.state_of(records.path_of(tmp_path, "mine", run.run_id))[1]
 
 

@@ -254,9 +254,7 @@ def traced(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 @pytest.mark.slow
 @pytest.mark.parametrize("recompute", [False, True])
 @pytest.mark.parametrize("network", NETWORKS)
-def test_compilation_changes_nothing_and_is_for_training_only(
-    network: str, recompute: bool, store: Store, traced: list[str]
-) -> None:
+def test_compilation_changes_nothing(network: str, recompute: bool, store: Store, traced: list[str]) -> None:
     batch = store.batch(np.arange(6))
     plain, fast = built(network, store.labels.shape[1]), built(network, store.labels.shape[1])
     for module in (plain, fast):
@@ -273,7 +271,7 @@ def test_compilation_changes_nothing_and_is_for_training_only(
     fast.eval()
     with torch.no_grad():
         torch.testing.assert_close(fast.backbone(batch).pooled, plain.eval().backbone(batch).pooled)
-    assert not traced
+    assert bool(traced) != recompute  # blocks are compiled in training
 
 
 @pytest.mark.slow
