@@ -283,8 +283,8 @@ def test_after_want_of_device_memory_a_run_spares_more_and_more_of_it(tmp_path: 
     assert tried[2] == [Sparing()]  # more device memory does not help this one
     assert tried[3] == [Sparing(), recomputed, alone]  # a whole batch is what this one needs
     assert [queued.before for queued in found[1]] == [1, 1, 0, 1]
-    uncut = spared(found[2], sweep.runs, sweep, tmp_path, lambda run: False)
-    assert [queued.sparing for queued in uncut] == [queued.sparing for queued in found[2]]
+    left = spared(found[2], sweep.runs, sweep, tmp_path, lambda run: False)
+    assert [queued.sparing for queued in left] == [queued.sparing for queued in found[2]]
 
 
 def test_an_evaluation_without_memory_is_tried_with_streamed_data_and_then_alone(tmp_path: Path) -> None:
