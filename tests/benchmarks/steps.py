@@ -1,4 +1,4 @@
-"""P2: a ResNet's training step against the usual Conv1d network, and our loop against the bare steps in it."""
+"""P2 and P15: a ResNet's step against the usual Conv1d network, our loop against bare steps, a masked step."""
 
 import tempfile
 import time
@@ -16,8 +16,8 @@ from torch.nn import functional as F
 from ecgscale.data import library
 from ecgscale.data.batches import Batch, Store
 from ecgscale.data.corpus import Corpus, Slice
-from ecgscale.models import RESNETS, ResNet
-from ecgscale.objectives import Supervised
+from ecgscale.models import RESNETS, TRANSFORMERS, Codebook, ResNet, Transformer
+from ecgscale.objectives import Masked, Objective, Pretraining, Supervised
 from ecgscale.spec.run import Evaluation, Run, Schedule
 from ecgscale.training.train import pretrain
 from tests.benchmarks import Measurement
@@ -71,6 +71,7 @@ def measure() -> Iterator[Measurement]:
             corpus = library.open_corpus("ptbxl-sample", Path(folder))
             yield from (_convolutions(corpus, *rung) for rung in RUNGS)
             yield from (_loop(corpus, rung) for rung in RESNETS[:2])
+            yield _masked(corpus, TRANSFORMERS[8])
     finally:
         torch.set_num_threads(threads)
 
@@ -113,6 +114,39 @@ def _raced(corpus: Corpus, rung: ResNet, n_steps: int) -> tuple[float, float, fl
     first = abs(losses["peer"][0] - losses["ours"][0])  # Adam magnifies rounding errors: later ones drift apart
     ratio = median(a / b for a, b in zip(times["peer"], times["ours"], strict=True))
     return median(times["peer"]), median(times["ours"]), ratio, first
+
+
+def _masked(corpus: Corpus, rung: Transformer) -> Measurement:
+    """A masked step on words that were labelled before, against the supervised step of the same rung."""
+    recipe = Codebook(corpus.name)
+    codes = np.random.default_rng(0).integers(recipe.n_codes, size=(len(corpus.split), recipe.n_tokens))
+    sides: dict[str, tuple[Objective, np.ndarray | None]] = {
+        "supervised": (Supervised(), None),
+        "masked": (Masked(recipe), codes.astype(np.int16)),
+    }
+    steps: dict[str, Callable[[], object]] = {}
+    for name, (objective, words) in sides.items():
+        store = Store(corpus, corpus.rows("train")[:64], LABELS, words=words)
+        torch.manual_seed(0)
+        module = objective.build(rung.build(), len(corpus.label_names(LABELS))).train()
+        optimiser = torch.optim.Adam(module.parameters(), 1e-4, fused=True)
+
+        def step(
+            module: Pretraining = module, store: Store = store, optimiser: torch.optim.Optimizer = optimiser
+        ) -> float:
+            return _step(optimiser, lambda batch: module(batch, torch.Generator()).mean, store.batch(np.arange(4)))
+
+        steps[name] = step
+    times: dict[str, list[float]] = {name: [] for name in steps}
+    for _ in range(5):
+        for name, take in steps.items():
+            began = time.process_time()
+            take()
+            times[name].append(time.process_time() - began)
+    ratio = median(a / b for a, b in zip(times["supervised"][1:], times["masked"][1:], strict=True))
+    took = {name: f"{1e3 * median(values):.3g} ms" for name, values in times.items()}
+    name = f"supervised / masked step, Transformer {rung.size} (P15)"
+    return Measurement(name, took["supervised"], took["masked"], ratio, 1 / 1.1, "words labelled once, 8192 codes")
 
 
 def _step(optimiser: torch.optim.Optimizer, loss_of: Callable[[Batch], torch.Tensor], batch: Batch) -> float:

@@ -1,4 +1,4 @@
-"""What a GPU has to show: whole graphs, no waits, the numbers of a CPU, evaluations that are cheap, and its allowance."""
+"""What a GPU has to show: whole graphs, no waits, the numbers of a CPU, cheap evaluations, data within their part."""
 
 import math
 import time
