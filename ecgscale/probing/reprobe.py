@@ -6,14 +6,13 @@ from pathlib import Path
 import torch
 
 from ecgscale import data, records
-from ecgscale.attempt import Resources
+from ecgscale.data.allowance import allowance_beside
 from ecgscale.models import Backbone
 from ecgscale.probing.measure import Row, computing_in, probe_rows
 from ecgscale.spec.run import Run
 from ecgscale.spec.sweep import Sweep
 from ecgscale.spec.tasks import Task, measurable, own_tasks, task_facts
 from ecgscale.training import kept_weights
-from ecgscale.training.footprint import memory_of
 from ecgscale.training.inputs import initial_weights
 
 
@@ -50,7 +49,7 @@ def reprobe(
     corpora = {task.corpus: data.open_corpus(task.corpus, home) for task in asked}
     new: list[Row] = []
     precision = str(file.facts.get("evaluation_precision", "fp32"))  # of files from before it was said
-    allowance = memory_of(run, data.open_corpus(run.slice.corpus, home), Resources(device)).allowance
+    allowance = allowance_beside(device)
     for step in steps:
         backbone = backbone_at(run, step, home).to(device)
         with computing_in(precision, device):
