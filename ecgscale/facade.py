@@ -18,7 +18,7 @@ def load(results: str | Path = "results", sweeps: Iterable[str] | None = None) -
     Losses are in nats; ``n_params``, ``n_samples`` and ``flops`` are N, D and C. Raises FileNotFoundError without a
     folder.
     """
-    from analysis.observations import trajectories
+    from ecgscale.analysis.observations import trajectories
 
     if not Path(results).is_dir():
         raise FileNotFoundError(f"no results folder {Path(results).name!r}")
@@ -31,8 +31,8 @@ def fit(rows: "pd.DataFrame", select: str = "val", **options: Any) -> "pd.DataFr
     ``select``: the split that picks each run's best step, "val" or "test". ``options``: ``objective`` ("log-ls",
     "huber"), ``bootstrap``, ``max_exponent``, ``weights``, as ``ecgscale fit --help`` explains them.
     """
-    from analysis.observations import best_over_steps
-    from analysis.table.build import exponents as fitted
+    from ecgscale.analysis.observations import best_over_steps
+    from ecgscale.analysis.table.build import exponents as fitted
 
     return fitted(best_over_steps(rows, select), paths=rows, **options)
 
@@ -49,7 +49,7 @@ def exponents(
 
     Raises ValueError with the nearest name for one that is not there, and if nothing was fitted yet.
     """
-    from analysis.table.query import query, read
+    from ecgscale.analysis.table.query import query, read
 
     found = read(Path(table)) if isinstance(table, str | Path) else table
     return query(found, law, configuration, target, coefficient, where)
@@ -62,9 +62,9 @@ def predict(
 
     Raises ValueError with the nearest name for a configuration ("resnet-ssl", "R-SSL") or target without runs.
     """
-    from analysis.fitting.forecast import predict as of_group
-    from analysis.naming import configuration_named
-    from analysis.observations import best_over_steps
+    from ecgscale.analysis.fitting.forecast import predict as of_group
+    from ecgscale.analysis.naming import configuration_named
+    from ecgscale.analysis.observations import best_over_steps
 
     return of_group(best_over_steps(rows, select), configuration_named(configuration), target, n_params, n_samples)
 
@@ -83,7 +83,7 @@ def plot(
     """
     import pandas as pd
 
-    from analysis.figures import NothingToShow, save
+    from ecgscale.analysis.figures import NothingToShow, save
 
     written, absent = save(name, rows, pd.DataFrame() if table is None else table, Path(folder), tuple(formats))
     if not written:

@@ -12,7 +12,7 @@ from tests.paths import HOUSE
 MODULE = """
 import numpy as np
 
-from analysis.fitting.laws import Law
+from ecgscale.analysis.fitting.laws import Law
 from ecgscale.spec.tasks import Task
 
 TASK = Task("sex-of-others", "ptbxl-sample", "sex", "D")

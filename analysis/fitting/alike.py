@@ -8,11 +8,11 @@ from dataclasses import replace
 
 import numpy as np
 
-from analysis.fitting.intervals import Interval, Quantity, profile
-from analysis.fitting.laws import Law
-from analysis.fitting.newton import Solution
-from analysis.fitting.problem import Array, Problems
-from analysis.fitting.starts import solve_globally
+from ecgscale.analysis.fitting.intervals import Interval, Quantity, profile
+from ecgscale.analysis.fitting.laws import Law
+from ecgscale.analysis.fitting.newton import Solution
+from ecgscale.analysis.fitting.problem import Array, Problems
+from ecgscale.analysis.fitting.starts import solve_globally
 
 
 def solved_together(posed: Sequence[Problems], n_starts: int) -> list[tuple[Solution, float]]:

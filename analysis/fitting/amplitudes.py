@@ -4,8 +4,8 @@ from typing import Any
 
 import numpy as np
 
-from analysis.fitting.descent import ONE, THREE, TWO, compiled
-from analysis.fitting.problem import Array
+from ecgscale.analysis.fitting.descent import ONE, THREE, TWO, compiled
+from ecgscale.analysis.fitting.problem import Array
 
 
 def subsets(moments: Array, right: Array, square: Array) -> tuple[Array, Array]:

@@ -7,13 +7,13 @@ from typing import Any
 
 import numpy as np
 
-from analysis.fitting.alike import profiled_together
-from analysis.fitting.intervals import Interval, Parameter, Quantity
-from analysis.fitting.laws import Law
-from analysis.fitting.newton import Solution
-from analysis.fitting.problem import Array, Problems
-from analysis.fitting.result import Coefficient, Fit, intervals_of, said_of
-from analysis.fitting.status import of_number, worst
+from ecgscale.analysis.fitting.alike import profiled_together
+from ecgscale.analysis.fitting.intervals import Interval, Parameter, Quantity
+from ecgscale.analysis.fitting.laws import Law
+from ecgscale.analysis.fitting.newton import Solution
+from ecgscale.analysis.fitting.problem import Array, Problems
+from ecgscale.analysis.fitting.result import Coefficient, Fit, intervals_of, said_of
+from ecgscale.analysis.fitting.status import of_number, worst
 
 
 def derived_quantities(law: Law, centre: Mapping[str, float]) -> dict[str, Quantity]:

@@ -28,8 +28,8 @@ def figures(
     With two sweeps the figure "comparison" sets them side by side. --reference draws those that the paper's printed
     tables can feed, into figures/reference.
     """
-    from analysis.study import figures as drawn
-    from analysis.study.figures import reference as printed
+    from ecgscale.analysis.study import figures as drawn
+    from ecgscale.analysis.study.figures import reference as printed
 
     wanted = formats.split(",")
     if reference:
@@ -37,8 +37,8 @@ def figures(
             for path in drawn.save_reference(name, results / "figures" / "reference", wanted):
                 print(where(path))
         return
-    from analysis.observations import trajectories
-    from analysis.report import exponents_in
+    from ecgscale.analysis.observations import trajectories
+    from ecgscale.analysis.report import exponents_in
 
     points = trajectories(existing(results), _named(results, sweep))
     table = exponents_in(results, points)
@@ -74,8 +74,8 @@ def tables(
     formats: Annotated[str, typer.Option("--format", help="Any of md, latex, csv, by commas.")] = "md,latex,csv",
 ) -> None:
     """Tables S.1-S.11: ours where results can fill them, else as printed; as Markdown, LaTeX and CSV."""
-    from analysis.study.claims import in_results
-    from analysis.study.tables import TABLES, Material, make, save
+    from ecgscale.analysis.study.claims import in_results
+    from ecgscale.analysis.study.tables import TABLES, Material, make, save
 
     material = None
     if not reference:
@@ -110,8 +110,8 @@ def report(
     """One self-contained HTML page: figures, tables, claims, data cards, sweep state, provenance; opens offline."""
     import time
 
-    from analysis.report import report as written
     from ecgscale import records
+    from ecgscale.analysis.report import report as written
 
     seen = None
     while watch:
@@ -155,7 +155,7 @@ def _tasks(targets: Iterable[str], runs: Any) -> list[dict[str, str]]:
 def _as_frame(tasks: list[dict[str, str]]) -> Any:
     import pandas as pd
 
-    from analysis.study.tables.material import TASK
+    from ecgscale.analysis.study.tables.material import TASK
 
     return pd.DataFrame(tasks, columns=list(TASK))
 

@@ -7,8 +7,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from analysis.fitting.fit import BadPoints, Fit, fit, fits
-from analysis.fitting.laws import joint
+from ecgscale.analysis.fitting.fit import BadPoints, Fit, fit, fits
+from ecgscale.analysis.fitting.laws import joint
 from tests.paths import FIXTURES
 
 LAWS = FIXTURES / "laws"

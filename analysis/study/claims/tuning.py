@@ -4,9 +4,9 @@ import math
 
 import pandas as pd
 
-from analysis.fitting.status import limits
-from analysis.study.claims.evidence import Evidence
-from analysis.study.claims.verdict import Number, Verdict, above, all_of, listed, over_targets, untestable
+from ecgscale.analysis.fitting.status import limits
+from ecgscale.analysis.study.claims.evidence import Evidence
+from ecgscale.analysis.study.claims.verdict import Number, Verdict, above, all_of, listed, over_targets, untestable
 
 
 def few_shot(evidence: Evidence) -> Verdict:

@@ -9,7 +9,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from analysis.table.query import as_markdown
+from ecgscale.analysis.table.query import as_markdown
 from tests.benchmarks.coverage import QUANTITIES, Cell, verdict
 
 ENOUGH = 0.9  # of the sweeps asked for: a few have no interval to count
