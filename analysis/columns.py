@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from analysis.fitting.identifiability import BadPoints
+from ecgscale.analysis.fitting.identifiability import BadPoints
 from ecgscale.phrases import did_you_mean, nearest
 
 ALIASES: dict[str, tuple[str, ...]] = {

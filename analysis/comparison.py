@@ -12,10 +12,10 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from analysis.fitting.fit import fit
-from analysis.fitting.identifiability import BadPoints, clean
-from analysis.fitting.laws import EXPONENT, LAWS, Law
-from analysis.fitting.result import Fit
+from ecgscale.analysis.fitting.fit import fit
+from ecgscale.analysis.fitting.identifiability import BadPoints, clean
+from ecgscale.analysis.fitting.laws import EXPONENT, LAWS, Law
+from ecgscale.analysis.fitting.result import Fit
 
 HELD = 0.2  # of the points, the largest runs, are predicted from all others
 USUAL = ("joint", "tied", "interaction", "kaplan")

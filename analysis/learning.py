@@ -10,8 +10,8 @@ from typing import Any
 
 import pandas as pd
 
-from analysis.naming import label
-from analysis.observations import own
+from ecgscale.analysis.naming import label
+from ecgscale.analysis.observations import own
 
 ORDER = ("transformer-sl", "transformer-ssl", "resnet-sl", "resnet-ssl")
 COLUMNS = (

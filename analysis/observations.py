@@ -13,8 +13,8 @@ from typing import Any, Self
 
 import pandas as pd
 
-from analysis.tuning import best_of_tried, settings_of
 from ecgscale import records
+from ecgscale.analysis.tuning import best_of_tried, settings_of
 
 RUN_COLUMNS = (
     "sweep",

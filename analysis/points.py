@@ -10,15 +10,15 @@ from typing import Any
 
 import pandas as pd
 
-from analysis.columns import ALIASES, KEPT, Understood, understood
-from analysis.fitting.fit import fit
-from analysis.fitting.formula import law_of
-from analysis.fitting.identifiability import BadPoints
-from analysis.fitting.joint_floors import LAW as JOINT_FLOORS
-from analysis.fitting.laws import EXPONENT, Law
-from analysis.fitting.result import Coefficient, Fit
-from analysis.fitting.transfer import CONVENTIONS, loss_to_loss
-from analysis.table.where import condition
+from ecgscale.analysis.columns import ALIASES, KEPT, Understood, understood
+from ecgscale.analysis.fitting.fit import fit
+from ecgscale.analysis.fitting.formula import law_of
+from ecgscale.analysis.fitting.identifiability import BadPoints
+from ecgscale.analysis.fitting.joint_floors import LAW as JOINT_FLOORS
+from ecgscale.analysis.fitting.laws import EXPONENT, Law
+from ecgscale.analysis.fitting.result import Coefficient, Fit
+from ecgscale.analysis.fitting.transfer import CONVENTIONS, loss_to_loss
+from ecgscale.analysis.table.where import condition
 from ecgscale.phrases import did_you_mean
 
 NO_GROUP = "none"  # what is typed for one law over all points

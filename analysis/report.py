@@ -13,17 +13,17 @@ import numpy as np
 import pandas as pd
 from markupsafe import Markup, escape
 
-from analysis.figures.figure import Page, mark_of
-from analysis.figures.fitted import NAMES, Number, number_of
-from analysis.figures.style import Look, looks, target
-from analysis.figures.typesetting import paper, webfont
-from analysis.fitting.status import limit_texts
-from analysis.learning import learning, more_data, shortfalls
-from analysis.naming import label
-from analysis.observations import best_over_steps, own, trajectories
-from analysis.study import claims, figures
-from analysis.table.query import COLUMNS, FILE, read
 from ecgscale import records
+from ecgscale.analysis.figures.figure import Page, mark_of
+from ecgscale.analysis.figures.fitted import NAMES, Number, number_of
+from ecgscale.analysis.figures.style import Look, looks, target
+from ecgscale.analysis.figures.typesetting import paper, webfont
+from ecgscale.analysis.fitting.status import limit_texts
+from ecgscale.analysis.learning import learning, more_data, shortfalls
+from ecgscale.analysis.naming import label
+from ecgscale.analysis.observations import best_over_steps, own, trajectories
+from ecgscale.analysis.study import claims, figures
+from ecgscale.analysis.table.query import COLUMNS, FILE, read
 from ecgscale.phrases import si
 
 TEMPLATE = "report.html.j2"

@@ -5,8 +5,8 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from analysis.planning.coverage import PLANTED, simulate
-from analysis.study.constants import FRACTIONS, N_FULL
+from ecgscale.analysis.planning.coverage import PLANTED, simulate
+from ecgscale.analysis.study.constants import FRACTIONS, N_FULL
 
 
 def designs() -> dict[str, pd.DataFrame]:

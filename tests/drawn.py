@@ -14,8 +14,8 @@ import pytest
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 
-from analysis.figures import style
-from analysis.figures.figure import DATA_COLUMNS, NothingToShow, Page
+from ecgscale.analysis.figures import style
+from ecgscale.analysis.figures.figure import DATA_COLUMNS, NothingToShow, Page
 from tests.planted import CONFIGURATIONS, NO_POINTS, NO_TABLE, planted_points, planted_table
 
 Draw = Callable[[str, pd.DataFrame, pd.DataFrame], list[Page]]

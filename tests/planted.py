@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from analysis.fitting.laws import joint
-from analysis.table.query import COLUMNS
 from ecgscale import records
+from ecgscale.analysis.fitting.laws import joint
+from ecgscale.analysis.table.query import COLUMNS
 from tests.designs import TRUTHS, designs
 
 CONFIGURATIONS = ("transformer-sl", "transformer-ssl", "resnet-sl", "resnet-ssl")

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from analysis.figures import (
+from ecgscale.analysis.figures import (
     comparison,
     compute,
     contours,
@@ -25,8 +25,8 @@ from analysis.figures import (
     trajectories,
     transfer,
 )
-from analysis.figures.figure import FORMATS, NothingToShow, Page, mark_of, write
-from analysis.figures.typesetting import paper
+from ecgscale.analysis.figures.figure import FORMATS, NothingToShow, Page, mark_of, write
+from ecgscale.analysis.figures.typesetting import paper
 from ecgscale.phrases import did_you_mean
 
 Draw = Callable[[pd.DataFrame, pd.DataFrame], list[Page]]

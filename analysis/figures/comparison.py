@@ -7,8 +7,8 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 
-from analysis.figures import fitted, observed, style
-from analysis.figures.figure import Page, panel_letter
+from ecgscale.analysis.figures import fitted, observed, style
+from ecgscale.analysis.figures.figure import Page, panel_letter
 
 CAPTION = (
     "(a, b) Exponents of the joint law (Eq. 1) in one sweep against the other, one marker a target and "

@@ -4,12 +4,12 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 
-from analysis.figures import fitted, isoloss, observed, style
-from analysis.figures.figure import NothingToShow, Page, letter, panel_letter, source_of
-from analysis.figures.grid import batches
-from analysis.fitting import bands
-from analysis.fitting.allocation import frontier, pareto
-from analysis.fitting.identifiability import BadPoints
+from ecgscale.analysis.figures import fitted, isoloss, observed, style
+from ecgscale.analysis.figures.figure import NothingToShow, Page, letter, panel_letter, source_of
+from ecgscale.analysis.figures.grid import batches
+from ecgscale.analysis.fitting import bands
+from ecgscale.analysis.fitting.allocation import frontier, pareto
+from ecgscale.analysis.fitting.identifiability import BadPoints
 
 CAPTION = (
     "(a) Test loss on {target} against training compute: every checkpoint faint, the Pareto frontier of each "

@@ -3,10 +3,10 @@
 import pandas as pd
 from matplotlib.axes import Axes
 
-from analysis.figures import isoloss, observed, style
-from analysis.figures.compute import most_known
-from analysis.figures.figure import NothingToShow, Page, source_of
-from analysis.figures.grid import Panel, grid
+from ecgscale.analysis.figures import isoloss, observed, style
+from ecgscale.analysis.figures.compute import most_known
+from ecgscale.analysis.figures.figure import NothingToShow, Page, source_of
+from ecgscale.analysis.figures.grid import Panel, grid
 
 CAPTION = (
     "Lines of equal loss under the joint law (Eq. 1) in the plane of compute C (FLOP, across) and parameters N "

@@ -7,10 +7,10 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
-from analysis.figures import style
-from analysis.figures.figure import Page, panel_letter
-from analysis.figures.typesetting import paper
-from analysis.planning.adaptive_vs_grid import DESIGNS, reached
+from ecgscale.analysis.figures import style
+from ecgscale.analysis.figures.figure import Page, panel_letter
+from ecgscale.analysis.figures.typesetting import paper
+from ecgscale.analysis.planning.adaptive_vs_grid import DESIGNS, reached
 
 MARK = "Simulated: losses drawn from planted laws"
 CAPTION = (

@@ -4,8 +4,8 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 
-from analysis.figures import fitted, observed, style
-from analysis.figures.figure import NothingToShow, Page, letter, panel_letter, source_of
+from ecgscale.analysis.figures import fitted, observed, style
+from ecgscale.analysis.figures.figure import NothingToShow, Page, letter, panel_letter, source_of
 
 CAPTION = (
     "Coefficients of the joint law L = E + A N^−α + B D^−β (Eq. 1) for each target and configuration, with 95 % "

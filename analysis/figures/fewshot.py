@@ -4,9 +4,9 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 
-from analysis.figures import observed, style
-from analysis.figures.figure import NothingToShow, Page, letter, panel_letter, source_of
-from analysis.fitting.effective_data import by_task, curve
+from ecgscale.analysis.figures import observed, style
+from ecgscale.analysis.figures.figure import NothingToShow, Page, letter, panel_letter, source_of
+from ecgscale.analysis.fitting.effective_data import by_task, curve
 
 CAPTION = (
     "Test loss on each downstream task against the recordings it was trained on: fine-tuned from a pretrained backbone "

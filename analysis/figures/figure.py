@@ -12,8 +12,8 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 
-from analysis.figures import style
-from analysis.observations import left_out
+from ecgscale.analysis.figures import style
+from ecgscale.analysis.observations import left_out
 from ecgscale.records import write_whole
 
 FORMATS = ("png", "pdf", "svg")

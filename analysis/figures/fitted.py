@@ -7,9 +7,9 @@ from typing import Any
 
 import pandas as pd
 
-from analysis.figures.style import number
-from analysis.fitting.laws import LAWS
-from analysis.fitting.status import MEASURED, interval_text
+from ecgscale.analysis.figures.style import number
+from ecgscale.analysis.fitting.laws import LAWS
+from ecgscale.analysis.fitting.status import MEASURED, interval_text
 
 NAMES = {"alpha": "α", "beta": "β", "kappa": "κ", "gamma": "γ"}
 UNKNOWN = "not identified"

@@ -6,9 +6,9 @@ from typing import Any
 
 from matplotlib.axes import Axes
 
-from analysis.figures import style
-from analysis.figures.figure import NothingToShow, Page, letter, panel_letter
-from analysis.figures.style import Line2D, Look
+from ecgscale.analysis.figures import style
+from ecgscale.analysis.figures.figure import NothingToShow, Page, letter, panel_letter
+from ecgscale.analysis.figures.style import Line2D, Look
 
 PER_PAGE = 4  # configurations
 Panel = Callable[[Page, Axes], None] | str  # how a panel is drawn, or why it has nothing to show

@@ -9,12 +9,12 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 
-from analysis.figures import fitted, isoloss, observed, style
-from analysis.figures.compute import most_known
-from analysis.figures.figure import NothingToShow, Page, source_of
-from analysis.figures.grid import Panel, grid
-from analysis.fitting.allocation import IsoFlop, compute_law, isoflop
-from analysis.fitting.fit import BadPoints
+from ecgscale.analysis.figures import fitted, isoloss, observed, style
+from ecgscale.analysis.figures.compute import most_known
+from ecgscale.analysis.figures.figure import NothingToShow, Page, source_of
+from ecgscale.analysis.figures.grid import Panel, grid
+from ecgscale.analysis.fitting.allocation import IsoFlop, compute_law, isoflop
+from ecgscale.analysis.fitting.fit import BadPoints
 
 CAPTION = (
     "First row: test loss on {target} of runs in {bins} slices of like compute C = κ N D (one pass over the "

@@ -8,10 +8,10 @@ from matplotlib.axes import Axes
 from matplotlib.colors import to_rgba
 from matplotlib.patches import Rectangle
 
-from analysis.figures import fitted, style
-from analysis.figures.figure import Page
-from analysis.fitting.allocation import compute_law
-from analysis.fitting.fit import BadPoints
+from ecgscale.analysis.figures import fitted, style
+from ecgscale.analysis.figures.figure import Page
+from ecgscale.analysis.fitting.allocation import compute_law
+from ecgscale.analysis.fitting.fit import BadPoints
 
 LEVELS = 9
 

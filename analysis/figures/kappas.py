@@ -5,8 +5,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from analysis.figures import fitted, observed, style
-from analysis.figures.figure import NothingToShow, Page, source_of
+from ecgscale.analysis.figures import fitted, observed, style
+from ecgscale.analysis.figures.figure import NothingToShow, Page, source_of
 
 CAPTION = (
     "Exponent κ of the loss-to-loss law (Eq. 4) for each task and configuration, with 95 % intervals where runs "

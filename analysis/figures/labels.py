@@ -4,9 +4,9 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 
-from analysis.figures import observed, style
-from analysis.figures.figure import NothingToShow, Page, letter, panel_letter, source_of
-from analysis.figures.grid import Panel, why_not
+from ecgscale.analysis.figures import observed, style
+from ecgscale.analysis.figures.figure import NothingToShow, Page, letter, panel_letter, source_of
+from ecgscale.analysis.figures.grid import Panel, why_not
 
 CAPTION = (
     "Test loss (above) and macro AUROC (below) against the number of pretraining labels: on label sets that stay the "

@@ -7,9 +7,9 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 
-from analysis.figures import observed, style
-from analysis.figures.figure import NothingToShow, Page, letter, panel_letter, source_of
-from analysis.learning import learning
+from ecgscale.analysis.figures import observed, style
+from ecgscale.analysis.figures.figure import NothingToShow, Page, letter, panel_letter, source_of
+from ecgscale.analysis.learning import learning
 
 CAPTION = (
     "Linear probes on frozen features of each configuration's largest model at full data (filled) and of the same "

@@ -2,8 +2,8 @@
 
 import pandas as pd
 
-from analysis.figures import style
-from analysis.observations import best_over_steps
+from ecgscale.analysis.figures import style
+from ecgscale.analysis.observations import best_over_steps
 
 LEVELS = 3  # distinct values that make a line worth looking at
 

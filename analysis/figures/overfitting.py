@@ -7,13 +7,13 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 
-from analysis.figures import fitted, observed, style
-from analysis.figures.figure import Page, source_of
-from analysis.figures.grid import Panel, grid
-from analysis.fitting import bands
-from analysis.fitting.overfitting import TOLERATED, collapse, extent, minimum_data
-from analysis.fitting.result import Fit
-from analysis.observations import own
+from ecgscale.analysis.figures import fitted, observed, style
+from ecgscale.analysis.figures.figure import Page, source_of
+from ecgscale.analysis.figures.grid import Panel, grid
+from ecgscale.analysis.fitting import bands
+from ecgscale.analysis.fitting.overfitting import TOLERATED, collapse, extent, minimum_data
+from ecgscale.analysis.fitting.result import Fit
+from ecgscale.analysis.observations import own
 
 CAPTION = (
     "One column a configuration. First row: validation loss (full) and the mean training loss since the "

@@ -4,9 +4,9 @@ from itertools import count
 
 import pandas as pd
 
-from analysis.figures import observed, style
-from analysis.figures.figure import NothingToShow, Page, letter, panel_letter, source_of
-from analysis.figures.series import AXES, draw_series, frame, law_keys, lost_key, mark_lost, series_of
+from ecgscale.analysis.figures import observed, style
+from ecgscale.analysis.figures.figure import NothingToShow, Page, letter, panel_letter, source_of
+from ecgscale.analysis.figures.series import AXES, draw_series, frame, law_keys, lost_key, mark_lost, series_of
 
 CAPTION = (
     "Absolute test loss on each task, all configurations overlaid: against parameters N at full data (above) and "

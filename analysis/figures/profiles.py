@@ -7,10 +7,10 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 
-from analysis.figures import observed, style
-from analysis.figures.figure import Page, source_of
-from analysis.figures.grid import Panel, grid
-from analysis.fitting import bands
+from ecgscale.analysis.figures import observed, style
+from ecgscale.analysis.figures.figure import Page, source_of
+from ecgscale.analysis.figures.grid import Panel, grid
+from ecgscale.analysis.fitting import bands
 
 CAPTION = (
     "Profile likelihoods of both exponents of the joint law (Eq. 1): the increase of the sum of squares of ln L "

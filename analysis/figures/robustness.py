@@ -7,8 +7,8 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 
-from analysis.figures import observed, style
-from analysis.figures.figure import NothingToShow, Page, letter, panel_letter, source_of
+from ecgscale.analysis.figures import observed, style
+from ecgscale.analysis.figures.figure import NothingToShow, Page, letter, panel_letter, source_of
 
 CAPTION = (
     "Macro AUROC on test recordings with recorded noise of one kind added at a ratio of powers (NSTDB's stretch that "

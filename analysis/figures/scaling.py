@@ -3,10 +3,20 @@
 import pandas as pd
 from matplotlib.axes import Axes
 
-from analysis.figures import fitted, observed, style
-from analysis.figures.figure import Page, letter, panel_letter, source_of
-from analysis.figures.grid import batches
-from analysis.figures.series import AXES, LAW, Series, draw_series, frame, law_keys, lost_key, mark_lost, series_of
+from ecgscale.analysis.figures import fitted, observed, style
+from ecgscale.analysis.figures.figure import Page, letter, panel_letter, source_of
+from ecgscale.analysis.figures.grid import batches
+from ecgscale.analysis.figures.series import (
+    AXES,
+    LAW,
+    Series,
+    draw_series,
+    frame,
+    law_keys,
+    lost_key,
+    mark_lost,
+    series_of,
+)
 
 CAPTION = (
     "Test loss against backbone parameters N (all the data) and against unique pretraining recordings D (one "

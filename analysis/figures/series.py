@@ -8,9 +8,9 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 
-from analysis.figures import fitted, observed, style
-from analysis.figures.figure import Page
-from analysis.fitting import bands
+from ecgscale.analysis.figures import fitted, observed, style
+from ecgscale.analysis.figures.figure import Page
+from ecgscale.analysis.fitting import bands
 
 AXES = {"N": "parameters N", "D": "recordings D"}
 LAW = {"N": ("size", "alpha"), "D": ("data", "beta")}

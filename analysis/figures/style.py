@@ -19,7 +19,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 from matplotlib.typing import ColorType
 
-from analysis.naming import label
+from ecgscale.analysis.naming import label
 from ecgscale.phrases import si
 
 ONE_COLUMN, TWO_COLUMNS, PAGE = 3.25, 6.75, 9.0  # inches: widths, and the height of a page

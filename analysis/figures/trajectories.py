@@ -8,9 +8,9 @@ from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection
 from matplotlib.colors import LogNorm
 
-from analysis.figures import observed, style
-from analysis.figures.figure import Page, source_of
-from analysis.figures.grid import Panel, grid
+from ecgscale.analysis.figures import observed, style
+from ecgscale.analysis.figures.figure import Page, source_of
+from ecgscale.analysis.figures.grid import Panel, grid
 
 CAPTION = (
     "Test loss (nats) of every run along training, against the compute spent: in distribution (first row) and on each "

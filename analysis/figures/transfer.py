@@ -6,12 +6,12 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 
-from analysis.figures import fitted, observed, style
-from analysis.figures.figure import NothingToShow, Page, letter, panel_letter, source_of
-from analysis.figures.grid import batches
-from analysis.fitting import bands
-from analysis.fitting.identifiability import BadPoints
-from analysis.fitting.transfer import loss_to_loss, pairs
+from ecgscale.analysis.figures import fitted, observed, style
+from ecgscale.analysis.figures.figure import NothingToShow, Page, letter, panel_letter, source_of
+from ecgscale.analysis.figures.grid import batches
+from ecgscale.analysis.fitting import bands
+from ecgscale.analysis.fitting.identifiability import BadPoints
+from ecgscale.analysis.fitting.transfer import loss_to_loss, pairs
 
 CAPTION = (
     "Out-of-distribution loss against the in-distribution loss above its floor, one point a run, one panel a "

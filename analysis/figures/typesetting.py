@@ -12,7 +12,7 @@ from fontTools.subset import Options, Subsetter
 from fontTools.ttLib import TTFont
 from matplotlib import font_manager
 
-from analysis.figures.style import GRID, INK, MUTED
+from ecgscale.analysis.figures.style import GRID, INK, MUTED
 
 FONTS = Path(__file__).parent / "fonts"
 FAMILY = "Source Sans 3"

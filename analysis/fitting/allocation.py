@@ -15,12 +15,12 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy import special
 
-from analysis.fitting.identifiability import BadPoints, clean
-from analysis.fitting.laws import LAWS
-from analysis.fitting.optimum import Compute, allocate_numerically
-from analysis.fitting.problem import Array
-from analysis.fitting.result import Coefficient, Fit
-from analysis.fitting.shifted import fit_curved
+from ecgscale.analysis.fitting.identifiability import BadPoints, clean
+from ecgscale.analysis.fitting.laws import LAWS
+from ecgscale.analysis.fitting.optimum import Compute, allocate_numerically
+from ecgscale.analysis.fitting.problem import Array
+from ecgscale.analysis.fitting.result import Coefficient, Fit
+from ecgscale.analysis.fitting.shifted import fit_curved
 
 SHARES = ("model_share", "data_share")
 RESAMPLES = 200  # of the frontier: each has a front of its own

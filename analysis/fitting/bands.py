@@ -14,13 +14,13 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy import interpolate, special
 
-from analysis.fitting.fit import fit
-from analysis.fitting.identifiability import BadPoints
-from analysis.fitting.intervals import Parameter, Quantity, error_of, percentile
-from analysis.fitting.laws import LAWS
-from analysis.fitting.newton import minimise
-from analysis.fitting.problem import Array
-from analysis.fitting.result import Fit, intervals_of
+from ecgscale.analysis.fitting.fit import fit
+from ecgscale.analysis.fitting.identifiability import BadPoints
+from ecgscale.analysis.fitting.intervals import Parameter, Quantity, error_of, percentile
+from ecgscale.analysis.fitting.laws import LAWS
+from ecgscale.analysis.fitting.newton import minimise
+from ecgscale.analysis.fitting.problem import Array
+from ecgscale.analysis.fitting.result import Fit, intervals_of
 
 LEVEL = 0.95
 KNOTS = 11  # at which a band is profiled; between them it is smooth

@@ -14,10 +14,10 @@ import numpy as np
 import pandas as pd
 from scipy import interpolate, optimize, special
 
-from analysis.fitting.identifiability import BadPoints
-from analysis.fitting.problem import Array
-from analysis.fitting.result import Coefficient, Fit, Health
-from analysis.observations import own
+from ecgscale.analysis.fitting.identifiability import BadPoints
+from ecgscale.analysis.fitting.problem import Array
+from ecgscale.analysis.fitting.result import Coefficient, Fit, Health
+from ecgscale.analysis.observations import own
 
 SAMPLES = 40  # of each smoothed curve
 FINENESS = 128  # places between two points where a curve is looked up

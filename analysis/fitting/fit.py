@@ -14,20 +14,20 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from analysis import tuning
-from analysis.fitting.cells import cells_of
-from analysis.fitting.identifiability import BadPoints, clean, identifiable, law_named
-from analysis.fitting.intervals import Parameter, Quantity, resample_counts
-from analysis.fitting.laws import EXPONENT, LAWS, Law, Term
-from analysis.fitting.newton import Solution, hessian_at
-from analysis.fitting.noise import replicate_weights
-from analysis.fitting.nonlinear_fit import fit_nonlinear
-from analysis.fitting.problem import Array, Problems, natural, problems_of, terms_of
-from analysis.fitting.residuals import lack_of_fit
-from analysis.fitting.result import Coefficient, Fit, Health, intervals_of, largest_tenth, said_of
-from analysis.fitting.shifted import SHIFTS, fit_curved
-from analysis.fitting.starts import refit, solve_globally
-from analysis.fitting.status import of_number, with_edge, worst
+from ecgscale.analysis import tuning
+from ecgscale.analysis.fitting.cells import cells_of
+from ecgscale.analysis.fitting.identifiability import BadPoints, clean, identifiable, law_named
+from ecgscale.analysis.fitting.intervals import Parameter, Quantity, resample_counts
+from ecgscale.analysis.fitting.laws import EXPONENT, LAWS, Law, Term
+from ecgscale.analysis.fitting.newton import Solution, hessian_at
+from ecgscale.analysis.fitting.noise import replicate_weights
+from ecgscale.analysis.fitting.nonlinear_fit import fit_nonlinear
+from ecgscale.analysis.fitting.problem import Array, Problems, natural, problems_of, terms_of
+from ecgscale.analysis.fitting.residuals import lack_of_fit
+from ecgscale.analysis.fitting.result import Coefficient, Fit, Health, intervals_of, largest_tenth, said_of
+from ecgscale.analysis.fitting.shifted import SHIFTS, fit_curved
+from ecgscale.analysis.fitting.starts import refit, solve_globally
+from ecgscale.analysis.fitting.status import of_number, with_edge, worst
 
 __all__ = ["BadPoints", "Coefficient", "Fit", "Health", "fit"]
 

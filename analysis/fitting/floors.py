@@ -7,14 +7,14 @@ import numpy as np
 import pandas as pd
 from scipy import special
 
-from analysis.fitting.fit import fit
-from analysis.fitting.intervals import Parameter, profile
-from analysis.fitting.loss_pairs import EXACT, Curve
-from analysis.fitting.newton import minimise
-from analysis.fitting.problem import Array
-from analysis.fitting.result import Fit
-from analysis.fitting.starts import refit
-from analysis.fitting.status import REACHED
+from ecgscale.analysis.fitting.fit import fit
+from ecgscale.analysis.fitting.intervals import Parameter, profile
+from ecgscale.analysis.fitting.loss_pairs import EXACT, Curve
+from ecgscale.analysis.fitting.newton import minimise
+from ecgscale.analysis.fitting.problem import Array
+from ecgscale.analysis.fitting.result import Fit
+from ecgscale.analysis.fitting.starts import refit
+from ecgscale.analysis.fitting.status import REACHED
 
 PATIENCE = 60  # steps of a resample: those that take more have no floor to speak of
 ANGLES = np.radians([30, 60, 90])  # of a floor: its distance is so much of the whole, the sine

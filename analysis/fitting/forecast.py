@@ -5,9 +5,9 @@ from typing import Any
 
 import pandas as pd
 
-from analysis.fitting.allocation import allocate, compute_law
-from analysis.fitting.fit import Fit, fit
-from analysis.fitting.identifiability import BadPoints
+from ecgscale.analysis.fitting.allocation import allocate, compute_law
+from ecgscale.analysis.fitting.fit import Fit, fit
+from ecgscale.analysis.fitting.identifiability import BadPoints
 from ecgscale.phrases import did_you_mean
 
 

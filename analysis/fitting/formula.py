@@ -15,9 +15,9 @@ from typing import Any
 
 import numpy as np
 
-from analysis.fitting.identifiability import BadPoints, law_named
-from analysis.fitting.laws import LAWS, Law, Term
-from analysis.fitting.structure import roles_of
+from ecgscale.analysis.fitting.identifiability import BadPoints, law_named
+from ecgscale.analysis.fitting.laws import LAWS, Law, Term
+from ecgscale.analysis.fitting.structure import roles_of
 from ecgscale.phrases import did_you_mean, nearest
 
 FUNCTIONS = ("exp", "log", "log10", "log2", "log1p", "expm1", "sqrt", "tanh")

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from analysis.fitting.laws import LAWS, Law
+from ecgscale.analysis.fitting.laws import LAWS, Law
 from ecgscale.phrases import did_you_mean, nearest
 
 

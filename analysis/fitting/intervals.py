@@ -11,12 +11,12 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy import special
 
-from analysis.fitting.laws import Law
-from analysis.fitting.newton import Solution, hessian_at, minimise, solve
-from analysis.fitting.problem import Array, Penalty, Problems, natural
-from analysis.fitting.residuals import REPLICATES
-from analysis.fitting.starts import landscape
-from analysis.fitting.status import BOUND, OPEN, REACHED
+from ecgscale.analysis.fitting.laws import Law
+from ecgscale.analysis.fitting.newton import Solution, hessian_at, minimise, solve
+from ecgscale.analysis.fitting.problem import Array, Penalty, Problems, natural
+from ecgscale.analysis.fitting.residuals import REPLICATES
+from ecgscale.analysis.fitting.starts import landscape
+from ecgscale.analysis.fitting.status import BOUND, OPEN, REACHED
 
 Quantity = Callable[[Mapping[str, Any]], Any]  # of natural coefficients (floats or arrays, also complex)
 

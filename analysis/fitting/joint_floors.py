@@ -14,16 +14,16 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy import special
 
-from analysis.fitting.cells import cells_of
-from analysis.fitting.fit import RESAMPLES, fit
-from analysis.fitting.identifiability import BadPoints, clean
-from analysis.fitting.intervals import percentile, resample_counts
-from analysis.fitting.laws import LAWS, TRANSFER
-from analysis.fitting.problem import Array
-from analysis.fitting.residuals import lack_of_fit
-from analysis.fitting.result import Coefficient, Fit, Health
-from analysis.fitting.starts import refit
-from analysis.fitting.status import BOUND, kinds_of, of_number
+from ecgscale.analysis.fitting.cells import cells_of
+from ecgscale.analysis.fitting.fit import RESAMPLES, fit
+from ecgscale.analysis.fitting.identifiability import BadPoints, clean
+from ecgscale.analysis.fitting.intervals import percentile, resample_counts
+from ecgscale.analysis.fitting.laws import LAWS, TRANSFER
+from ecgscale.analysis.fitting.problem import Array
+from ecgscale.analysis.fitting.residuals import lack_of_fit
+from ecgscale.analysis.fitting.result import Coefficient, Fit, Health
+from ecgscale.analysis.fitting.starts import refit
+from ecgscale.analysis.fitting.status import BOUND, kinds_of, of_number
 
 Found = dict[bytes, tuple[Array, str, bool]]  # of points and resamples: floors, a note, whether they can be known
 PATIENCE = 60  # steps of a resample: those that take more have no floor to speak of

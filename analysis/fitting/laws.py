@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from analysis.fitting.repetition import overfitting, repeated, repeated_excess
+from ecgscale.analysis.fitting.repetition import overfitting, repeated, repeated_excess
 
 EXPONENT = (0.005, 3.0)  # below, a power law cannot be told from a logarithm over the decades that are ever measured
 TRANSFER = (0.05, 5.0)  # the bounds whose lower one 8 of the paper's 44 kappas sit on (Table S.7)

@@ -14,12 +14,12 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import special
 
-from analysis.fitting.laws import TRANSFER, Law, Term, transfer
-from analysis.fitting.newton import hessian_at, minimise
-from analysis.fitting.newton import solve as solve_systems
-from analysis.fitting.problem import Array, Problems, problems_of
-from analysis.fitting.starts import subsets
-from analysis.fitting.status import BOUND, OPEN, REACHED
+from ecgscale.analysis.fitting.laws import TRANSFER, Law, Term, transfer
+from ecgscale.analysis.fitting.newton import hessian_at, minimise
+from ecgscale.analysis.fitting.newton import solve as solve_systems
+from ecgscale.analysis.fitting.problem import Array, Problems, problems_of
+from ecgscale.analysis.fitting.starts import subsets
+from ecgscale.analysis.fitting.status import BOUND, OPEN, REACHED
 
 NAMES = ("E_ood", "K", "kappa")
 LAW = Law(

@@ -16,8 +16,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from analysis.fitting import descent
-from analysis.fitting.problem import Array, Problems
+from ecgscale.analysis.fitting import descent
+from ecgscale.analysis.fitting.problem import Array, Problems
 
 
 @dataclass(frozen=True)

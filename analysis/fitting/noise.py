@@ -10,10 +10,10 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from analysis.fitting.cells import cells_of
-from analysis.fitting.identifiability import BadPoints
-from analysis.fitting.problem import Array
-from analysis.fitting.residuals import REPLICATES
+from ecgscale.analysis.fitting.cells import cells_of
+from ecgscale.analysis.fitting.identifiability import BadPoints
+from ecgscale.analysis.fitting.problem import Array
+from ecgscale.analysis.fitting.residuals import REPLICATES
 
 STEPS = 50
 MOST = 100.0  # times the median weight: no run speaks for all others

@@ -15,10 +15,10 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import qmc
 
-from analysis.fitting.laws import Law
-from analysis.fitting.problem import Array
-from analysis.fitting.starts import subsets
-from analysis.fitting.structure import ratio_of_units
+from ecgscale.analysis.fitting.laws import Law
+from ecgscale.analysis.fitting.problem import Array
+from ecgscale.analysis.fitting.starts import subsets
+from ecgscale.analysis.fitting.structure import ratio_of_units
 
 UNIT = 1e100  # of a linear coefficient, so that what it multiplies is read off without cancellation
 STEP = 1e-30  # of the complex step: exact derivatives, there is no subtraction

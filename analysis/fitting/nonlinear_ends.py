@@ -15,8 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import special
 
-from analysis.fitting.intervals import Interval
-from analysis.fitting.nonlinear import (
+from ecgscale.analysis.fitting.intervals import Interval
+from ecgscale.analysis.fitting.nonlinear import (
     STEP,
     Posed,
     loss_of,
@@ -26,8 +26,8 @@ from analysis.fitting.nonlinear import (
     residuals,
     value_and_gradient,
 )
-from analysis.fitting.problem import Array
-from analysis.fitting.status import BOUND, OPEN, REACHED
+from ecgscale.analysis.fitting.problem import Array
+from ecgscale.analysis.fitting.status import BOUND, OPEN, REACHED
 
 Quantity = Callable[[Mapping[str, Any]], Any]
 

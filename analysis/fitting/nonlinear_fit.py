@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from analysis.fitting.identifiability import BadPoints, clean
-from analysis.fitting.intervals import Interval, resample_counts
-from analysis.fitting.laws import Law
-from analysis.fitting.nonlinear import (
+from ecgscale.analysis.fitting.identifiability import BadPoints, clean
+from ecgscale.analysis.fitting.intervals import Interval, resample_counts
+from ecgscale.analysis.fitting.laws import Law
+from ecgscale.analysis.fitting.nonlinear import (
     Found,
     Posed,
     distinct,
@@ -24,11 +24,11 @@ from analysis.fitting.nonlinear import (
     residuals,
     solve_globally,
 )
-from analysis.fitting.nonlinear_ends import Entry, Quantity, profile
-from analysis.fitting.problem import Array
-from analysis.fitting.residuals import lack_of_fit
-from analysis.fitting.result import Coefficient, Fit, Health, intervals_of, largest_tenth, said_of
-from analysis.fitting.status import of_number, worst
+from ecgscale.analysis.fitting.nonlinear_ends import Entry, Quantity, profile
+from ecgscale.analysis.fitting.problem import Array
+from ecgscale.analysis.fitting.residuals import lack_of_fit
+from ecgscale.analysis.fitting.result import Coefficient, Fit, Health, intervals_of, largest_tenth, said_of
+from ecgscale.analysis.fitting.status import of_number, worst
 
 RESAMPLES = 200  # of a bootstrap that was not asked for but is the only interval there is
 STARTS, STEPS = 6, 150  # places of the landscape that each resample is solved from, and steps of a descent

@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from analysis.fitting.identifiability import BadPoints
-from analysis.fitting.laws import Law
-from analysis.fitting.problem import Array
-from analysis.fitting.result import Coefficient, Fit
+from ecgscale.analysis.fitting.identifiability import BadPoints
+from ecgscale.analysis.fitting.laws import Law
+from ecgscale.analysis.fitting.problem import Array
+from ecgscale.analysis.fitting.result import Coefficient, Fit
 
 DECADES = 8.0  # beyond the fitted sizes in which the optimum is looked for
 PLACES = 160

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from analysis.fitting.result import Coefficient, Fit
+from ecgscale.analysis.fitting.result import Coefficient, Fit
 
 TOLERATED = 0.1  # of the loss with unlimited data
 

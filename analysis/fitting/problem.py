@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from analysis.fitting.laws import Law
+from ecgscale.analysis.fitting.laws import Law
 
 Array = NDArray[np.float64]
 Quantity = Callable[[Array, NDArray[np.intp]], tuple[Array, Array]]

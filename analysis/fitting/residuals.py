@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import special
 
-from analysis.fitting.problem import Array
+from ecgscale.analysis.fitting.problem import Array
 
 REPLICATES = 4  # degrees of freedom of pure error from which on residuals are held against it
 

@@ -14,11 +14,11 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy import special
 
-from analysis.fitting.intervals import Interval, Parameter, Quantity, error_of, percentile, profile
-from analysis.fitting.laws import LAWS, Law
-from analysis.fitting.newton import Solution, hessian_at
-from analysis.fitting.problem import Array, Problems
-from analysis.fitting.status import REACHED, WIDE, kinds_of, of_fit, of_number
+from ecgscale.analysis.fitting.intervals import Interval, Parameter, Quantity, error_of, percentile, profile
+from ecgscale.analysis.fitting.laws import LAWS, Law
+from ecgscale.analysis.fitting.newton import Solution, hessian_at
+from ecgscale.analysis.fitting.problem import Array, Problems
+from ecgscale.analysis.fitting.status import REACHED, WIDE, kinds_of, of_fit, of_number
 
 if TYPE_CHECKING:
     import lmfit

@@ -12,15 +12,15 @@ from types import MappingProxyType
 import numpy as np
 import pandas as pd
 
-from analysis.fitting.identifiability import BadPoints, clean
-from analysis.fitting.intervals import percentile, resample_counts
-from analysis.fitting.laws import EXPONENT, TRANSFER, Law, Term
-from analysis.fitting.newton import minimise
-from analysis.fitting.problem import Array, centred, natural, problems_of
-from analysis.fitting.residuals import lack_of_fit
-from analysis.fitting.result import Coefficient, Fit, Health
-from analysis.fitting.starts import solve_globally
-from analysis.fitting.status import BOUND, kinds_of, of_number, worst
+from ecgscale.analysis.fitting.identifiability import BadPoints, clean
+from ecgscale.analysis.fitting.intervals import percentile, resample_counts
+from ecgscale.analysis.fitting.laws import EXPONENT, TRANSFER, Law, Term
+from ecgscale.analysis.fitting.newton import minimise
+from ecgscale.analysis.fitting.problem import Array, centred, natural, problems_of
+from ecgscale.analysis.fitting.residuals import lack_of_fit
+from ecgscale.analysis.fitting.result import Coefficient, Fit, Health
+from ecgscale.analysis.fitting.starts import solve_globally
+from ecgscale.analysis.fitting.status import BOUND, kinds_of, of_number, worst
 
 GRID = 25  # shifts tried before the search closes in
 CLOSING = 32  # golden-section steps: the bracket shrinks by 2e-7

@@ -6,8 +6,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from analysis.fitting.newton import Solution, derivatives, minimise, solve
-from analysis.fitting.problem import Array, Problems
+from ecgscale.analysis.fitting.newton import Solution, derivatives, minimise, solve
+from ecgscale.analysis.fitting.problem import Array, Problems
 
 BRIEF = 60  # steps of every start in least squares; then only those go on that may still win
 CONTENDING = 0.02  # relative distance to the best objective at which they may

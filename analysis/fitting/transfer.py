@@ -17,19 +17,19 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy import special
 
-from analysis.fitting import joint_floors, loss_pairs
-from analysis.fitting.cells import cells_of, means_by_cell
-from analysis.fitting.fit import tuned
-from analysis.fitting.floors import Floor, drawn_floors, floor_of
-from analysis.fitting.identifiability import BadPoints, clean
-from analysis.fitting.intervals import percentile, resample_counts
-from analysis.fitting.laws import LAWS, TRANSFER
-from analysis.fitting.loss_pairs import Curve
-from analysis.fitting.problem import Array
-from analysis.fitting.residuals import lack_of_fit
-from analysis.fitting.result import Coefficient, Fit, Health, sided
-from analysis.fitting.status import BOUND, OPEN, REACHED, limits, of_number
-from analysis.observations import own
+from ecgscale.analysis.fitting import joint_floors, loss_pairs
+from ecgscale.analysis.fitting.cells import cells_of, means_by_cell
+from ecgscale.analysis.fitting.fit import tuned
+from ecgscale.analysis.fitting.floors import Floor, drawn_floors, floor_of
+from ecgscale.analysis.fitting.identifiability import BadPoints, clean
+from ecgscale.analysis.fitting.intervals import percentile, resample_counts
+from ecgscale.analysis.fitting.laws import LAWS, TRANSFER
+from ecgscale.analysis.fitting.loss_pairs import Curve
+from ecgscale.analysis.fitting.problem import Array
+from ecgscale.analysis.fitting.residuals import lack_of_fit
+from ecgscale.analysis.fitting.result import Coefficient, Fit, Health, sided
+from ecgscale.analysis.fitting.status import BOUND, OPEN, REACHED, limits, of_number
+from ecgscale.analysis.observations import own
 
 CONVENTIONS = ("transfer", joint_floors.LAW)
 KEYS = ["sweep", "run_id"]

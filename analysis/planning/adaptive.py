@@ -16,9 +16,9 @@ import numpy as np
 import pandas as pd
 from scipy import optimize, special
 
-from analysis.fitting.fit import fit
-from analysis.fitting.identifiability import BadPoints
-from analysis.fitting.problem import Array
+from ecgscale.analysis.fitting.fit import fit
+from ecgscale.analysis.fitting.identifiability import BadPoints
+from ecgscale.analysis.fitting.problem import Array
 from ecgscale.phrases import did_you_mean
 
 # The prior: at the centre of the candidates the floor and both power laws are a third of the loss each and both

@@ -12,12 +12,12 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from analysis.fitting.identifiability import BadPoints
-from analysis.fitting.intervals import profile
-from analysis.fitting.laws import EXPONENT, LAWS
-from analysis.fitting.problem import Array, problems_of
-from analysis.fitting.starts import solve_globally
-from analysis.planning.adaptive import SEEDS, WANTED, centre_of, known, propose
+from ecgscale.analysis.fitting.identifiability import BadPoints
+from ecgscale.analysis.fitting.intervals import profile
+from ecgscale.analysis.fitting.laws import EXPONENT, LAWS
+from ecgscale.analysis.fitting.problem import Array, problems_of
+from ecgscale.analysis.fitting.starts import solve_globally
+from ecgscale.analysis.planning.adaptive import SEEDS, WANTED, centre_of, known, propose
 
 EXPONENTS = (0.15, 0.8)  # alpha and beta: where half of the marginal refits of Tables S.5 and S.6 lie
 FLOORS = (0.02, 0.3)  # nats

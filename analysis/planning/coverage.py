@@ -11,14 +11,14 @@ from functools import partial
 import numpy as np
 import pandas as pd
 
-from analysis.fitting.allocation import Compute, log_optimum
-from analysis.fitting.identifiability import BadPoints
-from analysis.fitting.intervals import Parameter, Quantity, percentile, profile, resample_counts
-from analysis.fitting.laws import LAWS, Law
-from analysis.fitting.newton import Solution
-from analysis.fitting.problem import Array, natural, problems_of
-from analysis.fitting.starts import refit, solve_globally
-from analysis.fitting.status import OPEN, REACHED
+from ecgscale.analysis.fitting.allocation import Compute, log_optimum
+from ecgscale.analysis.fitting.identifiability import BadPoints
+from ecgscale.analysis.fitting.intervals import Parameter, Quantity, percentile, profile, resample_counts
+from ecgscale.analysis.fitting.laws import LAWS, Law
+from ecgscale.analysis.fitting.newton import Solution
+from ecgscale.analysis.fitting.problem import Array, natural, problems_of
+from ecgscale.analysis.fitting.starts import refit, solve_globally
+from ecgscale.analysis.fitting.status import OPEN, REACHED
 
 FARTHER = (1.0, 10.0, 100.0)  # times the largest N and D of the grid: where the loss is predicted
 BUDGET = 10.0  # times the largest compute of the grid: where it is allocated

@@ -6,11 +6,11 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import pandas as pd
 
-from analysis.fitting.laws import joint
-from analysis.fitting.result import Coefficient
-from analysis.fitting.status import limits
-from analysis.fitting.transfer import loss_to_loss
-from analysis.planning.coverage import PLANTED
+from ecgscale.analysis.fitting.laws import joint
+from ecgscale.analysis.fitting.result import Coefficient
+from ecgscale.analysis.fitting.status import limits
+from ecgscale.analysis.fitting.transfer import loss_to_loss
+from ecgscale.analysis.planning.coverage import PLANTED
 
 TRANSFERRED = {"E_ood": 0.1, "K": 0.5}  # out of distribution, losses 0.12-0.4 on the paper's grid
 KAPPAS = (0.4, 0.6, 1.0, 1.5)

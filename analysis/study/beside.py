@@ -3,9 +3,9 @@
 import numpy as np
 import pandas as pd
 
-from analysis.fitting.status import limits
-from analysis.study.constants import task_key
-from analysis.study.published import printed_transfer, refitted
+from ecgscale.analysis.fitting.status import limits
+from ecgscale.analysis.study.constants import task_key
+from ecgscale.analysis.study.published import printed_transfer, refitted
 
 SOURCE = {"size": "Table S.5", "data": "Table S.6"}
 

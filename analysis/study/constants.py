@@ -3,7 +3,7 @@
 import re
 from pathlib import Path
 
-from analysis.naming import label
+from ecgscale.analysis.naming import label
 
 REFERENCE = Path(__file__).parent / "reference"
 CONFIGURATIONS = ("transformer-sl", "resnet-sl", "transformer-ssl", "resnet-ssl")  # in the order of the tables

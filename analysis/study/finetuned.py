@@ -2,8 +2,8 @@
 
 import pandas as pd
 
-from analysis.fitting.effective_data import task_name
-from analysis.observations import own
+from ecgscale.analysis.fitting.effective_data import task_name
+from ecgscale.analysis.observations import own
 
 COLUMNS = ("sweep", "configuration", "N", "initial", "task", "D", "step", "loss", "auroc", "f1")
 AVERAGED = "ptbxl"  # its five tasks count once in the mean

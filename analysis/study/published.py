@@ -9,11 +9,11 @@ three coefficients badly: these refits are indicative, and flagged where they ar
 import numpy as np
 import pandas as pd
 
-from analysis.fitting.fit import fit
-from analysis.fitting.transfer import bound_hits
-from analysis.study.constants import FRACTIONS, N_FULL, REFERENCE, task_named
-from analysis.table.build import rows_of
-from analysis.table.query import COLUMNS
+from ecgscale.analysis.fitting.fit import fit
+from ecgscale.analysis.fitting.transfer import bound_hits
+from ecgscale.analysis.study.constants import FRACTIONS, N_FULL, REFERENCE, task_named
+from ecgscale.analysis.table.build import rows_of
+from ecgscale.analysis.table.query import COLUMNS
 from ecgscale.records import write_whole
 
 # Backbone parameters by size bin (under 100K, 1M, 10M, 50M, and above) of Table S.4.

@@ -16,17 +16,17 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from analysis.fitting.allocation import frontier
-from analysis.fitting.effective_data import replaced
-from analysis.fitting.fit import fit
-from analysis.fitting.identifiability import BadPoints
-from analysis.fitting.laws import EXPONENT
-from analysis.fitting.result import Coefficient, Fit
-from analysis.fitting.status import worst
-from analysis.fitting.transfer import CONVENTIONS, Floors, disagree, loss_to_loss, pairs
-from analysis.observations import best_over_steps, own, trajectories
-from analysis.table.query import COLUMNS, FILE, as_markdown, read
-from analysis.table.where import BadQuery
+from ecgscale.analysis.fitting.allocation import frontier
+from ecgscale.analysis.fitting.effective_data import replaced
+from ecgscale.analysis.fitting.fit import fit
+from ecgscale.analysis.fitting.identifiability import BadPoints
+from ecgscale.analysis.fitting.laws import EXPONENT
+from ecgscale.analysis.fitting.result import Coefficient, Fit
+from ecgscale.analysis.fitting.status import worst
+from ecgscale.analysis.fitting.transfer import CONVENTIONS, Floors, disagree, loss_to_loss, pairs
+from ecgscale.analysis.observations import best_over_steps, own, trajectories
+from ecgscale.analysis.table.query import COLUMNS, FILE, as_markdown, read
+from ecgscale.analysis.table.where import BadQuery
 from ecgscale.records import sealed, write_whole
 
 GROUP = ["sweep", "corpus", "label_set", "configuration", "target", "domain"]

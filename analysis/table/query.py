@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from analysis.fitting.status import limit_texts
-from analysis.naming import configuration_named
-from analysis.table import markup
-from analysis.table.where import BadQuery, condition
+from ecgscale.analysis.fitting.status import limit_texts
+from ecgscale.analysis.naming import configuration_named
+from ecgscale.analysis.table import markup
+from ecgscale.analysis.table.where import BadQuery, condition
 from ecgscale.phrases import did_you_mean
 from ecgscale.records import intact
 

@@ -29,7 +29,7 @@ from ecgscale.phrases import did_you_mean
 if TYPE_CHECKING:
     import pandas as pd
 
-    from analysis.fitting.laws import Law
+    from ecgscale.analysis.fitting.laws import Law
 
 Configuration = Annotated[
     str | None, typer.Option(help="R-SL, R-SSL, T-SL, T-SSL (or resnet-sl, ...), or another by name.")
@@ -61,9 +61,9 @@ def predict(
     as_json: Json = False,
 ) -> None:
     """The loss at a model and data size, with an interval; says when it extrapolates, and how far."""
-    from analysis.fitting.fit import fit
-    from analysis.fitting.forecast import predict as of_group
-    from analysis.fitting.forecast import predicted
+    from ecgscale.analysis.fitting.fit import fit
+    from ecgscale.analysis.fitting.forecast import predict as of_group
+    from ecgscale.analysis.fitting.forecast import predicted
 
     if points is None:
         n, d = _asked(n_params=n_params), _asked(n_samples=n_samples)
@@ -96,10 +96,10 @@ def allocate(
     as_json: Json = False,
 ) -> None:
     """Compute-optimal N, D and loss for a budget, with intervals, and the share of marginal compute to data."""
-    from analysis.fitting.allocation import allocate as allocated
-    from analysis.fitting.allocation import compute_law
-    from analysis.fitting.fit import fit
-    from analysis.fitting.forecast import allocate_group
+    from ecgscale.analysis.fitting.allocation import allocate as allocated
+    from ecgscale.analysis.fitting.allocation import compute_law
+    from ecgscale.analysis.fitting.fit import fit
+    from ecgscale.analysis.fitting.forecast import allocate_group
 
     if points is None:
         no_points(law=law, loss_column=loss_column, metric=metric, by=by, where=condition)
@@ -141,10 +141,10 @@ def compare(
     as_json: Json = False,
 ) -> None:
     """Laws side by side on the same points: AICc, and the error on the largest runs, held out."""
-    from analysis.comparison import REPEATED, compared, preferred, usual_laws
-    from analysis.points import points_of
-    from analysis.table.query import as_json as rendered
-    from analysis.table.query import as_text
+    from ecgscale.analysis.comparison import REPEATED, compared, preferred, usual_laws
+    from ecgscale.analysis.points import points_of
+    from ecgscale.analysis.table.query import as_json as rendered
+    from ecgscale.analysis.table.query import as_text
 
     bad: list[str] = []
     if points is not None:
@@ -222,8 +222,8 @@ def _observed(
     results: Path, sweep: str | None, select: str, configuration: str | None, target: str | None
 ) -> "pd.DataFrame":
     """Observations of a sweep (of all if left out), of one configuration and target if named."""
-    from analysis.naming import configuration_named
-    from analysis.observations import observations
+    from ecgscale.analysis.naming import configuration_named
+    from ecgscale.analysis.observations import observations
 
     named = Path(sweep).stem if sweep else None
     known = sorted(p.name for p in (existing(results) / "runs").glob("*") if p.is_dir())
@@ -253,10 +253,10 @@ def _ask(
     as_json: bool,
 ) -> None:
     """Put a question to the observations of a configuration and print the answer."""
-    from analysis.naming import configuration_named
-    from analysis.observations import observations
-    from analysis.table.query import as_json as rendered
-    from analysis.table.query import as_text
+    from ecgscale.analysis.naming import configuration_named
+    from ecgscale.analysis.observations import observations
+    from ecgscale.analysis.table.query import as_json as rendered
+    from ecgscale.analysis.table.query import as_text
 
     name, task = configuration_named(_asked(configuration=configuration)), _asked(target=target)
     observed = observations(existing(results), [sweep] if sweep else None, select)

@@ -40,9 +40,9 @@ def demo(results: Results = RESULTS, home: Home = None) -> None:
 
 def twins(results: Results = RESULTS) -> None:
     """Trained, untrained and prevalence side by side, in words where training did not help; less data beside more."""
-    from analysis.learning import learning, more_data, shortfalls
-    from analysis.naming import label
-    from analysis.observations import observations
+    from ecgscale.analysis.learning import learning, more_data, shortfalls
+    from ecgscale.analysis.naming import label
+    from ecgscale.analysis.observations import observations
 
     observed = observations(results, [SWEEP])
     compared = learning(observed)

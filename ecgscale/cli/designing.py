@@ -60,10 +60,10 @@ def suggest(
     """
     import pandas as pd
 
-    from analysis.observations import observations
-    from analysis.planning.adaptive import PRIOR
-    from analysis.planning.adaptive import suggest as designed
-    from analysis.table.query import as_json as rendered
+    from ecgscale.analysis.observations import observations
+    from ecgscale.analysis.planning.adaptive import PRIOR
+    from ecgscale.analysis.planning.adaptive import suggest as designed
+    from ecgscale.analysis.table.query import as_json as rendered
     from ecgscale.pricing.cells import as_code, cells
     from ecgscale.pricing.plan import checked
     from ecgscale.spec.sweep import load
@@ -137,9 +137,9 @@ def simulate(
     """Plant a law, draw a sweep's grid from it, refit: does this grid identify the exponents, and how well?"""
     import pandas as pd
 
-    from analysis.planning.coverage import simulate as simulated
-    from analysis.table.query import as_json as rendered
-    from analysis.table.query import as_text
+    from ecgscale.analysis.planning.coverage import simulate as simulated
+    from ecgscale.analysis.table.query import as_json as rendered
+    from ecgscale.analysis.table.query import as_text
     from ecgscale.pricing.plan import plan
     from ecgscale.spec.sweep import load
 
@@ -173,9 +173,9 @@ def _race(
     """Adaptive design against the sweep's own grid, configuration by configuration."""
     import pandas as pd
 
-    from analysis.planning.adaptive_vs_grid import compare_designs, reached
-    from analysis.table.query import as_json as rendered
-    from analysis.table.query import as_text
+    from ecgscale.analysis.planning.adaptive_vs_grid import compare_designs, reached
+    from ecgscale.analysis.table.query import as_json as rendered
+    from ecgscale.analysis.table.query import as_text
     from ecgscale.pricing.cells import cells
     from ecgscale.pricing.plan import checked
 
@@ -205,8 +205,8 @@ def _race(
     show(rendered(summary) if as_json else as_text(summary), end="")
     say("flops_share: compute for both intervals to be as narrow as the whole grid's, over the grid's; median of laws")
     if figure:
-        from analysis.figures.design import draw
-        from analysis.figures.figure import write
+        from ecgscale.analysis.figures.design import draw
+        from ecgscale.analysis.figures.figure import write
 
         which = configuration or f"{len(groups)} configurations"
         for path in write(draw(every, f"grid of sweep {loaded.name}, {which}"), "design", figure, ["png"]):
@@ -225,7 +225,7 @@ def _groups(found: "Sequence[Cell]", configuration: str | None) -> "dict[tuple[s
 
 def _chosen(names: list[str], configuration: str | None) -> list[str]:
     """Configurations of a sweep: all, or the one asked for. Raises ValueError with the nearest for one not in it."""
-    from analysis.naming import configuration_named
+    from ecgscale.analysis.naming import configuration_named
 
     if configuration is None:
         return list(dict.fromkeys(names))
@@ -239,7 +239,7 @@ def _priced(pool: "Sequence[Cell]", done: set[str]) -> "pd.DataFrame":
     """Cells as the design reads them: N, D, flops, and how many runs of each are left to buy."""
     import pandas as pd
 
-    from analysis.planning.adaptive import SEEDS
+    from ecgscale.analysis.planning.adaptive import SEEDS
     from ecgscale.pricing.cells import seeds
 
     return pd.DataFrame(
@@ -255,7 +255,7 @@ def _priced(pool: "Sequence[Cell]", done: set[str]) -> "pd.DataFrame":
 
 def _runs(pool: "Sequence[Cell]", bought: list[int], done: set[str]) -> "list[Run]":
     """A run for each cell bought, in order: its lowest seed that is neither done nor bought before."""
-    from analysis.planning.adaptive import SEEDS
+    from ecgscale.analysis.planning.adaptive import SEEDS
     from ecgscale.pricing.cells import seeds
 
     free = {i: [run for run in seeds(pool[i].run, SEEDS) if run.run_id not in done] for i in set(bought)}
@@ -296,6 +296,6 @@ def _ends(low: float, high: float) -> str:
 
 
 def _file(sweep: str) -> str:
-    from ecgscale.spec.sweep import sweep_folder
+    from ecgscale.spec.sweep import sweep_files
 
-    return sweep if sweep.endswith(".py") else where(sweep_folder() / f"{sweep}.py")
+    return sweep if sweep.endswith(".py") else where(sweep_files()[sweep])

@@ -50,7 +50,7 @@ def fit(
 ) -> None:
     """Fit every law to every group of results, or one law to anybody's table."""
     if points is not None:
-        from analysis.points import fit_points
+        from ecgscale.analysis.points import fit_points
 
         options: dict[str, Any] = {"objective": objective, "delta": delta, "bootstrap": bootstrap, "weights": weights}
         asked = table_of(points, loss_column, metric, by, condition)
@@ -58,9 +58,9 @@ def fit(
         print_json(fit_points(asked, law=law, **options, max_exponent=max_exponent))
         return
     no_points(law=law, loss_column=loss_column, metric=metric, by=by, where=condition)
-    from analysis.observations import left_out
-    from analysis.table.build import fit_results
-    from analysis.table.query import flagged
+    from ecgscale.analysis.observations import left_out
+    from ecgscale.analysis.table.build import fit_results
+    from ecgscale.analysis.table.query import flagged
 
     known = sorted(p.name for p in (existing(results) / "runs").glob("*") if p.is_dir())
     named = [Path(name).stem for name in sweeps or ()]
@@ -80,7 +80,7 @@ def fit(
     counted = fitted.groupby("law", sort=False).agg(fits=("coefficient", "size"))
     counted["flagged"] = flagged(fitted).groupby(fitted["law"]).sum()
     if as_json:
-        from analysis.table.query import as_json as rendered
+        from ecgscale.analysis.table.query import as_json as rendered
 
         show(rendered(fitted))
     else:
@@ -113,11 +113,11 @@ def exponents(
     strict: Annotated[bool, typer.Option("--strict", help="Exit 1 if a selected row is flagged.")] = False,
 ) -> None:
     """Query the table of fitted exponents."""
-    from analysis.table import query
+    from ecgscale.analysis.table import query
 
     rows = query.query(query.read(existing(results)), law, configuration, target, coefficient, condition)
     if paper:
-        from analysis.study.beside import with_paper
+        from ecgscale.analysis.study.beside import with_paper
 
         rows = with_paper(rows)
     rendered = query.render(rows, output)
@@ -140,8 +140,8 @@ def claims(
     as_json: Json = False,
 ) -> None:
     """The study's eighteen headline claims as tests: value, interval, the paper's value, holds or not, and why."""
-    from analysis.figures.figure import mark_of
-    from analysis.study import claims as tested
+    from ecgscale.analysis.figures.figure import mark_of
+    from ecgscale.analysis.study import claims as tested
 
     misprints: list[tested.Misprint] = []
     if reference:

@@ -28,8 +28,8 @@ def figures(
     With two sweeps the figure "comparison" sets them side by side. --reference draws those that the paper's printed
     tables can feed, into figures/reference.
     """
-    from analysis.study import figures as drawn
-    from analysis.study.figures import reference as printed
+    from ecgscale.analysis.study import figures as drawn
+    from ecgscale.analysis.study.figures import reference as printed
 
     wanted = formats.split(",")
     if reference:
@@ -37,8 +37,8 @@ def figures(
             for path in drawn.save_reference(name, results / "figures" / "reference", wanted):
                 print(where(path))
         return
-    from analysis.observations import trajectories
-    from analysis.report import exponents_in
+    from ecgscale.analysis.observations import trajectories
+    from ecgscale.analysis.report import exponents_in
 
     points = trajectories(existing(results), _named(results, sweep))
     table = exponents_in(results, points)
@@ -74,8 +74,8 @@ def tables(
     formats: Annotated[str, typer.Option("--format", help="Any of md, latex, csv, by commas.")] = "md,latex,csv",
 ) -> None:
     """Tables S.1-S.11: ours where results can fill them, else as printed; as Markdown, LaTeX and CSV."""
-    from analysis.study.claims import in_results
-    from analysis.study.tables import TABLES, Material, make, save
+    from ecgscale.analysis.study.claims import in_results
+    from ecgscale.analysis.study.tables import TABLES, Material, make, save
 
     material = None
     if not reference:
@@ -108,8 +108,8 @@ def report(
     """One self-contained HTML page: figures, tables, claims, data cards, sweep state, provenance; opens offline."""
     import time
 
-    from analysis.report import report as written
     from ecgscale import records
+    from ecgscale.analysis.report import report as written
 
     seen = None
     while watch:
@@ -130,12 +130,12 @@ def report(
 def _progress(results: Path) -> tuple[dict[str, int], int, bool]:
     """When each file of the runs was last written, how many planned runs have none, and whether any run is open."""
     from ecgscale.pool.states import states
-    from ecgscale.spec.sweep import load, sweep_folder
+    from ecgscale.spec.sweep import load, sweep_files
 
     folder = results / "runs"
     found = {str(p.relative_to(folder)): p.stat().st_mtime_ns for p in folder.rglob("*") if p.is_file()}
     begun = {name.split("/")[0] for name in found}
-    known = [load(path.stem) for path in sorted(sweep_folder().glob("*.py")) if path.stem in begun]
+    known = [load(name) for name in sweep_files() if name in begun]
     now = [state for sweep in known for state in states(sweep, results)["state"]]
     return found, now.count("pending"), bool({"pending", "running"} & set(now))
 
@@ -151,7 +151,7 @@ def _tasks(targets: Iterable[str]) -> list[dict[str, str]]:
 def _as_frame(tasks: list[dict[str, str]]) -> Any:
     import pandas as pd
 
-    from analysis.study.tables.material import TASK
+    from ecgscale.analysis.study.tables.material import TASK
 
     return pd.DataFrame(tasks, columns=list(TASK))
 

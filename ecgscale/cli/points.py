@@ -12,7 +12,7 @@ from ecgscale.cli.terminal import say, show
 if TYPE_CHECKING:
     import pandas as pd
 
-    from analysis.points import Points
+    from ecgscale.analysis.points import Points
 
 PointsFile = Annotated[
     Path | None,
@@ -40,7 +40,7 @@ def table_of(
     points: Path, loss_column: str | None, metric: str | None, by: list[str] | None, condition: str | None
 ) -> "Points":
     """A table of points, its columns understood."""
-    from analysis.points import points_of
+    from ecgscale.analysis.points import points_of
 
     return points_of(points, loss_column=loss_column, metric=metric, by=by or None, where=condition)
 
@@ -66,9 +66,9 @@ def answer_each(points: "Points", question: Callable[["pd.DataFrame"], list[dict
     """
     import pandas as pd
 
-    from analysis.fitting.identifiability import BadPoints
-    from analysis.table.query import as_json as rendered
-    from analysis.table.query import as_text
+    from ecgscale.analysis.fitting.identifiability import BadPoints
+    from ecgscale.analysis.table.query import as_json as rendered
+    from ecgscale.analysis.table.query import as_text
 
     rows: list[dict[Any, Any]] = []
     for group, part in points.parts():

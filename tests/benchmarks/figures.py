@@ -5,10 +5,10 @@ import tempfile
 import time
 from pathlib import Path
 
-from analysis.observations import best_over_steps, trajectories
-from analysis.study.figures import FIGURES, save
-from analysis.table.build import exponents
 from ecgscale import records
+from ecgscale.analysis.observations import best_over_steps, trajectories
+from ecgscale.analysis.study.figures import FIGURES, save
+from ecgscale.analysis.table.build import exponents
 from tests.benchmarks import Measurement
 from tests.synthetic import write_grid
 

@@ -7,8 +7,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from analysis.figures import FIGURES, SPECIAL, NoSuchFigure, across, draw, save
-from analysis.figures.fitted import find, number_of
+from ecgscale.analysis.figures import FIGURES, SPECIAL, NoSuchFigure, across, draw, save
+from ecgscale.analysis.figures.fitted import find, number_of
 from tests import drawn
 from tests.drawn import OWN, PARTIAL, TWO, WHY, words
 from tests.planted import CONFIGURATIONS, DATA, JOINT, NO_POINTS, NO_TABLE, SIZES, planted_points, planted_table

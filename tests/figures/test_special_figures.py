@@ -6,11 +6,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from analysis.figures import FIGURES, SPECIAL, NothingToShow, draw, fitting, robustness
-from analysis.fitting.effective_data import replaced
-from analysis.observations import COLUMNS as POINTS
-from analysis.table.build import rows_of
-from analysis.table.query import COLUMNS
+from ecgscale.analysis.figures import FIGURES, SPECIAL, NothingToShow, draw, fitting, robustness
+from ecgscale.analysis.fitting.effective_data import replaced
+from ecgscale.analysis.observations import COLUMNS as POINTS
+from ecgscale.analysis.table.build import rows_of
+from ecgscale.analysis.table.query import COLUMNS
 from tests.drawn import words
 from tests.planted import NO_TABLE, fewshot_points, planted_points
 

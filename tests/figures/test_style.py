@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from analysis.figures import style
+from ecgscale.analysis.figures import style
 from tests.drawn import OWN
 from tests.planted import CONFIGURATIONS
 

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import optimize
 
-from analysis.fitting.allocation import (
+from ecgscale.analysis.fitting.allocation import (
     Compute,
     allocate,
     compute_law,
@@ -19,11 +19,11 @@ from analysis.fitting.allocation import (
     log_optimum,
     pareto,
 )
-from analysis.fitting.fit import BadPoints, fit
-from analysis.fitting.forecast import allocate_group, predict
-from analysis.fitting.laws import joint
-from analysis.fitting.overfitting import collapse, extent, minimum_data
-from analysis.planning.coverage import PLANTED
+from ecgscale.analysis.fitting.fit import BadPoints, fit
+from ecgscale.analysis.fitting.forecast import allocate_group, predict
+from ecgscale.analysis.fitting.laws import joint
+from ecgscale.analysis.fitting.overfitting import collapse, extent, minimum_data
+from ecgscale.analysis.planning.coverage import PLANTED
 from tests.designs import designs
 
 

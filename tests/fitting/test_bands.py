@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from analysis.fitting import bands
+from ecgscale.analysis.fitting import bands
 
 
 def noisy_grid() -> pd.DataFrame:

@@ -4,9 +4,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from analysis.fitting.effective_data import by_task, curve, effective_data, replaced, replaced_data, task_name
-from analysis.fitting.identifiability import BadPoints
-from analysis.table.build import exponents
+from ecgscale.analysis.fitting.effective_data import by_task, curve, effective_data, replaced, replaced_data, task_name
+from ecgscale.analysis.fitting.identifiability import BadPoints
+from ecgscale.analysis.table.build import exponents
 from tests.planted import A_T, B_T, K, fewshot_points, planted_transfer
 
 

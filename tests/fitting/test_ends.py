@@ -9,10 +9,10 @@ import pandas as pd
 import pytest
 from scipy import optimize, stats
 
-from analysis.fitting.fit import fit
-from analysis.fitting.intervals import BOUND, OPEN, REACHED
-from analysis.fitting.laws import EXPONENT, joint
-from analysis.fitting.problem import Array
+from ecgscale.analysis.fitting.fit import fit
+from ecgscale.analysis.fitting.intervals import BOUND, OPEN, REACHED
+from ecgscale.analysis.fitting.laws import EXPONENT, joint
+from ecgscale.analysis.fitting.problem import Array
 from tests.designs import designs
 
 SIZES, DATA = (1672.0, 5677.0, 43018.0), (2010.0, 4020.0, 8040.0)

@@ -7,8 +7,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from analysis.fitting.fit import BadPoints, fit
-from analysis.fitting.laws import joint
+from ecgscale.analysis.fitting.fit import BadPoints, fit
+from ecgscale.analysis.fitting.laws import joint
 from tests.paths import FIXTURES
 
 LAWS = FIXTURES / "laws"

@@ -6,13 +6,13 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from analysis.fitting.allocation import allocate
-from analysis.fitting.allocation import log_optimum as closed
-from analysis.fitting.fit import fit
-from analysis.fitting.formula import law_of
-from analysis.fitting.identifiability import BadPoints
-from analysis.fitting.laws import LAWS, joint
-from analysis.fitting.optimum import Compute, log_optimum
+from ecgscale.analysis.fitting.allocation import allocate
+from ecgscale.analysis.fitting.allocation import log_optimum as closed
+from ecgscale.analysis.fitting.fit import fit
+from ecgscale.analysis.fitting.formula import law_of
+from ecgscale.analysis.fitting.identifiability import BadPoints
+from ecgscale.analysis.fitting.laws import LAWS, joint
+from ecgscale.analysis.fitting.optimum import Compute, log_optimum
 from tests.paths import FIXTURES
 
 COLUMNS = {"N": "N", "D": "D", "loss": "loss", "params": "N", "tokens": "D"}

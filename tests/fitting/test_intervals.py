@@ -8,11 +8,11 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from analysis.fitting.fit import fit
-from analysis.fitting.intervals import resample_counts
-from analysis.fitting.laws import LAWS, joint
-from analysis.fitting.problem import problems_of
-from analysis.planning.coverage import PLANTED, simulate
+from ecgscale.analysis.fitting.fit import fit
+from ecgscale.analysis.fitting.intervals import resample_counts
+from ecgscale.analysis.fitting.laws import LAWS, joint
+from ecgscale.analysis.fitting.problem import problems_of
+from ecgscale.analysis.planning.coverage import PLANTED, simulate
 from tests.designs import coverage, designs
 from tests.planted import planted_grid
 
@@ -26,7 +26,7 @@ def test_an_end_of_the_interval_is_where_the_f_test_rejects() -> None:
     critical = found.health.objective_value * (1 + stats.f.ppf(0.95, 1, n - p) / (n - p))
     from dataclasses import replace
 
-    from analysis.fitting.starts import solve_globally
+    from ecgscale.analysis.fitting.starts import solve_globally
 
     assert found.posed is not None
     alpha = found.posed.design.names.index("alpha")

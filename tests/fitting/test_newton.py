@@ -11,11 +11,11 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from scipy import optimize
 
-from analysis.fitting.fit import fit
-from analysis.fitting.laws import LAWS, joint
-from analysis.fitting.newton import derivatives, minimise, solve
-from analysis.fitting.problem import Array, Penalty, centred, natural, problems_of, terms_of
-from analysis.fitting.starts import projected_starts, solve_globally, subsets
+from ecgscale.analysis.fitting.fit import fit
+from ecgscale.analysis.fitting.laws import LAWS, joint
+from ecgscale.analysis.fitting.newton import derivatives, minimise, solve
+from ecgscale.analysis.fitting.problem import Array, Penalty, centred, natural, problems_of, terms_of
+from ecgscale.analysis.fitting.starts import projected_starts, solve_globally, subsets
 from tests.designs import TRUTHS, designs
 from tests.planted import planted_grid
 

@@ -4,10 +4,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from analysis.fitting.fit import BadPoints, fit
-from analysis.fitting.laws import joint
-from analysis.fitting.noise import replicate_weights
-from analysis.planning.coverage import PLANTED
+from ecgscale.analysis.fitting.fit import BadPoints, fit
+from ecgscale.analysis.fitting.laws import joint
+from ecgscale.analysis.fitting.noise import replicate_weights
+from ecgscale.analysis.planning.coverage import PLANTED
 from tests.designs import designs
 
 

@@ -5,14 +5,14 @@ import pandas as pd
 import pytest
 from scipy import optimize, special
 
-from analysis.fitting import loss_pairs
-from analysis.fitting.fit import BadPoints, fit
-from analysis.fitting.laws import joint
-from analysis.fitting.transfer import CONVENTIONS, bound_hits, disagree, loss_to_loss
-from analysis.planning.transfer_coverage import simulate_transfer
-from analysis.points import fit_points
-from analysis.study.constants import REFERENCE
-from analysis.table.build import summary
+from ecgscale.analysis.fitting import loss_pairs
+from ecgscale.analysis.fitting.fit import BadPoints, fit
+from ecgscale.analysis.fitting.laws import joint
+from ecgscale.analysis.fitting.transfer import CONVENTIONS, bound_hits, disagree, loss_to_loss
+from ecgscale.analysis.planning.transfer_coverage import simulate_transfer
+from ecgscale.analysis.points import fit_points
+from ecgscale.analysis.study.constants import REFERENCE
+from ecgscale.analysis.table.build import summary
 from tests.designs import designs
 from tests.paths import FIXTURES
 

@@ -9,15 +9,15 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from analysis.figures.design import draw
-from analysis.fitting.identifiability import BadPoints
-from analysis.fitting.laws import LAWS
-from analysis.planning import adaptive
-from analysis.planning.adaptive import centre_of, exchanged, known, propose, suggest
-from analysis.planning.adaptive_vs_grid import DESIGNS, compare_designs, planted_laws, reached
-from analysis.planning.coverage import PLANTED, simulate
-from analysis.study.constants import N_FULL
 from ecgscale import records
+from ecgscale.analysis.figures.design import draw
+from ecgscale.analysis.fitting.identifiability import BadPoints
+from ecgscale.analysis.fitting.laws import LAWS
+from ecgscale.analysis.planning import adaptive
+from ecgscale.analysis.planning.adaptive import centre_of, exchanged, known, propose, suggest
+from ecgscale.analysis.planning.adaptive_vs_grid import DESIGNS, compare_designs, planted_laws, reached
+from ecgscale.analysis.planning.coverage import PLANTED, simulate
+from ecgscale.analysis.study.constants import N_FULL
 from ecgscale.spec.run import Run
 from ecgscale.spec.sweep import load
 from tests.paths import HOUSE

@@ -7,11 +7,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from analysis.columns import understood
-from analysis.comparison import compared, largest_runs, preferred
-from analysis.fitting.identifiability import BadPoints
-from analysis.fitting.laws import LAWS, joint
-from analysis.points import fit_points, points_of, read_points
+from ecgscale.analysis.columns import understood
+from ecgscale.analysis.comparison import compared, largest_runs, preferred
+from ecgscale.analysis.fitting.identifiability import BadPoints
+from ecgscale.analysis.fitting.laws import LAWS, joint
+from ecgscale.analysis.points import fit_points, points_of, read_points
 from tests.paths import FIXTURES
 from tests.planted import planted_points, write_runs
 from tests.shell import Shell

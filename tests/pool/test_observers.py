@@ -160,7 +160,7 @@ def test_a_watched_report_is_written_until_no_run_is_open(shell: Shell, monkeypa
             end(run)
 
     end(runs[0])
-    monkeypatch.setattr("analysis.report._figures", lambda *points: ([], []))
+    monkeypatch.setattr("ecgscale.analysis.report._figures", lambda *points: ([], []))
     monkeypatch.setattr("time.sleep", sleep)
     ended = shell.type("report", "--watch")
     assert ended.returncode == 0, ended.stderr

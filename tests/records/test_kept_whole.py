@@ -10,9 +10,9 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from analysis import report
-from analysis.table import build, query
 from ecgscale import records
+from ecgscale.analysis import report
+from ecgscale.analysis.table import build, query
 from tests.faults import fill
 from tests.paths import HOUSE
 from tests.planted import planted_points, planted_table, write_runs
@@ -32,12 +32,12 @@ import json, os, signal, sys
 import matplotlib.backends.backend_agg
 import matplotlib.backends.backend_pdf
 
-import analysis.figures.learning
-import analysis.study.claims
-import analysis.study.tables
+import ecgscale.analysis.figures.learning
+import ecgscale.analysis.study.claims
+import ecgscale.analysis.study.tables
 from ecgscale import cli
-from analysis import report
-from analysis.table import build
+from ecgscale.analysis import report
+from ecgscale.analysis.table import build
 from tests.planted import planted_table
 
 build.exponents = lambda *_, **__: planted_table()

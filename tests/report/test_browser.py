@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING
 import pandas as pd
 import pytest
 
-from analysis.report import report
-from analysis.study import figures
-from analysis.table.build import write
+from ecgscale.analysis.report import report
+from ecgscale.analysis.study import figures
+from ecgscale.analysis.table.build import write
 from tests.planted import CARD, planted_points, planted_table, write_runs
 
 if TYPE_CHECKING:

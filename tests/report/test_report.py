@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from analysis.learning import learning, more_data, shortfalls
-from analysis.observations import best_over_steps, trajectories
-from analysis.report import report
-from analysis.study import figures
-from analysis.table.build import write
+from ecgscale.analysis.learning import learning, more_data, shortfalls
+from ecgscale.analysis.observations import best_over_steps, trajectories
+from ecgscale.analysis.report import report
+from ecgscale.analysis.study import figures
+from ecgscale.analysis.table.build import write
 from tests.planted import TASKS, planted_points, planted_table, write_runs
 
 VOID = {"meta", "link", "br", "img", "input", "hr"}
@@ -141,7 +141,7 @@ def test_the_data_of_a_figure_can_be_saved_from_the_page(page: str) -> None:
 
 
 def test_a_page_of_a_sweep_at_work_reloads_itself(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("analysis.report._figures", lambda *points: ([], []))
+    monkeypatch.setattr("ecgscale.analysis.report._figures", lambda *points: ([], []))
     write_runs(tmp_path, planted_points(), "running", "")
     page = report(tmp_path, pending=7, refresh=30).read_text()
     assert '<meta http-equiv="refresh" content="30">' in page

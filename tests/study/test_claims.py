@@ -7,13 +7,13 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from analysis.fitting.identifiability import BadPoints
-from analysis.observations import COLUMNS as OBSERVED
-from analysis.study import claims, published
-from analysis.study.claims import Number
-from analysis.study.constants import CONFIGURATIONS
-from analysis.table.build import write
-from analysis.table.query import COLUMNS
+from ecgscale.analysis.fitting.identifiability import BadPoints
+from ecgscale.analysis.observations import COLUMNS as OBSERVED
+from ecgscale.analysis.study import claims, published
+from ecgscale.analysis.study.claims import Number
+from ecgscale.analysis.study.constants import CONFIGURATIONS
+from ecgscale.analysis.table.build import write
+from ecgscale.analysis.table.query import COLUMNS
 from tests.planted import planted_points, planted_table, write_runs
 from tests.shell import Shell
 

@@ -5,8 +5,8 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from analysis.figures import FIGURES as GENERAL
-from analysis.study.figures import FIGURES, NoSuchFigure, draw, reference, save, save_reference
+from ecgscale.analysis.figures import FIGURES as GENERAL
+from ecgscale.analysis.study.figures import FIGURES, NoSuchFigure, draw, reference, save, save_reference
 from tests import drawn
 from tests.drawn import words
 from tests.planted import NO_POINTS, NO_TABLE

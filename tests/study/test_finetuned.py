@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from analysis.study.finetuned import benchmark, finetuned
+from ecgscale.analysis.study.finetuned import benchmark, finetuned
 
 SCORES = {("ptbxl", "form"): 0.80, ("ptbxl", "rhythm"): 0.90, ("echonext", "shd11"): 0.75, ("mimic", "sex"): 0.95}
 

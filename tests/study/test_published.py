@@ -3,9 +3,9 @@
 import pandas as pd
 import pytest
 
-from analysis.study.constants import TASKS
-from analysis.study.published import REFIT, REFIT_COLUMNS, by_data, by_size, exponents, refit
-from analysis.table.query import flagged
+from ecgscale.analysis.study.constants import TASKS
+from ecgscale.analysis.study.published import REFIT, REFIT_COLUMNS, by_data, by_size, exponents, refit
+from ecgscale.analysis.table.query import flagged
 from ecgscale.spec.tasks import PAPER_TASKS
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from analysis.study.constants import REFERENCE
+from ecgscale.analysis.study.constants import REFERENCE
 from tests.paths import NO_RAW, RAW
 
 CONFIGURATIONS = ["transformer-sl", "transformer-ssl", "resnet-sl", "resnet-ssl"]  # columns of S.5 and S.6

@@ -7,12 +7,12 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from analysis.study import claims
-from analysis.study.tables import TABLES, Material, NoSuchTable, make, save
-from analysis.study.tables.sheet import Sheet, interval
-from analysis.table.build import write
-from analysis.table.markup import latex
 from ecgscale import records
+from ecgscale.analysis.study import claims
+from ecgscale.analysis.study.tables import TABLES, Material, NoSuchTable, make, save
+from ecgscale.analysis.study.tables.sheet import Sheet, interval
+from ecgscale.analysis.table.build import write
+from ecgscale.analysis.table.markup import latex
 from tests.planted import CARD, TASKS, planted_points, planted_table, write_runs
 from tests.shell import Shell
 

@@ -11,19 +11,19 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from analysis.figures.figure import source_of
-from analysis.fitting.fit import BadPoints, fit
-from analysis.fitting.laws import joint
-from analysis.naming import configuration_named, label
-from analysis.observations import left_out, observations, trajectories, without_absurd
-from analysis.planning.coverage import PLANTED
-from analysis.points import fit_points
-from analysis.study.beside import with_paper
-from analysis.study.constants import task_key
-from analysis.table import query
-from analysis.table.build import exponents, fit_results, write
-from analysis.table.where import BadQuery
 from ecgscale import records
+from ecgscale.analysis.figures.figure import source_of
+from ecgscale.analysis.fitting.fit import BadPoints, fit
+from ecgscale.analysis.fitting.laws import joint
+from ecgscale.analysis.naming import configuration_named, label
+from ecgscale.analysis.observations import left_out, observations, trajectories, without_absurd
+from ecgscale.analysis.planning.coverage import PLANTED
+from ecgscale.analysis.points import fit_points
+from ecgscale.analysis.study.beside import with_paper
+from ecgscale.analysis.study.constants import task_key
+from ecgscale.analysis.table import query
+from ecgscale.analysis.table.build import exponents, fit_results, write
+from ecgscale.analysis.table.where import BadQuery
 from tests.designs import designs
 from tests.planted import planted_table
 

@@ -7,12 +7,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from analysis.fitting.fit import fit
-from analysis.fitting.laws import joint
-from analysis.observations import observations, trajectories
-from analysis.planning.coverage import PLANTED
-from analysis.table.build import exponents
 from ecgscale import records
+from ecgscale.analysis.fitting.fit import fit
+from ecgscale.analysis.fitting.laws import joint
+from ecgscale.analysis.observations import observations, trajectories
+from ecgscale.analysis.planning.coverage import PLANTED
+from ecgscale.analysis.table.build import exponents
 
 RATES = {0.001: 1.3, 0.003: 1.1, 0.01: 1.0, 0.03: 1.6}  # learning rate and what it multiplies the loss by
 CELLS = [(n, d) for n in (3e4, 2e5, 1e6, 5e6) for d in (2e3, 2e4, 2e5, 2e6)]

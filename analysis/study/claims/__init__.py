@@ -4,10 +4,10 @@ import math
 import textwrap
 from typing import Any
 
-from analysis.study.claims import cells, curves, exponents, tuning
-from analysis.study.claims.evidence import Evidence, in_results, of_publication, of_results
-from analysis.study.claims.misprints import Misprint, misprints
-from analysis.study.claims.verdict import Claim, Number, Verdict
+from ecgscale.analysis.study.claims import cells, curves, exponents, tuning
+from ecgscale.analysis.study.claims.evidence import Evidence, in_results, of_publication, of_results
+from ecgscale.analysis.study.claims.misprints import Misprint, misprints
+from ecgscale.analysis.study.claims.verdict import Claim, Number, Verdict
 
 CLAIMS: dict[int, Claim] = {
     number: Claim(name, (test.__doc__ or "").partition(": ")[2], test)

@@ -5,9 +5,9 @@ from typing import Any
 
 import pandas as pd
 
-from analysis.study.claims.evidence import Evidence
-from analysis.study.claims.verdict import Number, Verdict, listed, over_targets, untestable
-from analysis.study.constants import LABELS
+from ecgscale.analysis.study.claims.evidence import Evidence
+from ecgscale.analysis.study.claims.verdict import Number, Verdict, listed, over_targets, untestable
+from ecgscale.analysis.study.constants import LABELS
 
 LEAST_TARGETS = 3
 LARGE = 3  # the size bin from 10M parameters

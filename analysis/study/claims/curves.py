@@ -5,16 +5,16 @@ import math
 import numpy as np
 import pandas as pd
 
-from analysis.fitting.allocation import pareto
-from analysis.fitting.fit import fit
-from analysis.fitting.identifiability import BadPoints
-from analysis.fitting.intervals import Quantity
-from analysis.fitting.overfitting import collapse
-from analysis.fitting.result import Fit
-from analysis.fitting.status import MEASURED
-from analysis.study.claims.evidence import Evidence
-from analysis.study.claims.verdict import Number, Verdict, above, all_of, over_targets, together, untestable
-from analysis.study.constants import LABELS
+from ecgscale.analysis.fitting.allocation import pareto
+from ecgscale.analysis.fitting.fit import fit
+from ecgscale.analysis.fitting.identifiability import BadPoints
+from ecgscale.analysis.fitting.intervals import Quantity
+from ecgscale.analysis.fitting.overfitting import collapse
+from ecgscale.analysis.fitting.result import Fit
+from ecgscale.analysis.fitting.status import MEASURED
+from ecgscale.analysis.study.claims.evidence import Evidence
+from ecgscale.analysis.study.claims.verdict import Number, Verdict, above, all_of, over_targets, together, untestable
+from ecgscale.analysis.study.constants import LABELS
 
 IN_PRINT = "the paper shows this in a figure only; no number of it is printed"
 SUPERVISED = ("transformer-sl", "resnet-sl")

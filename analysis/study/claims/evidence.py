@@ -6,12 +6,12 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from analysis.fitting.identifiability import BadPoints
-from analysis.observations import COLUMNS, best_over_steps, trajectories
-from analysis.study import published
-from analysis.study.constants import SIZE_EDGES
-from analysis.table.query import COLUMNS as FITTED
-from analysis.table.query import read
+from ecgscale.analysis.fitting.identifiability import BadPoints
+from ecgscale.analysis.observations import COLUMNS, best_over_steps, trajectories
+from ecgscale.analysis.study import published
+from ecgscale.analysis.study.constants import SIZE_EDGES
+from ecgscale.analysis.table.query import COLUMNS as FITTED
+from ecgscale.analysis.table.query import read
 
 
 def _nothing() -> pd.DataFrame:

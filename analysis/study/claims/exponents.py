@@ -10,11 +10,20 @@ import math
 import numpy as np
 import pandas as pd
 
-from analysis.fitting.laws import EXPONENT
-from analysis.fitting.status import MEASURED, limits
-from analysis.study.claims.evidence import Evidence
-from analysis.study.claims.verdict import Number, Verdict, above, all_of, listed, over_targets, together, untestable
-from analysis.study.constants import CONFIGURATIONS, LABELS
+from ecgscale.analysis.fitting.laws import EXPONENT
+from ecgscale.analysis.fitting.status import MEASURED, limits
+from ecgscale.analysis.study.claims.evidence import Evidence
+from ecgscale.analysis.study.claims.verdict import (
+    Number,
+    Verdict,
+    above,
+    all_of,
+    listed,
+    over_targets,
+    together,
+    untestable,
+)
+from ecgscale.analysis.study.constants import CONFIGURATIONS, LABELS
 
 MARGINAL = {"alpha": "size", "beta": "data"}
 UP_TO = 7.7  # the largest printed ratio of kappas, rounded up

@@ -5,11 +5,11 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from analysis.study import published
-from analysis.study.claims.cells import grid
-from analysis.study.claims.evidence import of_publication
-from analysis.study.claims.exponents import fitted
-from analysis.study.constants import REFERENCE
+from ecgscale.analysis.study import published
+from ecgscale.analysis.study.claims.cells import grid
+from ecgscale.analysis.study.claims.evidence import of_publication
+from ecgscale.analysis.study.claims.exponents import fitted
+from ecgscale.analysis.study.constants import REFERENCE
 
 
 @dataclass(frozen=True)

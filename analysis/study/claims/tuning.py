@@ -2,8 +2,8 @@
 
 import math
 
-from analysis.study.claims.evidence import Evidence
-from analysis.study.claims.verdict import Number, Verdict, above, all_of, listed, over_targets, untestable
+from ecgscale.analysis.study.claims.evidence import Evidence
+from ecgscale.analysis.study.claims.verdict import Number, Verdict, above, all_of, listed, over_targets, untestable
 
 
 def few_shot(evidence: Evidence) -> Verdict:

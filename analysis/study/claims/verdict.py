@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from analysis.fitting.problem import Array
-from analysis.study.claims.evidence import Evidence
+from ecgscale.analysis.fitting.problem import Array
+from ecgscale.analysis.study.claims.evidence import Evidence
 
 RESAMPLES = 2000
 LEVEL = 0.95

@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pandas as pd
 
-from analysis import figures as general
-from analysis.figures import ACROSS, SPECIAL, Draw, NoSuchFigure, NothingToShow, across, page_name
-from analysis.figures.figure import Page
-from analysis.study.figures import landscape, reference, schematic, winners
+from ecgscale.analysis import figures as general
+from ecgscale.analysis.figures import ACROSS, SPECIAL, Draw, NoSuchFigure, NothingToShow, across, page_name
+from ecgscale.analysis.figures.figure import Page
+from ecgscale.analysis.study.figures import landscape, reference, schematic, winners
 from ecgscale.phrases import did_you_mean
 
 _BEFORE: dict[str, dict[str, Draw]] = {  # in the paper's order: what stands before which general figure

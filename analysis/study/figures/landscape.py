@@ -8,10 +8,10 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.patches import Rectangle
 
-from analysis.figures import observed, style
-from analysis.figures.figure import Page
-from analysis.study.benchmark import ours
-from analysis.study.published import benchmark
+from ecgscale.analysis.figures import observed, style
+from ecgscale.analysis.figures.figure import Page
+from ecgscale.analysis.study.benchmark import ours
+from ecgscale.analysis.study.published import benchmark
 
 CAPTION = (
     "Mean AUROC of published models over ten downstream tasks after fine-tuning (Table S.9 of the paper, six columns, "

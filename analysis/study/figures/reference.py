@@ -10,11 +10,11 @@ from functools import cache
 
 import pandas as pd
 
-from analysis.fitting.transfer import TRANSFER
-from analysis.observations import COLUMNS
-from analysis.study.constants import FRACTIONS, N_FULL
-from analysis.study.published import by_size, losses_by_data, printed_transfer, refit
-from analysis.table.query import COLUMNS as FITTED
+from ecgscale.analysis.fitting.transfer import TRANSFER
+from ecgscale.analysis.observations import COLUMNS
+from ecgscale.analysis.study.constants import FRACTIONS, N_FULL
+from ecgscale.analysis.study.published import by_size, losses_by_data, printed_transfer, refit
+from ecgscale.analysis.table.query import COLUMNS as FITTED
 
 NOMINAL = "Published losses (Tables S.5, S.6); N and D are nominal"
 FIGURES = {  # those that the tables can feed, each with the mark on its face

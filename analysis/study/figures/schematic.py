@@ -7,8 +7,8 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.patches import FancyArrowPatch, FancyBboxPatch, Rectangle
 
-from analysis.figures import style
-from analysis.figures.figure import Page, panel_letter
+from ecgscale.analysis.figures import style
+from ecgscale.analysis.figures.figure import Page, panel_letter
 
 CAPTION = (
     "The two self-supervised methods. (a) Masked modelling (Transformers, Eqs. 6): the recording is cut into "

@@ -5,9 +5,9 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.patches import Rectangle
 
-from analysis.figures import observed, style
-from analysis.figures.figure import NothingToShow, Page, letter, panel_letter, source_of
-from analysis.study.constants import SIZE_BINS, SIZE_EDGES
+from ecgscale.analysis.figures import observed, style
+from ecgscale.analysis.figures.figure import NothingToShow, Page, letter, panel_letter, source_of
+from ecgscale.analysis.study.constants import SIZE_BINS, SIZE_EDGES
 
 CAPTION = (
     "The configuration with the lowest test loss on each task: by size of the model at full data (a) and by "

@@ -3,9 +3,9 @@
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from analysis.study.tables import measured, printed, tuned
-from analysis.study.tables.material import Material
-from analysis.study.tables.sheet import FORMATS, Sheet
+from ecgscale.analysis.study.tables import measured, printed, tuned
+from ecgscale.analysis.study.tables.material import Material
+from ecgscale.analysis.study.tables.sheet import FORMATS, Sheet
 from ecgscale.records import write_whole
 
 Maker = Callable[[Material], Sheet]

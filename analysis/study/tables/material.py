@@ -6,7 +6,7 @@ from typing import Any
 
 import pandas as pd
 
-from analysis.study.claims.evidence import Evidence
+from ecgscale.analysis.study.claims.evidence import Evidence
 
 TASK = ("name", "corpus", "label_set", "domain", "domain_name")
 

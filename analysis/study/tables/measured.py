@@ -5,10 +5,10 @@ import json
 import numpy as np
 import pandas as pd
 
-from analysis.study.constants import SIZE_BINS
-from analysis.study.tables import printed
-from analysis.study.tables.material import Material
-from analysis.study.tables.sheet import BOUND, Sheet, interval, number
+from ecgscale.analysis.study.constants import SIZE_BINS
+from ecgscale.analysis.study.tables import printed
+from ecgscale.analysis.study.tables.material import Material
+from ecgscale.analysis.study.tables.sheet import BOUND, Sheet, interval, number
 from ecgscale.phrases import si
 
 

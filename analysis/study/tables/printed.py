@@ -5,8 +5,8 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 
-from analysis.study.constants import FRACTIONS, LABELS, REFERENCE, SIZE_BINS
-from analysis.study.tables.sheet import BOUND, Sheet, interval, lowest_bold, number
+from ecgscale.analysis.study.constants import FRACTIONS, LABELS, REFERENCE, SIZE_BINS
+from ecgscale.analysis.study.tables.sheet import BOUND, Sheet, interval, lowest_bold, number
 from ecgscale.phrases import si
 
 SOURCE = "arXiv 2605.17276v1, CC BY 4.0"

@@ -9,8 +9,8 @@ from typing import Any
 
 import pandas as pd
 
-from analysis.fitting.status import interval_text
-from analysis.table.markup import latex, markdown, tabular
+from ecgscale.analysis.fitting.status import interval_text
+from ecgscale.analysis.table.markup import latex, markdown, tabular
 
 FORMATS = {"md": "md", "latex": "tex", "csv": "csv"}
 BOUND = "*"  # after a value at a bound of its fit

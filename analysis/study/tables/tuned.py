@@ -4,10 +4,10 @@ import json
 
 import pandas as pd
 
-from analysis.study.finetuned import AVERAGED, benchmark, finetuned
-from analysis.study.tables import printed
-from analysis.study.tables.material import Material
-from analysis.study.tables.sheet import Sheet, number
+from ecgscale.analysis.study.finetuned import AVERAGED, benchmark, finetuned
+from ecgscale.analysis.study.tables import printed
+from ecgscale.analysis.study.tables.material import Material
+from ecgscale.analysis.study.tables.sheet import Sheet, number
 from ecgscale.phrases import si
 
 NOTHING = "no fine-tuned model is in these results"

@@ -6,7 +6,7 @@ import time
 from collections.abc import Sequence
 from importlib import import_module
 
-from analysis.table.query import as_markdown
+from ecgscale.analysis.table.query import as_markdown
 from tests.benchmarks.coverage import QUANTITIES, Cell, verdict
 
 

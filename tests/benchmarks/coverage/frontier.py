@@ -7,9 +7,9 @@ from functools import partial
 import numpy as np
 import pandas as pd
 
-from analysis.fitting.allocation import frontier
-from analysis.fitting.identifiability import BadPoints
-from analysis.fitting.laws import LAWS
+from ecgscale.analysis.fitting.allocation import frontier
+from ecgscale.analysis.fitting.identifiability import BadPoints
+from ecgscale.analysis.fitting.laws import LAWS
 from tests.benchmarks.coverage import Cell
 
 PLANTED = {"E": 0.05, "k": 60.0, "gamma": 0.2, "C0": 1e12}

@@ -5,7 +5,7 @@ from functools import partial
 
 import pandas as pd
 
-from analysis.planning.coverage import simulate
+from ecgscale.analysis.planning.coverage import simulate
 from tests.benchmarks.coverage import Cell
 from tests.designs import NOISE, TRUTHS, designs
 

@@ -6,7 +6,7 @@ from functools import partial
 import numpy as np
 import pandas as pd
 
-from analysis.planning.coverage import simulate
+from ecgscale.analysis.planning.coverage import simulate
 from tests.benchmarks.coverage import Cell
 from tests.designs import NOISE
 

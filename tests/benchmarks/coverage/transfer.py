@@ -5,7 +5,7 @@ from functools import partial
 
 import pandas as pd
 
-from analysis.planning.transfer_coverage import KAPPAS, simulate_transfer
+from ecgscale.analysis.planning.transfer_coverage import KAPPAS, simulate_transfer
 from tests.benchmarks.coverage import Cell
 from tests.designs import NOISE, designs
 
