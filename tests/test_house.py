@@ -30,6 +30,7 @@ TRAINING = in_order(
     training: checkpoint sharding step train codebooks kept_weights weights inputs
     training: followers sharded_checkpoint distributed session
     probing: scores convex heartbeats conditions probe heads external measure reprobe
+    export: model card folder embed
     trial
     pool: surroundings states observers preflight worker slot shares watch launch
     pricing: calibration doctor plan cells

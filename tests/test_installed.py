@@ -54,10 +54,10 @@ def test_an_installed_one_works_in_an_empty_folder(typed: Type, site: Path) -> N
     assert where.stdout.startswith(str(site)), where.stderr
     claims = typed("claims", "--reference")
     assert claims.returncode == 0, claims.stderr
-    assert "kappa" in claims.stdout
+    assert "verdict" in claims.stdout
     plan = typed("plan", "demo")
     assert plan.returncode == 0, plan.stderr
-    assert "36 runs" in plan.stdout + plan.stderr
+    assert " runs, " in plan.stdout + plan.stderr
 
 
 @pytest.mark.slow
