@@ -17,7 +17,7 @@ from types import CodeType, MappingProxyType, ModuleType
 from typing import Any
 
 _PREFIX = "sweep_"  # of the module that a sweep file becomes: a sweep may be called like a library
-_TAKEN = {*sys.stdlib_module_names, "ecgscale", "analysis"}
+_TAKEN = {*sys.stdlib_module_names, "ecgscale"}
 
 
 @dataclass(frozen=True)

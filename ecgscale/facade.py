@@ -9,20 +9,34 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     import pandas as pd
 
+    from ecgscale.models import Architecture
     from ecgscale.spec.sweep import Sweep
 
 
-def load(results: str | Path = "results", sweeps: Iterable[str] | None = None) -> "pd.DataFrame":
-    """Losses along training: one row a run, target and step, of all sweeps of a results folder or the named ones.
+def load(
+    place: str | Path = "results",
+    sweeps: Iterable[str] | None = None,
+    *,
+    architecture: "Architecture | None" = None,
+    device: str = "cpu",
+) -> Any:
+    """What a folder holds: of results losses along training (a DataFrame), of an exported model the model.
 
-    Losses are in nats; ``n_params``, ``n_samples`` and ``flops`` are N, D and C. Raises FileNotFoundError without a
-    folder.
+    Of results: one row a run, target and step, of all sweeps or the named ones; losses are in nats; ``n_params``,
+    ``n_samples`` and ``flops`` are N, D and C. Of a folder that ``ecgscale export`` wrote: an ``export.model.Model``, on
+    a ``device``; ``architecture``: of a model that is not ecgscale's, as its sweep described it. Raises
+    FileNotFoundError without such a folder, ValueError for an exported one that is not what was written.
     """
     from ecgscale.analysis.observations import trajectories
 
-    if not Path(results).is_dir():
-        raise FileNotFoundError(f"no results folder {Path(results).name!r}")
-    return trajectories(Path(results), list(sweeps) if sweeps is not None else None)
+    folder = Path(place)
+    if not folder.is_dir():
+        raise FileNotFoundError(f"no folder of results, or of an exported model, {folder.name!r}")
+    if (folder / "config.json").is_file():
+        from ecgscale.export.folder import load as exported
+
+        return exported(folder, architecture, device)
+    return trajectories(folder, list(sweeps) if sweeps is not None else None)
 
 
 def fit(rows: "pd.DataFrame", select: str = "val", **options: Any) -> "pd.DataFrame":

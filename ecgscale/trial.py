@@ -142,7 +142,9 @@ def _take(
                 journal.sync()
             if sweep.keep != "none":
                 loss = id_curve(journal.rows)[snapshot.step]
-                kept_weights.put(run, home, snapshot.step, loss, snapshot.module.probed)
+                module = snapshot.module
+                head = module.head if run.objective.needs_labels else None
+                kept_weights.put(run, home, snapshot.step, loss, module.probed, head)
             attempt.note(_progress(run, journal.rows, snapshot))
             if _stalled(run, journal.rows):
                 break

@@ -32,6 +32,7 @@ TRAINING = in_order(
     training: followers sharded_checkpoint distributed session
     contracts
     probing: scores convex heartbeats conditions probe heads external measure reprobe
+    export: model card folder embed
     trial
     pool: surroundings states places health observers preflight worker slot shares kinds watch launch
     pricing: calibration hours doctor plan cells
@@ -66,13 +67,29 @@ def modules(package: str) -> list[Path]:
 
 
 def imported(path: Path) -> set[str]:
+    """Names that a file imports, by the folders they lie in: `ecgscale.analysis` is a link to the folder `analysis`."""
     names: set[str] = set()
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Import):
             names |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and node.module:
             names |= {node.module} | {f"{node.module}.{alias.name}" for alias in node.names}
-    return names
+    return {re.sub(r"^ecgscale\.(?=(analysis|sweeps)\b)", "", name) for name in names}
+
+
+def test_the_package_holds_what_lies_beside_it() -> None:
+    """So an installed one is found under one name, whatever else is called analysis or sweeps where it is used."""
+    for name in ("analysis", "sweeps"):
+        link = HOUSE / "ecgscale" / name
+        assert link.is_symlink()
+        assert link.resolve() == HOUSE / name
+    bare = [
+        f"{path.relative_to(HOUSE)} imports {name}"
+        for package in ("ecgscale", "analysis", "sweeps", "tests")
+        for path in modules(package)
+        for name in re.findall(r"^\s*(?:from|import) ((?:analysis|sweeps)\b\S*)", path.read_text(), flags=re.M)
+    ]
+    assert not bare
 
 
 def place(name: str, package: str, order: tuple[str, ...]) -> str | None:
@@ -157,8 +174,8 @@ def test_heavy_libraries_have_one_room(library: str) -> None:
     ("module", "forbidden"),
     [
         ("ecgscale.records", "torch"),
-        ("analysis.table.query", "torch"),
-        ("analysis.table.query", "scipy"),
+        ("ecgscale.analysis.table.query", "torch"),
+        ("ecgscale.analysis.table.query", "scipy"),
         ("ecgscale.cli", "pandas"),
         ("ecgscale.pool.slot", "torch"),
         ("ecgscale.data", "numba"),
@@ -190,6 +207,7 @@ def test_folders_of_tests_mirror_the_rooms(path: Path) -> None:
     assert modules, f"neither ecgscale nor analysis has a room called {room}"
     names = imported(path) | ({"ecgscale.cli"} if "tests.shell" in imported(path) else set())
     named = names | set(re.findall(r"\becgscale(?:\.\w+)+", path.read_text()))  # by a process of its own, too
+    named |= {name.removeprefix("ecgscale.") for name in named}
     assert any(f"{name}.".startswith(f"{module}.") for name in named for module in modules)
     if room == "figures":
         assert not any(name.startswith("analysis.study") for name in names)
@@ -209,7 +227,10 @@ def test_the_readme_shows_what_is_there() -> None:
     assert all((HOUSE / path).exists() for path in linked)
     named = set(re.findall(r"^      ?(\w+)/", text, flags=re.M))
     rooms = {
-        path.parent.name for package in ("ecgscale", "analysis") for path in (HOUSE / package).glob("*/__init__.py")
+        path.parent.name
+        for package in ("ecgscale", "analysis")
+        for path in (HOUSE / package).glob("*/__init__.py")
+        if not path.parent.is_symlink()
     }
     assert rooms <= named
     assert all(any((HOUSE / package / name).is_dir() for package in ("ecgscale", "analysis")) for name in named)

@@ -50,8 +50,8 @@ def test_tasks_laws_and_figures_of_a_package_are_known_by_name(tmp_path: Path) -
     installed(tmp_path, "theirs", points)
     said = ask(
         tmp_path,
-        "from ecgscale.spec.tasks import TASKS, task_of; from analysis.fitting.laws import LAWS\n"
-        "from analysis.figures import FIGURES\n"
+        "from ecgscale.spec.tasks import TASKS, task_of; from ecgscale.analysis.fitting.laws import LAWS\n"
+        "from ecgscale.analysis.figures import FIGURES\n"
         "TASKS['ptbxl-sex'], LAWS['joint'], FIGURES['scaling']\n"
         "print('theirs' in sys.modules, task_of('sex-of-others').label_set)\n"
         "print(LAWS['halving'].coefficients, 'mine' in FIGURES, len([*TASKS]) == len(TASKS))\n",

@@ -6,7 +6,7 @@ Rooms are imported inside the verbs, so that help and queries answer at once. Th
 # ruff: noqa: I001
 from ecgscale.cli import planning, checking, designing, datasets, codebook, weights
 from ecgscale.cli import sweeps, runs, probing, demo
-from ecgscale.cli import laws, asking, pictures, watching
+from ecgscale.cli import laws, asking, pictures, watching, exporting
 from ecgscale.cli.door import main
 
 __all__ = [
@@ -16,6 +16,7 @@ __all__ = [
     "datasets",
     "demo",
     "designing",
+    "exporting",
     "laws",
     "main",
     "pictures",

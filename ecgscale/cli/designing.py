@@ -296,6 +296,6 @@ def _ends(low: float, high: float) -> str:
 
 
 def _file(sweep: str) -> str:
-    from ecgscale.spec.sweep import sweep_folder
+    from ecgscale.spec.sweep import sweep_files
 
-    return sweep if sweep.endswith(".py") else where(sweep_folder() / f"{sweep}.py")
+    return sweep if sweep.endswith(".py") else where(sweep_files()[sweep])

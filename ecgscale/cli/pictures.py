@@ -132,12 +132,12 @@ def report(
 def _progress(results: Path) -> tuple[dict[str, int], int, bool]:
     """When each file of the runs was last written, how many planned runs have none, and whether any run is open."""
     from ecgscale.pool.states import states
-    from ecgscale.spec.sweep import load, sweep_folder
+    from ecgscale.spec.sweep import load, sweep_files
 
     folder = results / "runs"
     found = {str(p.relative_to(folder)): p.stat().st_mtime_ns for p in folder.rglob("*") if p.is_file()}
     begun = {name.split("/")[0] for name in found}
-    known = [load(path.stem) for path in sorted(sweep_folder().glob("*.py")) if path.stem in begun]
+    known = [load(name) for name in sweep_files() if name in begun]
     now = [state for sweep in known for state in states(sweep, results)["state"]]
     return found, now.count("pending"), bool({"pending", "running"} & set(now))
 

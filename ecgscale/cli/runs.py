@@ -28,12 +28,12 @@ def status(
     import time
 
     from ecgscale.pool.states import counts, outdated, states
-    from ecgscale.spec.sweep import load, sweep_folder
+    from ecgscale.spec.sweep import load, sweep_files
 
     if sweep is None:
         folder = existing(results) / "runs"
         names = sorted(p.name for p in folder.iterdir() if p.is_dir()) if folder.is_dir() else []
-        defined = {path.stem for path in sweep_folder().glob("*.py")}
+        defined = set(sweep_files())
         for foreign in set(names) - defined:
             say(f"results hold a sweep {foreign!r} that no file in sweeps/ defines")
         names = [name for name in names if name in defined]

@@ -17,7 +17,7 @@ from scipy import signal as filters
 
 from ecgscale.data import corpus, split
 from ecgscale.data.dataset import Card
-from ecgscale.data.filters import highpass
+from ecgscale.data.filters import Recipe, highpass
 from ecgscale.data.peaks import r_peaks
 from ecgscale.data.readers import ludb, ptbxl
 
@@ -28,6 +28,7 @@ _SHA256 = {
     "ludb200_gains.csv": "284ddd8b9ecc04cc306ef1fa6cf8aaedf673c811a5427a24e91d25e2a20a0b11",
     "nstdb_noise_100hz_int16.npz": "30b48ea39c342ee43f30436ebfce5e627c0aca55bb31144ee6fb452a1f3e30a1",
 }
+RECIPE = Recipe(highpass=True)  # what has been done to them, as other recordings would have it done
 _SAMPLING_HZ = 100
 _MV_PER_UNIT = 0.005
 _PREPARATION = (

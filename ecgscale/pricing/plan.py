@@ -20,7 +20,7 @@ from ecgscale.pricing import calibration
 from ecgscale.pricing.calibration import Device
 from ecgscale.pricing.hours import run_hours, shared_hours
 from ecgscale.spec.run import Run
-from ecgscale.spec.sweep import Sweep, shipped
+from ecgscale.spec.sweep import Sweep, defined
 from ecgscale.spec.tasks import Task, measurable, task_of, why_not
 from ecgscale.training import codebooks, kept_weights, weights
 from ecgscale.training.footprint import needed_bytes, working_bytes
@@ -278,7 +278,7 @@ def _without_weights(sweep: Sweep, chosen: Sequence[Run], home: Path, results: P
     wanted = [run for run_id, run in initial.items() if not kept_weights.is_ready(run, home)]
     causes: dict[str, list[Run]] = {}
     for run in wanted:
-        holder = next((s for s in (sweep, *shipped()) if s.keep != "none" and run in s.runs), None)
+        holder = next((s for s in (sweep, *defined()) if s.keep != "none" and run in s.runs), None)
         done = holder is not None and records.state_of(records.path_of(results, holder.name, run.run_id))[0] == "done"
         if run.run_id in mine and not done:
             continue

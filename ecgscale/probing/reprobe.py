@@ -71,7 +71,7 @@ def backbone_at(run: Run, step: int, home: Path) -> Backbone:
     torch.manual_seed(run.seed)
     backbone = run.architecture.build()
     if step:
-        backbone.load_state_dict(kept_weights.load(run, home, step)[0])
+        backbone.load_state_dict(kept_weights.load(run, home, step).backbone)
     elif found := initial_weights(run, home):
         backbone.load_state_dict(found[0])
     return backbone

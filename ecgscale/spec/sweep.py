@@ -101,20 +101,20 @@ class Misspelt(ValueError):
     """A sweep file names fields or values that there are not."""
 
 
-def sweep_folder() -> Path:
-    """Where sweep definitions live: ./sweeps, or the ones this package came with."""
-    here = Path("sweeps")
-    return here if here.is_dir() else Path(__file__).parents[2] / "sweeps"
+def sweep_files() -> dict[str, Path]:
+    """Files that define sweeps, by their stems: those of ./sweeps, and those of the package that have other names."""
+    folders = (Path(__file__).parents[1] / "sweeps", Path("sweeps"))
+    return {path.stem: path for folder in folders for path in sorted(folder.glob("*.py")) if path.stem != "__init__"}
 
 
-def shipped() -> Iterator[Sweep]:
-    """Every sweep of the folder that loads."""
-    for path in sorted(sweep_folder().glob("*.py")):
+def defined() -> Iterator[Sweep]:
+    """Every sweep of these files that loads."""
+    for path in sweep_files().values():
         try:
             with beside.kept():
                 sweep = load(str(path))
         except ValueError:
-            continue  # __init__, or somebody's work in progress
+            continue  # somebody's work in progress
         yield sweep
 
 
@@ -124,10 +124,11 @@ def load(name: str) -> Sweep:
     Raises ValueError, in one sentence that names the file, for one that is not there or does not define a SWEEP.
     """
     path = Path(name)
+    files = {p.stem: p for p in path.parent.glob("*.py")} if path.suffix == ".py" else sweep_files()
     if path.suffix != ".py":
-        path = sweep_folder() / f"{name}.py"
+        path = files.get(name, Path("sweeps") / f"{name}.py")
     if not path.is_file():
-        known = sorted(p.stem for p in path.parent.glob("*.py") if p.stem != "__init__")
+        known = sorted(set(files) - {"__init__"})
         hint = did_you_mean(path.stem, known) if known else ""
         raise ValueError(f"no sweep {path.stem!r} in {path.parent.name or '.'}/{hint}")
     sweep = getattr(executed(path), "SWEEP", None)

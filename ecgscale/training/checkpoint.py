@@ -1,4 +1,7 @@
-"""Checkpoints that are whole or not there, and known to be what was written: a SHA-256 before every payload."""
+"""Checkpoints that are whole or not there, and known to be what was written: each ends with the SHA-256 of the rest.
+
+A file is what ``torch.save`` writes, a ZIP archive, and the digest its comment: so ``torch.load`` opens it anywhere.
+"""
 
 import hashlib
 import io
@@ -10,6 +13,9 @@ import torch
 
 from ecgscale.records import unguarded, write_whole
 
+_DIGEST = 64  # hexadecimal digits
+_COMMENT, _NO_COMMENT = _DIGEST.to_bytes(2, "little"), bytes(2)  # the length of a ZIP archive's comment, its last field
+
 
 def save(path: Path, state: dict[str, Any], guard: Callable[[], None] = unguarded) -> None:
     """Replace a checkpoint atomically; the one before it is kept beside it. ``guard`` is that of ``write_whole``."""
@@ -19,7 +25,7 @@ def save(path: Path, state: dict[str, Any], guard: Callable[[], None] = unguarde
     guard()
     if path.is_file():
         path.replace(_previous(path))
-    write_whole(path, hashlib.sha256(payload).hexdigest().encode() + b"\n" + payload, guard)
+    write_whole(path, payload[: -len(_NO_COMMENT)] + _COMMENT + hashlib.sha256(payload).hexdigest().encode(), guard)
 
 
 def intact(path: Path) -> Iterator[dict[str, Any]]:
@@ -56,7 +62,16 @@ def _previous(path: Path) -> Path:
 def _read(path: Path) -> tuple[dict[str, Any], str] | None:
     if not path.is_file():
         return None
-    expected, _, payload = path.read_bytes().partition(b"\n")
+    expected, payload = _parts(path.read_bytes())
     if hashlib.sha256(payload).hexdigest().encode() != expected:
         return None
     return torch.load(io.BytesIO(payload), map_location="cpu", weights_only=True), expected.decode()
+
+
+def _parts(content: bytes) -> tuple[bytes, bytes]:
+    """A file's digest and its payload; in files from before there was a comment the digest is the first line."""
+    rest, digest = content[:-_DIGEST], content[-_DIGEST:]
+    if rest.endswith(_COMMENT):
+        return digest, rest[: -len(_COMMENT)] + _NO_COMMENT
+    first, _, payload = content.partition(b"\n")
+    return first, payload

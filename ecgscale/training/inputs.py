@@ -60,5 +60,6 @@ def initial_weights(run: Run, home: Path) -> tuple[dict[str, torch.Tensor], str]
     Raises FileNotFoundError (kept_weights.NotKept or weights.NotImported), in one sentence, if they are not there.
     """
     if run.initial is not None:
-        return kept_weights.load(run.initial, home)
+        kept = kept_weights.load(run.initial, home)
+        return kept.backbone, kept.digest
     return (weights.load(run.weights, home), run.weights) if run.weights else None

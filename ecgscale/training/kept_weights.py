@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import nn
 
 from ecgscale import records
 from ecgscale.models import Backbone
@@ -86,8 +87,11 @@ def begin(run: Run, home: Path, keep: str, inputs: Mapping[str, str], step: int 
     return goes_on or step is None
 
 
-def put(run: Run, home: Path, step: int, loss: float, backbone: Backbone) -> None:
-    """Keep a backbone whose ID validation loss is ``loss``: of a run that keeps the best, only if none was better."""
+def put(run: Run, home: Path, step: int, loss: float, backbone: Backbone, head: nn.Module | None = None) -> None:
+    """Keep a backbone whose ID validation loss is ``loss``: of a run that keeps the best, only if none was better.
+
+    ``head``: the classifier of a supervised run, which is kept beside it.
+    """
     index = index_of(run, home)
     if index is None or index.complete or step == 0 or not math.isfinite(loss):
         return
@@ -96,7 +100,9 @@ def put(run: Run, home: Path, step: int, loss: float, backbone: Backbone) -> Non
         return
     path = _path(run, home, step)
     checkpoint.remove(path)
-    checkpoint.save(path, {"step": step, "backbone": {k: v.cpu() for k, v in backbone.state_dict().items()}})
+    parts = {"backbone": backbone} | ({"head": head} if head is not None else {})
+    states = {name: {k: v.cpu() for k, v in part.state_dict().items()} for name, part in parts.items()}
+    checkpoint.save(path, {"step": step} | states)
     _write(run, home, replace(index, losses={step: loss} if index.keep == "best" else others | {step: loss}))
 
 
@@ -107,8 +113,19 @@ def finish(run: Run, home: Path) -> None:
         _write(run, home, replace(index, complete=True))
 
 
-def load(run: Run, home: Path, step: int | None = None) -> tuple[dict[str, torch.Tensor], str]:
-    """The backbone's weights at ``step`` (None: the best of a run that has ended) and their SHA-256.
+@dataclass(frozen=True)
+class Kept:
+    """Weights of one step; ``head`` is empty where none was kept. ``digest``: SHA-256 of what was stored."""
+
+    step: int
+    loss: float  # ID, on validation
+    backbone: dict[str, torch.Tensor]
+    head: dict[str, torch.Tensor]
+    digest: str
+
+
+def load(run: Run, home: Path, step: int | None = None) -> Kept:
+    """The weights at ``step`` (None: the best of a run that has ended).
 
     Raises NotKept, in one sentence, if they are not there or damaged.
     """
@@ -123,10 +140,14 @@ def load(run: Run, home: Path, step: int | None = None) -> tuple[dict[str, torch
     if step is None and not (index.complete and index.losses):
         raise NotKept(f"{named} are not kept here")
     chosen = index.best if step is None else step
+    if chosen not in index.losses:
+        there = ", ".join(map(str, sorted(index.losses)))
+        raise NotKept(f"{named} are not kept at step {chosen}; they are at {there}")
     found = checkpoint.load(_path(run, home, chosen))
     if found is None or found[0]["step"] != chosen:
         raise NotKept(f"{named} at step {chosen} are damaged or not there")
-    return found[0]["backbone"], found[1]
+    state, digest = found
+    return Kept(chosen, index.losses[chosen], state["backbone"], state.get("head", {}), digest)
 
 
 def _serves(index: Index | None, keep: str, inputs: Mapping[str, str]) -> bool:

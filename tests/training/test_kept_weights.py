@@ -123,7 +123,7 @@ def test_a_run_whose_initial_run_is_not_kept_is_refused_with_the_command(
     assert alone == [f"initial run {FIRST.run_id} ({FIRST.name}) has no kept weights here; run: ecgscale launch both"]
     elsewhere = plan.unlaunchable(Sweep("tuned", (SECOND,), ()), own_home, tmp_path)
     assert "put them into a sweep" in elsewhere[0]
-    monkeypatch.setattr(plan, "shipped", lambda: iter([both]))
+    monkeypatch.setattr(plan, "defined", lambda: iter([both]))
     assert "ecgscale launch both" in plan.unlaunchable(Sweep("tuned", (SECOND,), ()), own_home, tmp_path)[0]
     assert trial.trial(FIRST, replace(both, keep="none", runs=(FIRST,)), Place(own_home, tmp_path)) == "done"
     assert "done without them" in plan.unlaunchable(both, own_home, tmp_path)[0]
@@ -261,7 +261,7 @@ def test_no_flipped_bit_in_an_index_goes_unnoticed(tmp_path: Path) -> None:
             kept_weights.load(FIRST, tmp_path)
         assert not kept_weights.is_ready(FIRST, tmp_path)
     path.write_bytes(whole)
-    assert kept_weights.load(FIRST, tmp_path)[0].keys() == backbone.state_dict().keys()
+    assert kept_weights.load(FIRST, tmp_path).backbone.keys() == backbone.state_dict().keys()
 
 
 @pytest.mark.parametrize(

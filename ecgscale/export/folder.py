@@ -1,0 +1,121 @@
+"""An exported model as a folder: weights (safetensors), what it is (config.json), and a model card (README.md)."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load as tensors_of
+from safetensors.torch import save as bytes_of
+from torch import nn
+
+from ecgscale import data, provenance, records
+from ecgscale.data.alike import Preprocessing, preprocessing_of
+from ecgscale.export.card import card
+from ecgscale.export.model import Model
+from ecgscale.models import ARCHITECTURES, Architecture
+from ecgscale.phrases import did_you_mean
+from ecgscale.spec.run import Run, to_json
+from ecgscale.spec.sweep import Sweep
+from ecgscale.training import kept_weights
+
+CONFIG, WEIGHTS, CARD = "config.json", "model.safetensors", "README.md"
+_FORM = 1
+
+
+def export(run: Run, sweep: Sweep, home: Path, results: Path, folder: Path, step: int | None = None) -> dict[str, Any]:
+    """Write a finished run's weights, the best or those of a step, into a new folder; returns its config.
+
+    Raises kept_weights.NotKept if they are not there, FileExistsError for a folder with other things in it.
+    """
+    kept = kept_weights.load(run, home, step)
+    if folder.exists() and any(file.name not in (CONFIG, WEIGHTS, CARD) for file in folder.iterdir()):
+        raise FileExistsError(f"the folder {folder.name} holds other things; name a new one")
+    corpus = data.open_corpus(run.slice.corpus, home)
+    rows = records.read(records.path_of(results, sweep.name, run.run_id)).rows
+    labels = corpus.label_names(run.slice.label_set) if kept.head else ()
+    tensors = {f"{part}.{name}": tensor.contiguous() for part, name, tensor in _parts(kept)}
+    config = {
+        "form": _FORM,
+        "run_id": run.run_id,
+        "configuration": run.configuration,
+        "step": kept.step,
+        "architecture": to_json(run.architecture),
+        "n_params": int(rows["n_params"].iloc[0]),
+        "labels": list(labels),
+        "label_set": run.slice.label_set if kept.head else "",
+        "preprocessing": preprocessing_of(corpus).said(),
+        "run": json.loads(run.description),
+        "corpora": {name: str(data.card(name, home).get("license", "")) for name in run.slice.corpora},
+        "id_val_loss": kept.loss,
+        "weights_sha256": kept.digest,
+        "versions": json.loads(provenance.facts("cpu")["versions"]),
+    }
+    folder.mkdir(parents=True, exist_ok=True)
+    records.write_whole(folder / WEIGHTS, bytes_of(tensors, {"format": "pt"}))
+    records.write_whole(folder / CARD, card(run, config, rows[rows["step"] == kept.step]).encode())
+    records.write_whole(folder / CONFIG, json.dumps(config, indent=1).encode())  # the last: what has none is no model
+    return config
+
+
+def load(folder: Path | str, architecture: Architecture | None = None, device: str = "cpu") -> Model:
+    """An exported model. ``architecture``: of a model that is not ecgscale's, as its sweep described it.
+
+    Raises FileNotFoundError or ValueError, in one sentence that names the file.
+    """
+    folder = Path(folder)
+    if not (folder / CONFIG).is_file():
+        raise FileNotFoundError(f"the folder {folder.name} holds no exported model: it has no {CONFIG}")
+    try:
+        said = json.loads((folder / CONFIG).read_bytes())
+        preprocessing = Preprocessing.of_said(said["preprocessing"])
+        described = architecture or _architecture(said["architecture"])
+    except (ValueError, TypeError, KeyError) as error:
+        raise ValueError(f"{folder.name}/{CONFIG}: {error}") from None
+    if to_json(described) != said["architecture"]:
+        raise ValueError(f"{folder.name}: the weights are of {said['architecture']}, not of {to_json(described)}")
+    try:
+        tensors = tensors_of((folder / WEIGHTS).read_bytes())
+    except (OSError, SafetensorError) as error:
+        raise ValueError(f"{folder.name}/{WEIGHTS} cannot be read: {error}") from None
+    backbone = described.build()
+    _fill(backbone, _under("backbone", tensors), folder)
+    head = None
+    if labels := tuple(said["labels"]):
+        head = nn.Linear(backbone.width, len(labels))
+        _fill(head, _under("head", tensors), folder)
+    return Model(backbone.eval().to(device), head, labels, preprocessing, said)
+
+
+def _parts(kept: kept_weights.Kept) -> list[tuple[str, str, torch.Tensor]]:
+    parts = {"backbone": kept.backbone, "head": kept.head}
+    return [(part, name, tensor) for part, state in parts.items() for name, tensor in state.items()]
+
+
+def _under(part: str, tensors: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    return {name.removeprefix(f"{part}."): t for name, t in tensors.items() if name.startswith(f"{part}.")}
+
+
+def _fill(module: nn.Module, state: Mapping[str, torch.Tensor], folder: Path) -> None:
+    try:
+        module.load_state_dict(dict(state))
+    except RuntimeError as error:
+        what = " ".join(str(error).split())[:200]
+        raise ValueError(f"{folder.name}/{WEIGHTS} does not fit its {CONFIG}: {what}") from None
+
+
+def _architecture(said: Mapping[str, Any]) -> Architecture:
+    """An architecture from its description. Raises ValueError for a kind that is not there."""
+    kind = str(said["kind"])
+    if kind not in ARCHITECTURES:
+        hint = did_you_mean(kind, ARCHITECTURES)
+        raise ValueError(
+            f"no architecture {kind!r}{hint}; a model of your own is given: load(folder, architecture=...)"
+        )
+    return ARCHITECTURES[kind](**{name: _tuples(value) for name, value in said.items() if name != "kind"})
+
+
+def _tuples(value: Any) -> Any:
+    return tuple(_tuples(part) for part in value) if isinstance(value, list) else value
