@@ -130,7 +130,7 @@ PROMISES = {
     "38 the run's own": "test_places::test_the_same_fault_on_two_places_is_the_runs",
     "38 by a launch": "test_launch::test_a_broken_gpu_of_a_cluster_costs_no_run_and_is_named",
     "39 an evaluation": "test_trial::test_a_pause_in_an_evaluation_costs_that_evaluation_alone",
-    "39 Slurm": "test_slurm::test_a_sweep_survives_preemption_with_and_without_grace_and_a_lost_node",
+    "39 Slurm": "test_clusters::test_slurm_pauses_and_is_queued_again_unless_slurm_itself_ends_the_job",
 }
 
 

@@ -42,12 +42,18 @@ class Preprocessing:
     def of_said(cls, said: Mapping[str, Any]) -> "Preprocessing":
         """The inverse of ``said``. Raises ValueError for what says less or more."""
         try:
-            recipe = {name: tuple(v) if isinstance(v, list) else v for name, v in dict(said["recipe"]).items()}
-            how = cls(**(dict(said) | {"recipe": Recipe(**recipe), "leads": tuple(said["leads"])}))
+            values: dict[str, Any] = {**said, "recipe": recipe_of(said["recipe"]), "leads": tuple(said["leads"])}
+            how = cls(**values)
             Options("", how.sampling_hz, how.seconds, how.detector, how.flawed_leads)
         except (KeyError, TypeError) as error:
             raise ValueError(f"its preprocessing is not what {cls.__name__} says: {error}") from None
         return how
+
+
+def recipe_of(said: Mapping[str, Any]) -> Recipe:
+    """A recipe from its fields as plain JSON. Raises TypeError for fields that it has not."""
+    values: dict[str, Any] = {name: tuple(value) if isinstance(value, list) else value for name, value in said.items()}
+    return Recipe(**values)
 
 
 def preprocessing_of(corpus: Corpus) -> Preprocessing:

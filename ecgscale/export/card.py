@@ -8,6 +8,8 @@ from typing import Any
 
 import pandas as pd
 
+from ecgscale.data.alike import recipe_of
+from ecgscale.data.filters import Recipe
 from ecgscale.phrases import si
 from ecgscale.spec.run import Run
 
@@ -91,7 +93,5 @@ def _measured(rows: pd.DataFrame) -> list[str]:
 
 
 def _filters(recipe: Mapping[str, Any]) -> str:
-    from ecgscale.data.filters import Recipe
-
-    said = Recipe(**{name: tuple(value) if isinstance(value, list) else value for name, value in recipe.items()})
+    said = recipe_of(recipe)
     return str(said) if said == Recipe() else f"{said}; zero-phase, before resampling"

@@ -1,5 +1,6 @@
 """The Slurm script as it is printed, on a real Slurm: preempted with a grace time, without one, and a node is lost."""
 
+import os
 import re
 import sys
 import tempfile
@@ -21,7 +22,10 @@ from tests.slurm import Slurm, lacking
 pytestmark = [
     pytest.mark.slow,
     pytest.mark.xdist_group("ray"),
-    pytest.mark.skipif(bool(lacking()), reason=lacking() or "there is one"),
+    pytest.mark.skipif(
+        "ECGSCALE_TEST_SLURM" not in os.environ or bool(lacking()),
+        reason=lacking() or "it takes a Slurm of its own for ten minutes; set ECGSCALE_TEST_SLURM=1",
+    ),
 ]
 
 
