@@ -5,6 +5,7 @@ import os
 import pickle
 import signal
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -62,6 +63,7 @@ class Many:
 
     name: str
     runs: tuple[Cellular, ...] = field(default_factory=tuple)
+    sources: Mapping[str, Any] = field(default_factory=dict)  # no modules of its own
 
 
 def trial(run: Cellular, sweep: Many, place: Place, resources: Resources, attempt: Attempt) -> str:

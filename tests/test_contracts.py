@@ -13,32 +13,15 @@ from ecgscale.compute import cost, macs
 from ecgscale.contracts import draw
 from ecgscale.data.batches import Batch, Store
 from ecgscale.data.corpus import Slice
-from ecgscale.models import ARCHITECTURES, Architecture, Backbone, Codebook, Net1D, ResNet, Transformer, ViT
+from ecgscale.models import ARCHITECTURES, Architecture, Backbone, ResNet
 from ecgscale.models.cpu_conv import BatchNorm
-from ecgscale.objectives import CMSC, DINO, OBJECTIVES, Masked, Objective, Supervised
-from ecgscale.objectives.cmsc import VARIANTS
+from ecgscale.objectives import OBJECTIVES, Supervised
 from ecgscale.spec.run import Run
 from ecgscale.training.step import Execution, compute_gradients, prepare_module
 from ecgscale.training.train import Pretraining
 from tests.descriptions import described
+from tests.small import MADE, SMALL
 
-CODEBOOK = Codebook("ptbxl-sample", 64, 8, 1, 1, 16, 1, 32, n_tokens=96, leads="independent")
-SMALL: dict[str, Architecture] = {
-    "resnet": ResNet(3, 12),
-    "transformer": Transformer(2, 16, 1, 32, n_tokens=96, leads="independent"),
-    "net1d": Net1D((16, 32), (1, 1), stem=16, kernel=8),
-    "vit": ViT(2, 24, 2, patch=50, layer_scale=0.1),
-}
-# Every objective by its kind, and its variants beside it.
-PLAIN: dict[str, Objective] = {kind: cls() for kind, cls in OBJECTIVES.items() if cls is not Masked}  # type: ignore[call-arg]
-MADE: dict[str, Objective] = {
-    **PLAIN,
-    "masked": Masked(CODEBOOK),
-    "dino": DINO(n_prototypes=32, head_width=32, bottleneck=16, n_local=2),
-    "focal": Supervised(focal_gamma=2.0),
-    **{f"cmsc-{variant}": CMSC(variant=variant) for variant in VARIANTS if variant != CMSC().variant},
-    "masked-heartlang": Masked(CODEBOOK, mask_padding=True, leak=True, ids_at_label_time=False),
-}
 PAIRS = [(a, o) for a in ARCHITECTURES for o in MADE if SMALL[a].input in MADE[o].inputs]
 
 

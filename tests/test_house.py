@@ -189,6 +189,7 @@ def test_light_doors_stay_light(module: str, forbidden: str) -> None:
 
 BESIDE = {"benchmarks", "fixtures"}  # folders of tests that hold none
 TESTED = sorted(TESTS.rglob("test_*.py"))
+ROOMS = [path for path in TESTED if path.parent not in (TESTS, TESTS / "gpu")]  # what only a GPU shows is of all rooms
 
 
 @pytest.mark.parametrize("path", TESTED, ids=lambda path: str(path.relative_to(TESTS)))
@@ -198,7 +199,7 @@ def test_no_test_module_imports_another(path: Path) -> None:
     assert not others
 
 
-@pytest.mark.parametrize("path", [path for path in TESTED if path.parent != TESTS], ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", ROOMS, ids=lambda path: path.stem)
 def test_folders_of_tests_mirror_the_rooms(path: Path) -> None:
     """A folder is called as the room, or file of the top floor, that its modules test: each imports something of it."""
     room = path.relative_to(TESTS).parts[0]

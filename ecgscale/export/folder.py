@@ -114,7 +114,7 @@ def _architecture(said: Mapping[str, Any]) -> Architecture:
         raise ValueError(
             f"no architecture {kind!r}{hint}; a model of your own is given: load(folder, architecture=...)"
         )
-    return ARCHITECTURES[kind](**{name: _tuples(value) for name, value in said.items() if name != "kind"})
+    return ARCHITECTURES[kind](**{name: _tuples(v) for name, v in said.items() if name not in ("kind", "revision")})
 
 
 def _tuples(value: Any) -> Any:

@@ -75,7 +75,8 @@ def typed(verb: str) -> list[str]:
     for parameter in commands()[verb].params:
         if parameter.required:
             options = parameter.opts if parameter.param_type_name == "option" else []
-            values += [*options[:1], VALUES.get(parameter.name, "1")]
+            value = "sweeps/mine.py" if verb == "check" else VALUES.get(parameter.name, "1")
+            values += [*options[:1], value]
     return [*verb.split(), *values, *NEEDED.get(verb, ())]
 
 

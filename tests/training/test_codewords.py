@@ -10,13 +10,14 @@ import torch
 from ecgscale import data
 from ecgscale.data.batches import Store
 from ecgscale.data.beats import Sentence
-from ecgscale.models import CodebookModule
+from ecgscale.models import CodebookModule, Transformer
 from ecgscale.objectives import Masked, ObjectiveInputs
 from ecgscale.objectives.masked import MaskedModule
 from ecgscale.training import codewords as labelling
 from ecgscale.training.codewords import Interrupted, codewords
 from tests.runs import TINY_CODEBOOK
-from tests.training.test_step import NETWORKS
+
+TRANSFORMER = Transformer(2, 16, 1, 32, n_tokens=64, leads="independent")
 
 
 @pytest.fixture(scope="module")
@@ -95,7 +96,7 @@ def test_a_step_on_kept_words_is_that_on_words_asked_for(
         torch.manual_seed(2)
         book = recipe.build().eval()
         words = codewords(book, unit * 32, corpus, tmp_path)
-        backbone = NETWORKS["transformer"].build().eval()
+        backbone = TRANSFORMER.build().eval()
         asking = Masked(recipe).build(backbone, 0, ObjectiveInputs(book, corpus.manifest.scale_mv))
         told = Masked(recipe).build(backbone, 0)
         told.load_state_dict(asking.state_dict())
@@ -110,7 +111,7 @@ def test_a_step_on_kept_words_is_that_on_words_asked_for(
 def test_the_head_of_a_gpu_is_given_as_many_words_whatever_is_hidden() -> None:
     """Its sum is that over the hidden ones, of recordings with few, many and no words; gradients too."""
     torch.manual_seed(0)
-    module = Masked(TINY_CODEBOOK).build(NETWORKS["transformer"].build(), 0)
+    module = Masked(TINY_CODEBOOK).build(TRANSFORMER.build(), 0)
     assert isinstance(module, MaskedModule)
     real = torch.arange(64) < torch.tensor([[64], [1], [0], [33], [7]])
     masked = module.draw_mask(real, torch.Generator().manual_seed(3))

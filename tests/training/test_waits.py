@@ -14,7 +14,7 @@ from ecgscale.models import transformer
 from ecgscale.objectives import ObjectiveInputs
 from ecgscale.training.step import Execution, compute_gradients, optimiser_of, optimiser_step, randomness
 from tests.pretended import pretended_cuda
-from tests.test_contracts import CODEBOOK, MADE, SMALL
+from tests.small import CODEBOOK, MADE, SMALL
 
 CASES = [("resnet", "supervised", 0), ("resnet", "cmsc", 0), ("resnet", "cmsc-clocs", 0), ("net1d", "supervised", 0)]
 CASES += [
