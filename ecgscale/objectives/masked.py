@@ -44,6 +44,7 @@ class Masked:
     inputs: ClassVar[tuple[str, ...]] = ("beats",)
     cuts_batches: ClassVar[bool] = True
     needs_labels: ClassVar[bool] = False
+    reads_codewords: ClassVar[bool] = True
     optimiser: ClassVar[Optimiser] = Optimiser("adamw", (0.9, 0.98), 1e-8, 0.05, clip=3.0, min_lr=1e-5)
 
     def __post_init__(self) -> None:

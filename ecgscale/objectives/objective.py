@@ -79,7 +79,11 @@ class Objective(Protocol):
 
     @property
     def codebook(self) -> Codebook | None:
-        """The trained codebook that it reads, if any: one corpus then, and backbones of the same sentences."""
+        """The trained codebook that it reads, if any: one corpus then, and backbones of the same sentences.
+
+        It is given to ``build``, and asked at every step; with ``reads_codewords = True`` the corpus' words
+        are labelled once instead, and a batch's labels are their codes, integer [n, n_tokens].
+        """
 
     @property
     def optimiser(self) -> Optimiser: ...

@@ -63,7 +63,7 @@ def lead(
     run, resources = assigned.run, assigned.resources
     if run.schedule.budgets:
         raise ValueError(f"{run.name} has several budgets: one process does it, for its trunk is kept in memory")
-    whole = build(run, inputs.corpus)
+    whole = build(run, inputs.corpus, inputs.asked)
     if n_micro_batches(run.schedule.batch_size, resources.sparing.micro_batch, Processes(0, resources.processes)) > 1:
         check_micro_batches(whole)
     with (
@@ -114,7 +114,7 @@ def build_sharded(assigned: Assignment, inputs: Inputs, processes: Processes, me
     """The untrained run, sharded over its processes; all of them call it, and the weights are the leader's."""
     run, resources = assigned.run, assigned.resources
     device = _device_of(resources.device, processes)
-    module = build(run, inputs.corpus).to(device)
+    module = build(run, inputs.corpus, inputs.asked.to(device) if inputs.asked else None).to(device)
     if inputs.initial is not None:
         module.backbone.load_state_dict(inputs.initial)
     for tensor in module.state_dict().values():
@@ -132,7 +132,7 @@ def build_sharded(assigned: Assignment, inputs: Inputs, processes: Processes, me
 
 def to_single(run: Run, inputs: Inputs, folder: Path, entry: State) -> State:
     """A sharded checkpoint as one process goes on from it (``train.pretrain``)."""
-    module = build(run, inputs.corpus)
+    module = build(run, inputs.corpus, inputs.asked)
     optimiser = optimiser_of(module.groups(), run.objective.optimiser)
     sharded_checkpoint.load(folder, entry["name"], module, optimiser)
     unfinished = {"unfinished": torch.tensor(entry["unfinished"])}
@@ -141,7 +141,7 @@ def to_single(run: Run, inputs: Inputs, folder: Path, entry: State) -> State:
 
 def to_sharded(run: Run, inputs: Inputs, folder: Path, state: State) -> sharded_checkpoint.Entry:
     """The checkpoint of a run that one process did, put where several processes go on from it; its entry."""
-    module = build(run, inputs.corpus)
+    module = build(run, inputs.corpus, inputs.asked)
     optimiser = optimiser_of(module.groups(), run.objective.optimiser)
     module.load_state_dict(state["module"])
     optimiser.load_state_dict(state["optimiser"])

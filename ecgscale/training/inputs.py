@@ -31,6 +31,11 @@ class Inputs:
     initial: Mapping[str, torch.Tensor] | None
     digests: Mapping[str, str]
 
+    @property
+    def asked(self) -> CodebookModule | None:
+        """The codebook, where steps ask it themselves; None where it has labelled the corpus' words before."""
+        return self.codes if self.words is None else None
+
 
 def opened(
     run: Run, home: Path, device: str = "cpu", *, following: bool = False, pause: Callable[[], bool] = lambda: False
@@ -46,9 +51,10 @@ def opened(
     digests |= {f"corpus_digest_{other.name}": other.manifest.digest for other in mixed}
     if run.objective.codebook is not None:
         codes, digests["codebook_digest"] = codebooks.read(run.objective.codebook, home)
-        ids = getattr(run.objective, "ids_at_label_time", True)
-        words = codewords(codes, digests["codebook_digest"], corpus, home, device, ids=ids, pause=pause)
-        codes = codes.cpu()  # it has said all that it knows
+        if getattr(run.objective, "reads_codewords", False):
+            ids = getattr(run.objective, "ids_at_label_time", True)
+            words = codewords(codes, digests["codebook_digest"], corpus, home, device, ids=ids, pause=pause)
+            codes = codes.cpu()  # it has said all that it knows
     if not following and (found := initial_weights(run, home)):
         initial, digests["initial_digest"] = found
     return Inputs(corpus, mixed, codes, words, initial, digests)

@@ -73,6 +73,7 @@ def start(
                 run,
                 inputs.corpus,
                 mixed=inputs.mixed,
+                codes=inputs.asked,
                 words=inputs.words,
                 initial=inputs.initial,
                 device=resources.device,
