@@ -13,7 +13,7 @@ from importlib.abc import ExecutionLoader, MetaPathFinder
 from importlib.machinery import ModuleSpec
 from importlib.util import decode_source, find_spec, module_from_spec, spec_from_loader
 from pathlib import Path
-from types import CodeType, MappingProxyType, ModuleType
+from types import CodeType, ModuleType
 from typing import Any
 
 _PREFIX = "sweep_"  # of the module that a sweep file becomes: a sweep may be called like a library
@@ -30,7 +30,7 @@ class Source:
 
 
 Sources = Mapping[str, Source]
-NOTHING: Sources = MappingProxyType({})
+NOTHING: Sources = {}  # a mapping that can be sent to a child
 
 
 @dataclass
