@@ -46,7 +46,7 @@ def test_rows_are_loaded_fitted_asked_and_drawn(results: Path, tmp_path: Path) -
     assert answer["loss"].between(0, 1).all()
     drawn = es.plot("scaling", few, table, tmp_path / "figures")
     assert {path.suffix for path in drawn} == {".png", ".csv"}
-    with pytest.raises(FileNotFoundError, match="no results folder 'nowhere'"):
+    with pytest.raises(FileNotFoundError, match="no folder of results, or of an exported model, 'nowhere'"):
         es.load(tmp_path / "nowhere")
     with pytest.raises(ValueError, match="fewshot is not drawn: no run was fine-tuned"):
         es.plot("fewshot", few, table, tmp_path / "figures")
