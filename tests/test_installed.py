@@ -17,7 +17,7 @@ Type = Callable[..., subprocess.CompletedProcess[str]]
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder of installed packages: our wheel, and another's package that is called sweeps."""
-    pytest.importorskip("setuptools", reason="building a wheel without an index wants setuptools")
+    pytest.importorskip("setuptools", minversion="77", reason="building a wheel without an index wants setuptools 77")
     folder = tmp_path_factory.mktemp("installed")
     copy = folder / "source"  # building leaves files behind
     subprocess.run(["git", "clone", "-q", str(HOUSE), str(copy)], check=True)
