@@ -51,7 +51,7 @@ def answers(table: pd.DataFrame) -> list[Answer]:
     found = []
     place = {look.name: i for i, look in enumerate(looks(table["configuration"].unique()))}
     groups = table.groupby(["sweep", "configuration"], sort=False)
-    for (sweep, configuration), part in sorted(groups, key=lambda g: (str(g[0][0]), place[g[0][1]])):
+    for (sweep, configuration), part in sorted(groups, key=lambda g: (str(g[0][0]), place[str(g[0][1])])):
         inside, outside = part[part["domain"] == "ID"], part[part["domain"] == "OOD"]
         exponents = {
             task: _said(fits, convention(part), "kappa") for task, fits in outside.groupby("target", sort=False)
