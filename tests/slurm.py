@@ -89,6 +89,11 @@ class Slurm:
         said = self.do("scontrol", "show", "job", job).split()
         return next(word.partition("=")[2] for word in said if word.startswith(f"{name}="))
 
+    def minutes(self, job: str) -> int:
+        """Whole minutes that a job has run, in this turn."""
+        hours, minutes, _ = self.fact(job, "RunTime").rpartition("-")[2].split(":")
+        return 60 * int(hours) + int(minutes)
+
     def wait(self, met: Callable[[], bool], what: str, seconds: float) -> float:
         """Until something is so; the seconds that took."""
         started = time.monotonic()
