@@ -4,9 +4,11 @@ import io
 import os
 import subprocess
 import sys
-from contextlib import chdir, redirect_stderr, redirect_stdout
+from contextlib import chdir, redirect_stderr, redirect_stdout, suppress
 from pathlib import Path
 from unittest import mock
+
+import psutil
 
 from ecgscale.cli import main
 from tests.paths import HOUSE
@@ -32,6 +34,7 @@ class Shell:
 
     def __init__(self, folder: Path, home: Path) -> None:
         self.folder, self.home = folder, home
+        self.started: list[subprocess.Popen[str]] = []
         own = {"ECGSCALE_HOME": str(home), "PYTHONPATH": str(HOUSE)}
         self.environment = {**os.environ, **own, "OMP_NUM_THREADS": "1", "COLUMNS": "100"}
         (folder / "sweeps").mkdir()
@@ -56,7 +59,7 @@ class Shell:
         return subprocess.CompletedProcess(argv, code, out.getvalue(), err.getvalue())
 
     def start(self, *arguments: str) -> subprocess.Popen[str]:
-        return subprocess.Popen(
+        started = subprocess.Popen(
             [sys.executable, "-m", "ecgscale", *arguments],
             cwd=self.folder,
             env=self.environment,
@@ -64,3 +67,16 @@ class Shell:
             stderr=subprocess.PIPE,
             text=True,
         )
+        self.started.append(started)
+        return started
+
+    def end(self) -> None:
+        """Kill what a failed test has left at work, with all that it started: other tests would go on beside it."""
+        for process in self.started:
+            if process.poll() is None:
+                with suppress(psutil.Error):
+                    for child in psutil.Process(process.pid).children(recursive=True):
+                        with suppress(psutil.Error):
+                            child.kill()
+                process.kill()
+                process.communicate()

@@ -1,6 +1,7 @@
 """What people see: tables on stdout, progress on stderr; live where there is a terminal, plain lines where not."""
 
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -12,6 +13,7 @@ from rich.live import Live
 from rich.markup import escape
 from rich.table import Table
 
+_SILENT_SECONDS = 2.0
 err = Console(stderr=True, highlight=False)
 _COLOURS = {"done": "green", "running": "cyan", "failed": "red", "diverged": "red", "oom": "red", "damaged": "red"}
 
@@ -33,6 +35,18 @@ def _cell(value: object) -> str:
 def say(text: str) -> None:
     """A line of progress or advice."""
     err.print(plain(text), markup=False, soft_wrap=True)
+
+
+@contextmanager
+def never_silent(doing: str) -> Iterator[None]:
+    """Say what is done here if that takes more than two seconds."""
+    timer = threading.Timer(_SILENT_SECONDS, say, [doing])
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
 
 
 def show(text: str, end: str = "\n") -> None:

