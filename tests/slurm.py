@@ -111,6 +111,10 @@ class Slurm:
                     daemon = psutil.Process(int(file.read_text()))
                     daemon.terminate()
                     daemon.wait(20)
+        for process in psutil.process_iter():  # steps that their daemon has lost sight of
+            with suppress(psutil.Error):
+                if process.environ().get("SLURM_CONF") == self.environment["SLURM_CONF"]:
+                    process.kill()
 
 
 _MUNGE = {"socket": "socket", "key": "key-file", "pid": "pid-file", "log": "log-file", "seed": "seed-file"}

@@ -29,12 +29,15 @@ pytestmark = [
 ]
 
 
+PREEMPTED = ("preempted with a grace time", "preempted without one")
+ENDED = ("a node is lost", "its time is over")
+
+
 @pytest.fixture
 def slurm(shell: Shell) -> Iterator[Slurm]:
     with tempfile.TemporaryDirectory(prefix="slurm-", ignore_cleanup_errors=True) as folder:
         path = f"{Path(sys.executable).parent}:{shell.environment['PATH']}"
-        own = {"PATH": path, "HOME": str(shell.folder), "RAY_worker_niceness": "0"}  # beside other work, too
-        made = Slurm(Path(folder), {**shell.environment, **own})
+        made = Slurm(Path(folder), {**shell.environment, "PATH": path, "HOME": str(shell.folder)})
         try:
             yield made
         finally:
@@ -61,10 +64,11 @@ def rows(shell: Shell, results: str) -> pd.DataFrame:
     return loaded.rows.drop(columns="seconds").sort_values(keys, ignore_index=True)
 
 
-def test_a_sweep_survives_preemption_a_lost_node_and_the_end_of_its_time(shell: Shell, slurm: Slurm) -> None:
+@pytest.mark.parametrize("cases", [PREEMPTED, ENDED], ids=["preempted", "a node lost, time over"])
+def test_a_sweep_survives(cases: tuple[str, ...], shell: Shell, slurm: Slurm) -> None:
     """Each time it is requeued; in the end it is complete, and its rows are those of an undisturbed sweep."""
     file = shell.folder / "sweeps" / "mine.py"
-    text = file.read_text().replace("steps=4", "steps=6000").replace("every=2", "every=1000")
+    text = file.read_text().replace("steps=4", "steps=3000").replace("every=2", "every=500")
     file.write_text(text.replace('((Supervised(), "rhythm"), (CMSC(), ""))', '((Supervised(), "rhythm"),)'))
     script = shell.type("cluster", "slurm").stdout
     for words, here in (("gpus-per-node=4", ""), ("cpus-per-task=32", "1"), ("mem=256G", "3000M")):
@@ -90,20 +94,18 @@ def test_a_sweep_survives_preemption_a_lost_node_and_the_end_of_its_time(shell: 
         return int(slurm.fact(job, "Restarts")) > times
 
     happens: dict[str, Callable[[], None]] = {  # the limit: so near that Slurm says so at its next look
-        "preempted with a grace time": partial(preempt, 60),
-        "preempted without one": partial(preempt, 0),
-        "a node is lost": partial(update, "NodeName=n2", "State=DOWN", "Reason=test"),
-        "its time is over": lambda: update(f"JobId={job}", f"TimeLimit={slurm.minutes(job) + 3}"),
+        PREEMPTED[0]: partial(preempt, 60),
+        PREEMPTED[1]: partial(preempt, 0),
+        ENDED[0]: partial(update, "NodeName=n2", "State=DOWN", "Reason=test"),
+        ENDED[1]: lambda: update(f"JobId={job}", f"TimeLimit={slurm.minutes(job) + 3}"),
     }
-    for turn, (what, happen) in enumerate(happens.items()):
+    for turn, what in enumerate(cases):
         before = n_measured(shell)
         slurm.wait(partial(on_its_way, before), f"something is measured, turn {turn}", 900)
-        happen()
+        happens[what]()
         took = slurm.wait(partial(requeued, turn), f"it is requeued: {what}", 300)
         slurm.wait(lambda: not slurm.do("squeue", "-h", "-t", "R,CG"), "all has ended", 300)
         print(f"{what}: requeued after {took:.1f} s, {n_measured(shell) - before} evaluations in this turn")
-        if what == "a node is lost":
-            update("NodeName=n2", "State=RESUME")
         update(f"JobId={job}", "StartTime=now", "TimeLimit=60")
     slurm.wait(lambda: slurm.fact(job, "JobState") == "COMPLETED", "it is complete", 1200)
     assert slurm.fact(job, "ExitCode") == "0:0"
