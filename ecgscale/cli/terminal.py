@@ -5,6 +5,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -39,14 +40,17 @@ def say(text: str) -> None:
 
 @contextmanager
 def never_silent(doing: str) -> Iterator[None]:
-    """Say what is done here if that takes more than two seconds."""
-    timer = threading.Timer(_SILENT_SECONDS, say, [doing])
+    """Say what is done here if that takes more than two seconds; on a terminal as long as it takes."""
+    picture = err.status(escape(plain(doing)))
+    timer = threading.Timer(_SILENT_SECONDS, picture.start if err.is_terminal else partial(say, doing))
     timer.daemon = True
     timer.start()
     try:
         yield
     finally:
         timer.cancel()
+        timer.join()
+        picture.stop()
 
 
 def show(text: str, end: str = "\n") -> None:
