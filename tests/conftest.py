@@ -89,6 +89,6 @@ def small_disk(disk_of: Callable[[str], Path]) -> Path:
 @pytest.fixture
 def shell(tmp_path: Path, home: Path) -> Iterator[Shell]:
     """A user's shell in a folder of its own that holds sweeps/mine.py."""
-    made = Shell(tmp_path, home)
-    yield made
-    made.end()
+    opened = Shell(tmp_path, home)
+    yield opened
+    opened.close()

@@ -125,7 +125,7 @@ def resampled(signal: torch.Tensor, factor: int) -> torch.Tensor:
 def _low_pass(factor: int, device: torch.device) -> torch.Tensor:
     """Taps [2 x _REACH x factor + 1] of the low-pass behind resampling upwards; their sum is ``factor``.
 
-    They are copied to a device once: a GPU would be waited for at every step.
+    Copied to a device once: a GPU would be waited for at every step.
     """
     taps = firwin(2 * _REACH * factor + 1, 1 / factor, window=("kaiser", 5.0))
     return torch.tensor(taps * factor, dtype=torch.float32, device=device)
