@@ -68,12 +68,12 @@ def test_a_probe_is_fitted_on_a_gpu_without_waits_and_is_what_a_cpu_fits(monkeyp
     with pretended_cuda() as told:
         waits: list[int] = []
         monkeypatch.setattr(probing, "check_pause", lambda: waits.append(sum(told.waits.values())))
-        given = [told.put(tensor.clone()) for tensor in (x, y, train, ~train)]
-        there = fit_linear(*given, settings, np.random.default_rng(0))
+        x, y, train, val = (told.put(tensor.clone()) for tensor in (x, y, train, ~train))
+        there = fit_linear(x, y, train, val, settings, np.random.default_rng(0))
         assert told.there(there)
         for epoch in (waits[:8], waits[8:]):
             assert len(set(epoch)) == 1  # nothing is waited for between the steps of an epoch
-        also = fit_convex(*given)
+        also = fit_convex(x, y, train, val)
         assert told.there(also)
         assert not told.mixed
     assert torch.equal(here, there)
