@@ -4,6 +4,7 @@ Ours are counted by fvcore. Those of others are counted twice, by fvcore and by 
 where fvcore does not know an operation, torch's count is taken. An architecture may say its own (``macs``).
 """
 
+import math
 import warnings
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -20,8 +21,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from ecgscale import flops
 from ecgscale.data.batches import Batch
 from ecgscale.data.peaks import MAX_BEATS, NO_PEAK
-from ecgscale.models import Architecture
-from ecgscale.objectives import Objective, Pretraining
+from ecgscale.models import Architecture, Backbone
+from ecgscale.objectives import Objective
 
 AGREEMENT = 1e-3  # share by which two counts may differ
 FLOPS_PER_MAC_TRAINED = 6  # 2 a MAC; the backward pass is twice the forward (Kaplan et al. 2020)
@@ -35,6 +36,8 @@ _LIGHT = frozenset(
     eq ne lt gt le ge bitwise_not logical_not clamp_min linalg_vector_norm
     """.split()
 )
+
+_HEAVY = ("_convolution", "addmm", "bmm", "einsum", "matmul", "linear")  # whose outputs are a network's activations
 
 
 class Cost(NamedTuple):
@@ -71,24 +74,43 @@ def cost(architecture: Architecture, objective: Objective, n_labels: int, n_samp
         torch.zeros(1, n_labels),
         torch.zeros(1, dtype=torch.int64),
     )
-    encoder, encoding, activations = _Encoding(module), 0, 0
+    encoding, activations = 0, 0
     ours = all(type(part).__module__.startswith("ecgscale.") for part in (architecture, objective))
     for times, given in module.passes(batch):
-        inputs = [tensor.to("meta") for tensor in given]
-        said = architecture.macs(given[0].shape[-1] if architecture.input == "signal" else n_samples)
-        found, n_put_out, by = _counted(encoder, inputs, ours, said)
+        form = tuple((tensor.shape, tensor.dtype) for tensor in given)
+        if ours:  # whatever the objective, it is the architecture's own backbone
+            found, n_put_out = _encoded(architecture, form)
+        else:
+            said = architecture.macs(given[0].shape[-1] if architecture.input == "signal" else n_samples)
+            found, n_put_out, by = _counted(_Encoding(module.backbone), _inputs(form), said)
         encoding += times * found
         activations += times * n_put_out
-    heading, n_put_out, _ = _counted(module.head, [torch.zeros(1, module.backbone.width, device="meta")], ours)
+    features = [torch.zeros(1, module.backbone.width, device="meta")]
+    heading, n_put_out = _traced(module.head, features) if ours else _counted(module.head, features)[:2]
     activations += module.head_rows * n_put_out
     return Cost(
         n_params=_size(module.backbone),
         n_params_head=_size(module.head),
         macs_per_sample=encoding + module.head_rows * heading,
         n_activations=activations,
-        counted_by=by,
+        counted_by="fvcore" if ours else by,
         n_blocks=max(1, sum(len(part) for part in module.backbone.children() if isinstance(part, nn.ModuleList))),
     )
+
+
+_Form = tuple[tuple[torch.Size, torch.dtype], ...]  # shapes and types of what a backbone is given
+
+
+@cache
+def _encoded(architecture: Architecture, form: _Form) -> tuple[int, int]:
+    """Multiply-accumulates and activations of one forward pass of our own backbones: once for all objectives."""
+    with torch.device("meta"):
+        backbone = architecture.build()
+    return _traced(_Encoding(backbone), _inputs(form))
+
+
+def _inputs(form: _Form) -> list[torch.Tensor]:
+    return [torch.empty(shape, dtype=dtype, device="meta") for shape, dtype in form]
 
 
 @cache
@@ -103,35 +125,46 @@ def macs(module: nn.Module, inputs: Sequence[torch.Tensor]) -> int:
 
     Raises AssertionError naming any operation that could be heavy and was not counted.
     """
+    return _traced(module, inputs)[0]
+
+
+def _traced(module: nn.Module, inputs: Sequence[torch.Tensor]) -> tuple[int, int]:
+    """``macs``, and activations: how many numbers convolutions and matrix products put out. Both of one trace."""
     from fvcore.nn import FlopCountAnalysis
 
-    analysis = FlopCountAnalysis(module.eval(), tuple(inputs))
+    analysis, put_out = FlopCountAnalysis(module.eval(), tuple(inputs)), []
     analysis.unsupported_ops_warnings(False).uncalled_modules_warnings(False).tracer_warnings("none")
     analysis.set_op_handle("aten::scaled_dot_product_attention", _attention_macs)
     for norm in ("batch_norm", "layer_norm", "group_norm"):  # fvcore counts their elementwise arithmetic
         analysis.set_op_handle(f"aten::{norm}", _no_macs)
+
+    def heard(handle: Callable[[list[Any], list[Any]], Any]) -> Callable[[list[Any], list[Any]], Any]:
+        def count(given: list[Any], outputs: list[Any]) -> Any:
+            put_out.append(math.prod(outputs[0].type().sizes()))
+            return handle(given, outputs)
+
+        return count
+
+    for name in _HEAVY:
+        analysis.set_op_handle(f"aten::{name}", heard(analysis._op_handles[f"aten::{name}"]))
     with warnings.catch_warnings(), torch.no_grad(), _Convolving():
         warnings.simplefilter("ignore")
         total = int(analysis.total())
         skipped: Counter[str] = analysis.unsupported_ops()
     heavy = sorted({op.removeprefix("aten::") for op in skipped} - _LIGHT)
     assert not heavy, f"operations that were not counted: {', '.join(heavy)}"
-    return total
+    return total, sum(put_out)
 
 
-def _counted(
-    module: nn.Module, inputs: Sequence[torch.Tensor], ours: bool, said: int | None = None
-) -> tuple[int, int, str]:
-    """Multiply-accumulates, activations, and who counted them. Raises flops.Uncounted."""
-    if ours:
-        return macs(module, inputs), _activations(module, inputs), "fvcore"
+def _counted(module: nn.Module, inputs: Sequence[torch.Tensor], said: int | None = None) -> tuple[int, int, str]:
+    """Multiply-accumulates and activations of a stranger's module, and who counted them. Raises flops.Uncounted."""
     second = flops.count(module, inputs)
     if said is not None:
         return said, second.n_activations, "itself"
     first = None
     if not second.unknown_to_fvcore:
         with suppress(Exception):  # it does not know an operation, or cannot follow the module
-            first = macs(module, inputs)
+            first = _traced(module, inputs)
     if first is None:
         if second.heavy:
             raise flops.Uncounted(
@@ -139,22 +172,12 @@ def _counted(
                 "macs(n_samples) that says its multiply-accumulates"
             )
         return second.macs, second.n_activations, "torch"
-    if not second.heavy and abs(first - second.macs) > AGREEMENT * max(first, second.macs):
+    if not second.heavy and abs(first[0] - second.macs) > AGREEMENT * max(first[0], second.macs):
         raise flops.Uncounted(
-            f"fvcore counts {first:,} multiply-accumulates and torch {second.macs:,}; give the architecture a method "
-            "macs(n_samples) that says how many there are"
+            f"fvcore counts {first[0]:,} multiply-accumulates and torch {second.macs:,}; give the architecture a "
+            "method macs(n_samples) that says how many there are"
         )
-    return first, _activations(module, inputs), "fvcore"
-
-
-def _activations(module: nn.Module, inputs: Sequence[torch.Tensor]) -> int:
-    from fvcore.nn import ActivationCountAnalysis
-
-    analysis = ActivationCountAnalysis(module.eval(), tuple(inputs))
-    analysis.unsupported_ops_warnings(False).uncalled_modules_warnings(False).tracer_warnings("none")
-    with warnings.catch_warnings(), torch.no_grad(), _Convolving():
-        warnings.simplefilter("ignore")
-        return int(analysis.total())
+    return *first, "fvcore"
 
 
 def _attention_macs(inputs: list[Any], outputs: list[Any]) -> float:
@@ -191,9 +214,9 @@ def _elsewhere(func: Callable[..., torch.Tensor], *args: Any) -> torch.Tensor:
 
 
 class _Encoding(nn.Module):
-    def __init__(self, module: Pretraining) -> None:
+    def __init__(self, backbone: Backbone) -> None:
         super().__init__()
-        self.backbone = module.backbone
+        self.backbone = backbone
 
     def forward(self, *inputs: torch.Tensor) -> torch.Tensor:
         return self.backbone.encode(*inputs).pooled

@@ -1,4 +1,4 @@
-"""A wish to pause that is heard in the midst of an evaluation: between its batches, and between the steps of a probe.
+"""A wish to pause that is heard in the midst of an evaluation: between its batches, steps of a probe, and replicates.
 
 What is measured in pieces asks ``check_pause`` between them; who measures says by ``may_pause`` whom to ask.
 """

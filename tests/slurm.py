@@ -89,6 +89,11 @@ class Slurm:
         said = self.do("scontrol", "show", "job", job).split()
         return next(word.partition("=")[2] for word in said if word.startswith(f"{name}="))
 
+    def minutes(self, job: str) -> int:
+        """Whole minutes that a job has run, in this turn."""
+        hours, minutes, _ = self.fact(job, "RunTime").rpartition("-")[2].split(":")
+        return 60 * int(hours) + int(minutes)
+
     def wait(self, met: Callable[[], bool], what: str, seconds: float) -> float:
         """Until something is so; the seconds that took."""
         started = time.monotonic()
@@ -106,6 +111,10 @@ class Slurm:
                     daemon = psutil.Process(int(file.read_text()))
                     daemon.terminate()
                     daemon.wait(20)
+        for process in psutil.process_iter():  # steps that their daemon has lost sight of
+            with suppress(psutil.Error):
+                if process.environ().get("SLURM_CONF") == self.environment["SLURM_CONF"]:
+                    process.kill()
 
 
 _MUNGE = {"socket": "socket", "key": "key-file", "pid": "pid-file", "log": "log-file", "seed": "seed-file"}

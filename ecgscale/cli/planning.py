@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from ecgscale.cli.door import RESULTS, Home, Json, Results, SweepName, app, home_of, print_json
-from ecgscale.cli.terminal import say, table
+from ecgscale.cli.terminal import never_silent, say, table
 from ecgscale.phrases import did_you_mean, si
 
 CLUSTERS = {
@@ -33,14 +33,15 @@ def plan(
     as_json: Json = False,
 ) -> None:
     """Price a sweep before it is paid: size, data, compute, time, memory, disk and state of every run."""
-    from ecgscale.pool.states import outdated
-    from ecgscale.pricing import plan as pricing
-    from ecgscale.pricing.hours import wall_hours
-    from ecgscale.spec.sweep import load
+    with never_silent(f"counting what the runs of {sweep} cost ..."):
+        from ecgscale.pool.states import outdated
+        from ecgscale.pricing import plan as pricing
+        from ecgscale.pricing.hours import wall_hours
+        from ecgscale.spec.sweep import load
 
-    loaded = load(sweep)
-    on = pricing.device_named(device, home_of(home))
-    priced = pricing.plan(loaded, home_of(home), results, on)
+        loaded = load(sweep)
+        on = pricing.device_named(device, home_of(home))
+        priced = pricing.plan(loaded, home_of(home), results, on)
     if as_json:
         print_json(json.loads(priced.to_json(orient="records")))
         return

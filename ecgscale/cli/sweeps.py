@@ -11,7 +11,7 @@ import typer
 
 from ecgscale.cli.devices import ChosenDevice, chosen
 from ecgscale.cli.door import FAILED, RESULTS, Home, Refused, Results, RunId, SweepName, app, home_of, not_below_0
-from ecgscale.cli.terminal import say, table, where
+from ecgscale.cli.terminal import never_silent, say, table, where
 
 if TYPE_CHECKING:
     from ecgscale.attempt import Place
@@ -139,8 +139,9 @@ def _launch(
         say(f"  {sentence}")
     for sentence in outdated(loaded, results):
         say(f"  {sentence}")
-    on = pricing.device_named("here", home)
-    lines = pricing.select(pricing.plan(loaded, home, results, on, processes=processes), chosen.only)
+    with never_silent(f"counting what the runs of {loaded.name} cost ..."):
+        on = pricing.device_named("here", home)
+        lines = pricing.select(pricing.plan(loaded, home, results, on, processes=processes), chosen.only)
     to_do = lines["state"].isin(chosen.states) if chosen.states else lines["state"] != "done"
     left = lines[to_do].sort_values("flops", ascending=False, kind="stable")
     runs = [loaded.run(run_id) for run_id in left["run_id"]]

@@ -1,9 +1,11 @@
 """What people see: tables on stdout, progress on stderr; live where there is a terminal, plain lines where not."""
 
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +14,7 @@ from rich.live import Live
 from rich.markup import escape
 from rich.table import Table
 
+_SILENT_SECONDS = 2.0
 err = Console(stderr=True, highlight=False)
 _COLOURS = {"done": "green", "running": "cyan", "failed": "red", "diverged": "red", "oom": "red", "damaged": "red"}
 
@@ -33,6 +36,21 @@ def _cell(value: object) -> str:
 def say(text: str) -> None:
     """A line of progress or advice."""
     err.print(plain(text), markup=False, soft_wrap=True)
+
+
+@contextmanager
+def never_silent(doing: str) -> Iterator[None]:
+    """Say what is done here if that takes more than two seconds; on a terminal as long as it takes."""
+    picture = err.status(escape(plain(doing)))
+    timer = threading.Timer(_SILENT_SECONDS, picture.start if err.is_terminal else partial(say, doing))
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
+        timer.join()
+        picture.stop()
 
 
 def show(text: str, end: str = "\n") -> None:

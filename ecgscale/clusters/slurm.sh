@@ -60,8 +60,11 @@ stop_launch() {
 end_ray() {
   kill -KILL $sentinel 2> /dev/null || true
   if [[ -n $head ]]; then kill -KILL -- "-$head" 2> /dev/null || true; fi # with all that it started
-  # Its steps, not this script; where Slurm itself ends the job that would cancel its next turn, too.
-  if [[ -z $cancelled ]]; then scancel --quiet --signal=KILL "$SLURM_JOB_ID" || true; fi
+  # Its steps by their names: KILL to the job would cancel it, this script and its next turn included.
+  if [[ -z $cancelled ]]; then
+    mapfile -t steps < <(squeue --noheader --steps --format=%i --jobs="$SLURM_JOB_ID" | grep -E '\.[0-9]+ *$')
+    if [[ ${#steps[@]} -gt 0 ]]; then scancel --quiet --signal=KILL "${steps[@]// /}" || true; fi
+  fi
   rm -rf "$RAY_TMPDIR" || true # who is killed may still have written
   trap - EXIT
 }

@@ -11,7 +11,9 @@ from ecgscale.data.allowance import Allowance, allowance_beside
 from ecgscale.data.corpus import Corpus
 from ecgscale.data.peaks import MAX_BEATS
 from ecgscale.data.recording import INDEPENDENT_LEADS, LEADS, lead_ids, twelve_from
+from ecgscale.pausing import check_pause
 
+_COPIED = 4096  # recordings that go to a device at once
 _TWELVE = torch.arange(1, len(LEADS) + 1)
 
 
@@ -68,7 +70,7 @@ class Store:
         held = 0
         if allowance.take(signal_bytes):
             held += signal_bytes
-            self.signal = torch.from_numpy(np.ascontiguousarray(corpus.signal[rows])).to(device)
+            self.signal = _copied(corpus.signal, rows, self.device)
         at = self.device if allowance.take(table_bytes) else torch.device("cpu")
         held += table_bytes if at == self.device else 0
         weakref.finalize(self, allowance.give_back, held)
@@ -126,6 +128,15 @@ class Store:
         units = torch.empty((len(positions), *self.mapped.shape[1:]), dtype=torch.int16, pin_memory=True)
         np.take(self.mapped, self.rows[positions], axis=0, out=units.numpy(), mode="clip")
         return units.to(self.device, non_blocking=True)
+
+
+def _copied(stored: np.ndarray, rows: np.ndarray, device: torch.device) -> torch.Tensor:
+    """Rows of what is stored, int16, on a device; piece by piece, so that they never lie in host memory as a whole."""
+    found = torch.empty((len(rows), *stored.shape[1:]), dtype=torch.int16, device=device)
+    for first in range(0, len(rows), _COPIED):
+        check_pause()
+        found[first : first + _COPIED] = torch.from_numpy(stored[rows[first : first + _COPIED]])
+    return found
 
 
 def order(n_records: int, batch_size: int, seed: int, step: int) -> np.ndarray:

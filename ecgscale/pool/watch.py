@@ -40,10 +40,10 @@ def watched(
     thread.start()
     while thread.is_alive():
         thread.join(WATCH_SECONDS)
-        watch()
         if heard.number and not drained_since:
             drained_since = time.monotonic()
-            drain()
+            drain()  # before anything is looked at, which may take its time
+        watch()
         if drained_since and time.monotonic() - drained_since > GRACE_SECONDS + 5:
             break
         _look(services, missed)

@@ -1,7 +1,7 @@
 """How long the parts of a sweep take on a device: training, evaluation, probes, codes, codebook. A reckoning.
 
 A run trains for 6 FLOP a MAC and recording, and no step is done before its kernels are launched. An evaluation costs a
-recording what its forward pass costs, 2 FLOP a MAC. Probes are fitted by one CPU thread beside the device. What all
+recording what its forward pass costs, 2 FLOP a MAC. Probes are fitted on the device, step by step. What all
 masked runs share is done once: a codebook is trained, and each corpus labelled with its codes.
 """
 
@@ -29,7 +29,7 @@ _FLOPS_PER_MAC = 2.0  # of a forward pass
 _EVALUATED_AT_ONCE = 256  # recordings in a batch of an evaluation
 _FORWARD_LAUNCHES = 1 / 3  # of a step's kernels are those of its forward pass
 _EPOCHS = 50  # of a linear probe, which stops when its validation loss does
-_PROBE_STEP = 2e-4  # seconds of a probe's step that no arithmetic takes, on a CPU
+_PROBE_STEP = 2e-4  # seconds of a probe's step that no arithmetic takes: some 20 operations, on a CPU as on a GPU
 _PROBE_SPEED = 2e10  # FLOP/s of one CPU thread in a probe
 _BEATS = 12  # annotated heartbeats of a recording
 
@@ -64,7 +64,7 @@ def run_hours(
     if not isinstance(run.objective, Supervised):  # a probe sees a recording once and whole
         whole = cost(run.architecture, Supervised(), 1, size.n_samples).macs_per_sample
     outside = _forward_seconds(n_probed(tasks, sizes), whole, kind, on)
-    fits = sum(_fit_seconds(run, task, sizes[task.corpus]) for task in dict.fromkeys(t.clean for t in tasks))
+    fits = sum(_fit_seconds(run, task, sizes[task.corpus], on) for task in dict.fromkeys(t.clean for t in tasks))
     return RunHours(*(part / 3600 for part in (training, n_evaluations * (inside + outside), n_evaluations * fits)))
 
 
@@ -132,7 +132,7 @@ def _forward_seconds(n_records: float, macs: float, kind: str, on: Device) -> fl
     return max(computing, n_records / _EVALUATED_AT_ONCE * on.step_seconds * _FORWARD_LAUNCHES)
 
 
-def _fit_seconds(run: Run, task: Task, size: CorpusSize) -> float:
+def _fit_seconds(run: Run, task: Task, size: CorpusSize, on: Device) -> float:
     """Of one linear probe, on its training recordings."""
     if task.by != "probe":
         return 0.0
@@ -140,7 +140,8 @@ def _fit_seconds(run: Run, task: Task, size: CorpusSize) -> float:
     n = min(size.n_records[0], settings.probe_records or size.n_records[0]) * (_BEATS if task.unit == "beat" else 1)
     steps = min(settings.probe_epochs, _EPOCHS) * -(-n // settings.probe_batch_size)
     products = 4.0 * settings.probe_batch_size * _width(run.architecture) * max(1, size.n_labels.get(task.label_set, 1))
-    return steps * (_PROBE_STEP + products / _PROBE_SPEED)
+    speed = on.speed_fp32(run.architecture.kind, 1.0) if on.gpu else _PROBE_SPEED
+    return steps * (_PROBE_STEP + products / speed)
 
 
 @cache

@@ -31,10 +31,10 @@ def fit_convex(x: torch.Tensor, y: torch.Tensor, train: torch.Tensor, val: torch
     problem = _pose(x[train] - centre, y[train])
     x_val, y_val = with_bias(x[val] - centre), y[val]
     known, comparable = y_val.isfinite(), both_outcomes(y_val)
-    weights = torch.zeros(x.shape[1] + 1, y.shape[1])
+    weights = x.new_zeros(x.shape[1] + 1, y.shape[1])
     weights[-1] = prevalence(y[train]).logit()
-    chosen, lowest = weights.clone(), torch.full((y.shape[1],), math.inf)
-    waited = torch.zeros(y.shape[1], dtype=torch.int64)
+    chosen, lowest = weights.clone(), x.new_full((y.shape[1],), math.inf)
+    waited = torch.zeros(y.shape[1], dtype=torch.int64, device=x.device)
     going = both_outcomes(y[train])
     for ridge in RIDGES:
         labels = going.nonzero()[:, 0]
@@ -79,7 +79,7 @@ class _Problem:
 def _pose(centred: torch.Tensor, y: torch.Tensor) -> _Problem:
     known = y.isfinite()
     variance, vectors = torch.linalg.eigh((centred.T @ centred).double() / len(centred))
-    one = torch.ones(1)
+    one = centred.new_ones(1)
     return _Problem(
         x=with_bias(centred),
         truth=y.nan_to_num(),
@@ -167,4 +167,4 @@ def prevalence(y: torch.Tensor) -> torch.Tensor:
 
 def with_bias(x: torch.Tensor) -> torch.Tensor:
     """Features [n, width + 1] with a last column of ones, which the bias multiplies."""
-    return torch.cat([x, torch.ones(len(x), 1)], 1)
+    return torch.cat([x, x.new_ones(len(x), 1)], 1)

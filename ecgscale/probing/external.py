@@ -14,7 +14,7 @@ from ecgscale.data.batches import Store
 from ecgscale.data.concepts import matched, vocabulary
 from ecgscale.data.corpus import Corpus
 from ecgscale.objectives import Pretraining
-from ecgscale.probing.probe import features
+from ecgscale.probing.probe import features, product
 from ecgscale.probing.scores import label_aurocs
 from ecgscale.spec.tasks import Task
 
@@ -66,7 +66,7 @@ def external_scores(
         store = Store(asked, rows, task.label_set, device, allowance, any_leads=module.backbone.any_leads)
         x = features(module.backbone, store)
         heads, labels = (list(places) for places in zip(*shared, strict=True))
-        logits = x @ head.weight.detach().cpu()[heads].T + head.bias.detach().cpu()[heads]
+        logits = product(x, head.weight.detach().cpu()[heads].T) + head.bias.detach().cpu()[heads]
         truth = store.labels.cpu()[:, labels]
         found = label_aurocs(truth, logits, store.patient.cpu())
         n_scored = int((found.value == found.value).sum())

@@ -14,7 +14,7 @@ from ecgscale.data.batches import Batch, Store
 from ecgscale.data.corpus import Corpus
 from ecgscale.models import Backbone, Features
 from ecgscale.objectives import Objective, Pretraining
-from ecgscale.probing.probe import features
+from ecgscale.probing.probe import features, product
 from ecgscale.probing.scores import best_thresholds, scores
 
 
@@ -52,7 +52,7 @@ def head_scores(
     labels = {split: store.labels.cpu() for split, store in stores.items()}
     weight, bias = head.weight.detach().cpu(), head.bias.detach().cpu()
     for name, at in chosen.items():
-        logits = {split: x @ weight[at].T + bias[at] for split, x in parts.items()}
+        logits = {split: product(x, weight[at].T) + bias[at] for split, x in parts.items()}
         for split, x in parts.items():
             truth = labels[split][:, at]
             known = int(truth.isfinite().any(1).sum())
@@ -64,6 +64,7 @@ def head_scores(
             yield HeadScore(name, "test", "f1", s.f1, s.n_evaluated, s.n_classes)
 
 
+@torch.autocast("cpu", enabled=False)
 def _own_loss(
     objective: Objective, x: torch.Tensor, truth: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor
 ) -> float:

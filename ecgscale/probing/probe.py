@@ -1,6 +1,7 @@
 """Linear probes: how much of a task a linear layer can read from frozen features."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import NamedTuple
 from zlib import crc32
@@ -24,6 +25,7 @@ from ecgscale.spec.run import Evaluation
 from ecgscale.spec.tasks import CLEAN, Task
 
 _BATCH_SIZE = 256
+_COPIES = 4  # of features and labels, while a probe is fitted: as they are, standardised, with a bias, in products
 
 
 @dataclass(frozen=True)
@@ -88,8 +90,23 @@ def probe(
             clean, label = task.clean, asked.labels[task.clean]
             known = label.isfinite().any(1)
             if clean not in fits:
-                fits[clean] = _fit(clean, seen.clean[known], label[known], splits[known], evaluation, seed)
+                with _fitted_on(device, seen.clean, label, allowance) as there:
+                    x, y, split = (part[known].to(there) for part in (seen.clean, label, splits))
+                    fits[clean] = _fit(clean, x, y, split, evaluation, seed)
             yield from _scored(task, fits[clean], seen.under(task)[known], label[known], splits[known])
+
+
+@contextmanager
+def _fitted_on(device: str, x: torch.Tensor, y: torch.Tensor, allowance: Allowance | None) -> Iterator[str]:
+    """Where a probe is fitted, in float32: on the device if all that takes fits into its allowance, else on the CPU."""
+    n_bytes = _COPIES * (x.nbytes + y.nbytes)
+    there = device if device == "cpu" or (allowance is not None and allowance.take(n_bytes)) else "cpu"
+    try:
+        with torch.autocast(there.partition(":")[0], enabled=False):
+            yield there
+    finally:
+        if there != "cpu" and allowance is not None:
+            allowance.give_back(n_bytes)
 
 
 class _Asked(NamedTuple):
@@ -158,9 +175,9 @@ class _Fit(NamedTuple):
 
 
 def _fit(task: Task, x: torch.Tensor, y: torch.Tensor, split: torch.Tensor, evaluation: Evaluation, seed: int) -> _Fit:
-    """Fit the probes of one task: nothing here depends on which other tasks a sweep has."""
+    """Fit the probes of one task where ``x`` is: nothing here depends on which other tasks a sweep has."""
     train, val = split == TRAIN, split == VAL
-    mean, deviation = torch.zeros(x.shape[1]), torch.ones(x.shape[1])
+    mean, deviation = x.new_zeros(x.shape[1]), x.new_ones(x.shape[1])
     if evaluation.standardise:
         mean, deviation = x[train].mean(0), x[train].std(0).clamp(min=1e-6)
         x = (x - mean) / deviation
@@ -168,7 +185,8 @@ def _fit(task: Task, x: torch.Tensor, y: torch.Tensor, split: torch.Tensor, eval
     weights = {"": fit_linear(x, y, train, val, evaluation, draw)}
     if evaluation.convex:
         weights["convex_"] = fit_convex(x, y, train, val)
-    return _Fit(mean, deviation, weights, prevalence(y[train]).logit())
+    here = {kind: found.cpu() for kind, found in weights.items()}
+    return _Fit(mean.cpu(), deviation.cpu(), here, prevalence(y[train]).logit().cpu())
 
 
 def _scored(task: Task, fit: _Fit, x: torch.Tensor, y: torch.Tensor, split: torch.Tensor) -> Iterator[Score]:
@@ -176,7 +194,7 @@ def _scored(task: Task, fit: _Fit, x: torch.Tensor, y: torch.Tensor, split: torc
     parts = {"val": split == VAL, "test": split == TEST}
     inputs = with_bias((x - fit.mean) / fit.deviation)
     for kind, weights in fit.weights.items():
-        logits = inputs @ weights
+        logits = product(inputs, weights)
         thresholds = best_thresholds(y[parts["val"]], logits[parts["val"]])
         for name, metrics in (("val", ("loss",)), ("test", ("loss", "auroc", "f1"))):
             found = scores(y[parts[name]], logits[parts[name]], thresholds)
@@ -188,6 +206,12 @@ def _scored(task: Task, fit: _Fit, x: torch.Tensor, y: torch.Tensor, split: torc
             alone = scores(truth, fit.prevalence.expand(len(truth), -1))
             if alone.n_classes:
                 yield Score(task, "test", "prevalence_loss", alone.loss, alone.n_evaluated, alone.n_classes)
+
+
+@torch.autocast("cpu", enabled=False)
+def product(x: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
+    """Logits of features on the CPU: in float32, whatever the network computed in."""
+    return x @ weights
 
 
 def fit_linear(
@@ -211,12 +235,13 @@ def fit_linear(
     def val_loss(weights: torch.Tensor) -> float:
         return float(F.binary_cross_entropy_with_logits((x_val @ weights)[known_val], y_val[known_val]))
 
-    weights = torch.zeros(x.shape[1] + 1, y.shape[1])
+    weights = x.new_zeros(x.shape[1] + 1, y.shape[1])
     weights[-1] = prevalence(y[train]).logit()
     first, second = torch.zeros_like(weights), torch.zeros_like(weights)
     best, best_weights, waited, step = val_loss(weights), weights.clone(), 0, 0
     for _ in range(evaluation.probe_epochs):
-        for rows in torch.from_numpy(draw.permutation(len(x_train))).split(evaluation.probe_batch_size):
+        order = torch.from_numpy(draw.permutation(len(x_train))).to(x.device)
+        for rows in order.split(evaluation.probe_batch_size):
             check_pause()
             step += 1
             batch, known = x_train[rows], known_train[rows]

@@ -8,6 +8,8 @@ import torch
 from torch.nn import functional as F
 from torchmetrics.functional.classification import binary_auroc
 
+from ecgscale.pausing import check_pause
+
 
 class Scores(NamedTuple):
     """Macro averages over ``n_classes`` classes: cross-entropy (nats), AUROC, and F1 at the thresholds that were given.
@@ -38,10 +40,14 @@ def scores(truth: torch.Tensor, logits: torch.Tensor, thresholds: torch.Tensor |
     def mean(values: list[torch.Tensor]) -> float:
         return float(torch.stack(values).mean()) if values else float("nan")
 
+    def auroc(z: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+        check_pause()
+        return binary_auroc(z, y.int())
+
     pairs = [(logits[known[:, c], c], truth[known[:, c], c]) for c in classes]
     return Scores(
         loss=mean([F.binary_cross_entropy_with_logits(z, y) for z, y in pairs]),
-        auroc=mean([binary_auroc(z, y.int()) for z, y in pairs]),
+        auroc=mean([auroc(z, y) for z, y in pairs]),
         f1=float("nan") if thresholds is None or not classes else float(_f1(truth, logits, thresholds)[scored].mean()),
         n_evaluated=int(known.any(1).sum()),
         n_classes=len(classes),
@@ -92,6 +98,7 @@ def label_aurocs(
     last = np.minimum.accumulate(np.where(is_last, place, len(y))[::-1], axis=0)[::-1]  # ... and end
 
     def at(weight: np.ndarray) -> np.ndarray:
+        check_pause()
         w = weight[order]
         positive, negative = w * (truth_ranked == 1), w * (truth_ranked == 0)
         below = np.vstack([np.zeros((1, w.shape[1])), negative.cumsum(0)])

@@ -4,6 +4,7 @@ import math
 import time
 import warnings
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,9 @@ from ecgscale.data.batches import Batch, Store
 from ecgscale.data.prefetch import batches_of
 from ecgscale.models import RESNETS, TRANSFORMERS, Architecture, Codebook, ResNet, Transformer, ViT
 from ecgscale.objectives import CMSC, DINO, Masked, Objective, Pretraining, Supervised
+from ecgscale.probing.convex import fit_convex
+from ecgscale.probing.probe import fit_linear
+from ecgscale.spec.run import Evaluation
 from ecgscale.training.step import (
     Execution,
     compute_gradients,
@@ -125,6 +129,19 @@ def test_it_computes_what_a_cpu_does(architecture: Architecture, objective: Obje
     for theirs, ours in zip(there.parameters(), here.parameters(), strict=True):
         if theirs.grad is not None and ours.grad is not None:
             assert float((theirs.grad.cpu() - ours.grad).norm()) <= 5e-3 * float(ours.grad.norm()) + 1e-7
+
+
+def test_probes_are_what_a_cpu_fits() -> None:
+    draw = torch.Generator().manual_seed(0)
+    x = torch.randn(4096, 64, generator=draw)
+    y = (x @ torch.randn(64, 5, generator=draw) + torch.randn(4096, 5, generator=draw) > 0).float()
+    train = torch.arange(4096) < 3000
+    given = x, y, train, ~train
+    for fit in (partial(fit_linear, evaluation=Evaluation(probe_epochs=5)), lambda *parts, **_: fit_convex(*parts)):
+        here, there = (
+            fit(*(part.to(device) for part in given), draw=np.random.default_rng(0)) for device in ("cpu", "cuda")
+        )
+        assert torch.allclose(here, there.cpu(), atol=1e-3)
 
 
 @pytest.mark.slow

@@ -12,6 +12,10 @@ from ecgscale.data.allowance import Allowance
 from ecgscale.data.batches import Batch, Store
 from ecgscale.models import net1d, transformer
 from ecgscale.objectives import ObjectiveInputs
+from ecgscale.probing import probe as probing
+from ecgscale.probing.convex import fit_convex
+from ecgscale.probing.probe import fit_linear
+from ecgscale.spec.run import Evaluation
 from ecgscale.training.step import Execution, compute_gradients, optimiser_of, optimiser_step, randomness
 from tests.pretended import pretended_cuda
 from tests.small import CODEBOOK, MADE, SMALL
@@ -52,6 +56,28 @@ def test_a_step_waits_for_nothing(architecture: str, objective: str, most: int, 
             assert told.there(loss) or objective == "dino"
             assert sum(told.waits.values()) <= most, dict(told.waits)
             assert not told.mixed
+
+
+def test_a_probe_is_fitted_on_a_gpu_without_waits_and_is_what_a_cpu_fits(monkeypatch: pytest.MonkeyPatch) -> None:
+    draw = torch.Generator().manual_seed(0)
+    x, y = torch.randn(200, 6, generator=draw), (torch.rand(200, 3, generator=draw) > 0.7).float()
+    train = torch.arange(200) < 128
+    settings = Evaluation(probe_epochs=2, probe_batch_size=16)
+    here = fit_linear(x, y, train, ~train, settings, np.random.default_rng(0))
+    convex = fit_convex(x, y, train, ~train)
+    with pretended_cuda() as told:
+        waits: list[int] = []
+        monkeypatch.setattr(probing, "check_pause", lambda: waits.append(sum(told.waits.values())))
+        x, y, train, val = (told.put(tensor.clone()) for tensor in (x, y, train, ~train))
+        there = fit_linear(x, y, train, val, settings, np.random.default_rng(0))
+        assert told.there(there)
+        for epoch in (waits[:8], waits[8:]):
+            assert len(set(epoch)) == 1  # nothing is waited for between the steps of an epoch
+        also = fit_convex(x, y, train, val)
+        assert told.there(also)
+        assert not told.mixed
+    assert torch.equal(here, there)
+    assert torch.equal(convex, also)
 
 
 def test_what_makes_a_gpu_wait_is_caught() -> None:
