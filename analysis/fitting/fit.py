@@ -65,7 +65,7 @@ def fits(law: str | Law, parts: Sequence[pd.DataFrame], options: Options) -> lis
     if not law.terms and options.weights != "equal":
         raise BadPoints(f"the {law.name} law is fitted with equal weights alone")
     if not law.terms:
-        own = fit_curved if law.name in SHIFTS else fit_nonlinear
+        own: Callable[[Law, pd.DataFrame, Options], Fit] = fit_curved if law.name in SHIFTS else fit_nonlinear
         return [_attempt(partial(own, law, data, options), data) for data in parts]
     posed: dict[int, _Posed] = {}
     answer: dict[int, Fit | BadPoints] = {}
