@@ -18,6 +18,7 @@ from scipy import special
 from ecgscale.analysis.fitting.identifiability import BadPoints, clean
 from ecgscale.analysis.fitting.laws import LAWS
 from ecgscale.analysis.fitting.optimum import Compute, allocate_numerically
+from ecgscale.analysis.fitting.options import Options
 from ecgscale.analysis.fitting.problem import Array
 from ecgscale.analysis.fitting.result import Coefficient, Fit
 from ecgscale.analysis.fitting.shifted import fit_curved
@@ -137,7 +138,7 @@ def frontier(table: pd.DataFrame, bootstrap: int = RESAMPLES, level: float = 0.9
     if weights[0].sum() < 5:
         raise BadPoints(f"the compute frontier has {int(weights[0].sum())} points; its law needs five")
     used = weights.any(0)
-    return fit_curved(LAWS["frontier"], points.iloc[np.flatnonzero(used)], counts=weights[:, used], level=level)
+    return fit_curved(LAWS["frontier"], points.iloc[np.flatnonzero(used)], Options(level=level), weights[:, used])
 
 
 def _fronts(

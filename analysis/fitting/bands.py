@@ -16,10 +16,11 @@ from scipy import interpolate, special
 
 from ecgscale.analysis.fitting.fit import fit
 from ecgscale.analysis.fitting.identifiability import BadPoints
-from ecgscale.analysis.fitting.intervals import Parameter, Quantity, error_of, percentile
+from ecgscale.analysis.fitting.intervals import Parameter, Quantity, error_of
 from ecgscale.analysis.fitting.laws import LAWS
 from ecgscale.analysis.fitting.newton import minimise
 from ecgscale.analysis.fitting.problem import Array
+from ecgscale.analysis.fitting.resampling import percentile
 from ecgscale.analysis.fitting.result import Fit, intervals_of
 
 LEVEL = 0.95

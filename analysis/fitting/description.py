@@ -12,8 +12,8 @@ from ecgscale.analysis.fitting.intervals import Interval, Parameter, Quantity
 from ecgscale.analysis.fitting.laws import Law
 from ecgscale.analysis.fitting.newton import Solution
 from ecgscale.analysis.fitting.problem import Array, Problems
-from ecgscale.analysis.fitting.result import Coefficient, Fit, intervals_of, said_of
-from ecgscale.analysis.fitting.status import of_number, worst
+from ecgscale.analysis.fitting.result import Coefficient, Fit, concluded, intervals_of
+from ecgscale.analysis.fitting.status import of_number
 
 
 def derived_quantities(law: Law, centre: Mapping[str, float]) -> dict[str, Quantity]:
@@ -100,25 +100,8 @@ def _described(
         coefficients[name] = c
     if any(name in reasons for name in solved.exponents):
         found = {k: replace(v, status="unidentified") if k in ("a", "b", "gamma") else v for k, v in found.items()}
-    flagged = [c for c in coefficients.values() if c.status not in ("ok", result.tested)]
-    status = worst([result.tested, *(c.status for c in coefficients.values())])
-    notes = [
-        c.note for n, c in coefficients.items() if c in flagged and c.note and (n not in amplitudes or n in reasons)
-    ]
-    if result.tested != "ok":
-        notes.insert(0, said_of(result))
-    if not result.health.converged and status != "unidentified":
-        status = "failed"
-        notes.insert(0, f"not converged (relative Newton decrement {result.health.decrement:.1e})")
-    if result.health.excluded:
-        notes.append("left out: " + ", ".join(f"{n} with {r}" for r, n in result.health.excluded.items()))
-    return replace(
-        result,
-        coefficients=coefficients,
-        derived={k: found[k] for k in derived},
-        status=status,
-        note="; ".join(dict.fromkeys(notes)),
-    )
+    silent = amplitudes - set(reasons)  # their intervals are those of the terms at the centre
+    return concluded(result, coefficients, {k: found[k] for k in derived}, "relative Newton decrement", silent)
 
 
 def _hit(law: Law, name: str, at: str) -> str:

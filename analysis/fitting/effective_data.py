@@ -14,9 +14,10 @@ import numpy as np
 import pandas as pd
 from scipy import interpolate, optimize, special
 
+from ecgscale.analysis.fitting.health import Health
 from ecgscale.analysis.fitting.identifiability import BadPoints
 from ecgscale.analysis.fitting.problem import Array
-from ecgscale.analysis.fitting.result import Coefficient, Fit, Health
+from ecgscale.analysis.fitting.result import Coefficient, Fit
 from ecgscale.analysis.observations import own
 
 SAMPLES = 40  # of each smoothed curve

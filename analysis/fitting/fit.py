@@ -19,127 +19,82 @@ from ecgscale.analysis import tuning
 from ecgscale.analysis.fitting.alike import solved_together
 from ecgscale.analysis.fitting.cells import cells_of
 from ecgscale.analysis.fitting.description import bound_hit, described
+from ecgscale.analysis.fitting.health import Health, largest_tenth
 from ecgscale.analysis.fitting.identifiability import BadPoints, clean, identifiable, law_named
-from ecgscale.analysis.fitting.intervals import resample_counts
-from ecgscale.analysis.fitting.laws import EXPONENT, LAWS, Law, Term
+from ecgscale.analysis.fitting.laws import LAWS, Law, Term
 from ecgscale.analysis.fitting.newton import Solution, hessian_at
 from ecgscale.analysis.fitting.noise import replicate_weights
 from ecgscale.analysis.fitting.nonlinear_fit import fit_nonlinear
+from ecgscale.analysis.fitting.options import Options
 from ecgscale.analysis.fitting.problem import Array, Problems, natural, problems_of, terms_of
+from ecgscale.analysis.fitting.resampling import resample_counts
 from ecgscale.analysis.fitting.residuals import lack_of_fit
-from ecgscale.analysis.fitting.result import Coefficient, Fit, Health, largest_tenth
+from ecgscale.analysis.fitting.result import Coefficient, Fit
 from ecgscale.analysis.fitting.shifted import SHIFTS, fit_curved
 from ecgscale.analysis.fitting.starts import refit
 from ecgscale.analysis.fitting.status import with_edge
 from ecgscale.analysis.observations import worse_than_prevalence
 
-__all__ = ["BadPoints", "Coefficient", "Fit", "Health", "fit"]
+__all__ = ["BadPoints", "Coefficient", "Fit", "Health", "Options", "fit"]
 
-OBJECTIVES = ("log-ls", "huber")
-WEIGHTS = ("equal", "replicates")
 RESAMPLES = 1000  # of a bootstrap that was not asked for but is the only interval there is
 
 
-def fit(
-    law: str | Law,
-    data: pd.DataFrame,
-    *,
-    objective: str = "log-ls",
-    delta: float = 1e-3,
-    bootstrap: int | None = None,
-    level: float = 0.95,
-    n_starts: int = 4,
-    seed: int = 0,
-    intervals: bool = True,
-    max_exponent: float = EXPONENT[1],
-    bounds: Mapping[str, tuple[float, float]] | None = None,
-    weights: str = "equal",
-) -> Fit:
+def fit(law: str | Law, data: pd.DataFrame, **options: Any) -> Fit:
     """Fit a law to points: columns of the law's variables and its response (``loss``), optionally ``weight``.
 
-    Intervals: profile likelihood for least squares, a pairs bootstrap over runs (cells, then seeds) for Huber;
-    points that agree in all variables are replicates of one cell, and intervals go by cells.
-    ``bootstrap`` asks for so many resamples beside them, 0 for none. ``max_exponent`` bounds exponents from above; a
-    fit that hits it says so; ``bounds`` are other ones, of exponents and floors by name. ``weights``: "equal", or
-    "replicates" for noise that changes with size and data, told from runs of one cell (see ``noise``). Raises BadPoints
-    for points that cannot be fitted.
+    ``options`` are those of ``Options``, by name. Points that agree in all variables are replicates of one cell, and
+    intervals go by cells. Raises BadPoints for points that cannot be fitted and for options that are wrong.
     """
-    options: dict[str, Any] = {"objective": objective, "delta": delta, "bootstrap": bootstrap, "level": level}
-    options |= {"n_starts": n_starts, "seed": seed, "intervals": intervals, "weights": weights}
-    found = fits(law, [data], max_exponent=max_exponent, bounds=bounds, **options)[0]
+    found = fits(law, [data], Options(**options))[0]
     if isinstance(found, BadPoints):
         raise found
     return found
 
 
-def fits(
-    law: str | Law,
-    parts: Sequence[pd.DataFrame],
-    *,
-    objective: str = "log-ls",
-    delta: float = 1e-3,
-    bootstrap: int | None = None,
-    level: float = 0.95,
-    n_starts: int = 4,
-    seed: int = 0,
-    intervals: bool = True,
-    max_exponent: float = EXPONENT[1],
-    bounds: Mapping[str, tuple[float, float]] | None = None,
-    weights: str = "equal",
-) -> list[Fit | BadPoints]:
+def fits(law: str | Law, parts: Sequence[pd.DataFrame], options: Options) -> list[Fit | BadPoints]:
     """``fit`` of a law to many tables of points, those that share a design as one batch.
 
-    What is wrong with the points of one stands in the place of its fit. Raises BadPoints for options that are wrong.
+    What is wrong with the points of one stands in the place of its fit. Raises BadPoints for options that the law does
+    not have.
     """
     law = law_named(law)
-    if weights not in WEIGHTS:
-        raise BadPoints(f"weights '{weights}' are not one of {', '.join(WEIGHTS)}")
-    if not max_exponent > EXPONENT[0]:
-        raise BadPoints(f"exponents are bounded by {max_exponent} from above; it has to be more than {EXPONENT[0]}")
-    if objective not in OBJECTIVES:
-        raise BadPoints(f"objective '{objective}' is not one of {', '.join(OBJECTIVES)}")
-    if not delta > 0:
-        raise BadPoints(f"delta is {delta}; it is the scale of Huber's function in log-loss and has to be positive")
     if law.name == "transfer_joint":
         raise BadPoints("the transfer_joint law is fitted to pairs with N and D: use loss_to_loss, or fit --points")
-    law = law.up_to(max_exponent).within(_checked(law, bounds or {}))
-    if not law.terms and weights != "equal":
+    law = law.up_to(options.max_exponent).within(_checked(law, options.bounds or {}))
+    if not law.terms and options.weights != "equal":
         raise BadPoints(f"the {law.name} law is fitted with equal weights alone")
     if not law.terms:
-        curved: dict[str, Any] = {"objective": objective, "delta": delta, "bootstrap": bootstrap, "level": level}
-        own = fit_curved if law.name in SHIFTS else partial(fit_nonlinear, intervals=intervals)
-        return [_attempt(partial(own, law, data, seed=seed, **curved), data) for data in parts]
-    scale = delta if objective == "huber" else math.inf
+        own: Callable[[Law, pd.DataFrame, Options], Fit] = fit_curved if law.name in SHIFTS else fit_nonlinear
+        return [_attempt(partial(own, law, data, options), data) for data in parts]
     posed: dict[int, _Posed] = {}
     answer: dict[int, Fit | BadPoints] = {}
     for i, data in enumerate(parts):
         try:
-            posed[i] = _posed(law, data, scale, weights)
+            posed[i] = _posed(law, data, options)
         except BadPoints as error:
             answer[i] = error
-    optima = dict(zip(posed, solved_together([p.problem for p in posed.values()], n_starts), strict=True))
+    optima = dict(zip(posed, solved_together([p.problem for p in posed.values()], options.n_starts), strict=True))
     fewer = {i: less for i, p in posed.items() if (less := _without_vanished(p, optima[i][0]))}
     posed |= fewer
-    optima |= zip(fewer, solved_together([p.problem for p in fewer.values()], n_starts), strict=True)
-    if bootstrap is None:
-        bootstrap = RESAMPLES if objective == "huber" and intervals else 0
-    kind = _kind_of_interval(objective, intervals, bool(bootstrap))
+    optima |= zip(fewer, solved_together([p.problem for p in fewer.values()], options.n_starts), strict=True)
+    bootstrap = options.resamples(RESAMPLES)
     found: dict[int, Fit] = {}
     for i, p in posed.items():
         solution, agree = optima[i]
         problem = _held(p.problem, solution, p.reasons)
         places = p.points[list(law.variables)]
-        draws = _bootstrap(p.solved, problem, solution, places, bootstrap, seed) if bootstrap else None
-        health = _health(p.solved, problem, solution, agree, p.loss, p.x, p.excluded, scale, intervals)
+        draws = _bootstrap(p.solved, problem, solution, places, bootstrap, options.seed) if bootstrap else None
+        health = _health(p.solved, problem, solution, agree, p.loss, p.x, p.excluded, options.intervals)
         found[i] = Fit(
             law=law.name,
             coefficients={},
             derived={},
             health=replace(health, n_cells=len(np.unique(cells_of(p.points, law.variables)))),
-            objective=objective,
-            delta=scale,
-            interval=kind,
-            level=level,
+            objective=options.objective,
+            delta=options.scale,
+            interval=options.kind_of_interval(bool(bootstrap)),
+            level=options.level,
             status="ok",
             note="",
             fitted={k: float(v[0]) for k, v in natural(p.solved, problem.design.centre, solution.theta).items()},
@@ -189,15 +144,16 @@ class _Posed:
     problem: Problems
 
 
-def _posed(law: Law, data: pd.DataFrame, scale: float, weights: str) -> _Posed:
+def _posed(law: Law, data: pd.DataFrame, options: Options) -> _Posed:
     points, excluded = clean(data, [*law.variables, law.response, *(["weight"] if "weight" in data else [])])
     solved, reasons = identifiable(law, points)
     x = {v: points[v].to_numpy(float) for v in law.variables}
     loss = points[law.response].to_numpy(float)
     weighing = points["weight"].to_numpy(float) if "weight" in points else None
-    if weights == "replicates":
+    if options.weights == "replicates":
         weighing = replicate_weights(points, law.variables, law.response) * (1.0 if weighing is None else weighing)
-    return _Posed(points, excluded, x, loss, weighing, solved, reasons, problems_of(solved, x, loss, weighing, scale))
+    problem = problems_of(solved, x, loss, weighing, options.scale)
+    return _Posed(points, excluded, x, loss, weighing, solved, reasons, problem)
 
 
 def _without_vanished(p: _Posed, solution: Solution) -> _Posed | None:
@@ -224,12 +180,6 @@ def tuned(found: Fit, points: pd.DataFrame) -> Fit:
         for part in (found.coefficients, found.derived)
     ]
     return replace(found, coefficients=flagged[0], derived=flagged[1], status=with_edge(found.status), note=note)
-
-
-def _kind_of_interval(objective: str, wanted: bool, drawn: bool) -> str:
-    if objective == "huber":
-        return "bootstrap" if drawn and wanted else "none"
-    return "profile" if wanted else "none"
 
 
 def _vanished(law: Law, posed: Problems, solution: Solution) -> list[Term]:
@@ -271,7 +221,6 @@ def _health(
     loss: Array,
     x: Mapping[str, Array],
     excluded: Mapping[str, int],
-    delta: float,
     deep: bool,
 ) -> Health:
     values = {k: v[0] for k, v in natural(law, posed.design.centre, solution.theta).items()}
@@ -281,7 +230,7 @@ def _health(
         np.asarray(law(values, **x), float),
         len(law.coefficients),
         excluded,
-        likelihood=math.isinf(delta),
+        likelihood=math.isinf(posed.delta),
         converged=bool(solution.converged[0]),
         decrement=float(solution.decrement[0]),
         starts_agree=agree,

@@ -29,23 +29,31 @@ class Floor:
     known: bool
 
 
+def joint_of(points: pd.DataFrame, column: str) -> Fit:
+    """The joint law of a column of losses (columns N, D and, where runs are cells, ``weight`` too), no intervals."""
+    return fit("joint", points.assign(loss=points[column]), intervals=False)
+
+
 def floor_of(cells: pd.DataFrame, column: str, level: float) -> Floor:
-    """The floor of the joint law of a column of losses (columns N, D and ``weight`` too), with its profile."""
-    found = fit("joint", cells.assign(loss=cells[column]), intervals=False)
+    """The floor of the joint law of a column of losses, with its profile."""
+    found = joint_of(cells, column)
     if "E" not in found.fitted:
         return Floor(Curve(np.zeros(1), np.zeros(1)), "no floor can be known", False)
     return Floor(curve_of(found, level), found.note, found.coefficients["E"].status != "unidentified")
 
 
-def drawn_floors(cells: pd.DataFrame, column: str, weights: Array) -> Array:
-    """Floors [R] of the joint law under weights [R, n] of its points: 0 where the points tell none."""
-    found = fit("joint", cells.assign(loss=cells[column]), intervals=False)
+def drawn_floors(found: Fit, weights: Array) -> Array:
+    """Floors [R] of a joint law under weights [R, n] of its points: 0 where the points tell none."""
     assert found.posed is not None
     assert found.solution is not None
     if "E" not in found.fitted:
         return np.zeros(len(weights))
-    refitted = refit(replace(found.posed, weights=weights, patience=PATIENCE), found.solution.theta[0])
     entry = found.posed.design.names.index("E")
+    bare = found.solution.theta[0].copy()
+    bare[entry] = (
+        0.0  # from the law without its floor descents end; from the optimum itself most are still on their way
+    )
+    refitted = refit(replace(found.posed, weights=weights, patience=PATIENCE), bare)
     return refitted.theta[:, entry] * math.exp(found.posed.design.centre["loss"])
 
 

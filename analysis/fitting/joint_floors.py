@@ -7,7 +7,6 @@ one is wrong, and kappa with it: then fit ``E_ood`` on the pairs (``transfer``).
 
 import math
 from collections.abc import Mapping
-from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -15,18 +14,18 @@ from numpy.typing import NDArray
 from scipy import special
 
 from ecgscale.analysis.fitting.cells import cells_of
-from ecgscale.analysis.fitting.fit import RESAMPLES, fit
+from ecgscale.analysis.fitting.fit import RESAMPLES
+from ecgscale.analysis.fitting.floors import drawn_floors, joint_of
+from ecgscale.analysis.fitting.health import Health
 from ecgscale.analysis.fitting.identifiability import BadPoints, clean
-from ecgscale.analysis.fitting.intervals import percentile, resample_counts
 from ecgscale.analysis.fitting.laws import LAWS, TRANSFER
 from ecgscale.analysis.fitting.problem import Array
+from ecgscale.analysis.fitting.resampling import percentile, resample_counts
 from ecgscale.analysis.fitting.residuals import lack_of_fit
-from ecgscale.analysis.fitting.result import Coefficient, Fit, Health
-from ecgscale.analysis.fitting.starts import refit
+from ecgscale.analysis.fitting.result import Coefficient, Fit
 from ecgscale.analysis.fitting.status import BOUND, kinds_of, of_number
 
 Found = dict[bytes, tuple[Array, str, bool]]  # of points and resamples: floors, a note, whether they can be known
-PATIENCE = 60  # steps of a resample: those that take more have no floor to speak of
 LAW = "transfer_joint"
 
 
@@ -172,15 +171,10 @@ def _health(
 
 def _floors(points: pd.DataFrame, column: str, counts: Array) -> tuple[Array, str, bool]:
     """Floor of the joint law in every resample of the runs [1 + R], a note, and whether the points can tell it."""
-    found = fit("joint", points.assign(loss=points[column]), intervals=False)
-    assert found.posed is not None
-    assert found.solution is not None
+    found = joint_of(points, column)
     if "E" not in found.fitted:
         return np.zeros(len(counts)), "no floor can be known", False
-    refitted = refit(replace(found.posed, weights=counts, patience=PATIENCE), found.solution.theta[0])
-    floor = found.posed.design.names.index("E")
-    floors = refitted.theta[:, floor] * math.exp(found.posed.design.centre["loss"])
-    return floors, found.note, found.coefficients["E"].status != "unidentified"
+    return drawn_floors(found, counts), found.note, found.coefficients["E"].status != "unidentified"
 
 
 def _t_interval(

@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from ecgscale.analysis.fitting.health import Health, largest_tenth
 from ecgscale.analysis.fitting.identifiability import BadPoints, clean
-from ecgscale.analysis.fitting.intervals import Interval, resample_counts
+from ecgscale.analysis.fitting.intervals import Interval
 from ecgscale.analysis.fitting.laws import Law
 from ecgscale.analysis.fitting.nonlinear import (
     Found,
@@ -25,10 +26,12 @@ from ecgscale.analysis.fitting.nonlinear import (
     solve_globally,
 )
 from ecgscale.analysis.fitting.nonlinear_ends import Entry, Quantity, profile
+from ecgscale.analysis.fitting.options import Options
 from ecgscale.analysis.fitting.problem import Array
+from ecgscale.analysis.fitting.resampling import resample_counts
 from ecgscale.analysis.fitting.residuals import lack_of_fit
-from ecgscale.analysis.fitting.result import Coefficient, Fit, Health, intervals_of, largest_tenth, said_of
-from ecgscale.analysis.fitting.status import of_number, worst
+from ecgscale.analysis.fitting.result import Coefficient, Fit, concluded, intervals_of
+from ecgscale.analysis.fitting.status import of_number
 
 RESAMPLES = 200  # of a bootstrap that was not asked for but is the only interval there is
 STARTS, STEPS = 6, 150  # places of the landscape that each resample is solved from, and steps of a descent
@@ -37,17 +40,7 @@ FLAT = 1e-7  # relative, of a singular value below which a direction is not seen
 SOLVED = 1e-9  # predicted gain that is left, relative to the objective
 
 
-def fit_nonlinear(
-    law: Law,
-    data: pd.DataFrame,
-    *,
-    objective: str = "log-ls",
-    delta: float = 1e-3,
-    bootstrap: int | None = None,
-    level: float = 0.95,
-    seed: int = 0,
-    intervals: bool = True,
-) -> Fit:
+def fit_nonlinear(law: Law, data: pd.DataFrame, options: Options) -> Fit:
     """Fit a law without terms; see ``analysis.fitting.fit.fit``.
 
     Raises BadPoints for points that cannot be fitted: too few, or nowhere a loss that the law could have.
@@ -58,32 +51,28 @@ def fit_nonlinear(
         raise BadPoints(f"the law has {p} coefficients ({', '.join(law.coefficients)}); {n} points are too few")
     if all(points[v].nunique() == 1 for v in law.variables):
         raise BadPoints(f"nothing varies in these points: {' and '.join(law.variables)} take one value each")
-    scale = delta if objective == "huber" else np.inf
     x = {v: points[v].to_numpy(float) for v in law.variables}
     loss = points[law.response].to_numpy(float)
     weights = points["weight"].to_numpy(float) if "weight" in points else None
-    posed = pose(law, x, loss, weights, scale)
+    posed = pose(law, x, loss, weights, options.scale)
     places = landscape(posed)
     found, agree = solve_globally(posed, places)
     if not np.isfinite(found.objective[0]):
         raise BadPoints(f"the law {law.name} has no positive loss at these points, whatever its coefficients")
-    if bootstrap is None:
-        bootstrap = RESAMPLES if objective == "huber" and intervals else 0
     draws = None
-    if bootstrap:
-        counts = resample_counts(points[list(law.variables)], bootstrap, seed) * posed.weights
+    if n_resamples := options.resamples(RESAMPLES):
+        counts = resample_counts(points[list(law.variables)], n_resamples, options.seed) * posed.weights
         draws = _bootstrap(posed, found, places, counts)
-    drawn = "bootstrap" if draws is not None else "none"
     values = {name: float(np.real(v[0])) for name, v in natural(posed, found.theta).items()}
     result = Fit(
         law=law.name,
         coefficients={},
         derived={},
-        health=_health(posed, found, agree, loss, excluded, places if intervals else None),
-        objective=objective,
-        delta=scale,
-        interval=("profile" if objective == "log-ls" else drawn) if intervals else "none",
-        level=level,
+        health=_health(posed, found, agree, loss, excluded, places if options.intervals else None),
+        objective=options.objective,
+        delta=options.scale,
+        interval=options.kind_of_interval(draws is not None),
+        level=options.level,
         status="ok",
         note="",
         fitted=values,
@@ -205,24 +194,9 @@ def _described(result: Fit, posed: Posed, found: Found) -> Fit:
             c = Coefficient(c.value, status="unidentified", note=reasons[name])
         coefficients[name] = c
     coefficients = {name: coefficients[name] for name in law.coefficients}
-    named = {posed.names[k] for k in amplitudes} - set(reasons)
-    flagged = [c for n, c in coefficients.items() if c.status not in ("ok", result.tested) and n not in named]
-    status = worst([result.tested, *(c.status for c in coefficients.values())])
-    notes = [c.note for c in flagged if c.note]
-    if result.tested != "ok":
-        notes.insert(0, said_of(result))
-    if not result.health.converged and status != "unidentified":
-        status = "failed"
-        notes.insert(0, f"not converged (relative gain that is left {result.health.decrement:.1e})")
-    if result.health.excluded:
-        notes.append("left out: " + ", ".join(f"{n} with {r}" for r, n in result.health.excluded.items()))
-    return replace(
-        result,
-        coefficients=coefficients,
-        derived={name: ends[name] for name in derived},
-        status=status,
-        note="; ".join(dict.fromkeys(notes)),
-    )
+    silent = {posed.names[k] for k in amplitudes} - set(reasons)  # their intervals are those of the terms at the centre
+    told = {name: ends[name] for name in derived}
+    return concluded(result, coefficients, told, "relative gain that is left", silent)
 
 
 def _health(

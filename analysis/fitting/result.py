@@ -1,24 +1,25 @@
-"""What a fit found: coefficients with their intervals, health, and the curve with its band.
+"""What a fit found: coefficients with their intervals, and the curve with its band.
 
 A function of the coefficients is profiled (least squares) or read off the draws of the bootstrap, whichever made the
 fit's own intervals.
 """
 
 import math
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 from scipy import special
 
-from ecgscale.analysis.fitting.intervals import Interval, Parameter, Quantity, error_of, percentile, profile
+from ecgscale.analysis.fitting.health import Health
+from ecgscale.analysis.fitting.intervals import Interval, Parameter, Quantity, error_of, profile
 from ecgscale.analysis.fitting.laws import LAWS, Law
 from ecgscale.analysis.fitting.newton import Solution, hessian_at
-from ecgscale.analysis.fitting.problem import Array, Problems
-from ecgscale.analysis.fitting.status import REACHED, WIDE, kinds_of, of_fit, of_number
+from ecgscale.analysis.fitting.problem import Problems
+from ecgscale.analysis.fitting.resampling import percentile
+from ecgscale.analysis.fitting.status import REACHED, WIDE, kinds_of, of_number, worst
 
 if TYPE_CHECKING:
     import lmfit
@@ -43,85 +44,6 @@ class Coefficient:
     bootstrap_high: float = math.nan
     low_end: str = ""
     high_end: str = ""
-
-
-@dataclass(frozen=True)
-class Health:
-    """What speaks for and against a fit. Errors of the hold-out are relative (root mean square of log residuals)."""
-
-    n_points: int
-    n_params: int
-    excluded: Mapping[str, int]
-    converged: bool
-    decrement: float  # Newton decrement relative to the objective: half of it bounds the gap to the optimum
-    starts_agree: float  # share of starts that reach the optimum
-    condition: float  # of the Hessian in centred coordinates
-    objective_value: float
-    r2: float
-    rmse_log: float
-    aic: float
-    bic: float
-    holdout: float = math.nan  # fitted without the largest tenth of the runs, predicted there
-    lack_of_fit: float = math.nan  # p of the test of the law's form, NaN where it cannot be tested
-    n_cells: int = 0  # places of the grid, of which replicates share one; 0: one a point
-
-    @property
-    def freedom(self) -> int:
-        """Degrees of freedom that test the law's form: replicates are no points of their own."""
-        return (self.n_cells or self.n_points) - self.n_params
-
-    @property
-    def tested(self) -> str:
-        """What the fit is flagged for as a whole; "ok" if nothing."""
-        return of_fit(self.n_cells or self.n_points, self.n_params, self.r2, self.lack_of_fit)
-
-    @classmethod
-    def of(
-        cls,
-        loss: Array,
-        predicted: Array,
-        n_params: int,
-        excluded: Mapping[str, int],
-        *,
-        squares: float | None = None,
-        likelihood: bool = False,
-        converged: bool = True,
-        decrement: float = 0.0,
-        starts_agree: float = 1.0,
-        condition: float = math.nan,
-        objective_value: float | None = None,
-        holdout: float = math.nan,
-        lack_of_fit: float = math.nan,
-        n_cells: int = 0,
-    ) -> "Health":
-        """What the losses [n] that a law with so many coefficients predicts say of it beside the measured ones.
-
-        R2 is of losses, the root mean square error of their logs. With ``likelihood`` (least squares of logs) AIC and
-        BIC count the variance as one more coefficient. ``squares``: their sum, if what was fitted are not log losses;
-        ``objective_value``: half of it unless given.
-        """
-        n = len(loss)
-        if squares is None:
-            squares = float((np.log(predicted / loss) ** 2).sum())
-        spread = float(((loss - loss.mean()) ** 2).sum())
-        loglik = -0.5 * n * (math.log(max(squares / n, 1e-300)) + 1 + math.log(2 * math.pi))
-        return cls(
-            n_points=n,
-            n_params=n_params,
-            excluded=excluded,
-            converged=converged,
-            decrement=decrement,
-            starts_agree=starts_agree,
-            condition=condition,
-            objective_value=squares / 2 if objective_value is None else objective_value,
-            r2=1 - float(((predicted - loss) ** 2).sum()) / spread if spread > 0 else math.nan,
-            rmse_log=math.sqrt(squares / n),
-            aic=2 * (n_params + 1) - 2 * loglik if likelihood else math.nan,
-            bic=math.log(n) * (n_params + 1) - 2 * loglik if likelihood else math.nan,
-            holdout=holdout,
-            lack_of_fit=lack_of_fit,
-            n_cells=n_cells or n,
-        )
 
 
 @dataclass(frozen=True)
@@ -249,14 +171,6 @@ def said_of(result: Fit) -> str:
     }[result.tested]
 
 
-def largest_tenth(extent: Array) -> NDArray[np.bool_]:
-    """Which runs are the largest tenth, at least one."""
-    count = max(1, len(extent) // 10)
-    largest = np.zeros(len(extent), bool)
-    largest[np.argsort(extent, kind="stable")[-count:]] = True
-    return largest
-
-
 def extrapolation(ranges: Mapping[str, tuple[float, float]], x: Mapping[str, float]) -> str:
     """How far x lies outside the fitted points, in words; empty inside."""
     parts = []
@@ -326,3 +240,29 @@ def _allowed(result: Fit, quantity: Quantity) -> tuple[float, float]:
     if result.solved_law is None or not isinstance(quantity, Parameter):
         return -math.inf, math.inf
     return (0.0, math.inf) if quantity.at_centre is not None else result.solved_law.bound(quantity.name)
+
+
+def concluded(
+    result: Fit,
+    coefficients: Mapping[str, Coefficient],
+    derived: Mapping[str, Coefficient],
+    unsolved: str,
+    silent: Collection[str] = (),
+) -> Fit:
+    """The fit with what it found, its own status and its note: what is wrong with it and with its coefficients.
+
+    ``unsolved`` says how far a fit that did not converge is from its optimum; the notes of ``silent`` coefficients are
+    those of others.
+    """
+    flagged = {name: c for name, c in coefficients.items() if c.status not in ("ok", result.tested)}
+    status = worst([result.tested, *(c.status for c in coefficients.values())])
+    notes = [c.note for name, c in flagged.items() if c.note and name not in silent]
+    if result.tested != "ok":
+        notes.insert(0, said_of(result))
+    if not result.health.converged and status != "unidentified":
+        status = "failed"
+        notes.insert(0, f"not converged ({unsolved} {result.health.decrement:.1e})")
+    if result.health.excluded:
+        notes.append("left out: " + ", ".join(f"{n} with {r}" for r, n in result.health.excluded.items()))
+    note = "; ".join(dict.fromkeys(notes))
+    return replace(result, coefficients=coefficients, derived=derived, status=status, note=note)

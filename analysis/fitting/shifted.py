@@ -12,13 +12,15 @@ from types import MappingProxyType
 import numpy as np
 import pandas as pd
 
+from ecgscale.analysis.fitting.health import Health
 from ecgscale.analysis.fitting.identifiability import BadPoints, clean
-from ecgscale.analysis.fitting.intervals import percentile, resample_counts
 from ecgscale.analysis.fitting.laws import EXPONENT, TRANSFER, Law, Term
 from ecgscale.analysis.fitting.newton import minimise
+from ecgscale.analysis.fitting.options import Options
 from ecgscale.analysis.fitting.problem import Array, centred, natural, problems_of
+from ecgscale.analysis.fitting.resampling import percentile, resample_counts
 from ecgscale.analysis.fitting.residuals import lack_of_fit
-from ecgscale.analysis.fitting.result import Coefficient, Fit, Health
+from ecgscale.analysis.fitting.result import Coefficient, Fit
 from ecgscale.analysis.fitting.starts import solve_globally
 from ecgscale.analysis.fitting.status import BOUND, kinds_of, of_number, worst
 
@@ -69,24 +71,13 @@ SHIFTS = {
 }
 
 
-def fit_curved(
-    law: Law,
-    data: pd.DataFrame,
-    *,
-    objective: str = "log-ls",
-    delta: float = 1e-3,
-    bootstrap: int | None = None,
-    level: float = 0.95,
-    seed: int = 0,
-    counts: Array | None = None,
-) -> Fit:
+def fit_curved(law: Law, data: pd.DataFrame, options: Options, counts: Array | None = None) -> Fit:
     """Fit one of these laws; see ``analysis.fitting.fit.fit``. Intervals are bootstrapped.
 
     ``counts`` [1 + R, n] are weights of the points, first the fit's own, then those of the resamples (clean points
     only).
     """
     points, excluded = clean(data, [*law.variables, law.response])
-    scale = delta if objective == "huber" else np.inf
     x = {v: points[v].to_numpy(float) for v in law.variables}
     loss = points[law.response].to_numpy(float)
     if len(points) <= len(law.coefficients):
@@ -95,16 +86,16 @@ def fit_curved(
         )
     if counts is None:
         counts = np.ones((1, len(points)))
-        n_resamples = RESAMPLES if bootstrap is None else bootstrap
+        n_resamples = RESAMPLES if options.bootstrap is None else options.bootstrap
         if n_resamples:
-            counts = np.vstack([counts, resample_counts(points[list(law.variables)], n_resamples, seed)])
-    values, limits, draws = _shifted(law, points, loss, scale, counts)
+            counts = np.vstack([counts, resample_counts(points[list(law.variables)], n_resamples, options.seed)])
+    values, limits, draws = _shifted(law, points, loss, options.scale, counts)
     used = counts[0] > 0
-    health = _health(law, values, {v: z[used] for v, z in x.items()}, loss[used], excluded, scale)
+    health = _health(law, values, {v: z[used] for v, z in x.items()}, loss[used], excluded, options.scale)
     tested = health.tested
     coefficients = {}
     for name in law.coefficients:
-        low, high = percentile(draws[name].to_numpy(), level) if draws is not None else (math.nan, math.nan)
+        low, high = percentile(draws[name].to_numpy(), options.level) if draws is not None else (math.nan, math.nan)
         at = limits.get(name, "")
         kinds = kinds_of(float(low), float(high), _allowed(law, name))
         note = f"{name} at its {'lower' if at == 'low' else 'upper'} bound" if at else ""
@@ -121,10 +112,10 @@ def fit_curved(
         coefficients=coefficients,
         derived={},
         health=health,
-        objective=objective,
-        delta=scale,
+        objective=options.objective,
+        delta=options.scale,
         interval="none" if draws is None else "bootstrap",
-        level=level,
+        level=options.level,
         status=worst(c.status for c in coefficients.values()),
         note="; ".join(notes),
         fitted=values,

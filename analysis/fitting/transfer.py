@@ -20,14 +20,15 @@ from scipy import special
 from ecgscale.analysis.fitting import joint_floors, loss_pairs
 from ecgscale.analysis.fitting.cells import cells_of, means_by_cell
 from ecgscale.analysis.fitting.fit import tuned
-from ecgscale.analysis.fitting.floors import Floor, drawn_floors, floor_of
+from ecgscale.analysis.fitting.floors import Floor, drawn_floors, floor_of, joint_of
+from ecgscale.analysis.fitting.health import Health
 from ecgscale.analysis.fitting.identifiability import BadPoints, clean
-from ecgscale.analysis.fitting.intervals import percentile, resample_counts
 from ecgscale.analysis.fitting.laws import LAWS, TRANSFER
 from ecgscale.analysis.fitting.loss_pairs import Curve
 from ecgscale.analysis.fitting.problem import Array
+from ecgscale.analysis.fitting.resampling import percentile, resample_counts
 from ecgscale.analysis.fitting.residuals import lack_of_fit
-from ecgscale.analysis.fitting.result import Coefficient, Fit, Health, sided
+from ecgscale.analysis.fitting.result import Coefficient, Fit, sided
 from ecgscale.analysis.fitting.status import BOUND, OPEN, REACHED, limits, of_number
 from ecgscale.analysis.observations import own
 
@@ -170,7 +171,7 @@ def _draws(
     """Coefficients of resamples of the cells: each with a floor and a fit of its own."""
     design = cells[["N", "D"]] if {"N", "D"} <= set(cells) else cells[["loss_id"]]
     counts = resample_counts(design, n, seed) * cells["weight"].to_numpy(float)
-    floors = np.full(n, values["E_id"]) if E_id is not None else drawn_floors(cells, "loss_id", counts)
+    floors = np.full(n, values["E_id"]) if E_id is not None else drawn_floors(joint_of(cells, "loss_id"), counts)
     x, y = (cells[c].to_numpy(float) for c in LOSSES)
     usable = ((counts > 0) & (x > floors[:, None])).sum(1) >= len(loss_pairs.NAMES)
     problem = loss_pairs.pose(x, y, floors[usable], counts[usable])

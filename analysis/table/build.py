@@ -8,6 +8,7 @@ the joint law.
 
 import math
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ from ecgscale.analysis.fitting.effective_data import replaced
 from ecgscale.analysis.fitting.fit import fits, tuned
 from ecgscale.analysis.fitting.identifiability import BadPoints
 from ecgscale.analysis.fitting.laws import EXPONENT, LAWS
+from ecgscale.analysis.fitting.options import Options
 from ecgscale.analysis.fitting.result import Coefficient, Fit
 from ecgscale.analysis.fitting.status import worst
 from ecgscale.analysis.fitting.transfer import CONVENTIONS, Floors, disagree, loss_to_loss, pairs
@@ -61,8 +63,9 @@ def exponents(
     for name in bounds or {}:
         if name not in known:
             raise BadPoints(f"no law of sizes and data bounds '{name}'{did_you_mean(name, known)}")
-    options: dict[str, Any] = {"objective": objective, "delta": delta, "bootstrap": bootstrap}
-    options |= {"max_exponent": max_exponent, "weights": weights, "bounds": bounds or {}}
+    options = Options(
+        objective=objective, delta=delta, bootstrap=bootstrap, max_exponent=max_exponent, weights=weights, bounds=bounds
+    )
     resamples = {} if bootstrap is None else {"bootstrap": bootstrap}
     rows: list[Facts] = []
     floors: Floors = {}
@@ -118,9 +121,7 @@ def _bare(table: pd.DataFrame) -> pd.DataFrame:
     return table
 
 
-def _of_sizes_and_data(
-    parts: list[pd.DataFrame], options: dict[str, Any]
-) -> list[list[tuple[str, str, Fit | BadPoints]]]:
+def _of_sizes_and_data(parts: list[pd.DataFrame], options: Options) -> list[list[tuple[str, str, Fit | BadPoints]]]:
     """The laws of each group's sizes and data (law, where, fit), those of one design in one batch."""
     asked = [
         (i, law, at, points)
@@ -130,8 +131,8 @@ def _of_sizes_and_data(
     found: dict[int, Fit | BadPoints] = {}
     for law in dict.fromkeys(law for _, law, _, _ in asked):
         members = [k for k, (_, name, _, _) in enumerate(asked) if name == law]
-        own = {name: ends for name, ends in options["bounds"].items() if name in LAWS[law].boundable}
-        found |= zip(members, fits(law, [asked[k][3] for k in members], **{**options, "bounds": own}), strict=True)
+        own = {name: ends for name, ends in (options.bounds or {}).items() if name in LAWS[law].boundable}
+        found |= zip(members, fits(law, [asked[k][3] for k in members], replace(options, bounds=own)), strict=True)
     return [
         [(law, at, found[k]) for k, (i, law, at, _) in enumerate(asked) if i == group] for group in range(len(parts))
     ]

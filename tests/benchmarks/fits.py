@@ -12,10 +12,10 @@ from scipy.optimize import minimize
 from scipy.special import huber, logsumexp
 
 from ecgscale.analysis.fitting.fit import fit
-from ecgscale.analysis.fitting.intervals import resample_counts
 from ecgscale.analysis.fitting.laws import LAWS
 from ecgscale.analysis.fitting.newton import minimise
 from ecgscale.analysis.fitting.problem import Array, problems_of
+from ecgscale.analysis.fitting.resampling import resample_counts
 from ecgscale.analysis.fitting.starts import best_of, projected_starts, solve_globally
 from ecgscale.analysis.table.build import exponents
 from tests.benchmarks import Measurement

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from ecgscale.analysis.fitting.fit import BadPoints, Fit, fit, fits
+from ecgscale.analysis.fitting.fit import BadPoints, Fit, Options, fit, fits
 from ecgscale.analysis.fitting.laws import joint
 from tests.paths import FIXTURES
 
@@ -194,7 +194,7 @@ def test_the_true_law_wins_the_comparison() -> None:
 def test_fits_of_one_design_are_those_of_each_alone() -> None:
     rng, grid = np.random.default_rng(4), ragged_grid()
     parts = [grid.assign(loss=c * grid["loss"] * np.exp(0.01 * rng.standard_normal(len(grid)))) for c in (1.0, 7.0)]
-    together, alone = fits("joint", [*parts, grid.assign(loss=-1.0)]), [fit("joint", part) for part in parts]
+    together, alone = fits("joint", [*parts, grid.assign(loss=-1.0)], Options()), [fit("joint", part) for part in parts]
     assert isinstance(together[2], BadPoints)
     for one, other in zip(together[:2], alone, strict=True):
         assert isinstance(one, Fit)

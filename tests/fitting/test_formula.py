@@ -1,10 +1,13 @@
 """Laws from formulas: what is read, what is refused and how, and that their fits are those of the registry."""
 
 import math
+from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pandas as pd
 import pytest
+from scipy import special
 
 from ecgscale.analysis.fitting.allocation import allocate
 from ecgscale.analysis.fitting.allocation import log_optimum as closed
@@ -12,6 +15,7 @@ from ecgscale.analysis.fitting.fit import fit
 from ecgscale.analysis.fitting.formula import law_of
 from ecgscale.analysis.fitting.identifiability import BadPoints
 from ecgscale.analysis.fitting.laws import LAWS, joint
+from ecgscale.analysis.fitting.nonlinear_ends import Entry
 from ecgscale.analysis.fitting.optimum import Compute, log_optimum
 from tests.paths import FIXTURES
 
@@ -157,6 +161,34 @@ def test_an_interval_of_repeated_data_s_worth_holds_the_truth() -> None:
         c = found.coefficients[name]
         assert c.low < planted[name] < c.high
         assert c.high < 1.5 * c.low
+
+
+def test_an_optimum_and_an_interval_that_end_at_a_knee() -> None:
+    """Sizes are worth less from ``ratio * U`` on: the sum of squares has a knee at every ratio N/U of the points."""
+    planted = {"E": 0.2, "A": 40.0, "alpha": 0.35, "B": 60.0, "beta": 0.4, "R": 8.0, "R_N": 5.0, "ratio": 2.0}
+    cells = [(n * u, u, e) for n in (0.5, 2.0, 8.0, 32.0) for u in (1e4, 1e5, 1e6) for e in (1.0, 4.0, 16.0)]
+    N, U, epochs = (np.array(v, float) for v in zip(*cells, strict=True))
+    law = LAWS["repeated_excess"]
+    points = pd.DataFrame({"N": N, "U": U, "epochs": epochs, "loss": law(planted, N=N, U=U, epochs=epochs)})
+    assert fit(law, points, intervals=False)["ratio"] == pytest.approx(2.0, rel=1e-6)  # which is N/U of many points
+    points["loss"] *= np.exp(0.02 * np.random.default_rng(0).standard_normal(len(points)))
+    found = fit(law, points, intervals=False)
+    assert isinstance(found.profiled, partial)
+    place = found.profiled.args[0].names.index("ratio")
+    ends = found.profiled([Entry(place, lambda c: c["ratio"])], 0.95)
+    low, high, freedom = float(ends.low[0, 0]), float(ends.high[0, 0]), len(points) - len(planted)
+    reach = 1 + float(special.stdtrit(freedom, 0.975)) ** 2 / freedom
+
+    def least(ratio: float) -> float:  # of all laws with this ratio, in units of the optimum
+        coefficients = tuple(name for name in law.coefficients if name != "ratio")
+        scales = {name: unit for name, unit in law.scales.items() if name != "ratio"}
+        function = partial(law.function, ratio=ratio)
+        held = replace(law, name="held", function=function, coefficients=coefficients, scales=scales)
+        return fit(held, points, intervals=False).health.objective_value / found.health.objective_value
+
+    assert low < 2.0 < high
+    for end in (low, high):
+        assert least(end) == pytest.approx(reach, rel=2e-3)
 
 
 def test_coefficients_that_points_cannot_tell_apart_say_so() -> None:

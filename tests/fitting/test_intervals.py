@@ -9,9 +9,9 @@ import pytest
 from scipy import stats
 
 from ecgscale.analysis.fitting.fit import fit
-from ecgscale.analysis.fitting.intervals import resample_counts
 from ecgscale.analysis.fitting.laws import LAWS, joint
 from ecgscale.analysis.fitting.problem import problems_of
+from ecgscale.analysis.fitting.resampling import resample_counts
 from ecgscale.analysis.planning.coverage import PLANTED, simulate
 from tests.designs import coverage, designs
 from tests.planted import planted_grid

@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from ecgscale import records
 from ecgscale.analysis.columns import understood
 from ecgscale.analysis.comparison import compared, largest_runs, preferred
 from ecgscale.analysis.fitting.identifiability import BadPoints
@@ -209,3 +210,30 @@ def test_results_of_a_sweep_are_compared_by_configuration(shell: Shell) -> None:
     }
     assert [r["law"] for r in rows][::2] == ["joint", "joint"]
     assert "resnet-sl: AICc: joint" in ended.stderr
+
+
+def test_a_sweep_that_repeats_its_data_gives_the_law_of_repeated_data(shell: Shell) -> None:
+    planted, rng = {"E": 0.2, "A": 40.0, "alpha": 0.35, "B": 30.0, "beta": 0.4, "R": 6.0}, np.random.default_rng(3)
+    grid = [(n, u) for n in (1e4, 1e5, 1e6, 1e7) for u in (1280, 5120, 20480, 81920)]
+    for i, (n, u) in enumerate(grid):
+        epochs = (1, 4, 16, 64)[(i + i // 4) % 4]  # every size sees every number of epochs once
+        loss = float(LAWS["repeated"](planted, N=n, U=float(u), epochs=float(epochs)))
+        loss *= float(np.exp(0.002 * rng.standard_normal()))
+        description = records.canonical({"size": int(n), "samples": u, "epochs": epochs})
+        run_id = records.run_id_of(description)
+        shared = {
+            "sweep": "again", "run_id": run_id, "configuration": "resnet-sl", "corpus": "code", "seed": 0,
+            "initial": "", "label_set": "all", "n_params": int(n), "n_samples": u, "batch_size": 64, "metric": "loss",
+            "macs_per_sample": int(30 * n), "fraction": u / grid[-1][1], "target": "code", "domain": "ID",
+        }  # fmt: skip
+        rows = [
+            shared | {"step": step, "flops": 180.0 * n * 64 * step, "split": split, "value": loss * worse}
+            for step, worse in ((0, 3.0), (epochs * u // 64, 1.0))
+            for split in ("val", "test")
+        ]
+        records.write(records.path_of(shell.folder / "results", "again", run_id), rows, description, {"status": "done"})
+    asked = ("compare", "again", "--law", "joint", "--law", "repeated", "--held", "0.1", "--json")
+    repeated, joint_law = json.loads(shell.type(*asked).stdout)
+    assert (repeated["law"], joint_law["law"]) == ("repeated", "joint")
+    assert repeated["rmse"] < 0.003 < 0.03 < joint_law["rmse"]
+    assert repeated["n"] == len(grid)
