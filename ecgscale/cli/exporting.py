@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ecgscale.cli.door import RESULTS, Home, Results, RunId, SweepName, above_0, app, home_of
+from ecgscale.cli.selecting import Changes, Only, selected
 from ecgscale.cli.terminal import say, where
 
 if TYPE_CHECKING:
@@ -34,12 +35,13 @@ def export(
     step: Annotated[int | None, typer.Option(help="Of a run that keeps all; the best if left out.")] = None,
     results: Results = RESULTS,
     home: Home = None,
+    only: Only = None,
+    changes: Changes = None,
 ) -> None:
     """Write a run's kept weights with a model card, for `ecgscale.load`, the Hub, or any safetensors reader."""
     from ecgscale.export import folder
-    from ecgscale.spec.sweep import load
 
-    loaded = load(sweep)
+    loaded = selected(sweep, changes, only, home, results)
     run = loaded.run(run_id)
     config = folder.export(run, loaded, home_of(home), results, output, step)
     say(

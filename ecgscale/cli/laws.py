@@ -9,6 +9,7 @@ import typer
 from ecgscale.cli.asking import Select
 from ecgscale.cli.door import FAILED, RESULTS, Json, Results, above_0, app, existing, name_bad, print_json
 from ecgscale.cli.points import (
+    TABLE,
     Bounds,
     By,
     LawText,
@@ -22,6 +23,7 @@ from ecgscale.cli.points import (
     say_all,
     table_of,
 )
+from ecgscale.cli.selecting import Changes, Only, narrowing, refuse
 from ecgscale.cli.terminal import say, show, table, where
 from ecgscale.phrases import did_you_mean
 
@@ -50,9 +52,12 @@ def fit(
         str, typer.Option(help="equal, or replicates: runs weigh by the noise that seeds of a cell show.")
     ] = "equal",
     as_json: Json = False,
+    only: Only = None,
+    changes: Changes = None,
 ) -> None:
     """Fit every law to every group of results, or one law to anybody's table."""
     if points is not None:
+        refuse(TABLE, changes, only)
         from ecgscale.analysis.points import fit_points
 
         options: dict[str, Any] = {"objective": objective, "delta": delta, "bootstrap": bootstrap, "weights": weights}
@@ -75,6 +80,7 @@ def fit(
         results,
         named or None,
         select,
+        narrowing(sweeps, changes, only),
         objective=objective,
         delta=delta,
         bootstrap=bootstrap,
@@ -145,6 +151,8 @@ def claims(
         bool, typer.Option("--reference", help="Test the paper's own printed tables instead.")
     ] = False,
     as_json: Json = False,
+    only: Only = None,
+    changes: Changes = None,
 ) -> None:
     """The study's eighteen headline claims as tests: value, interval, the paper's value, holds or not, and why."""
     from ecgscale.analysis.figures.figure import mark_of
@@ -152,10 +160,13 @@ def claims(
 
     misprints: list[tested.Misprint] = []
     if reference:
+        refuse("printed tables", changes, only)
         evidence, misprints = tested.of_publication(), tested.misprints()
         source = "Tables S.5, S.6, S.7 and S.9 of arXiv 2605.17276v1; intervals: bootstrap over datasets"
     else:
-        evidence = tested.in_results(existing(results), Path(sweep).stem if sweep else None)
+        evidence = tested.in_results(
+            existing(results), Path(sweep).stem if sweep else None, narrowing([sweep] if sweep else None, changes, only)
+        )
         source = f"sweep {evidence.points['sweep'].iloc[0]}; intervals: from the fits; of shares: bootstrap over tasks"
         source += f". {mark}" if (mark := mark_of(evidence.points)) else ""
     verdicts = tested.judge(evidence)

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
     from ecgscale.analysis.points import Points
 
+TABLE = "a table, of which --where chooses rows"
 PointsFile = Annotated[
     Path | None,
     typer.Option("--points", metavar="FILE", help="A table (CSV or Parquet; columns N, D, C, loss ...), not results."),

@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from ecgscale.cli.door import RESULTS, Results, app, existing
+from ecgscale.cli.selecting import Changes, Only, narrowing
 from ecgscale.cli.terminal import say, where
 from ecgscale.phrases import did_you_mean
 
@@ -21,6 +22,8 @@ def observe(
     ] = None,
     results: Results = RESULTS,
     watch: Annotated[bool, typer.Option("--watch", help="Go on showing what is measured, until interrupted.")] = False,
+    only: Only = None,
+    changes: Changes = None,
 ) -> None:
     """Show measured rows in TensorBoard, MLflow or Weights & Biases; runs know nothing of it."""
     from ecgscale.pool.observers import OBSERVERS, observe
@@ -32,8 +35,9 @@ def observe(
     for name in named:
         if name not in known:
             raise ValueError(f"no results of a sweep {name!r} in {where(results)}/runs{did_you_mean(name, known)}")
+    narrow = narrowing(sweeps, changes, only)
     while True:
-        count = observe(results, kind, named)
+        count = observe(results, kind, named, narrow)
         if count or not watch:
             say(f"{count} new rows of {', '.join(named)} shown: {where(results / 'observers' / kind)}")
         if not watch:
