@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from ecgscale.cli import completing
 from ecgscale.cli.door import RESULTS, Json, Results, above_0, app, existing, name_bad
 from ecgscale.cli.points import (
     TABLE,
@@ -37,7 +38,7 @@ Configuration = Annotated[
     str | None, typer.Option(help="R-SL, R-SSL, T-SL, T-SSL (or resnet-sl, ...), or another by name.")
 ]
 Target = Annotated[str | None, typer.Option(help="A pretraining corpus (ID) or a probe task (OOD).")]
-OneSweep = Annotated[str | None, typer.Option(help="Results of this sweep alone.")]
+OneSweep = Annotated[str | None, typer.Option(help="Results of this sweep alone.", autocompletion=completing.measured)]
 Select = Annotated[str, typer.Option(help="Split that picks the best step: val (clean), or test (as the paper does).")]
 
 
@@ -128,10 +129,18 @@ def allocate(
 
 @app.command(rich_help_panel="Laws: fit and ask")
 def compare(
-    sweep: Annotated[str | None, typer.Argument(metavar="[SWEEP]", help="All with results if left out.")] = None,
+    sweep: Annotated[
+        str | None,
+        typer.Argument(metavar="[SWEEP]", help="All with results if left out.", autocompletion=completing.measured),
+    ] = None,
     law: Annotated[
         list[str] | None,
-        typer.Option("--law", metavar="LAW", help='A name or a formula, several times: --law joint --law "E + ...".'),
+        typer.Option(
+            "--law",
+            metavar="LAW",
+            help='A name or a formula, several times: --law joint --law "E + ...".',
+            autocompletion=completing.laws,
+        ),
     ] = None,
     held: Annotated[
         float, typer.Option(help="Share of the points, the largest runs, to predict from all others.")

@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from ecgscale.cli import completing
 from ecgscale.cli.devices import ChosenDevice, chosen
 from ecgscale.cli.door import RESULTS, Home, app, home_of
 from ecgscale.cli.selecting import Changes, Only, selected
@@ -16,7 +17,12 @@ app.add_typer(codebook_app, name="codebook", rich_help_panel="Before: price and 
 
 @codebook_app.command("train")
 def train(
-    sweep: Annotated[str, typer.Option("--sweep", help="Train the codebook that this sweep's masked runs name.")] = "",
+    sweep: Annotated[
+        str,
+        typer.Option(
+            "--sweep", help="Train the codebook that this sweep's masked runs name.", autocompletion=completing.sweeps
+        ),
+    ] = "",
     corpus: Annotated[str, typer.Option(help="Train HeartLang's full-size codebook on this corpus.")] = "",
     home: Home = None,
     device: ChosenDevice = None,

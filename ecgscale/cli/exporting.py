@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from ecgscale.cli import completing
 from ecgscale.cli.door import RESULTS, Home, Results, RunId, SweepName, above_0, app, home_of
 from ecgscale.cli.selecting import Changes, Only, selected
 from ecgscale.cli.terminal import say, where
@@ -24,7 +25,10 @@ Output = Annotated[Path, typer.Option("-o", "--output", metavar="FILE", help="A 
 Hz = Annotated[float | None, typer.Option(help="Of arrays, which do not say it.", callback=above_0)]
 Leads = Annotated[str | None, typer.Option(help="Of arrays, in their order: I,II,V1,... The twelve if left out.")]
 TrainedBy = Annotated[
-    str | None, typer.Option("--sweep", help="Of a model of your own: a sweep that has its architecture.")
+    str | None,
+    typer.Option(
+        "--sweep", help="Of a model of your own: a sweep that has its architecture.", autocompletion=completing.sweeps
+    ),
 ]
 Device = Annotated[str, typer.Option(help="cpu, cuda, cuda:1, ...")]
 

@@ -6,6 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
+from ecgscale.cli import completing
 from ecgscale.cli.asking import Select
 from ecgscale.cli.door import FAILED, RESULTS, Json, Results, above_0, app, existing, name_bad, print_json
 from ecgscale.cli.points import (
@@ -31,7 +32,8 @@ from ecgscale.phrases import did_you_mean
 @app.command(rich_help_panel="Laws: fit and ask")
 def fit(
     sweeps: Annotated[
-        list[str] | None, typer.Argument(metavar="[SWEEP]...", help="All with results if left out.")
+        list[str] | None,
+        typer.Argument(metavar="[SWEEP]...", help="All with results if left out.", autocompletion=completing.measured),
     ] = None,
     results: Results = RESULTS,
     select: Select = "val",
@@ -112,7 +114,8 @@ def exponents(
         str | None,
         typer.Option(
             help="joint, size, data, transfer (E_ood fitted on the pairs), transfer_joint (both floors from joint "
-            "laws, as in the paper), frontier, allocation, ..."
+            "laws, as in the paper), frontier, allocation, ...",
+            autocompletion=completing.laws,
         ),
     ] = None,
     configuration: Annotated[str | None, typer.Option(help="R-SL, R-SSL, T-SL, T-SSL, or another by name.")] = None,
@@ -145,7 +148,12 @@ def exponents(
 
 @app.command(rich_help_panel="Laws: fit and ask")
 def claims(
-    sweep: Annotated[str | None, typer.Argument(metavar="[SWEEP]", help="Left out: the only one in results.")] = None,
+    sweep: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="[SWEEP]", help="Left out: the only one in results.", autocompletion=completing.measured
+        ),
+    ] = None,
     results: Results = RESULTS,
     reference: Annotated[
         bool, typer.Option("--reference", help="Test the paper's own printed tables instead.")

@@ -6,6 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
+from ecgscale.cli import completing
 from ecgscale.cli.door import RESULTS, Home, Results, app, existing, home_of, name_bad
 from ecgscale.cli.selecting import Changes, Only, narrowing, refuse
 from ecgscale.cli.terminal import say, where
@@ -16,10 +17,16 @@ _LOOK_SECONDS, _RELOAD_SECONDS = 5, 30
 
 @app.command(rich_help_panel="Pictures: draw and tell")
 def figures(
-    names: Annotated[list[str] | None, typer.Argument(metavar="[NAME]...", help="All if left out.")] = None,
+    names: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[NAME]...", help="All if left out.", autocompletion=completing.figures),
+    ] = None,
     results: Results = RESULTS,
     sweep: Annotated[
-        list[str] | None, typer.Option(help="Only this sweep; two make a comparison. All if left out.")
+        list[str] | None,
+        typer.Option(
+            help="Only this sweep; two make a comparison. All if left out.", autocompletion=completing.measured
+        ),
     ] = None,
     reference: Annotated[bool, typer.Option("--reference", help="From the paper's printed tables instead.")] = False,
     formats: Annotated[str, typer.Option("--format", help="Any of png, pdf, svg, separated by commas.")] = "png",
@@ -73,7 +80,10 @@ def tables(
     names: Annotated[list[str] | None, typer.Argument(metavar="[NAME]...", help="s1 to s11; all if left out.")] = None,
     results: Results = RESULTS,
     home: Home = None,
-    sweep: Annotated[str | None, typer.Option(help="Results of this sweep; the only one if left out.")] = None,
+    sweep: Annotated[
+        str | None,
+        typer.Option(help="Results of this sweep; the only one if left out.", autocompletion=completing.measured),
+    ] = None,
     reference: Annotated[bool, typer.Option("--reference", help="As the paper prints them.")] = False,
     formats: Annotated[str, typer.Option("--format", help="Any of md, latex, csv, by commas.")] = "md,latex,csv",
     only: Only = None,

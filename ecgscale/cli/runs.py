@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from ecgscale.cli import completing
 from ecgscale.cli.door import RESULTS, Home, Json, Results, RunId, SweepName, app, existing, home_of, print_json
 from ecgscale.cli.selecting import Changes, Only, selected, typed
 from ecgscale.cli.terminal import in_place, say, show, table
@@ -19,7 +20,10 @@ OPEN = ("pending", "running")
 @app.command(rich_help_panel="Sweeps: run and watch")
 def status(
     sweep: Annotated[
-        str | None, typer.Argument(metavar="[SWEEP]", help="A sweep; all with results if left out.")
+        str | None,
+        typer.Argument(
+            metavar="[SWEEP]", help="A sweep; all with results if left out.", autocompletion=completing.sweeps
+        ),
     ] = None,
     results: Results = RESULTS,
     home: Home = None,

@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from ecgscale.cli import completing
 from ecgscale.cli.door import RESULTS, Results, app, existing
 from ecgscale.cli.selecting import Changes, Only, narrowing
 from ecgscale.cli.terminal import say, where
@@ -18,7 +19,8 @@ _AGAIN_SECONDS = 10
 def observe(
     kind: Annotated[str, typer.Argument(metavar="KIND", help="tensorboard, mlflow (local) or wandb (offline).")],
     sweeps: Annotated[
-        list[str] | None, typer.Argument(metavar="[SWEEP]...", help="All with results if left out.")
+        list[str] | None,
+        typer.Argument(metavar="[SWEEP]...", help="All with results if left out.", autocompletion=completing.measured),
     ] = None,
     results: Results = RESULTS,
     watch: Annotated[bool, typer.Option("--watch", help="Go on showing what is measured, until interrupted.")] = False,
