@@ -151,7 +151,7 @@ def test_the_cookbook_in_a_folder_that_has_an_analysis_and_sweeps(typed: Type, s
         said[line] = ended.stdout + ended.stderr
     assert "8 done" in said["ecgscale launch own --workers 2"]
     assert "results/figures/losses.png" in said["ecgscale figures losses"]
-    assert "(2, 2)" in said["python use.py"]
+    assert "(1, 2)" in said["python use.py"]
 
     sweep, home = load(str(work / "sweeps" / "own.py")), tmp_path / "home"
     run = sweep.run(run_id)
