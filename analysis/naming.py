@@ -1,5 +1,7 @@
 """What a configuration is called: R-SL for resnet-sl, by one rule for people who read it and for people who type it."""
 
+from collections.abc import Iterable
+
 _LETTERS = {"resnet": "R", "transformer": "T"}
 _PARADIGMS = ("sl", "ssl")
 _CALLED = {"ecgfounder-sl": "ECGFounder", "vit-dino": "ViT-DINO"}  # by their authors
@@ -14,6 +16,13 @@ def label(configuration: str) -> str:
     architecture, _, paradigm = configuration.rpartition("-")
     known = architecture in _LETTERS and paradigm in _PARADIGMS
     return f"{_LETTERS[architecture]}-{paradigm.upper()}" if known else configuration
+
+
+def spelled_out(configurations: Iterable[str]) -> dict[str, str]:
+    """What the short names of these configurations stand for: "R-SSL" -> "residual network, self-supervised"."""
+    words = {"resnet": "residual network", "transformer": "Transformer", "sl": "supervised", "ssl": "self-supervised"}
+    parts = {label(c): c.rpartition("-")[::2] for c in configurations if label(c) in _SHORT}
+    return {short: f"{words[architecture]}, {words[paradigm]}" for short, (architecture, paradigm) in parts.items()}
 
 
 def configuration_named(text: str) -> str:

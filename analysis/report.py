@@ -1,10 +1,8 @@
 """The report: one HTML file that opens without a network, with a sweep's state, figures, tables and provenance."""
 
-import base64
 import json
 import re
 from collections.abc import Callable, Iterable, Mapping
-from io import BytesIO, StringIO
 from pathlib import Path
 from typing import Any
 
@@ -14,13 +12,15 @@ import pandas as pd
 from markupsafe import Markup, escape
 
 from ecgscale import records
-from ecgscale.analysis.figures.figure import Page, mark_of
+from ecgscale.analysis.answer import HEADS, answers
+from ecgscale.analysis.figures.figure import mark_of
 from ecgscale.analysis.figures.fitted import NAMES, Number, number_of
 from ecgscale.analysis.figures.style import Look, looks, target
-from ecgscale.analysis.figures.typesetting import paper, webfont
+from ecgscale.analysis.figures.typesetting import webfont
 from ecgscale.analysis.fitting.status import limit_texts
+from ecgscale.analysis.inline import as_uri, csv, packed, svg
 from ecgscale.analysis.learning import learning, more_data, shortfalls
-from ecgscale.analysis.naming import label
+from ecgscale.analysis.naming import label, spelled_out
 from ecgscale.analysis.observations import best_over_steps, own, trajectories
 from ecgscale.analysis.study import claims, figures
 from ecgscale.analysis.table.query import COLUMNS, FILE, read
@@ -39,6 +39,7 @@ LAWS = {
     "frontier": "L = E + k (C + C₀)^−γ over the Pareto front (Fig. 5a)",
     "allocation": "N* ∝ C^a, D* ∝ C^b, L* − E ∝ C^−γ from the joint law",
 }
+FIRST = ("scaling", "transfer", "compute")  # figures that stand open; the others are folded
 Row = dict[Any, Any]
 
 
@@ -83,15 +84,16 @@ def report(
             state=_state(loaded, pending, points.attrs["flagged"]),
             refresh=refresh,
             runs=_runs(loaded, best, known),
+            heads=HEADS,
+            answers=answers(table),
+            spelled_out=spelled_out(list(known)),
             figures=pages,
             not_drawn=absent,
             learning=_learning(best, known),
             shortfalls=shortfalls(learning(best)),
             more_data=_more_data(best),
             exponents=_exponents(table, known),
-            exponents_csv=_as_uri(
-                table.to_csv(index=False, float_format="%.8g", lineterminator="\n").encode(), "text/csv"
-            ),
+            exponents_csv=packed(csv(table)),
             laws=LAWS,
             claims=_claims(points, table, select),
             cards=[_card(name, card) for name, card in sorted((cards or {}).items())],
@@ -100,7 +102,12 @@ def report(
             select="validation" if select == "val" else "test",
             interval=_unique(table, "interval"),
             typefaces=[
-                (weight, _as_uri(webfont(name), "font/woff")) for name, weight in (("Regular", 400), ("Semibold", 600))
+                (weight, style, as_uri(webfont(name), "font/woff"))
+                for name, weight, style in (
+                    ("Regular", 400, "normal"),
+                    ("It", 400, "italic"),
+                    ("Semibold", 600, "normal"),
+                )
             ],
         )
     )
@@ -199,35 +206,20 @@ def _figures(points: pd.DataFrame, table: pd.DataFrame, mark: str) -> tuple[list
             for k, page in enumerate(pages):
                 of_pages = f" ({k + 1} of {len(pages)})" if len(pages) > 1 else ""
                 file = figures.page_name(name, k)
+                known = f"{file}-{sweep}" if len(sweeps) > 1 else file
+                title = page.title + of_sweep + of_pages
                 found.append(
                     {
-                        "name": f"{file}-{sweep}" if len(sweeps) > 1 else file,
-                        "title": page.title + of_sweep + of_pages,
+                        "name": known,
+                        "first": name in FIRST,
+                        "title": title,
                         "caption": page.caption,
                         "missing": page.missing,
-                        "svg": _as_uri(_svg(page), "image/svg+xml"),
-                        "csv": _as_uri(_csv(page.data()), "text/csv"),
-                        "ratio": f"{page.get_figwidth():g} / {page.get_figheight():.4g}",
+                        "svg": svg(page, known, f"{title}. {page.caption}"),
+                        "csv": packed(csv(page.data())),
                     }
                 )
     return found, absent
-
-
-def _svg(page: Page) -> bytes:
-    sink = BytesIO()
-    with paper():
-        page.savefig(sink, format="svg", metadata={"Date": None, "Creator": "ecgscale"})
-    return sink.getvalue()
-
-
-def _csv(frame: pd.DataFrame) -> bytes:
-    sink = StringIO()
-    frame.to_csv(sink, index=False, float_format="%.8g", lineterminator="\n")
-    return sink.getvalue().encode()
-
-
-def _as_uri(data: bytes, kind: str) -> str:
-    return f"data:{kind};base64,{base64.b64encode(data).decode()}"
 
 
 def _learning(best: pd.DataFrame, known: Mapping[str, Look]) -> list[Row]:
@@ -330,7 +322,7 @@ def _card(name: str, card: Mapping[str, Any]) -> Row:
         "prepared": bool(counts),
         "facts": facts,
         "labels": labels,
-        "json": _as_uri(document, "application/ld+json"),
+        "json": as_uri(document, "application/ld+json"),
     }
 
 

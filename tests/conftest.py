@@ -86,6 +86,8 @@ def small_disk(disk_of: Callable[[str], Path]) -> Path:
 
 
 @pytest.fixture
-def shell(tmp_path: Path, home: Path) -> Shell:
+def shell(tmp_path: Path, home: Path) -> Iterator[Shell]:
     """A user's shell in a folder of its own that holds sweeps/mine.py."""
-    return Shell(tmp_path, home)
+    opened = Shell(tmp_path, home)
+    yield opened
+    opened.close()

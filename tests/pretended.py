@@ -28,7 +28,7 @@ class Pretence:
 
     waits: Counter[str] = field(default_factory=Counter)
     mixed: Counter[str] = field(default_factory=Counter)
-    _cuda: dict[int, torch.UntypedStorage] = field(default_factory=dict)  # storages are kept, so that none is reused
+    _cuda: dict[int, torch.UntypedStorage] = field(default_factory=dict, repr=False)  # kept: none is reused
 
     def put(self, tensor: torch.Tensor) -> torch.Tensor:
         """Pretend that a tensor lies on the GPU."""

@@ -32,6 +32,7 @@ class Shell:
 
     def __init__(self, folder: Path, home: Path) -> None:
         self.folder, self.home = folder, home
+        self.started: list[subprocess.Popen[str]] = []
         own = {"ECGSCALE_HOME": str(home), "PYTHONPATH": str(HOUSE)}
         self.environment = {**os.environ, **own, "OMP_NUM_THREADS": "1", "COLUMNS": "100"}
         (folder / "sweeps").mkdir()
@@ -56,7 +57,7 @@ class Shell:
         return subprocess.CompletedProcess(argv, code, out.getvalue(), err.getvalue())
 
     def start(self, *arguments: str) -> subprocess.Popen[str]:
-        return subprocess.Popen(
+        started = subprocess.Popen(
             [sys.executable, "-m", "ecgscale", *arguments],
             cwd=self.folder,
             env=self.environment,
@@ -64,3 +65,12 @@ class Shell:
             stderr=subprocess.PIPE,
             text=True,
         )
+        self.started.append(started)
+        return started
+
+    def close(self) -> None:
+        """End what was started and still runs: a test that failed leaves nothing behind that takes others' time."""
+        for process in self.started:
+            if process.poll() is None:
+                process.kill()
+                process.communicate()

@@ -51,7 +51,7 @@ ANALYSIS = in_order(
     planning: coverage transfer_coverage adaptive adaptive_vs_grid
     learning figures
     study: constants benchmark published beside finetuned figures claims tables
-    report
+    answer inline report
     """
 )
 ALONE = {

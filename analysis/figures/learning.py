@@ -122,7 +122,7 @@ def _panel(
         ax.plot(new, y, look.marker, color=look.colour, markersize=5.5, zorder=4)
         if row[verdict] == "no":
             ax.plot(
-                1.025,
+                0.985,
                 y,
                 "x",
                 transform=ax.get_yaxis_transform(),
@@ -144,8 +144,9 @@ def _panel(
             )
             seen.append(line)
     if seen:
-        room = 0.06 * max(max(seen) - min(seen), 1e-3)
-        ax.set_xlim(min(seen) - room, max(seen) + room)
+        width = max(max(seen) - min(seen), 1e-3)
+        crossed = any(r[verdict] == "no" for r in part.values())
+        ax.set_xlim(min(seen) - 0.06 * width, max(seen) + (0.14 if crossed else 0.06) * width)  # beside the marks
         style.linear(ax.xaxis, 6)
     else:
         ax.set_xticks([])

@@ -157,6 +157,7 @@ def _words(ax: Axes, shown: list[Series]) -> None:
         for s in shown:
             text = s.exponent.text() if s.exponent else f"{len(s.points)} runs, no fit"
             if inside and s.law and s.exponent and s.exponent.known:
+                text = text.replace("at least", "≥").replace("at most", "≤")  # the next panel begins soon
                 text += f" · n {s.law.n_points} · R² {s.law.r2:.2f}"
             lines.append((text, s.look.colour))
     ax.set_title(" ", fontsize=style.SMALL, pad=3 + 8.6 * (len(lines) - 1))  # keeps the height; the width is free

@@ -225,18 +225,20 @@ def columns(entries: int, most: int = 6) -> int:
 
 
 def say_above(ax: Axes, above: int, what: str) -> None:
-    """Words over the upper right corner for points that lie above the panel."""
+    """Words in the upper right corner, under those above the panel, for points that lie above it."""
     if above:
         ax.annotate(
             f"{above} {what}{'s' if above > 1 else ''} above ↑",
             (1, 1),
             xycoords="axes fraction",
-            xytext=(0, 1),
+            xytext=(-1, -1),
             textcoords="offset points",
             ha="right",
-            va="bottom",
+            va="top",
             fontsize=SMALL,
             color=MUTED,
+            bbox={"boxstyle": "square,pad=0.1", "facecolor": "white", "edgecolor": "none", "alpha": 0.8},
+            zorder=5,
         )
 
 

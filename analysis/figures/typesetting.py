@@ -108,3 +108,10 @@ def paper() -> Iterator[None]:
         matplotlib.rcdefaults()
         matplotlib.rcParams.update(SETTINGS)
         yield
+
+
+@contextmanager
+def in_a_page() -> Iterator[None]:
+    """Save an SVG that stands in a page with this typeface: letters stay text."""
+    with paper(), matplotlib.rc_context({"svg.fonttype": "none"}):
+        yield

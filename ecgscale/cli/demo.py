@@ -30,12 +30,21 @@ def demo(results: Results = RESULTS, home: Home = None) -> None:
     pictures.report(results)
     step("Did training help? Trained, untrained twin and prevalence; less data and more data")
     twins(results)
-    step("Exponents of the joint law L = E + A / N^alpha + B / D^beta, with 95 % intervals")
-    laws.exponents(results, law="joint", condition="coefficient in ('alpha', 'beta', 'E')")
+    step("How do they scale here? Joint law L = E + A / N^alpha + B / D^beta, transfer, D* ~ C^b; 95 % intervals")
+    answer(results)
     say("")
     say("Demo scale: 2,550 recordings and minutes of training show that the machinery works, and are no evidence.")
     say(f"figures: {where(results / 'figures')}   report: {where(results / 'report.html')}")
     say("next: ecgscale exponents --law transfer")
+
+
+def answer(results: Results = RESULTS) -> None:
+    """One row a configuration: exponents, floor, transfer, and what compute goes to."""
+    from ecgscale.analysis.answer import HEADS, answers
+    from ecgscale.analysis.table.query import read
+
+    fitted = read(results)
+    table(list(HEADS), [a.cells for a in answers(fitted[fitted["sweep"] == SWEEP])])
 
 
 def twins(results: Results = RESULTS) -> None:

@@ -115,17 +115,20 @@ def resampled(signal: torch.Tensor, factor: int) -> torch.Tensor:
     before = 2 * first - signal[..., 1 : margin + 1].flip(-1)
     behind = 2 * last - signal[..., -margin - 1 : -1].flip(-1)
     longer = torch.cat([before, signal, behind], -1).view(n * n_leads, 1, -1)
-    response = _low_pass(factor).to(signal)[None, None]
+    response = _low_pass(factor, signal.device).to(signal.dtype)[None, None]
     found = F.conv_transpose1d(longer, response, stride=factor)
     begin = (margin + _REACH) * factor
     return found[..., begin : begin + factor * n_samples].reshape(n, n_leads, -1)
 
 
 @cache
-def _low_pass(factor: int) -> torch.Tensor:
-    """Taps [2 x _REACH x factor + 1] of the low-pass behind resampling upwards; their sum is ``factor``."""
+def _low_pass(factor: int, device: torch.device) -> torch.Tensor:
+    """Taps [2 x _REACH x factor + 1] of the low-pass behind resampling upwards; their sum is ``factor``.
+
+    Copied to a device once: a GPU would be waited for at every step.
+    """
     taps = firwin(2 * _REACH * factor + 1, 1 / factor, window=("kaiser", 5.0))
-    return torch.tensor(taps * factor, dtype=torch.float32)
+    return torch.tensor(taps * factor, dtype=torch.float32, device=device)
 
 
 class GroupedBlock(nn.Module):

@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 
 from ecgscale.analysis.figures import FIGURES, SPECIAL, NoSuchFigure, across, draw, save
+from ecgscale.analysis.figures.figure import Page
 from ecgscale.analysis.figures.fitted import find, number_of
 from tests import drawn
 from tests.drawn import OWN, PARTIAL, TWO, WHY, words
@@ -18,22 +19,31 @@ QUICK = ("scaling", "kappas", "learning", "contours", "exponents", "trajectories
 QUICK_FIRST = [name if name in QUICK else pytest.param(name, marks=pytest.mark.slow) for name in OF_ANY_SWEEP]
 
 
+@pytest.fixture
+def unlaid(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a figure shows does not hang on its layout, which takes most of the time."""
+    monkeypatch.setattr(Page, "fix_layout", lambda page: None)
+
+
 @pytest.mark.parametrize("name", OF_ANY_SWEEP)
 def test_a_whole_sweep_draws_without_warnings_and_says_its_scale(name: str) -> None:
     drawn.check_whole_sweep(name, draw)
 
 
 @pytest.mark.parametrize("case", drawn.CASES)
+@pytest.mark.usefixtures("unlaid")
 @pytest.mark.parametrize("name", OF_ANY_SWEEP)
 def test_a_partial_sweep_is_drawn_without_what_it_lacks_or_says_why_not(name: str, case: str) -> None:
     drawn.check_partial_sweep(name, draw, case)
 
 
+@pytest.mark.usefixtures("unlaid")
 @pytest.mark.parametrize("name", QUICK_FIRST)
 def test_every_configuration_is_in_every_figure(name: str) -> None:
     drawn.check_every_configuration(name, draw)
 
 
+@pytest.mark.usefixtures("unlaid")
 @pytest.mark.parametrize("name", QUICK_FIRST)
 def test_one_configuration_alone_leaves_no_panel_empty(name: str) -> None:
     drawn.check_one_configuration_alone(name, draw)

@@ -75,6 +75,7 @@ def page(browser: "Browser", file: Path) -> Iterator["Page"]:
     opened.on("pageerror", lambda error: said.append(str(error)))
     opened.on("request", lambda request: asked.append(request.url))
     opened.goto(file.as_uri())
+    opened.evaluate("document.querySelectorAll('details.room').forEach((e) => { e.open = true; })")
     yield opened
     assert said == []
     assert [url for url in asked if not url.startswith(("data:", "file:"))] == []
@@ -153,10 +154,17 @@ def test_figures_are_enlarged_and_escape_gives_the_focus_back(page: "Page") -> N
     page.keyboard.press("Enter")
     dialog = page.get_by_role("dialog")
     assert dialog.is_visible()
-    assert (dialog.locator("img").get_attribute("alt") or "").strip()
+    assert (dialog.locator("svg").get_attribute("aria-label") or "").strip()
     page.keyboard.press("Escape")
     assert not dialog.is_visible()
     assert plate.evaluate("e => e === document.activeElement")
+
+
+def test_a_folded_room_opens_when_it_is_asked_for(page: "Page") -> None:
+    room = page.locator("#claims")
+    room.evaluate("e => { e.open = false; }")
+    page.get_by_role("link", name="each with its numbers").click()
+    assert room.evaluate("e => e.open")
 
 
 def test_the_keyboard_reaches_the_report_and_opens_a_claim(page: "Page") -> None:
@@ -174,7 +182,7 @@ def test_everything_has_a_name_and_every_column_a_scope(page: "Page") -> None:
     assert page.evaluate(NAMED) == []
     assert page.locator("th:not([scope])").count() == 0
     assert page.locator("main").count() == 1
-    assert page.locator("img:not([alt])").count() == 0
+    assert page.locator("figure svg:not([aria-label])").count() == 0
     levels = page.locator("h1, h2, h3").evaluate_all("all => all.map((e) => Number(e.tagName[1]))")
     assert levels[0] == 1
     assert all(after - before <= 1 for before, after in pairwise(levels))

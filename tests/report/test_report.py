@@ -1,5 +1,7 @@
 """The report: one file that needs no network, says what is missing, and is plain about what training did."""
 
+import base64
+import gzip
 import math
 import re
 from collections.abc import Iterator
@@ -8,6 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from ecgscale.analysis.answer import answers
+from ecgscale.analysis.figures.figure import Page
+from ecgscale.analysis.inline import packed, svg
 from ecgscale.analysis.learning import learning, more_data, shortfalls
 from ecgscale.analysis.observations import best_over_steps, trajectories
 from ecgscale.analysis.report import report
@@ -18,7 +23,7 @@ from tests.planted import TASKS, planted_points, planted_table, write_runs
 VOID = {"meta", "link", "br", "img", "input", "hr"}
 
 
-class Page(HTMLParser):
+class Parsed(HTMLParser):
     """Checks that tags nest and gathers what the page refers to."""
 
     def __init__(self, text: str) -> None:
@@ -73,10 +78,10 @@ def test_losses_that_cannot_be_are_counted(page: str) -> None:
 
 
 def test_the_page_refers_to_nothing_outside_itself(page: str) -> None:
-    parsed = Page(page)
+    parsed = Parsed(page)
     assert parsed.refers
     assert all(r.startswith(("data:", "#")) for r in parsed.refers)
-    assert not re.search(r"@import|url\((?!\"?data:)|https?://", page)
+    assert not re.search(r"@import|url\((?!\"?data:|#)|https?://", page)
     assert len(set(parsed.ids)) == len(parsed.ids)
     assert {r[1:] for r in parsed.refers if r.startswith("#")} <= set(parsed.ids)
 
@@ -90,6 +95,33 @@ def test_the_page_says_scale_state_and_provenance(page: str, results: Path) -> N
     assert str(results) not in page
 
 
+def test_the_page_opens_with_the_answer(page: str) -> None:
+    said = page.split('id="answer"')[1].split("</section>")[0]
+    assert page.index('id="answer"') < page.index('id="figures"') < page.index('id="exponents"')
+    for answer in answers(planted_table()):
+        assert f'<th scope="row">{answer.name}</th>' in said
+        assert answer.alpha in said
+    assert "eighteen headline claims" in said
+    folded = re.findall(r'<details class="room" id="([\w-]+)">', page)
+    assert folded == ["more-figures", "learning", "exponents", "claims", "state", "data", "provenance"]
+    assert len(page) < 3e6
+
+
+def test_letters_of_a_figure_stay_text_and_their_numbers_whole() -> None:
+    page = Page(3, 2, "A title", "A caption", "")
+    ax = page.subplots()
+    ax.plot([0.123456, 0.3], [1, 2])
+    ax.set_xticks([0.125], ["0.125"])
+    drawn = svg(page, "one", 'A "title"')
+    assert ">0.125<" in drawn
+    assert 'aria-label="A &#34;title&#34;"' in drawn
+    assert not re.search(r'<path d="[^"]*\.\d{3}', drawn)
+    ids = set(re.findall(r'id="([^"]*)"', drawn))
+    assert ids == set(re.findall(r'(?:url\(#|href="#)([^")]+)', drawn))
+    assert all(i.startswith("one-") for i in ids)
+    assert gzip.decompress(base64.b64decode(packed(b"N,loss"))) == b"N,loss"
+
+
 def test_flags_are_explained_and_every_fit_is_listed(page: str) -> None:
     assert page.count('<span class="flag bound">') == (planted_table()["at_bound"] != "").sum()
     assert "The optimum lies on a bound" in page
@@ -101,12 +133,12 @@ def test_flags_are_explained_and_every_fit_is_listed(page: str) -> None:
 def test_the_same_results_give_the_same_page(results: Path) -> None:
     first = report(results, path=results / "first.html").read_text()
     assert report(results, path=results / "again.html").read_text() == first
-    Page(first)
+    Parsed(first)
 
 
 def test_a_folder_without_runs_or_fits_still_gives_a_page(tmp_path: Path) -> None:
     page = report(tmp_path).read_text()
-    Page(page)
+    Parsed(page)
     assert "No run has finished yet" in page
     assert "Nothing is fitted yet" in page
     assert "scaling: no finished runs" in page
