@@ -7,7 +7,7 @@ biases losses down.
 """
 
 import math
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, Self
 
@@ -58,17 +58,23 @@ SELECTING = ("val", "test")
 ABSURD = 50.0  # times the loss of predicting each label's rate: above that a trained network's loss is no measurement
 MOST = 1_000.0  # nats, where there is no such loss, and of an untrained network: no objective here begins above 20
 
+Narrow = Callable[[records.Results], records.Results]
 
-def trajectories(results: Path, sweeps: Iterable[str] | None = None) -> pd.DataFrame:
+
+def _all(loaded: records.Results) -> records.Results:
+    return loaded
+
+
+def trajectories(results: Path, sweeps: Iterable[str] | None = None, narrow: Narrow = _all) -> pd.DataFrame:
     """Losses along training: one row a run x target x step.
 
     Columns: those of the run, N, D, C (floats), target, domain, step, loss, auroc and f1 (test split), loss_val,
     loss_train, prevalence_loss. Only runs with status "done" enter; ``attrs["runs"]`` counts runs by status and
     ``attrs["lost"]`` holds those that ended otherwise (sweep, configuration, N, D, status, where they measured
     anything), ``attrs["bad"]`` names files that could not be believed, and ``attrs["flagged"]`` counts by reason the
-    losses that cannot be and were left out (see ``without_absurd``).
+    losses that cannot be and were left out (see ``without_absurd``). ``narrow`` chooses among the runs first.
     """
-    loaded = records.load(results, sweeps)
+    loaded = narrow(records.load(results, sweeps))
     status = loaded.runs["status"] if len(loaded.runs) else pd.Series(dtype=str)
     done = loaded.runs.loc[status == "done", ["sweep", "run_id"]] if len(loaded.runs) else loaded.runs
     rows = loaded.rows.merge(done[["sweep", "run_id"]], on=["sweep", "run_id"]) if len(done) else loaded.rows.iloc[:0]
@@ -164,7 +170,9 @@ def _lost(loaded: records.Results) -> Aside:
     return Aside({str(k): v for k, v in row.items()} for row in renamed.to_dict("records"))
 
 
-def observations(results: Path, sweeps: Iterable[str] | None = None, select: str = "val") -> pd.DataFrame:
+def observations(
+    results: Path, sweeps: Iterable[str] | None = None, select: str = "val", narrow: Narrow = _all
+) -> pd.DataFrame:
     """Best over steps: one row a run x target, columns ``COLUMNS``; test loss at the selected step.
 
     Runs that differ in more than their seed at one configuration, N and D are alternatives: the best by validation in
@@ -172,7 +180,7 @@ def observations(results: Path, sweeps: Iterable[str] | None = None, select: str
     ``C`` is the compute spent until that step. ``loss_untrained`` and ``auroc_untrained`` are the same network before
     training (step 0). Where a target has no selecting split, the test split selects and ``selected_by`` says so.
     """
-    return best_over_steps(trajectories(results, sweeps), select)
+    return best_over_steps(trajectories(results, sweeps, narrow), select)
 
 
 def best_over_steps(table: pd.DataFrame, select: str = "val") -> pd.DataFrame:

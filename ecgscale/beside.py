@@ -104,6 +104,12 @@ def executed(path: Path) -> ModuleType:
     return module
 
 
+def sweep_files() -> dict[str, Path]:
+    """Files that define sweeps, by their stems: those of ./sweeps, and those of the package that have other names."""
+    folders = (Path(__file__).parent / "sweeps", Path("sweeps"))
+    return {path.stem: path for folder in folders for path in sorted(folder.glob("*.py")) if path.stem != "__init__"}
+
+
 def name_of(stem: str) -> str:
     """What the module of a sweep file is called."""
     return _PREFIX + stem

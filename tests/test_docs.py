@@ -6,17 +6,11 @@ from pathlib import Path
 
 import pytest
 
+from tests.pages import COOKBOOK, PAGES, commands, words
 from tests.paths import FIXTURES, HOUSE
 from tests.shell import SWEEP, Shell
 
-PAGES = sorted((HOUSE / "docs").glob("*.md"))
 TYPED_ELSEWHERE = ("git clone", "make demo", "ecgscale codebook train")  # held by other tests
-
-
-def commands(page: Path) -> list[str]:
-    """What a reader is to type: the lines of its console blocks that begin with a prompt."""
-    blocks = re.findall(r"^```console\n(.*?)^```", page.read_text(), flags=re.M | re.S)
-    return [line.removeprefix("$ ") for block in blocks for line in block.splitlines() if line.startswith("$ ")]
 
 
 def test_every_page_is_linked_from_the_first() -> None:
@@ -33,7 +27,9 @@ def test_links_lead_somewhere() -> None:
 
 @pytest.mark.slow
 @pytest.mark.xdist_group("ray")
-@pytest.mark.parametrize("page", [page for page in PAGES if commands(page)], ids=lambda page: page.stem)
+@pytest.mark.parametrize(
+    "page", [page for page in PAGES if commands(page) and page != COOKBOOK], ids=lambda page: page.stem
+)
 def test_commands_do_what_a_page_says(page: Path, shell: Shell) -> None:
     """In one folder, in their order; ``demo`` is a small sweep of the reader's own, ``RUN_ID`` one of its runs."""
     own = SWEEP.replace('"mine"', '"demo"').replace("tasks=(", 'keep="best", tasks=(')
@@ -43,7 +39,7 @@ def test_commands_do_what_a_page_says(page: Path, shell: Shell) -> None:
     for line in commands(page):
         if line.startswith(TYPED_ELSEWHERE):
             continue
-        name, *arguments = [word.strip('"') for word in re.findall(r'"[^"]*"|\S+', line.replace("RUN_ID", run_id))]
+        name, *arguments = words(line, run_id)
         assert name == "ecgscale", line
         ended = shell.run(*arguments) if arguments[0] == "launch" else shell.type(*arguments)
         assert ended.returncode == 0, f"{line}\n{ended.stderr}"

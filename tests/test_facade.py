@@ -1,15 +1,18 @@
 """`import ecgscale as es`: every function of the facade, and that importing it costs nothing."""
 
+import json
 import subprocess
 import sys
+from contextlib import chdir
 from pathlib import Path
+from typing import Any
 
-import pandas as pd
 import pytest
 
 import ecgscale as es
 from tests import own_sweep
-from tests.planted import planted_points, write_runs
+from tests.paths import HOUSE
+from tests.planted import JOINT, planted_points, write_runs
 
 
 @pytest.fixture(scope="module")
@@ -31,21 +34,23 @@ def test_importing_it_imports_nothing_else() -> None:
         es.lode  # noqa: B018
 
 
-def test_rows_are_loaded_fitted_asked_and_drawn(results: Path, tmp_path: Path) -> None:
-    rows = es.load(results)
-    assert {"configuration", "target", "step", "loss"} <= {*rows.columns}
-    name, target = rows["configuration"].iloc[0], rows["corpus"].iloc[0]
-    few = rows[(rows["configuration"] == name) & (rows["target"] == target)]
-    table = es.fit(few, bootstrap=0)
-    found = es.exponents(table, law="joint", coefficient="alpha")
-    assert found["value"].between(0.005, 3).all()
+def test_the_notebook_loads_fits_asks_and_draws(results: Path, tmp_path: Path) -> None:
+    """Its cells in their order, in a folder that holds results: a kernel runs them as Python does."""
+    cells = json.loads((HOUSE / "docs" / "quickstart.ipynb").read_text())["cells"]
+    (tmp_path / "results").symlink_to(results)
+    found: dict[str, Any] = {}
+    with chdir(tmp_path):
+        for cell in cells:
+            if cell["cell_type"] == "code":
+                exec(compile("".join(cell["source"]), cell["id"], "exec"), found)
+    assert {"configuration", "target", "step", "loss"} <= {*found["rows"].columns}
+    few, table, joint = found["one"], found["table"], found["joint"]
+    assert joint.set_index("coefficient").loc["alpha", "value"] == pytest.approx(JOINT["alpha"], abs=0.1)
     with pytest.raises(ValueError, match="no law 'jont' in the table; did you mean 'joint'"):
         es.exponents(table, law="jont")
-    answer = es.predict(few, name, target, n_params=1e6, n_samples=1e5)
-    assert isinstance(answer, pd.DataFrame)
-    assert answer["loss"].between(0, 1).all()
-    drawn = es.plot("scaling", few, table, tmp_path / "figures")
-    assert {path.suffix for path in drawn} == {".png", ".csv"}
+    assert found["answer"]["loss"].between(0, 1).all()
+    assert [file.suffix for file in found["files"]] == [".png", ".csv"]
+    assert all((tmp_path / file).is_file() for file in found["files"])
     with pytest.raises(FileNotFoundError, match="no folder of results, or of an exported model, 'nowhere'"):
         es.load(tmp_path / "nowhere")
     with pytest.raises(ValueError, match="fewshot is not drawn: no run was fine-tuned"):

@@ -32,7 +32,7 @@ TRAINING = in_order(
     training: followers sharded_checkpoint distributed session
     contracts
     probing: scores convex heartbeats conditions probe heads external measure reprobe
-    export: model card folder embed
+    export: model program card folder embed
     trial
     pool: surroundings states places health observers preflight worker slot shares kinds watch launch
     pricing: calibration hours doctor plan cells

@@ -26,7 +26,7 @@ from ecgscale.analysis.fitting.options import Options
 from ecgscale.analysis.fitting.result import Coefficient, Fit
 from ecgscale.analysis.fitting.status import worst
 from ecgscale.analysis.fitting.transfer import CONVENTIONS, Floors, disagree, loss_to_loss, pairs
-from ecgscale.analysis.observations import best_over_steps, own, trajectories
+from ecgscale.analysis.observations import Narrow, best_over_steps, own, trajectories
 from ecgscale.analysis.table.query import COLUMNS, FILE, as_markdown, read
 from ecgscale.analysis.table.where import BadQuery
 from ecgscale.phrases import did_you_mean
@@ -247,14 +247,19 @@ def _like(table: pd.DataFrame, facts: Facts) -> pd.DataFrame:
 
 
 def fit_results(
-    results: Path, sweeps: list[str] | None = None, select: str = "val", **options: Any
+    results: Path,
+    sweeps: list[str] | None = None,
+    select: str = "val",
+    narrow: Narrow = lambda loaded: loaded,
+    **options: Any,
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Read runs, select steps, fit everything, write ``exponents.parquet`` and ``.md``; returns table and points.
 
-    With ``sweeps``, rows of other sweeps that were fitted before stay in the table that is written.
+    With ``sweeps``, rows of other sweeps that were fitted before stay in the table that is written; ``narrow`` chooses
+    among the runs.
     Raises BadPoints if no run is done.
     """
-    paths = trajectories(results, sweeps)
+    paths = trajectories(results, sweeps, narrow)
     if paths.empty:
         counts = ", ".join(f"{n} {status}" for status, n in paths.attrs["runs"].items()) or "no run"
         where = f"sweeps {', '.join(sweeps)}" if sweeps else "the results"

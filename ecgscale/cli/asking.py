@@ -3,14 +3,16 @@
 Each asks the results of a sweep, or anybody's table (--points).
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from ecgscale.cli import completing
 from ecgscale.cli.door import RESULTS, Json, Results, above_0, app, existing, name_bad
 from ecgscale.cli.points import (
+    TABLE,
     By,
     LawText,
     LossColumn,
@@ -23,6 +25,7 @@ from ecgscale.cli.points import (
     say_all,
     table_of,
 )
+from ecgscale.cli.selecting import Changes, Only, narrowing, refuse
 from ecgscale.cli.terminal import say, show, where
 from ecgscale.phrases import did_you_mean
 
@@ -35,7 +38,7 @@ Configuration = Annotated[
     str | None, typer.Option(help="R-SL, R-SSL, T-SL, T-SSL (or resnet-sl, ...), or another by name.")
 ]
 Target = Annotated[str | None, typer.Option(help="A pretraining corpus (ID) or a probe task (OOD).")]
-OneSweep = Annotated[str | None, typer.Option(help="Results of this sweep alone.")]
+OneSweep = Annotated[str | None, typer.Option(help="Results of this sweep alone.", autocompletion=completing.measured)]
 Select = Annotated[str, typer.Option(help="Split that picks the best step: val (clean), or test (as the paper does).")]
 
 
@@ -59,6 +62,8 @@ def predict(
     sweep: OneSweep = None,
     select: Select = "val",
     as_json: Json = False,
+    only: Only = None,
+    changes: Changes = None,
 ) -> None:
     """The loss at a model and data size, with an interval; says when it extrapolates, and how far."""
     from ecgscale.analysis.fitting.fit import fit
@@ -69,8 +74,9 @@ def predict(
         n, d = _asked(n_params=n_params), _asked(n_samples=n_samples)
         no_points(law=law, loss_column=loss_column, metric=metric, by=by, where=condition, at=at)
         _ask(lambda observed, name, task: of_group(observed, name, task, n, d), configuration, target, results, sweep,
-             select, as_json)  # fmt: skip
+             select, as_json, only, changes)  # fmt: skip
         return
+    refuse(TABLE, changes, only)
     table = table_of(points, loss_column, metric, by, condition)
     chosen = table.law(law)
     place = _place(chosen, n_params, n_samples, at or [])
@@ -94,6 +100,8 @@ def allocate(
     sweep: OneSweep = None,
     select: Select = "val",
     as_json: Json = False,
+    only: Only = None,
+    changes: Changes = None,
 ) -> None:
     """Compute-optimal N, D and loss for a budget, with intervals, and the share of marginal compute to data."""
     from ecgscale.analysis.fitting.allocation import allocate as allocated
@@ -104,8 +112,9 @@ def allocate(
     if points is None:
         no_points(law=law, loss_column=loss_column, metric=metric, by=by, where=condition)
         _ask(lambda observed, name, task: allocate_group(observed, name, task, flops), configuration, target, results,
-             sweep, select, as_json)  # fmt: skip
+             sweep, select, as_json, only, changes)  # fmt: skip
         return
+    refuse(TABLE, changes, only)
     table = table_of(points, loss_column, metric, by, condition)
     chosen = table.law(law or "joint")
     measured = "C" in table.table
@@ -120,10 +129,18 @@ def allocate(
 
 @app.command(rich_help_panel="Laws: fit and ask")
 def compare(
-    sweep: Annotated[str | None, typer.Argument(metavar="[SWEEP]", help="All with results if left out.")] = None,
+    sweep: Annotated[
+        str | None,
+        typer.Argument(metavar="[SWEEP]", help="All with results if left out.", autocompletion=completing.measured),
+    ] = None,
     law: Annotated[
         list[str] | None,
-        typer.Option("--law", metavar="LAW", help='A name or a formula, several times: --law joint --law "E + ...".'),
+        typer.Option(
+            "--law",
+            metavar="LAW",
+            help='A name or a formula, several times: --law joint --law "E + ...".',
+            autocompletion=completing.laws,
+        ),
     ] = None,
     held: Annotated[
         float, typer.Option(help="Share of the points, the largest runs, to predict from all others.")
@@ -139,6 +156,8 @@ def compare(
     results: Results = RESULTS,
     select: Select = "val",
     as_json: Json = False,
+    only: Only = None,
+    changes: Changes = None,
 ) -> None:
     """Laws side by side on the same points: AICc, and the error on the largest runs, held out."""
     from ecgscale.analysis.comparison import REPEATED, compared, preferred, usual_laws
@@ -148,10 +167,11 @@ def compare(
 
     bad: list[str] = []
     if points is not None:
+        refuse(TABLE, changes, only)
         table = table_of(points, loss_column, metric, by, condition)
     else:
         no_points(loss_column=loss_column, by=by, where=condition)
-        observed = _observed(results, sweep, select, configuration, target)
+        observed = _observed(results, sweep, select, configuration, target, only, changes)
         bad = observed.attrs["bad"]
         groups = [c for c in ("sweep", "configuration", "target") if observed[c].nunique() > 1]
         observed = observed.assign(epochs=observed["step"] * observed["batch_size"] / observed["n_samples"])
@@ -219,7 +239,13 @@ def _asked(**given: Any) -> Any:
 
 
 def _observed(
-    results: Path, sweep: str | None, select: str, configuration: str | None, target: str | None
+    results: Path,
+    sweep: str | None,
+    select: str,
+    configuration: str | None,
+    target: str | None,
+    only: Sequence[str] | None,
+    changes: Sequence[str] | None,
 ) -> "pd.DataFrame":
     """Observations of a sweep (of all if left out), of one configuration and target if named."""
     from ecgscale.analysis.naming import configuration_named
@@ -229,7 +255,9 @@ def _observed(
     known = sorted(p.name for p in (existing(results) / "runs").glob("*") if p.is_dir())
     if named and named not in known:
         raise ValueError(f"no results of a sweep {named!r} in {where(results)}/runs{did_you_mean(named, known)}")
-    observed = observations(results, [named] if named else None, select)
+    observed = observations(
+        results, [named] if named else None, select, narrowing([sweep] if sweep else None, changes, only)
+    )
     kept = observed
     asked = {"configuration": configuration and configuration_named(configuration), "target": target}
     for column, name in asked.items():
@@ -251,6 +279,8 @@ def _ask(
     sweep: str | None,
     select: str,
     as_json: bool,
+    only: Sequence[str] | None,
+    changes: Sequence[str] | None,
 ) -> None:
     """Put a question to the observations of a configuration and print the answer."""
     from ecgscale.analysis.naming import configuration_named
@@ -259,7 +289,9 @@ def _ask(
     from ecgscale.analysis.table.query import as_text
 
     name, task = configuration_named(_asked(configuration=configuration)), _asked(target=target)
-    observed = observations(existing(results), [sweep] if sweep else None, select)
+    observed = observations(
+        existing(results), [sweep] if sweep else None, select, narrowing([sweep] if sweep else None, changes, only)
+    )
     answer = question(observed, name, task)
     show(rendered(answer) if as_json else as_text(answer))
     name_bad(observed.attrs["bad"])

@@ -5,8 +5,10 @@ from typing import Annotated
 
 import typer
 
+from ecgscale.cli import completing
 from ecgscale.cli.devices import ChosenDevice, chosen
-from ecgscale.cli.door import Home, app, home_of
+from ecgscale.cli.door import RESULTS, Home, app, home_of
+from ecgscale.cli.selecting import Changes, Only, selected
 from ecgscale.cli.terminal import say
 
 codebook_app = typer.Typer(help="The frozen heartbeat codebook that masked models share.", no_args_is_help=True)
@@ -15,21 +17,29 @@ app.add_typer(codebook_app, name="codebook", rich_help_panel="Before: price and 
 
 @codebook_app.command("train")
 def train(
-    sweep: Annotated[str, typer.Option("--sweep", help="Train the codebook that this sweep's masked runs name.")] = "",
+    sweep: Annotated[
+        str,
+        typer.Option(
+            "--sweep", help="Train the codebook that this sweep's masked runs name.", autocompletion=completing.sweeps
+        ),
+    ] = "",
     corpus: Annotated[str, typer.Option(help="Train HeartLang's full-size codebook on this corpus.")] = "",
     home: Home = None,
     device: ChosenDevice = None,
+    only: Only = None,
+    changes: Changes = None,
 ) -> None:
     """Train a heartbeat codebook, once for all runs that share it."""
     import torch
 
     from ecgscale.models import Codebook
-    from ecgscale.spec.sweep import load
     from ecgscale.training import codebooks
 
     if bool(sweep) == bool(corpus):
         raise ValueError("name either --sweep or --corpus")
-    recipes = load(sweep).codebooks if sweep else (Codebook(corpus),)
+    if corpus and (only or changes):
+        raise ValueError("--set and --only are for runs of a sweep; name it with --sweep")
+    recipes = selected(sweep, changes, only, home, RESULTS).codebooks if sweep else (Codebook(corpus),)
     if not recipes:
         raise ValueError(f"sweep {sweep} has no masked runs and needs no codebook")
     torch.set_num_threads(1)  # so that the same recipe gives the same codes

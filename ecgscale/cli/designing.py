@@ -20,6 +20,7 @@ from ecgscale.cli.door import (
     not_below_0,
     print_json,
 )
+from ecgscale.cli.selecting import Changes, Only, selected, typed
 from ecgscale.cli.terminal import say, show, table, where
 from ecgscale.phrases import did_you_mean, si
 
@@ -52,6 +53,8 @@ def suggest(
     select: Annotated[str, typer.Option(help="Split that picks the best step: val or test.")] = "val",
     as_json: Json = False,
     code: Annotated[bool, typer.Option("--code", help="Print Python for the end of the sweep's file instead.")] = False,
+    only: Only = None,
+    changes: Changes = None,
 ) -> None:
     """Propose the next runs: those that narrow the intervals of exponents most per FLOP, from the runs done so far.
 
@@ -66,9 +69,8 @@ def suggest(
     from ecgscale.analysis.table.query import as_json as rendered
     from ecgscale.pricing.cells import as_code, cells
     from ecgscale.pricing.plan import checked
-    from ecgscale.spec.sweep import load
 
-    loaded, asked = load(sweep), wanted.split("+")
+    loaded, asked = selected(sweep, changes, only, home, results), wanted.split("+")
     groups = _groups(cells(loaded, checked(loaded, home_of(home))), configuration)
     observed = observations(results, [loaded.name], select)
     done = set(observed["run_id"])
@@ -108,7 +110,7 @@ def suggest(
     options = {"for": wanted if wanted != EACH else None, "configuration": configuration, "target": target}
     options["runs"] = str(n_runs) if n_runs != BATCH else None
     told = "".join(f" --{name} {value}" for name, value in options.items() if value)
-    say(f"next: ecgscale suggest {sweep} --budget {budget:g}{told} --code >> {_file(sweep)}")
+    say(f"next: ecgscale suggest {typed(sweep, changes, only)} --budget {budget:g}{told} --code >> {_file(sweep)}")
     name_bad(observed.attrs["bad"])
 
 
@@ -133,6 +135,8 @@ def simulate(
         Path | None, typer.Option(metavar="DIR", help="With --adaptive: draw it into this folder.")
     ] = None,
     as_json: Json = False,
+    only: Only = None,
+    changes: Changes = None,
 ) -> None:
     """Plant a law, draw a sweep's grid from it, refit: does this grid identify the exponents, and how well?"""
     import pandas as pd
@@ -141,9 +145,8 @@ def simulate(
     from ecgscale.analysis.table.query import as_json as rendered
     from ecgscale.analysis.table.query import as_text
     from ecgscale.pricing.plan import plan
-    from ecgscale.spec.sweep import load
 
-    loaded = load(sweep)
+    loaded = selected(sweep, changes, only, home, results)
     if adaptive:
         _race(loaded, home_of(home), configuration, n_laws, noise, figure, as_json)
         return

@@ -12,6 +12,7 @@ from typing import Annotated, Any, NoReturn
 
 import typer
 
+from ecgscale.cli import completing
 from ecgscale.cli.faults import FAILED, REFUSED, USAGE, Refused, told
 from ecgscale.cli.terminal import say, where
 
@@ -19,7 +20,6 @@ app = typer.Typer(
     name="ecgscale",
     help="How do electrocardiogram models scale? Launch sweeps, regenerate figures, query fitted exponents.",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
 )
 
@@ -47,8 +47,15 @@ __all__ += ["Home", "Json", "Results", "RunId", "SweepName", "above_0", "not_bel
 
 RESULTS = Path("results")
 
-SweepName = Annotated[str, typer.Argument(metavar="SWEEP", help="A sweep file (sweeps/demo.py) or its stem (demo).")]
-RunId = Annotated[str, typer.Argument(metavar="RUN_ID", help="A run's id, or the beginning of it.")]
+SweepName = Annotated[
+    str,
+    typer.Argument(
+        metavar="SWEEP", help="A sweep file (sweeps/demo.py) or its stem (demo).", autocompletion=completing.sweeps
+    ),
+]
+RunId = Annotated[
+    str, typer.Argument(metavar="RUN_ID", help="A run's id, or the beginning of it.", autocompletion=completing.runs)
+]
 Results = Annotated[Path, typer.Option(help="Where rows and figures live.", callback=lambda path: _folder(path))]
 Home = Annotated[
     Path | None, typer.Option(help="Where corpora and checkpoints live.", show_default="$ECGSCALE_HOME, else per user")
@@ -63,7 +70,7 @@ def main() -> NoReturn:
     try:
         try:
             _stand()
-            app()
+            app(prog_name="ecgscale")
         finally:
             threading.excepthook = of_threads
             if sys.stdout is not None:  # it was closed by whoever started this

@@ -5,16 +5,17 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from ecgscale.cli import completing
 from ecgscale.cli.door import RESULTS, Home, Results, RunId, SweepName, above_0, app, home_of
+from ecgscale.cli.selecting import Changes, Only, selected
 from ecgscale.cli.terminal import say, where
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    import numpy as np
-    import pandas as pd
-
+    from ecgscale.export.embed import Ask
     from ecgscale.export.model import Model
+    from ecgscale.models import Architecture
 
 Source = Annotated[
     str, typer.Argument(metavar="SOURCE", help="A prepared corpus, a WFDB header (.hea), an array (.npy), or a folder.")
@@ -23,6 +24,12 @@ Weights = Annotated[Path, typer.Option(metavar="DIR", help="The folder that `ecg
 Output = Annotated[Path, typer.Option("-o", "--output", metavar="FILE", help="A Parquet file.")]
 Hz = Annotated[float | None, typer.Option(help="Of arrays, which do not say it.", callback=above_0)]
 Leads = Annotated[str | None, typer.Option(help="Of arrays, in their order: I,II,V1,... The twelve if left out.")]
+TrainedBy = Annotated[
+    str | None,
+    typer.Option(
+        "--sweep", help="Of a model of your own: a sweep that has its architecture.", autocompletion=completing.sweeps
+    ),
+]
 Device = Annotated[str, typer.Option(help="cpu, cuda, cuda:1, ...")]
 
 
@@ -32,82 +39,87 @@ def export(
     run_id: RunId,
     output: Annotated[Path, typer.Option("-o", "--output", metavar="DIR", help="A new folder.")],
     step: Annotated[int | None, typer.Option(help="Of a run that keeps all; the best if left out.")] = None,
+    also: Annotated[
+        str,
+        typer.Option(
+            "--format", help="safetensors, or torch-export: a program (model.pt2) beside them that needs no code."
+        ),
+    ] = "safetensors",
     results: Results = RESULTS,
     home: Home = None,
+    only: Only = None,
+    changes: Changes = None,
 ) -> None:
     """Write a run's kept weights with a model card, for `ecgscale.load`, the Hub, or any safetensors reader."""
     from ecgscale.export import folder
-    from ecgscale.spec.sweep import load
 
-    loaded = load(sweep)
+    loaded = selected(sweep, changes, only, home, results)
     run = loaded.run(run_id)
-    config = folder.export(run, loaded, home_of(home), results, output, step)
-    say(
-        f"{config['configuration']} at step {config['step']}: {', '.join((folder.CONFIG, folder.WEIGHTS, folder.CARD))}"
-    )
+    config = folder.export(run, loaded, home_of(home), results, output, step, also)
+    files = [folder.CONFIG, folder.WEIGHTS, folder.CARD, *([folder.PROGRAM] if also == "torch-export" else [])]
+    say(f"{config['configuration']} at step {config['step']}: {', '.join(files)}")
     say(f"next: ecgscale embed SOURCE --weights {where(output)} -o features.parquet")
 
 
-@app.command(rich_help_panel="Models: take them elsewhere")
-def embed(
-    source: Source,
-    weights: Weights,
-    output: Output,
-    sampling_hz: Hz = None,
-    leads: Leads = None,
-    home: Home = None,
-    device: Device = "cpu",
-) -> None:
-    """Features of recordings: one row each, columns f0, f1, ..."""
+def _asking(name: str, kind: "Callable[[], Callable[[Model], Ask]]", told: str) -> None:
+    """Make a verb that asks a model about recordings, and writes its answers as a table."""
+
+    def verb(
+        source: Source,
+        weights: Weights,
+        output: Output,
+        sampling_hz: Hz = None,
+        leads: Leads = None,
+        home: Home = None,
+        device: Device = "cpu",
+        trained_by: TrainedBy = None,
+    ) -> None:
+        import io
+
+        from ecgscale import records
+        from ecgscale.data import cards, corpus
+        from ecgscale.data.recording import LEADS
+        from ecgscale.export import embed, folder
+
+        model = folder.load(weights, _class_of(weights, trained_by) if trained_by else None, device)
+        ask, place = kind()(model), home_of(home)
+        if not Path(source).exists() and (corpus.is_prepared(place, source) or source in cards.shipped()):
+            table = embed.of_corpus(model, source, place, ask)
+        else:
+            files = embed.files_in(Path(source))
+            names = tuple(leads.split(",")) if leads else LEADS
+            table = embed.of_files(model, files, ask, sampling_hz=sampling_hz, leads=names, say=say)
+        table.to_parquet(buffer := io.BytesIO(), index=False)
+        records.write_whole(output, buffer.getvalue())
+        say(f"{len(table)} recordings, {table.shape[1] - 2} columns: {where(output)}")
+
+    app.command(name, help=told, rich_help_panel="Models: take them elsewhere")(verb)
+
+
+def _class_of(weights: Path, sweep: str) -> "type[Architecture] | None":
+    """The class that a sweep has for an exported model; None if it has none of that kind."""
+    from ecgscale.export import folder
+    from ecgscale.spec.sweep import load
+
+    kind = folder.kind_of(weights)
+    return {run.architecture.kind: type(run.architecture) for run in load(sweep).runs}.get(kind)
+
+
+def _features() -> "Callable[[Model], Ask]":
     from ecgscale.export.embed import features_table
 
-    _ask(lambda model: features_table, source, weights, output, sampling_hz, leads, home, device)
+    return lambda model: features_table
 
 
-@app.command(rich_help_panel="Models: take them elsewhere")
-def predict_labels(
-    source: Source,
-    weights: Weights,
-    output: Output,
-    sampling_hz: Hz = None,
-    leads: Leads = None,
-    home: Home = None,
-    device: Device = "cpu",
-) -> None:
-    """Probabilities by a supervised model's own head: one row a recording, a column a label."""
+def _labels() -> "Callable[[Model], Ask]":
     from ecgscale.export.embed import labels_table
 
-    _ask(labels_table, source, weights, output, sampling_hz, leads, home, device)
+    return labels_table
 
 
-def _ask(
-    kind: "Callable[[Model], Callable[[np.ndarray], pd.DataFrame]]",
-    source: str,
-    weights: Path,
-    output: Path,
-    sampling_hz: float | None,
-    leads: str | None,
-    home: Path | None,
-    device: str,
-) -> None:
-    import io
-
-    from ecgscale import records
-    from ecgscale.data import cards, corpus
-    from ecgscale.data.recording import LEADS
-    from ecgscale.export import embed as tables
-    from ecgscale.export.folder import load
-
-    model = load(weights, device=device)
-    ask = kind(model)
-    place = home_of(home)
-    if not Path(source).exists() and (corpus.is_prepared(place, source) or source in cards.shipped()):
-        table = tables.of_corpus(model, source, place, ask)
-    else:
-        files = tables.files_in(Path(source))
-        names = tuple(leads.split(",")) if leads else LEADS
-        table = tables.of_files(model, files, ask, sampling_hz=sampling_hz, leads=names, say=say)
-    buffer = io.BytesIO()
-    table.to_parquet(buffer, index=False)
-    records.write_whole(output, buffer.getvalue())
-    say(f"{len(table)} recordings, {table.shape[1] - 2} columns: {where(output)}")
+_asking("embed", _features, "Features of recordings: one row each, columns f0, f1, ...")
+_asking(
+    "predict-labels",
+    _labels,
+    "Probabilities by a supervised model's own head: one row a recording, a column a label.",
+)

@@ -6,9 +6,11 @@ from typing import Annotated, Any
 
 import typer
 
+from ecgscale.cli import completing
 from ecgscale.cli.asking import Select
 from ecgscale.cli.door import FAILED, RESULTS, Json, Results, above_0, app, existing, name_bad, print_json
 from ecgscale.cli.points import (
+    TABLE,
     Bounds,
     By,
     LawText,
@@ -22,6 +24,7 @@ from ecgscale.cli.points import (
     say_all,
     table_of,
 )
+from ecgscale.cli.selecting import Changes, Only, narrowing, refuse
 from ecgscale.cli.terminal import say, show, table, where
 from ecgscale.phrases import did_you_mean
 
@@ -29,7 +32,8 @@ from ecgscale.phrases import did_you_mean
 @app.command(rich_help_panel="Laws: fit and ask")
 def fit(
     sweeps: Annotated[
-        list[str] | None, typer.Argument(metavar="[SWEEP]...", help="All with results if left out.")
+        list[str] | None,
+        typer.Argument(metavar="[SWEEP]...", help="All with results if left out.", autocompletion=completing.measured),
     ] = None,
     results: Results = RESULTS,
     select: Select = "val",
@@ -50,9 +54,12 @@ def fit(
         str, typer.Option(help="equal, or replicates: runs weigh by the noise that seeds of a cell show.")
     ] = "equal",
     as_json: Json = False,
+    only: Only = None,
+    changes: Changes = None,
 ) -> None:
     """Fit every law to every group of results, or one law to anybody's table."""
     if points is not None:
+        refuse(TABLE, changes, only)
         from ecgscale.analysis.points import fit_points
 
         options: dict[str, Any] = {"objective": objective, "delta": delta, "bootstrap": bootstrap, "weights": weights}
@@ -75,6 +82,7 @@ def fit(
         results,
         named or None,
         select,
+        narrowing(sweeps, changes, only),
         objective=objective,
         delta=delta,
         bootstrap=bootstrap,
@@ -106,7 +114,8 @@ def exponents(
         str | None,
         typer.Option(
             help="joint, size, data, transfer (E_ood fitted on the pairs), transfer_joint (both floors from joint "
-            "laws, as in the paper), frontier, allocation, ..."
+            "laws, as in the paper), frontier, allocation, ...",
+            autocompletion=completing.laws,
         ),
     ] = None,
     configuration: Annotated[str | None, typer.Option(help="R-SL, R-SSL, T-SL, T-SSL, or another by name.")] = None,
@@ -139,12 +148,19 @@ def exponents(
 
 @app.command(rich_help_panel="Laws: fit and ask")
 def claims(
-    sweep: Annotated[str | None, typer.Argument(metavar="[SWEEP]", help="Left out: the only one in results.")] = None,
+    sweep: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="[SWEEP]", help="Left out: the only one in results.", autocompletion=completing.measured
+        ),
+    ] = None,
     results: Results = RESULTS,
     reference: Annotated[
         bool, typer.Option("--reference", help="Test the paper's own printed tables instead.")
     ] = False,
     as_json: Json = False,
+    only: Only = None,
+    changes: Changes = None,
 ) -> None:
     """The study's eighteen headline claims as tests: value, interval, the paper's value, holds or not, and why."""
     from ecgscale.analysis.figures.figure import mark_of
@@ -152,10 +168,13 @@ def claims(
 
     misprints: list[tested.Misprint] = []
     if reference:
+        refuse("printed tables", changes, only)
         evidence, misprints = tested.of_publication(), tested.misprints()
         source = "Tables S.5, S.6, S.7 and S.9 of arXiv 2605.17276v1; intervals: bootstrap over datasets"
     else:
-        evidence = tested.in_results(existing(results), Path(sweep).stem if sweep else None)
+        evidence = tested.in_results(
+            existing(results), Path(sweep).stem if sweep else None, narrowing([sweep] if sweep else None, changes, only)
+        )
         source = f"sweep {evidence.points['sweep'].iloc[0]}; intervals: from the fits; of shares: bootstrap over tasks"
         source += f". {mark}" if (mark := mark_of(evidence.points)) else ""
     verdicts = tested.judge(evidence)

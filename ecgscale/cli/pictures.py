@@ -6,7 +6,9 @@ from typing import Annotated, Any
 
 import typer
 
+from ecgscale.cli import completing
 from ecgscale.cli.door import RESULTS, Home, Results, app, existing, home_of, name_bad
+from ecgscale.cli.selecting import Changes, Only, narrowing, refuse
 from ecgscale.cli.terminal import say, where
 from ecgscale.phrases import did_you_mean
 
@@ -15,13 +17,21 @@ _LOOK_SECONDS, _RELOAD_SECONDS = 5, 30
 
 @app.command(rich_help_panel="Pictures: draw and tell")
 def figures(
-    names: Annotated[list[str] | None, typer.Argument(metavar="[NAME]...", help="All if left out.")] = None,
+    names: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[NAME]...", help="All if left out.", autocompletion=completing.figures),
+    ] = None,
     results: Results = RESULTS,
     sweep: Annotated[
-        list[str] | None, typer.Option(help="Only this sweep; two make a comparison. All if left out.")
+        list[str] | None,
+        typer.Option(
+            help="Only this sweep; two make a comparison. All if left out.", autocompletion=completing.measured
+        ),
     ] = None,
     reference: Annotated[bool, typer.Option("--reference", help="From the paper's printed tables instead.")] = False,
     formats: Annotated[str, typer.Option("--format", help="Any of png, pdf, svg, separated by commas.")] = "png",
+    only: Only = None,
+    changes: Changes = None,
 ) -> None:
     """Regenerate figures from results, each with its data as CSV beside it; four configurations to a page.
 
@@ -33,6 +43,7 @@ def figures(
 
     wanted = formats.split(",")
     if reference:
+        refuse("printed tables", changes, only)
         for name in names or printed.FIGURES:
             for path in drawn.save_reference(name, results / "figures" / "reference", wanted):
                 print(where(path))
@@ -40,7 +51,7 @@ def figures(
     from ecgscale.analysis.observations import trajectories
     from ecgscale.analysis.report import exponents_in
 
-    points = trajectories(existing(results), _named(results, sweep))
+    points = trajectories(existing(results), _named(results, sweep), narrowing(sweep, changes, only))
     table = exponents_in(results, points)
     two = len(points) and points["sweep"].nunique() == 2
     for name in names or [*drawn.fitting(points), *(drawn.ACROSS if two else ())]:
@@ -69,20 +80,28 @@ def tables(
     names: Annotated[list[str] | None, typer.Argument(metavar="[NAME]...", help="s1 to s11; all if left out.")] = None,
     results: Results = RESULTS,
     home: Home = None,
-    sweep: Annotated[str | None, typer.Option(help="Results of this sweep; the only one if left out.")] = None,
+    sweep: Annotated[
+        str | None,
+        typer.Option(help="Results of this sweep; the only one if left out.", autocompletion=completing.measured),
+    ] = None,
     reference: Annotated[bool, typer.Option("--reference", help="As the paper prints them.")] = False,
     formats: Annotated[str, typer.Option("--format", help="Any of md, latex, csv, by commas.")] = "md,latex,csv",
+    only: Only = None,
+    changes: Changes = None,
 ) -> None:
     """Tables S.1-S.11: ours where results can fill them, else as printed; as Markdown, LaTeX and CSV."""
     from ecgscale.analysis.study.claims import in_results
     from ecgscale.analysis.study.tables import TABLES, Material, make, save
 
     material = None
-    if not reference:
+    if reference:
+        refuse("printed tables", changes, only)
+    else:
         from ecgscale import records
 
-        evidence = in_results(existing(results), sweep)
-        loaded = records.load(results, list(evidence.points["sweep"].unique()))
+        narrow = narrowing([sweep] if sweep else None, changes, only)
+        evidence = in_results(existing(results), sweep, narrow)
+        loaded = narrow(records.load(results, list(evidence.points["sweep"].unique())))
         cards = _cards(loaded, home_of(home))
         material = Material(
             evidence, loaded.runs, loaded.rows, cards, _as_frame(_tasks(loaded.rows["target"], loaded.runs))

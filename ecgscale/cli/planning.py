@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from ecgscale.cli.door import RESULTS, Home, Json, Results, SweepName, app, home_of, print_json
+from ecgscale.cli.selecting import Changes, Only, changed, ids_of, typed
 from ecgscale.cli.terminal import never_silent, say, table
 from ecgscale.phrases import did_you_mean, si
 
@@ -31,17 +32,24 @@ def plan(
         typer.Option(help="Hours of: here (measured once), a100, h100, l40s, ... (reckoned), or a calibrated GPU."),
     ] = "here",
     as_json: Json = False,
+    only: Only = None,
+    changes: Changes = None,
 ) -> None:
     """Price a sweep before it is paid: size, data, compute, time, memory, disk and state of every run."""
     with never_silent(f"counting what the runs of {sweep} cost ..."):
+        from dataclasses import replace
+
         from ecgscale.pool.states import outdated
         from ecgscale.pricing import plan as pricing
         from ecgscale.pricing.hours import wall_hours
-        from ecgscale.spec.sweep import load
 
-        loaded = load(sweep)
+        loaded = changed(sweep, changes)
         on = pricing.device_named(device, home_of(home))
         priced = pricing.plan(loaded, home_of(home), results, on)
+        if only:
+            ids = ids_of(loaded, only, lambda: priced)
+            loaded = replace(loaded, runs=tuple(run for run in loaded.runs if run.run_id in ids))
+            priced = priced[priced["run_id"].isin(ids)]
     if as_json:
         print_json(json.loads(priced.to_json(orient="records")))
         return
@@ -88,7 +96,7 @@ def plan(
     for obstacle in obstacles:
         say(f"cannot be launched here yet: {obstacle}")
     if not obstacles:
-        say(f"next: ecgscale launch {sweep}")
+        say(f"next: ecgscale launch {typed(sweep, changes, only)}")
 
 
 @app.command(rich_help_panel="Before: price and prepare")

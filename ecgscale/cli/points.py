@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from ecgscale.cli import completing
 from ecgscale.cli.door import above_0
 from ecgscale.cli.terminal import say, show
 
@@ -14,13 +15,19 @@ if TYPE_CHECKING:
 
     from ecgscale.analysis.points import Points
 
+TABLE = "a table, of which --where chooses rows"
 PointsFile = Annotated[
     Path | None,
     typer.Option("--points", metavar="FILE", help="A table (CSV or Parquet; columns N, D, C, loss ...), not results."),
 ]
 LawText = Annotated[
     str | None,
-    typer.Option("--law", metavar="LAW", help='With --points: joint, tied, ..., or a formula: "E + A*N**-alpha".'),
+    typer.Option(
+        "--law",
+        metavar="LAW",
+        help='With --points: joint, tied, ..., or a formula: "E + A*N**-alpha".',
+        autocompletion=completing.laws,
+    ),
 ]
 LossColumn = Annotated[str | None, typer.Option(help="With --points: the column that is the loss.")]
 Metric = Annotated[str | None, typer.Option(help="Fit 1 - METRIC, a column in [0, 1]: auroc, accuracy, ...")]

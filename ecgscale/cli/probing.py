@@ -7,6 +7,7 @@ import typer
 
 from ecgscale.cli.devices import ChosenDevice, chosen
 from ecgscale.cli.door import FAILED, RESULTS, Home, Refused, Results, SweepName, app, home_of
+from ecgscale.cli.selecting import Changes, Only, selected, typed
 from ecgscale.cli.terminal import say
 
 
@@ -19,6 +20,8 @@ def reprobe(
     results: Results = RESULTS,
     home: Home = None,
     device: ChosenDevice = None,
+    only: Only = None,
+    changes: Changes = None,
 ) -> None:
     """Measure kept weights on more tasks, without training; without --task on those that the sweep has gained."""
     from dataclasses import replace
@@ -30,10 +33,9 @@ def reprobe(
     from ecgscale.pricing.plan import checked
     from ecgscale.probing.reprobe import lacking
     from ecgscale.probing.reprobe import reprobe as measure
-    from ecgscale.spec.sweep import load
     from ecgscale.training import kept_weights
 
-    loaded = load(sweep)
+    loaded, again = selected(sweep, changes, only, home, results), typed(sweep, changes, only)
     tasks = {name: loaded.task(name) for name in task or loaded.task_names}
     sizes = checked(replace(loaded, runs=(), tasks=tuple(tasks.values()), label_sets=()), home_of(home))
     absent = [name for name, size in sizes.items() if not size.prepared]
@@ -64,7 +66,7 @@ def reprobe(
     n_complete, n_lost = len(finished) - len(wanted), len(wanted) - len(ready)
     say(f"{len(ready)} runs probed, {n_complete} had nothing to add, {n_lost} not kept")
     if n_lost:
-        say(f"next: ecgscale status {sweep}")
+        say(f"next: ecgscale status {again}")
         raise typer.Exit(FAILED)
     unfinished = len(finished) < len(loaded.runs)
-    say(f"next: ecgscale launch {sweep}" if unfinished else f"next: ecgscale fit {sweep}")
+    say(f"next: ecgscale {'launch' if unfinished else 'fit'} {again}")

@@ -4,7 +4,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from ecgscale.cli import completing
 from ecgscale.cli.door import RESULTS, Home, Json, Results, RunId, SweepName, app, existing, home_of, print_json
+from ecgscale.cli.selecting import Changes, Only, selected, typed
 from ecgscale.cli.terminal import in_place, say, show, table
 
 if TYPE_CHECKING:
@@ -18,19 +20,27 @@ OPEN = ("pending", "running")
 @app.command(rich_help_panel="Sweeps: run and watch")
 def status(
     sweep: Annotated[
-        str | None, typer.Argument(metavar="[SWEEP]", help="A sweep; all with results if left out.")
+        str | None,
+        typer.Argument(
+            metavar="[SWEEP]", help="A sweep; all with results if left out.", autocompletion=completing.sweeps
+        ),
     ] = None,
     results: Results = RESULTS,
+    home: Home = None,
     as_json: Json = False,
     watch: Annotated[bool, typer.Option("--watch", help="Look again every two seconds until all have ended.")] = False,
+    only: Only = None,
+    changes: Changes = None,
 ) -> None:
     """How many runs are done, running, pending, failed, diverged or out of memory."""
     import time
 
     from ecgscale.pool.states import counts, outdated, states
-    from ecgscale.spec.sweep import load, sweep_files
+    from ecgscale.spec.sweep import sweep_files
 
     if sweep is None:
+        if only or changes:
+            raise ValueError("--set and --only are for runs of one sweep; name it")
         folder = existing(results) / "runs"
         names = sorted(p.name for p in folder.iterdir() if p.is_dir()) if folder.is_dir() else []
         defined = set(sweep_files())
@@ -39,7 +49,7 @@ def status(
         names = [name for name in names if name in defined]
     else:
         names = [sweep]
-    sweeps = [load(name) for name in names]
+    sweeps = [selected(name, changes, only, home, results) for name in names]
     for one in sweeps:
         for sentence in outdated(one, results):
             say(f"{one.name}: {sentence}")
@@ -68,12 +78,13 @@ def status(
 
 
 @app.command(rich_help_panel="Sweeps: run and watch")
-def failures(sweep: SweepName, results: Results = RESULTS) -> None:
+def failures(
+    sweep: SweepName, results: Results = RESULTS, home: Home = None, only: Only = None, changes: Changes = None
+) -> None:
     """Runs that did not end well, grouped by cause, with where to read more and how to do them again."""
     from ecgscale.pool.states import states
-    from ecgscale.spec.sweep import load
 
-    loaded = load(sweep)
+    loaded, again = selected(sweep, changes, only, home, results), typed(sweep, changes, only)
     all_runs = states(loaded, results)
     bad = all_runs[~all_runs["state"].isin(["done", *OPEN])]
     groups = bad.groupby(["state", "why"], sort=True)["run_id"]
@@ -81,9 +92,9 @@ def failures(sweep: SweepName, results: Results = RESULTS) -> None:
     _say_retired([loaded], results)
     if len(bad):
         say(f"log: ecgscale logs {sweep} {bad['run_id'].iloc[0]}   (a file a run in logs/{sweep} of the home folder)")
-        say(f"next: ecgscale retry {sweep}")
+        say(f"next: ecgscale retry {again}")
     else:
-        say(f"none of {len(all_runs)} runs has failed; watch them with: ecgscale status {sweep}")
+        say(f"none of {len(all_runs)} runs has failed; watch them with: ecgscale status {again}")
 
 
 def _say_retired(sweeps: "list[Sweep]", results: "Path") -> None:
@@ -103,15 +114,16 @@ def logs(
     results: Results = RESULTS,
     home: Home = None,
     follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on until the run has ended.")] = False,
+    only: Only = None,
+    changes: Changes = None,
 ) -> None:
     """The log of one run: attempts, evaluations, and what went wrong."""
     import time
 
     from ecgscale import records
     from ecgscale.home import log_path
-    from ecgscale.spec.sweep import load
 
-    loaded = load(sweep)
+    loaded = selected(sweep, changes, only, home, results)
     one = loaded.run(run_id)
     path, file = log_path(home_of(home), loaded.name, one.run_id), records.path_of(results, loaded.name, one.run_id)
     at = 0

@@ -11,6 +11,7 @@ import typer
 
 from ecgscale.cli.devices import ChosenDevice, chosen
 from ecgscale.cli.door import FAILED, RESULTS, Home, Refused, Results, RunId, SweepName, app, home_of, not_below_0
+from ecgscale.cli.selecting import Changes, Only, changed, ids_of, selected
 from ecgscale.cli.terminal import never_silent, say, table, where
 
 if TYPE_CHECKING:
@@ -18,9 +19,6 @@ if TYPE_CHECKING:
     from ecgscale.pool.shares import Pool
     from ecgscale.spec.sweep import Sweep
 
-Only = Annotated[
-    list[str] | None, typer.Option(metavar="FIELD=VALUE", help="Only runs whose plan says so; repeatable.")
-]
 Workers = Annotated[int | None, typer.Option(min=1, help="CPU workers on this machine.")]
 Gpus = Annotated[int | None, typer.Option(min=1, help="GPUs of this machine, all if left out; refused if it has less.")]
 Address = Annotated[str | None, typer.Option(help="Join the Ray cluster at this address.")]
@@ -42,10 +40,7 @@ def launch(
     results: Results = RESULTS,
     home: Home = None,
     only: Only = None,
-    changes: Annotated[
-        list[str] | None,
-        typer.Option("--set", metavar="FIELD=VALUE", help="Launch changed runs, under ids of their own; repeatable."),
-    ] = None,
+    changes: Changes = None,
     workers: Workers = None,
     gpus: Gpus = None,
     address: Address = None,
@@ -63,15 +58,11 @@ def launch(
     _reached(address)
     from ecgscale.attempt import Place
     from ecgscale.pool.shares import Pool
-    from ecgscale.spec.override import set_fields
-    from ecgscale.spec.sweep import load
 
-    loaded = load(sweep)
+    loaded = changed(sweep, changes)
     if changes:
-        changed = set_fields(loaded, changes)
-        new = {run.run_id for run in changed.runs} - {run.run_id for run in loaded.runs}
+        new = {run.run_id for run in loaded.runs} - {run.run_id for run in changed(sweep, None).runs}
         say(f"{sweep}: {len(new)} runs differ from the sweep's by {', '.join(changes)} and have ids of their own")
-        loaded = changed
     pool, guards = Pool(workers, gpus, address), Guards(max_device_hours, yes, allow_missing, no_compile)
     _launch(loaded, Place(home_of(home), results), Chosen(only or ()), pool, processes, guards)
 
@@ -82,6 +73,7 @@ def retry(
     results: Results = RESULTS,
     home: Home = None,
     only: Only = None,
+    changes: Changes = None,
     workers: Workers = None,
     gpus: Gpus = None,
     address: Address = None,
@@ -93,11 +85,12 @@ def retry(
     _reached(address)
     from ecgscale.attempt import Place
     from ecgscale.pool.shares import Pool
-    from ecgscale.spec.sweep import load
 
     which = Chosen(only or (), ("failed", "diverged", "oom"))
     guards = Guards(allow_missing=allow_missing, no_compile=no_compile)
-    _launch(load(sweep), Place(home_of(home), results), which, Pool(workers, gpus, address), processes, guards)
+    _launch(
+        changed(sweep, changes), Place(home_of(home), results), which, Pool(workers, gpus, address), processes, guards
+    )
 
 
 @dataclass(frozen=True)
@@ -141,7 +134,8 @@ def _launch(
         say(f"  {sentence}")
     with never_silent(f"counting what the runs of {loaded.name} cost ..."):
         on = pricing.device_named("here", home)
-        lines = pricing.select(pricing.plan(loaded, home, results, on, processes=processes), chosen.only)
+        lines = pricing.plan(loaded, home, results, on, processes=processes)
+        lines = lines[lines["run_id"].isin(ids_of(loaded, chosen.only, lambda lines=lines: lines))]
     to_do = lines["state"].isin(chosen.states) if chosen.states else lines["state"] != "done"
     left = lines[to_do].sort_values("flops", ascending=False, kind="stable")
     runs = [loaded.run(run_id) for run_id in left["run_id"]]
@@ -220,6 +214,8 @@ def run(
     device: ChosenDevice = None,
     processes: Annotated[int, typer.Option(min=1, help="This one and others, on a CPU thread or GPU each.")] = 1,
     allow_missing: AllowMissing = False,
+    only: Only = None,
+    changes: Changes = None,
 ) -> None:
     """Do one run in this process, without Ray, on one CPU thread or one GPU (or with others, on as many)."""
     import torch
@@ -229,10 +225,9 @@ def run(
     from ecgscale.home import checkpoint_files, note
     from ecgscale.pool.states import pausing
     from ecgscale.pricing.plan import unlaunchable
-    from ecgscale.spec.sweep import load
     from ecgscale.trial import trial
 
-    loaded, place = load(sweep), Place(home_of(home), results)
+    loaded, place = selected(sweep, changes, only, home, results), Place(home_of(home), results)
     one = loaded.run(run_id)
     path = records.path_of(results, loaded.name, one.run_id)
     if records.state_of(path)[0] == "done":

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load as tensors_of
@@ -13,25 +14,35 @@ from torch import nn
 
 from ecgscale import data, provenance, records
 from ecgscale.data.alike import Preprocessing, preprocessing_of
+from ecgscale.data.batches import Store
 from ecgscale.export.card import card
 from ecgscale.export.model import Model
+from ecgscale.export.program import program
 from ecgscale.models import ARCHITECTURES, Architecture
 from ecgscale.phrases import did_you_mean
 from ecgscale.spec.run import Run, to_json
 from ecgscale.spec.sweep import Sweep
 from ecgscale.training import kept_weights
 
-CONFIG, WEIGHTS, CARD = "config.json", "model.safetensors", "README.md"
+CONFIG, WEIGHTS, CARD, PROGRAM = "config.json", "model.safetensors", "README.md", "model.pt2"
+FORMATS = ("safetensors", "torch-export")
 _FORM = 1
+_TRIED = 8  # recordings on which a program is compared with its model
 
 
-def export(run: Run, sweep: Sweep, home: Path, results: Path, folder: Path, step: int | None = None) -> dict[str, Any]:
+def export(
+    run: Run, sweep: Sweep, home: Path, results: Path, folder: Path, step: int | None = None, also: str = FORMATS[0]
+) -> dict[str, Any]:
     """Write a finished run's weights, the best or those of a step, into a new folder; returns its config.
 
-    Raises kept_weights.NotKept if they are not there, FileExistsError for a folder with other things in it.
+    ``also`` "torch-export": beside the weights a program that needs no code of the model (``program``). Raises
+    kept_weights.NotKept if they are not there, FileExistsError for a folder with other things in it, and ValueError for
+    a model that is no such program.
     """
+    if also not in FORMATS:
+        raise ValueError(f"there is no format {also!r}{did_you_mean(also, FORMATS)}")
     kept = kept_weights.load(run, home, step)
-    if folder.exists() and any(file.name not in (CONFIG, WEIGHTS, CARD) for file in folder.iterdir()):
+    if folder.exists() and any(file.name not in (CONFIG, WEIGHTS, CARD, PROGRAM) for file in folder.iterdir()):
         raise FileExistsError(f"the folder {folder.name} holds other things; name a new one")
     corpus = data.open_corpus(run.slice.corpus, home)
     rows = records.read(records.path_of(results, sweep.name, run.run_id)).rows
@@ -53,15 +64,30 @@ def export(run: Run, sweep: Sweep, home: Path, results: Path, folder: Path, step
         "weights_sha256": kept.digest,
         "versions": json.loads(provenance.facts("cpu")["versions"]),
     }
+    written = _program(run, kept, len(labels), corpus) if also == "torch-export" else b""
     folder.mkdir(parents=True, exist_ok=True)
+    if written:
+        records.write_whole(folder / PROGRAM, written)
     records.write_whole(folder / WEIGHTS, bytes_of(tensors, {"format": "pt"}))
     records.write_whole(folder / CARD, card(run, config, rows[rows["step"] == kept.step]).encode())
     records.write_whole(folder / CONFIG, json.dumps(config, indent=1).encode())  # the last: what has none is no model
     return config
 
 
-def load(folder: Path | str, architecture: Architecture | None = None, device: str = "cpu") -> Model:
-    """An exported model. ``architecture``: of a model that is not ecgscale's, as its sweep described it.
+def _program(run: Run, kept: kept_weights.Kept, n_labels: int, corpus: data.Corpus) -> bytes:
+    backbone = run.architecture.build()
+    backbone.load_state_dict(kept.backbone)
+    head = nn.Linear(backbone.width, n_labels) if n_labels else None
+    if head is not None:
+        head.load_state_dict(kept.head)
+    store = Store(corpus, corpus.rows("train")[:_TRIED], any_leads=backbone.any_leads)
+    return program(backbone, head, store.batch(np.arange(len(store))))
+
+
+def load(
+    folder: Path | str, architecture: Architecture | type[Architecture] | None = None, device: str = "cpu"
+) -> Model:
+    """An exported model. ``architecture``: of a model that is not ecgscale's, its class, or as its sweep described it.
 
     Raises FileNotFoundError or ValueError, in one sentence that names the file.
     """
@@ -71,7 +97,11 @@ def load(folder: Path | str, architecture: Architecture | None = None, device: s
     try:
         said = json.loads((folder / CONFIG).read_bytes())
         preprocessing = Preprocessing.of_said(said["preprocessing"])
-        described = architecture or _architecture(said["architecture"])
+        described = (
+            architecture
+            if isinstance(architecture, Architecture)
+            else _architecture(said["architecture"], architecture)
+        )
     except (ValueError, TypeError, KeyError) as error:
         raise ValueError(f"{folder.name}/{CONFIG}: {error}") from None
     if to_json(described) != said["architecture"]:
@@ -87,6 +117,14 @@ def load(folder: Path | str, architecture: Architecture | None = None, device: s
         head = nn.Linear(backbone.width, len(labels))
         _fill(head, _under("head", tensors), folder)
     return Model(backbone.eval().to(device), head, labels, preprocessing, said)
+
+
+def kind_of(folder: Path) -> str:
+    """The kind of architecture in an exported folder; "" if it does not say so."""
+    try:
+        return str(json.loads((folder / CONFIG).read_bytes())["architecture"]["kind"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return ""  # load says what is wrong with it
 
 
 def _parts(kept: kept_weights.Kept) -> list[tuple[str, str, torch.Tensor]]:
@@ -106,15 +144,21 @@ def _fill(module: nn.Module, state: Mapping[str, torch.Tensor], folder: Path) ->
         raise ValueError(f"{folder.name}/{WEIGHTS} does not fit its {CONFIG}: {what}") from None
 
 
-def _architecture(said: Mapping[str, Any]) -> Architecture:
-    """An architecture from its description. Raises ValueError for a kind that is not there."""
+def _architecture(said: Mapping[str, Any], cls: type[Architecture] | None = None) -> Architecture:
+    """An architecture from its description, of a class of one's own or a known one.
+
+    Raises ValueError for a kind that is not there.
+    """
     kind = str(said["kind"])
-    if kind not in ARCHITECTURES:
+    if cls is None and kind not in ARCHITECTURES:
         hint = did_you_mean(kind, ARCHITECTURES)
         raise ValueError(
-            f"no architecture {kind!r}{hint}; a model of your own is given: load(folder, architecture=...)"
+            f"no architecture {kind!r}{hint}; a model of your own is given: --sweep SWEEP, the one that trained "
+            "it, or load(folder, architecture=...)"
         )
-    return ARCHITECTURES[kind](**{name: _tuples(v) for name, v in said.items() if name not in ("kind", "revision")})
+    return (cls or ARCHITECTURES[kind])(
+        **{name: _tuples(v) for name, v in said.items() if name not in ("kind", "revision")}
+    )
 
 
 def _tuples(value: Any) -> Any:

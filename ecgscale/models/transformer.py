@@ -104,7 +104,7 @@ class TransformerBackbone(Backbone):
             x = torch.where(masked[..., None], self.mask_token, x)
         if ids:
             x = x + self.lead(lead) + self.second(second.clamp(max=_N_IDS - 1))
-        x = torch.cat([self.class_token.expand(len(x), 1, -1), x], 1) + self.position
+        x = torch.cat([self.class_token.expand(x.shape[0], 1, -1), x], 1) + self.position
         x = self.dropout(x)
         for layer in self.layers:
             x = layer(x)

@@ -125,7 +125,7 @@ class ViTBackbone(Backbone):
         if masked is not None:
             x = torch.where(masked[..., None], self.mask_token.to(x.dtype), x)
         x = x + self.lead(lead)
-        x = torch.cat([self.prefix.to(x.dtype).expand(len(x), -1, -1), x], 1)
+        x = torch.cat([self.prefix.to(x.dtype).expand(x.shape[0], -1, -1), x], 1)
         rotation = self._rotation(seconds).to(x.dtype)
         present = F.pad(lead != ABSENT_LEAD, (self.n_prefix, 0), value=True)[:, None, None, :]
         for layer in self.layers:

@@ -30,15 +30,21 @@ class Observer(Protocol):
         """Show new rows of one run; ``run`` holds its sweep, run_id, name and ``FACTS``."""
 
 
-def observe(results: Path, kind: str, sweeps: Sequence[str]) -> int:
+def observe(
+    results: Path,
+    kind: str,
+    sweeps: Sequence[str],
+    narrow: Callable[[records.Results], records.Results] = lambda loaded: loaded,
+) -> int:
     """Show all rows of sweeps that this kind of observer (of ``OBSERVERS``) has not shown yet; returns how many.
 
+    ``narrow``: chooses runs among those that are loaded.
     Raises RuntimeError with the command to type if its library is missing.
     """
     folder = results / "observers" / kind
     seen_file = folder / "seen.json"
     seen: dict[str, int] = json.loads(seen_file.read_text()) if seen_file.is_file() else {}
-    rows = records.load(results, sweeps).rows
+    rows = narrow(records.load(results, sweeps)).rows
     keys = rows["sweep"].astype(str) + "/" + rows["run_id"].astype(str)
     fresh = rows[rows["step"] > keys.map(seen).fillna(-1).astype(int)]
     if fresh.empty:

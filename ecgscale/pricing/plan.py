@@ -173,26 +173,6 @@ def _free_bytes(home: Path) -> float:
     return float(shutil.disk_usage(folder).free)
 
 
-def select(priced: pd.DataFrame, only: Sequence[str]) -> pd.DataFrame:
-    """Lines of a plan that meet every FIELD=VALUE. Raises ValueError naming a field or value that no line has."""
-    for condition in only:
-        field, equals, value = condition.partition("=")
-        if not equals:
-            raise ValueError(f"--only {condition!r}: write FIELD=VALUE, for example configuration=resnet-sl")
-        if field not in priced.columns:
-            raise ValueError(f"--only {condition!r}: runs have no field {field!r}{did_you_mean(field, priced.columns)}")
-        column = priced[field]
-        known = column.astype(str) if not pd.api.types.is_numeric_dtype(column) else column
-        try:
-            met = known == (value if known is not column else float(value))
-        except ValueError:
-            raise ValueError(f"--only {condition!r}: {field} is a number") from None
-        if not met.any():
-            raise ValueError(f"--only {condition!r}: no run has it{did_you_mean(value, sorted(set(map(str, known))))}")
-        priced = priced[met]
-    return priced
-
-
 def checked(sweep: Sweep, home: Path) -> dict[str, data.CorpusSize]:
     """Outlines of all corpora that a sweep names.
 

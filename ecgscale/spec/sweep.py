@@ -6,6 +6,7 @@ from pathlib import Path
 from types import ModuleType
 
 from ecgscale import beside
+from ecgscale.beside import sweep_files
 from ecgscale.models import Codebook
 from ecgscale.phrases import did_you_mean
 from ecgscale.spec.check import mistakes
@@ -99,12 +100,6 @@ def stages(runs: Sequence[Run]) -> list[tuple[Run, ...]]:
 
 class Misspelt(ValueError):
     """A sweep file names fields or values that there are not."""
-
-
-def sweep_files() -> dict[str, Path]:
-    """Files that define sweeps, by their stems: those of ./sweeps, and those of the package that have other names."""
-    folders = (Path(__file__).parents[1] / "sweeps", Path("sweeps"))
-    return {path.stem: path for folder in folders for path in sorted(folder.glob("*.py")) if path.stem != "__init__"}
 
 
 def defined() -> Iterator[Sweep]:

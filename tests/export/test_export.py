@@ -3,23 +3,27 @@
 import json
 from dataclasses import replace
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import pandas as pd
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
+from torch import nn
 
 from ecgscale import data, trial
 from ecgscale.attempt import Place
 from ecgscale.data import corpus as corpora
 from ecgscale.data import embedded, waveform
-from ecgscale.data.batches import Store
+from ecgscale.data.batches import Batch, Store
 from ecgscale.data.corpus import Slice
 from ecgscale.export.embed import files_in, labels_table, of_corpus, of_files
 from ecgscale.export.folder import export, load
 from ecgscale.export.model import Model
-from ecgscale.models import ResNet, Transformer
+from ecgscale.export.program import program
+from ecgscale.models import Backbone, ResNet, Transformer
+from ecgscale.models.features import Features
 from ecgscale.objectives import CMSC, Supervised
 from ecgscale.probing.probe import features
 from ecgscale.probing.reprobe import backbone_at
@@ -91,6 +95,36 @@ def test_the_head_answers_with_the_names_of_its_labels(place: Place, tmp_path: P
     found = model.features_in(corpus)[table["row"]]
     logits = torch.from_numpy(found) @ kept.head["weight"].T + kept.head["bias"]
     np.testing.assert_allclose(table[list(model.labels)], torch.sigmoid(logits), atol=1e-6)
+
+
+@pytest.mark.parametrize("run", RUNS[1:2], ids=lambda run: run.configuration)
+def test_a_program_answers_as_its_model_without_its_code(run: Run, place: Place, tmp_path: Path) -> None:
+    export(run, SWEEP, place.home, place.results, tmp_path / "model", also="torch-export")
+    model, corpus = load(tmp_path / "model"), data.open_corpus("ptbxl", place.home)
+    store = Store(corpus, np.arange(5))
+    program = torch.export.load(tmp_path / "model" / "model.pt2").module()
+    features_, logits = program(*model.backbone.inputs(store.batch(np.arange(5))))
+    own = model.features_in(corpus, np.arange(5))
+    np.testing.assert_allclose(features_.detach(), own, atol=1e-6)
+    np.testing.assert_allclose(torch.sigmoid(logits).detach(), model.answers(own), atol=1e-6)
+
+
+def test_a_graph_that_torch_does_not_export_is_said_in_a_sentence(place: Place, tmp_path: Path) -> None:
+    class Asking(nn.Module):
+        def encode(self, signal: torch.Tensor) -> Features:
+            scale = 1.0 if signal.mean().item() > 0 else 2.0  # what a graph cannot know
+            return Features(signal.mean(-1) * scale, signal)
+
+        def inputs(self, batch: Batch) -> tuple[torch.Tensor, ...]:
+            return (batch.signal,)
+
+    batch = Store(data.open_corpus("ptbxl", place.home), np.arange(5)).batch(np.arange(5))
+    with pytest.raises(
+        ValueError, match=r"torch cannot export this model's graph \(.+\); without --format its weights"
+    ):
+        program(cast(Backbone, Asking()), None, batch)
+    with pytest.raises(ValueError, match="there is no format 'torch-exprt'; did you mean 'torch-export'"):
+        export(RUN, SWEEP, place.home, place.results, tmp_path / "model", also="torch-exprt")
 
 
 def test_a_model_without_labels_has_no_head_to_ask(place: Place, tmp_path: Path) -> None:

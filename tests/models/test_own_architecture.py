@@ -10,78 +10,23 @@ from ecgscale.attempt import Place
 from ecgscale.pricing.plan import plan
 from ecgscale.spec.sweep import load
 from ecgscale.trial import trial
-
-OWN = """
-from dataclasses import dataclass
-from typing import ClassVar
-
-import torch
-from torch import nn
-
-from ecgscale.data.batches import Batch
-from ecgscale.data.corpus import Slice
-from ecgscale.models import Architecture, Backbone, Features
-from ecgscale.objectives import Supervised
-from ecgscale.spec import Evaluation, Run, Schedule, Sweep
+from tests import own_sweep
 
 
-@dataclass(frozen=True)
-class PlainCNN(Architecture):
-    width: int
-    kind: ClassVar[str] = "plaincnn"
-
-    @property
-    def size(self) -> str:
-        return str(self.width)
-
-    def build(self) -> Backbone:
-        return Net(self.width)
-
-
-class Net(Backbone):
-    def __init__(self, width: int) -> None:
-        super().__init__()
-        self.width, self.convolution = width, nn.Conv1d(12, width, 15, 4)
-
-    def inputs(self, batch: Batch) -> tuple[torch.Tensor, ...]:
-        return (batch.signal,)
-
-    def encode(self, signal: torch.Tensor) -> Features:
-        found = self.convolution(signal).relu()
-        return Features(found.mean(-1), found.transpose(1, 2))
-
-
-SWEEP = Sweep(
-    "own",
-    tuple(
-        Run(
-            PlainCNN(width),
-            Supervised(),
-            Slice("ptbxl-sample", 0.05, "code6"),
-            Schedule(steps=4, batch_size=8, lr=1e-2),
-            Evaluation(every=4, probe_epochs=2),
-        )
-        for width in (4, 6)
-    ),
-    tasks=("ludb-rhythm",),
-)
-"""
-
-
-def written(folder: Path, text: str = OWN) -> str:
+def written(folder: Path, text: str = own_sweep.IN_ONE) -> str:
     path = folder / "own.py"
     path.write_text(text)
     return str(path)
 
 
-def test_it_is_priced_trained_and_probed(tmp_path: Path) -> None:
+def test_it_is_priced_trained_and_probed(tmp_path: Path, home: Path) -> None:
     torch.set_num_threads(1)
-    sweep, home = load(written(tmp_path)), tmp_path / "home"
+    sweep = load(written(tmp_path))
     assert len({run.run_id for run in sweep.runs}) == 2
     assert sweep.runs[0].configuration == "plaincnn-sl"
     priced = plan(sweep, home, tmp_path)
-    # 12 leads x 15 samples and a bias to each of 4 channels; 6 labels are the head's and not counted
-    assert priced["n_params"].to_list() == [4 * (12 * 15 + 1), 6 * (12 * 15 + 1)]
+    # 12 leads x 15 samples and a bias to each of 4 channels; what labels need is the head's and not counted
+    assert priced["n_params"].to_list() == 2 * [4 * (12 * 15 + 1)]
     assert trial(sweep.runs[0], sweep, Place(home, tmp_path)) == "done"
     rows = records.read(records.path_of(tmp_path, "own", sweep.runs[0].run_id)).rows
     assert {"ID", "OOD"} <= set(rows["domain"])
@@ -99,13 +44,15 @@ def test_it_is_priced_trained_and_probed(tmp_path: Path) -> None:
 )
 def test_what_it_lacks_is_said(was: str, becomes: str, sentence: str, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=sentence):
-        load(written(tmp_path, OWN.replace(was, becomes)))
+        load(written(tmp_path, own_sweep.IN_ONE.replace(was, becomes)))
 
 
 def test_a_size_that_identity_would_not_know_is_refused(tmp_path: Path) -> None:
     """Without @dataclass, every width would be one run."""
     kind = '    kind: ClassVar[str] = "plaincnn"\n'
     init = "\n    def __init__(self, width):\n        self.__dict__['width'] = width\n"
-    undecorated = OWN.replace("@dataclass(frozen=True)\nclass PlainCNN", "class PlainCNN").replace(kind, kind + init)
+    undecorated = own_sweep.IN_ONE.replace("@dataclass(frozen=True)\nclass PlainCNN", "class PlainCNN").replace(
+        kind, kind + init
+    )
     with pytest.raises(ValueError, match=r"PlainCNN is no dataclass; write @dataclass\(frozen=True\)"):
         load(written(tmp_path, undecorated))

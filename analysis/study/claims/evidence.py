@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 
 from ecgscale.analysis.fitting.identifiability import BadPoints
-from ecgscale.analysis.observations import COLUMNS, best_over_steps, trajectories
+from ecgscale.analysis.observations import COLUMNS, Narrow, best_over_steps, trajectories
 from ecgscale.analysis.study import published
 from ecgscale.analysis.study.constants import SIZE_EDGES
 from ecgscale.analysis.table.query import COLUMNS as FITTED
@@ -54,13 +54,13 @@ def of_results(paths: pd.DataFrame, table: pd.DataFrame, select: str = "val") ->
     return Evidence(_by_size(outside), _by_data(outside), table, points, every, kept)
 
 
-def in_results(results: Path, sweep: str | None = None) -> Evidence:
-    """Evidence of a sweep in a results folder; of the only one there if none is named.
+def in_results(results: Path, sweep: str | None = None, narrow: Narrow = lambda loaded: loaded) -> Evidence:
+    """Evidence of a sweep in a results folder; of the only one there if none is named; ``narrow`` chooses its runs.
 
     Steps are selected as the exponents table says; without a table only claims about losses can be tested. Raises
     BadPoints if there is no finished run, or several sweeps and none was named.
     """
-    paths = trajectories(results, [sweep] if sweep else None)
+    paths = trajectories(results, [sweep] if sweep else None, narrow)
     known = sorted(paths["sweep"].unique())
     if len(known) != 1:
         problem = f"hold several sweeps: {', '.join(known)}; name one" if known else "hold no finished run"
