@@ -42,9 +42,9 @@ TRAINING = in_order(
 ANALYSIS = in_order(
     """
     records naming tuning observations
-    fitting: repetition cells laws status problem residuals descent amplitudes newton starts intervals alike
-    fitting: identifiability structure formula noise result description shifted nonlinear nonlinear_ends nonlinear_fit
-    fitting: fit bands
+    fitting: repetition cells laws status problem resampling residuals health descent amplitudes newton starts
+    fitting: intervals alike identifiability structure options formula noise result description shifted
+    fitting: nonlinear nonlinear_ends nonlinear_fit fit bands
     fitting: loss_pairs floors joint_floors transfer effective_data optimum allocation forecast overfitting
     table: where markup query build
     columns points comparison

@@ -134,8 +134,8 @@ def _launch(
         say(f"  {sentence}")
     with never_silent(f"counting what the runs of {loaded.name} cost ..."):
         on = pricing.device_named("here", home)
-        lines = pricing.plan(loaded, home, results, on, processes=processes)
-        lines = lines[lines["run_id"].isin(ids_of(loaded, chosen.only, lambda lines=lines: lines))]
+        priced = pricing.plan(loaded, home, results, on, processes=processes)
+        lines = priced[priced["run_id"].isin(ids_of(loaded, chosen.only, lambda: priced))]
     to_do = lines["state"].isin(chosen.states) if chosen.states else lines["state"] != "done"
     left = lines[to_do].sort_values("flops", ascending=False, kind="stable")
     runs = [loaded.run(run_id) for run_id in left["run_id"]]

@@ -32,7 +32,9 @@ def program(backbone: Backbone, head: nn.Linear | None, batch: Batch) -> bytes:
     export, or whose program answers other than the model does.
     """
     asked = _Asked(backbone.eval(), head).eval()
-    inputs = backbone.inputs(Batch(*(part[:_N] for part in batch[:4]), batch.leads))
+    inputs = backbone.inputs(
+        batch._replace(**{name: getattr(batch, name)[:_N] for name in ("signal", "peaks", "labels", "patient")})
+    )
     n = torch.export.Dim("n")
     try:
         with torch.no_grad(), warnings.catch_warnings(action="ignore"):
