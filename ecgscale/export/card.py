@@ -52,8 +52,8 @@ def card(run: Run, config: Mapping[str, Any], rows: pd.DataFrame) -> str:
         "In a shell: `ecgscale embed RECORDS --weights THIS_FOLDER -o features.parquet`"
         + (", `ecgscale predict-labels` likewise." if labels else "."),
         "",
-        "A program beside the weights (`model.pt2`, where there is one) runs by `torch.export.load` alone and takes what "
-        "the model's `inputs` makes of recordings prepared as below, not millivolts.",
+        "A program beside the weights (`model.pt2`, where there is one) runs by `torch.export.load` alone and takes "
+        "what the model's `inputs` makes of recordings prepared as below, not millivolts.",
         "",
         "## What it reads",
         "",
