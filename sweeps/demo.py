@@ -1,6 +1,6 @@
 """The demo: the paper's four configurations, small in scale, on the real recordings that ship with the package.
 
-What it costs: about 8 minutes on 2 CPU cores. What to expect: losses that fall with N and D, wide intervals on every
+What it costs: about 10 minutes on 2 CPU cores. What to expect: losses that fall with N and D, wide intervals on every
 exponent, and probes that are honest about how little 2,010 recordings teach.
 How to run it: `make demo`, or `ecgscale codebook train --sweep demo && ecgscale launch demo`.
 
