@@ -1,5 +1,7 @@
 """A small architecture of each kind, and every objective and its variants, that tests train in moments."""
 
+from dataclasses import dataclass
+
 from ecgscale.models import Architecture, Codebook, Net1D, ResNet, Transformer, ViT
 from ecgscale.objectives import CMSC, DINO, OBJECTIVES, Masked, Objective, Supervised
 from ecgscale.objectives.cmsc import VARIANTS
@@ -21,3 +23,8 @@ MADE: dict[str, Objective] = {
     **{f"cmsc-{variant}": CMSC(variant=variant) for variant in VARIANTS if variant != CMSC().variant},
     "masked-heartlang": Masked(CODEBOOK, mask_padding=True, leak=True, ids_at_label_time=False),
 }
+
+
+@dataclass(frozen=True)
+class Own(ResNet):
+    """A ResNet of one's own: a class whose code is not ecgscale's."""

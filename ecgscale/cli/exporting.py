@@ -51,14 +51,19 @@ def export(
     changes: Changes = None,
 ) -> None:
     """Write a run's kept weights with a model card, for `ecgscale.load`, the Hub, or any safetensors reader."""
+    from ecgscale.definitions import code_facts
     from ecgscale.export import folder
+    from ecgscale.pool.states import outdated
 
     loaded = selected(sweep, changes, only, home, results)
     run = loaded.run(run_id)
+    for sentence in outdated(loaded, results):
+        say(f"  {sentence}")
     config = folder.export(run, loaded, home_of(home), results, output, step, also)
     files = [folder.CONFIG, folder.WEIGHTS, folder.CARD, *([folder.PROGRAM] if also == "torch-export" else [])]
     say(f"{config['configuration']} at step {config['step']}: {', '.join(files)}")
-    say(f"next: ecgscale embed SOURCE --weights {where(output)} -o features.parquet")
+    of_ones_own = f" --sweep {sweep}" if code_facts([run.architecture]) else ""
+    say(f"next: ecgscale embed SOURCE --weights {where(output)}{of_ones_own} -o features.parquet")
 
 
 def _asking(name: str, kind: "Callable[[], Callable[[Model], Ask]]", told: str) -> None:

@@ -1,6 +1,7 @@
 """An exported model as a folder: weights (safetensors), what it is (config.json), and a model card (README.md)."""
 
 import json
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from torch import nn
 from ecgscale import data, provenance, records
 from ecgscale.data.alike import Preprocessing, preprocessing_of
 from ecgscale.data.batches import Store
+from ecgscale.definitions import code_facts
 from ecgscale.export.card import card
 from ecgscale.export.model import Model
 from ecgscale.export.program import program
@@ -45,7 +47,8 @@ def export(
     if folder.exists() and any(file.name not in (CONFIG, WEIGHTS, CARD, PROGRAM) for file in folder.iterdir()):
         raise FileExistsError(f"the folder {folder.name} holds other things; name a new one")
     corpus = data.open_corpus(run.slice.corpus, home)
-    rows = records.read(records.path_of(results, sweep.name, run.run_id)).rows
+    file = records.read(records.path_of(results, sweep.name, run.run_id))
+    rows = file.rows
     labels = corpus.label_names(run.slice.label_set) if kept.head else ()
     tensors = {f"{part}.{name}": tensor.contiguous() for part, name, tensor in _parts(kept)}
     config = {
@@ -54,6 +57,7 @@ def export(
         "configuration": run.configuration,
         "step": kept.step,
         "architecture": to_json(run.architecture),
+        "own_code": json.loads(file.facts.get("own_code") or "{}"),
         "n_params": int(rows["n_params"].iloc[0]),
         "labels": list(labels),
         "label_set": run.slice.label_set if kept.head else "",
@@ -89,7 +93,8 @@ def load(
 ) -> Model:
     """An exported model. ``architecture``: of a model that is not ecgscale's, its class, or as its sweep described it.
 
-    Raises FileNotFoundError or ValueError, in one sentence that names the file.
+    Warns where the code of a class of one's own is not what the weights were trained with. Raises FileNotFoundError or
+    ValueError, in one sentence that names the file.
     """
     folder = Path(folder)
     if not (folder / CONFIG).is_file():
@@ -106,6 +111,14 @@ def load(
         raise ValueError(f"{folder.name}/{CONFIG}: {error}") from None
     if to_json(described) != said["architecture"]:
         raise ValueError(f"{folder.name}: the weights are of {said['architecture']}, not of {to_json(described)}")
+    trained = said.get("own_code", {})
+    for name, now in json.loads(code_facts([described]).get("own_code", "{}")).items():
+        if trained.get(name, now) != now:
+            warnings.warn(
+                f"the code of {name} has changed since the weights in {folder.name} were trained: what they answer is "
+                "another model's",
+                stacklevel=2,
+            )
     try:
         tensors = tensors_of((folder / WEIGHTS).read_bytes())
     except (OSError, SafetensorError) as error:

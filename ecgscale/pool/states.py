@@ -56,7 +56,7 @@ def outdated(sweep: Sweep, results: Path) -> list[str]:
             changed.update(name for name in before.keys() & after.keys() if before[name] != after[name])
     return [
         f"the code of {name} has changed since {n} runs were done with it; they stay as they are, and to do one again "
-        f"delete its file in runs/{sweep.name}"
+        f"delete its file in {results.name or 'results'}/runs/{sweep.name}"
         for name, n in sorted(code.items())
     ] + [
         f"task {name} asks something else than when {n} runs were measured on it; give it another name, or measure "

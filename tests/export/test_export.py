@@ -1,6 +1,7 @@
 """A model taken elsewhere says of a recording what it said here, through whichever door the recording comes."""
 
 import json
+import warnings
 from dataclasses import replace
 from pathlib import Path
 from typing import cast
@@ -30,6 +31,7 @@ from ecgscale.probing.reprobe import backbone_at
 from ecgscale.spec import Evaluation, Run, Schedule, Sweep
 from ecgscale.training import kept_weights
 from tests import layouts
+from tests.small import Own
 
 RUN = Run(
     ResNet(3, 4),
@@ -217,6 +219,18 @@ def test_a_folder_that_is_not_what_was_written_is_refused(place: Place, tmp_path
     (folder / "config.json").write_text(json.dumps(said | {"architecture": {"kind": "resnt"}}))
     with pytest.raises(ValueError, match=r"no architecture 'resnt'; did you mean 'resnet'"):
         load(folder)
+
+
+def test_code_that_changed_since_training_is_said(place: Place, tmp_path: Path) -> None:
+    folder = tmp_path / "model"
+    exported(RUN, place, tmp_path)
+    config = json.loads((folder / "config.json").read_text())
+    assert config["own_code"] == {}
+    with warnings.catch_warnings(action="error"):
+        load(folder, architecture=Own)
+    (folder / "config.json").write_text(json.dumps(config | {"own_code": {"Own": "of other code"}}))
+    with pytest.warns(UserWarning, match="the code of Own has changed since the weights in model were trained"):
+        load(folder, architecture=Own)
 
 
 def test_the_verbs_as_they_are_typed(place: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -38,8 +38,8 @@ def test_it_is_priced_trained_and_probed(tmp_path: Path, home: Path) -> None:
     [
         ("PlainCNN(Architecture)", "PlainCNN", "PlainCNN says no input, sampling_hz, any_leads, localised"),
         ("@dataclass(frozen=True)\nclass PlainCNN", "class PlainCNN", "takes no arguments"),
-        ("    def build", "    def built", "abstract method build"),
-        ('    kind: ClassVar[str] = "plaincnn"\n', "", "abstract method kind"),
+        ("    def build", "    def built", "abstract method '?build"),
+        ('    kind: ClassVar[str] = "plaincnn"\n', "", "abstract method '?kind"),
     ],
 )
 def test_what_it_lacks_is_said(was: str, becomes: str, sentence: str, tmp_path: Path) -> None:
