@@ -19,7 +19,8 @@ from tests.paths import HOUSE
 from tests.shell import Shell
 
 FOLDER = HOUSE / "ecgscale" / "clusters"
-# What is on the PATH of an allocation of two nodes: every call is written down, srun runs its command here.
+# What is on the PATH of an allocation of two nodes: every call is written down, srun runs its command here. The launch
+# begins when the sentinel, both nodes' Ray and the step of the second have told their pids: scancel knows no others.
 STANDINS = {
     "srun": """
 while [[ $1 == --* ]]; do [[ $1 == --nodelist=* ]] && export NODE=${1#*=}; shift; done
@@ -35,6 +36,7 @@ if [[ $1 == start ]]; then echo $$ >> "$LOG.pids"; while :; do sleep 0.05; done;
     "ecgscale": """
 if [[ $1 == status ]]; then echo "ecgscale $*" >> "$LOG"; echo '{"pending": 1, "running": 0}'; exit; fi
 trap 'echo "launch heard USR1" >> "$LOG"; sleep 0.2; exit 143' USR1
+until [[ $(wc -l < "$LOG.pids") -ge 4 ]]; do sleep 0.02; done
 echo "ecgscale $*" >> "$LOG"
 for _ in $(seq "$TICKS"); do sleep 0.05; done
 exit "$CODE" """,
@@ -73,7 +75,7 @@ class Allocation:
                 os.kill(int(pid), signal.SIGKILL)
 
     def wait_for(self, line: str) -> None:
-        for _ in range(400):
+        for _ in range(1200):
             if line in self.log.read_text():
                 return
             assert self.job.poll() is None, self.job.communicate()
@@ -82,9 +84,9 @@ class Allocation:
 
     def end(self) -> tuple[int, list[str]]:
         """How it ended, and all that was called; what it started has ended, too."""
-        code = self.job.wait(30)
+        code = self.job.wait(120)
         started = [int(pid) for pid in self.log.with_suffix(".pids").read_text().split()]
-        assert len(started) >= 3
+        assert len(started) >= 4
         _, living = psutil.wait_procs([psutil.Process(pid) for pid in started if psutil.pid_exists(pid)], timeout=10)
         assert not living
         return code, self.log.read_text().splitlines()
