@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from scipy import interpolate, special
+from scipy import special
 
 from ecgscale.analysis.fitting.fit import fit
 from ecgscale.analysis.fitting.identifiability import BadPoints
@@ -65,6 +65,8 @@ def band(law: str, points: pd.DataFrame, x: Array) -> Band | None:
 
     None where the law cannot be fitted, or its curve has no interval (as many coefficients as points).
     """
+    from scipy import interpolate
+
     found = fitted(law, points)
     if found is None or found.status == "failed":
         return None

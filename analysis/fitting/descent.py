@@ -1,5 +1,8 @@
 """One descent of damped Newton on a sum of power laws, compiled: fits are small, and numpy's calls cost more than they.
 
+In least squares floor and amplitudes are solved for at every step (variable projection, Golub & Pereyra 1973): what is
+left are one or two exponents, and the curved valleys between them and the amplitudes, in which Newton creeps, are gone.
+
 A fit has n points, K terms and p parameters. What a batch of fits shares and what each has of its own goes in as one
 ``Posed``, where the descents stand as ``Places``. ``newton`` tells the algebra.
 """
@@ -14,6 +17,10 @@ from numba import types
 
 EXACT = 1e-25  # objective a point at which a fit is exact, whatever its derivatives
 FELT = 1e-13  # of the objective: what a parameter has to move to be felt
+INNER = 1e-10  # of the objective: the decrement at which floor and amplitudes are solved for but for one last step
+VANISHED = 1e-26  # of the typical loss: an amplitude that is zero
+STRIDE = 2.0  # the longest step of an exponent
+GRACE = 5  # steps in which a descent that met another face of the bounds has to come out lower than before
 FIRST_DAMPING = 1.0  # after a step that failed: half way to the majoriser
 LARGEST = 300.0  # of the logarithm of a term
 
@@ -55,9 +62,24 @@ class Scratch(NamedTuple):
     downhill: Any  # [p]
     move: Any  # [p]
     floor: Any  # [p]
+    exponent: Any  # [p], whether it is one
     metric: Any  # [p, p]
     damped: Any  # [p, p]
     reduced: Any  # [p, p]
+
+
+class Inner(NamedTuple):
+    """Room for solving floor and amplitudes: what multiplies each of the K, they, and a small quadratic problem."""
+
+    basis: Any  # [K, n]
+    amplitudes: Any  # [K]
+    held: Any  # [K], those that stay
+    step: Any  # [K]
+    slope: Any  # [K]
+    curvature: Any  # [K, K]
+    within: Any  # [K]
+    answer: Any  # [K]
+    reduced: Any  # [K, K]
 
 
 class Places(NamedTuple):
@@ -132,9 +154,24 @@ def points_of(posed: Posed, s: int) -> Points:
 def scratch_of(posed: Posed) -> Scratch:
     """Room for descents of these fits."""
     p, n_terms = len(posed.low), len(posed.counts)
+    exponent = np.zeros(p, np.bool_)
+    for k in range(n_terms):
+        for m in range(1, posed.counts[k]):
+            exponent[posed.columns[k, m]] = True
     return Scratch(
-        np.empty(n_terms), np.empty(p), np.empty(p, np.bool_), np.empty(p), np.empty(p), np.empty(p),
+        np.empty(n_terms), np.empty(p), np.empty(p, np.bool_), np.empty(p), np.empty(p), np.empty(p), exponent,
         np.empty((p, p)), np.empty((p, p)), np.empty((p, p)),
+    )  # fmt: skip
+
+
+@compiled()
+def inner_of(posed: Posed) -> Inner:
+    """Room for solving their floors and amplitudes."""
+    n_terms = len(posed.counts)
+    return Inner(
+        np.empty((n_terms, posed.y.shape[1])), np.empty(n_terms), np.empty(n_terms, np.bool_), np.empty(n_terms),
+        np.empty(n_terms), np.empty((n_terms, n_terms)), np.empty(n_terms, np.int64), np.empty(n_terms),
+        np.empty((n_terms, n_terms)),
     )  # fmt: skip
 
 
@@ -295,17 +332,18 @@ def newton(
 def propose(
     places: Places,
     t: int,
-    entry: int,
     points: Points,
     posed: Posed,
     scratch: Scratch,
     trial: Any,
     positive: bool,
     known: bool,
+    projected: bool,
 ) -> tuple[bool, float]:
     """The next place to try from place t, after ``newton``: its step where that works, else damped by the majoriser.
 
-    ``known``: ``scratch.metric`` is that of this place. Returns whether the step is usable, and the change of the
+    ``known``: ``scratch.metric`` is that of this place; ``projected``: the amplitudes are solved for afterwards, so that
+    only the exponents' steps are kept short. Returns whether the step is usable, and the change of the
     objective that the model predicts.
     """
     theta, gradient, hessian, damping = places.theta[t], places.gradient[t], places.hessian[t], places.damping[t]
@@ -327,9 +365,9 @@ def propose(
         usable = eliminate(damped, scratch)
     longest = 0.0
     for a in range(p):
-        if posed.amplitude[a]:
+        if scratch.exponent[a] if projected else posed.amplitude[a]:
             longest = max(longest, abs(move[a]))
-    shorter = min(1.0, 4.0 / max(longest, 1e-300))
+    shorter = min(1.0, (STRIDE if projected else 4.0) / max(longest, 1e-300))
     predicted = 0.0
     for a in range(p):
         trial[a] = min(max(theta[a] + move[a] * shorter, posed.low[a]), posed.high[a]) if usable else theta[a]
@@ -354,31 +392,231 @@ def judge(value: float, new: float, predicted: float, usable: bool, damping: flo
     return taken, 0.0 if damping < 1e-6 else damping
 
 
+@compiled()
+def mismatch(points: Points, inner: Inner, along: float) -> float:
+    """Half the sum of squares, so far along the step of floor and amplitudes."""
+    value = 0.0
+    for i in range(len(points.y)):
+        if points.w[i] == 0.0:
+            continue
+        total = 0.0
+        for k in range(len(inner.amplitudes)):
+            total += (inner.amplitudes[k] + along * inner.step[k]) * inner.basis[k, i]
+        residual = math.log(max(total, 1e-300)) - points.y[i]
+        value += 0.5 * points.w[i] * residual * residual
+    return value
+
+
+@compiled()
+def bend(points: Points, inner: Inner) -> None:
+    """Fills slope and curvature of half the sum of squares in floor and amplitudes."""
+    basis, slope, curvature, n_terms = inner.basis, inner.slope, inner.curvature, len(inner.amplitudes)
+    slope[:] = 0.0
+    curvature[:] = 0.0
+    for i in range(len(points.y)):
+        if points.w[i] == 0.0:
+            continue
+        total = 0.0
+        for k in range(n_terms):
+            total += inner.amplitudes[k] * basis[k, i]
+        total = max(total, 1e-300)
+        residual = math.log(total) - points.y[i]
+        pull = points.w[i] * residual / total
+        bent = points.w[i] * max(1.0 - residual, 0.1) / (total * total)
+        for k in range(n_terms):
+            slope[k] += pull * basis[k, i]
+            for q in range(k + 1):
+                curvature[k, q] += bent * basis[k, i] * basis[q, i]
+    for k in range(n_terms):
+        for q in range(k):
+            curvature[q, k] = curvature[k, q]
+
+
+@compiled()
+def step_within(inner: Inner) -> None:
+    """Fills the step to the lowest place of the quadratic model at which no amplitude is negative, over all sets of
+    those that are not zero; those that are held stay."""
+    amplitudes, held, within, answer, a = inner.amplitudes, inner.held, inner.within, inner.answer, inner.reduced
+    n_terms, lowest = len(amplitudes), np.inf
+    for mask in range(2**n_terms - 1, -1, -1):
+        count, usable, full = 0, True, True
+        for k in range(n_terms):
+            chosen = mask >> k & 1 == 1
+            if held[k]:
+                usable &= not chosen
+            elif chosen:
+                within[count] = k
+                count += 1
+            else:
+                full = False
+        if not usable:
+            continue
+        # The step of those outside the set is to zero (held: none); the others' follows.
+        for i in range(count):
+            row = within[i]
+            answer[i] = -inner.slope[row]
+            for k in range(n_terms):
+                if not held[k] and mask >> k & 1 == 0:
+                    answer[i] += inner.curvature[row, k] * amplitudes[k]
+            for j in range(count):
+                a[i, j] = inner.curvature[row, within[j]]
+        for j in range(count):
+            if not a[j, j] > 1e-14 * inner.curvature[within[j], within[j]]:
+                usable = False
+                break
+            for i in range(j + 1, count):
+                factor = a[i, j] / a[j, j]
+                for k in range(j + 1, count):
+                    a[i, k] -= factor * a[j, k]
+                answer[i] -= factor * answer[j]
+        if not usable:
+            continue
+        for j in range(count - 1, -1, -1):
+            for k in range(j + 1, count):
+                answer[j] -= a[j, k] * answer[k]
+            answer[j] /= a[j, j]
+            usable &= amplitudes[within[j]] + answer[j] > 0.0
+        if not usable:
+            continue
+        value = modelled(mask, count, inner)
+        if value < lowest:
+            lowest = value
+            for k in range(n_terms):
+                inner.step[k] = 0.0 if held[k] else -amplitudes[k]
+            for i in range(count):
+                inner.step[within[i]] = answer[i]
+            if full:  # the lowest of all, whatever their sign
+                break
+
+
+@compiled()
+def modelled(mask: int, count: int, inner: Inner) -> float:
+    """The change that the quadratic model predicts if those in the set step as answered and the others to zero."""
+    n_terms, value = len(inner.amplitudes), 0.0
+    for k in range(n_terms):
+        one = 0.0 if inner.held[k] else -inner.amplitudes[k]
+        for i in range(count):
+            if inner.within[i] == k:
+                one = inner.answer[i]
+        value += one * inner.slope[k]
+        for q in range(n_terms):
+            other = 0.0 if inner.held[q] else -inner.amplitudes[q]
+            for i in range(count):
+                if inner.within[i] == q:
+                    other = inner.answer[i]
+            value += 0.5 * one * inner.curvature[k, q] * other
+    return value
+
+
+@compiled()
+def project(theta: Any, entry: int, points: Points, posed: Posed, inner: Inner) -> float:
+    """Solve floor and amplitudes for the exponents of theta, in place, all but ``entry``; returns the objective.
+
+    Given the exponents the loss is linear in them and half the sum of squares of its logs is convex where residuals are
+    below one: Newton's steps within the bounds arrive in two or three.
+    """
+    amplitudes, columns, counts, n_terms = inner.amplitudes, posed.columns, posed.counts, len(posed.counts)
+    for k in range(n_terms):
+        column = columns[k, 0]
+        inner.held[k], inner.step[k] = column == entry, 0.0
+        amplitudes[k] = theta[column] if counts[k] == 1 else math.exp(theta[column])
+        for i in range(len(points.y)):
+            exponent = 0.0
+            for m in range(1, counts[k]):
+                exponent += theta[columns[k, m]] * points.x[k, i, m]
+            inner.basis[k, i] = math.exp(min(exponent, LARGEST))
+    value = mismatch(points, inner, 0.0)
+    for _ in range(20):
+        bend(points, inner)
+        step_within(inner)
+        for k in range(n_terms):
+            if counts[k] == 1 and not inner.held[k]:
+                least, most = posed.low[columns[k, 0]], posed.high[columns[k, 0]]
+                floor = amplitudes[k] + inner.step[k]
+                if floor < least or floor > most:  # the floor has bounds of its own: it stands there, the others follow
+                    amplitudes[k], inner.held[k] = min(max(floor, least), most), True
+                    value = np.inf
+        if value == np.inf:
+            inner.step[:] = 0.0
+            value = mismatch(points, inner, 0.0)
+            continue
+        decrement = 0.0
+        for k in range(n_terms):
+            decrement -= 0.5 * inner.slope[k] * inner.step[k]
+        along, new, last = 1.0, value, decrement <= INNER * value
+        if last:
+            new = value - max(decrement, 0.0)
+        else:
+            for _ in range(8):
+                new = mismatch(points, inner, along)
+                if new < value:
+                    break
+                along *= 0.3
+            if not new < value:
+                break
+        for k in range(n_terms):
+            gone = along == 1.0 and inner.step[k] == -amplitudes[k]
+            amplitudes[k] = 0.0 if gone else amplitudes[k] + along * inner.step[k]
+        value = new
+        if last:
+            break
+    for k in range(n_terms):
+        column = columns[k, 0]
+        if column != entry:
+            there = amplitudes[k] > VANISHED
+            theta[column] = amplitudes[k] if counts[k] == 1 else math.log(amplitudes[k]) if there else posed.low[column]
+    return value
+
+
+@compiled()
+def other_face(one: Any, other: Any, posed: Posed) -> bool:
+    """Whether two places lie on different faces of the bounds."""
+    for a in range(len(one)):
+        if (one[a] <= posed.low[a]) != (other[a] <= posed.low[a]):
+            return True
+        if (one[a] >= posed.high[a]) != (other[a] >= posed.high[a]):
+            return True
+    return False
+
+
 @compiled(POSED, WHICH, WHICH, ENDS)
 def descend(posed: Posed, entry: Any, which: Any, ends: Ends) -> None:
     """Descend from every start of ``ends``, of fit ``which[t]``, to where it ends; fills ``ends``.
 
-    ``entry`` [S] says which parameter of a fit stays where it starts (-1: none).
+    ``entry`` [S] says which parameter of a fit stays where it starts (-1: none). In least squares amplitudes are solved
+    for at every place. There a valley bends where it meets a face of the bounds: a step that lands on another face may
+    rise at first, and is taken back if the descent has not come out lower after some steps.
     """
     n_starts, p = ends.theta.shape
-    scratch, trial = scratch_of(posed), np.empty(p)
+    scratch, inner, trial, before = scratch_of(posed), inner_of(posed), np.empty(p), np.empty(p)
     here = Places(
         np.empty((1, p)), np.empty(1), np.empty((1, p)), np.empty((1, p, p)), np.empty(1), np.zeros(1),
         np.zeros((1, p)),
     )  # fmt: skip
     theta, gradient, hessian = here.theta[0], here.gradient[0], here.hessian[0]
+    projected = math.isinf(posed.delta)
     for t in range(n_starts):
         s = which[t]
-        points = points_of(posed, s)
+        points, held = points_of(posed, s), entry[s % len(entry)]
         theta[:] = ends.theta[t]
+        if projected:
+            project(theta, held, points, posed, inner)
         here.value[0] = derivatives(theta, points, posed, scratch, gradient, hessian)
-        here.damping[0], age = 0.0, 0
-        held, moved, known = entry[s % len(entry)], True, False
+        here.damping[0], age, moved, known = 0.0, 0, True, False
         done, decrement, positive = False, np.inf, False
+        grace, spent, least = 0, not projected, np.inf
         while True:
             if moved:
                 done, decrement, positive = newton(here, 0, held, points, posed, scratch, trial)
                 known = False
+            if grace > 0:
+                grace = 0 if here.value[0] < least else grace - 1
+                if grace == 0 and not here.value[0] < least or grace > 0 and (done or age >= posed.patience):
+                    grace, spent, age, moved = 0, True, age + 1, True
+                    theta[:] = before
+                    here.value[0] = derivatives(theta, points, posed, scratch, gradient, hessian)
+                    here.damping[0] = FIRST_DAMPING
+                    continue
             value = here.value[0]
             if done or age >= posed.patience:
                 ends.decrement[t] = (decrement if positive else np.inf) / max(value, 1e-300)
@@ -386,10 +624,16 @@ def descend(posed: Posed, entry: Any, which: Any, ends: Ends) -> None:
                 ends.theta[t] = trial if done else theta
                 break
             age += 1
-            usable, predicted = propose(here, 0, held, points, posed, scratch, trial, positive, known)
+            usable, predicted = propose(here, 0, points, posed, scratch, trial, positive, known, projected)
             known = not positive or here.damping[0] > 0.0
-            new = objective(trial, points, posed)
-            moved, here.damping[0] = judge(value, new, predicted, usable, here.damping[0])
+            new = project(trial, held, points, posed, inner) if projected else objective(trial, points, posed)
+            if usable and not spent and grace == 0 and not new < value and other_face(theta, trial, posed):
+                before[:] = theta
+                least, grace, moved, here.damping[0] = value, GRACE, True, 0.0
+            elif projected and usable and new < value and predicted >= 0.0:
+                moved = True  # the model saw the amplitudes go where a bound kept the exponents from following
+            else:
+                moved, here.damping[0] = judge(value, new, predicted, usable, here.damping[0])
             if moved:
                 theta[:] = trial
                 here.value[0] = derivatives(theta, points, posed, scratch, gradient, hessian)
@@ -414,7 +658,7 @@ def advance(posed: Posed, which: Any, places: Places, proposals: Proposals) -> N
         done, decrement, positive = newton(places, t, -1, points, posed, scratch, trial)
         proposals.done[t], proposals.decrement[t], proposals.positive[t] = done, decrement, positive
         if not done:
-            usable, predicted = propose(places, t, -1, points, posed, scratch, trial, positive, False)
+            usable, predicted = propose(places, t, points, posed, scratch, trial, positive, False, False)
             proposals.usable[t], proposals.predicted[t] = usable, predicted
 
 

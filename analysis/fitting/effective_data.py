@@ -8,17 +8,20 @@ import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
-from scipy import interpolate, optimize, special
+from scipy import special
 
 from ecgscale.analysis.fitting.health import Health
 from ecgscale.analysis.fitting.identifiability import BadPoints
 from ecgscale.analysis.fitting.problem import Array
 from ecgscale.analysis.fitting.result import Coefficient, Fit
 from ecgscale.analysis.observations import own
+
+if TYPE_CHECKING:
+    from scipy import interpolate
 
 SAMPLES = 40  # of each smoothed curve
 FINENESS = 128  # places between two points where a curve is looked up
@@ -34,7 +37,9 @@ class Curve:
     log_loss: Array  # falling, equal values kept
 
     @property
-    def _joined(self) -> interpolate.PchipInterpolator:
+    def _joined(self) -> "interpolate.PchipInterpolator":
+        from scipy import interpolate
+
         return interpolate.PchipInterpolator(self.log_d, self.log_loss, extrapolate=False)
 
     def loss(self, D: Any) -> Any:
@@ -64,6 +69,8 @@ class Curve:
 
 def curve(points: pd.DataFrame) -> Curve:
     """The curve of one size (columns D, loss); seeds are averaged. Raises BadPoints with fewer than two D."""
+    from scipy import optimize
+
     mean = points.groupby("D")["loss"].mean()
     if len(mean) < 2:
         raise BadPoints(f"a curve over data needs two amounts of data, there is {len(mean)}")

@@ -43,7 +43,11 @@ def clean(data: pd.DataFrame, columns: Sequence[str]) -> tuple[pd.DataFrame, dic
     if not keep.any():
         why = "; ".join(f"{n} with {r}" for r, n in excluded.items()) or "the table is empty"
         raise BadPoints(f"no point can be fitted: {why}")
-    again = pd.DataFrame(numbers).duplicated(keep=False).to_numpy()  # only these can be copies: it is soon told
+    # Only points that have all numbers in common can be copies: it is soon told.
+    _, place, times = np.unique(
+        np.column_stack(list(numbers.values())), axis=0, return_inverse=True, return_counts=True
+    )
+    again = times[place.ravel()] > 1
     copies = keep & again
     if copies.any():
         copies[again] &= data[again].duplicated().to_numpy()

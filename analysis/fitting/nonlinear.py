@@ -13,7 +13,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import qmc
 
 from ecgscale.analysis.fitting.amplitudes import subsets
 from ecgscale.analysis.fitting.laws import Law
@@ -244,6 +243,8 @@ def minimise(
 
 def landscape(posed: Posed) -> Array:
     """Places theta [M, p] all over the exponents and scales, the rest solved exactly there, the lowest first."""
+    from scipy.stats import qmc
+
     q = len(posed.box)
     count = PLACES.get(q, MOST_PLACES)
     cube = qmc.Sobol(q, seed=0).random(count) if q else np.zeros((1, 0))

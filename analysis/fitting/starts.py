@@ -12,6 +12,7 @@ from ecgscale.analysis.fitting.problem import Array, Problems
 
 BRIEF = 60  # steps of every start in least squares; then only those go on that may still win
 CONTENDING = 0.02  # relative distance to the best objective at which they may
+FINE, COARSE = 14, 7  # points along each of two exponents: of the fit itself, and of resamples near it
 
 
 @dataclass(frozen=True)
@@ -25,10 +26,10 @@ class _Grid:
     linear: Array
 
     @classmethod
-    def of(cls, problems: Problems) -> "_Grid":
+    def of(cls, problems: Problems, fineness: int = FINE) -> "_Grid":
         design = problems.design
         names = design.of_kind("exponent").tolist()
-        points = 14 if len(names) > 1 else 40
+        points = fineness if len(names) > 1 else 40
         low, high = np.maximum(problems.low, 0.01), np.minimum(problems.high, 2.5)
         axes = [low[i] + (high[i] - low[i]) * np.linspace(0, 1, points) ** 1.7 for i in names]
         grid = np.stack(np.meshgrid(*axes, indexing="ij"), -1).reshape(-1, len(names))
@@ -66,13 +67,15 @@ class _Grid:
         return theta
 
 
-def projected_starts(problems: Problems, n_starts: int, which: NDArray[np.intp] | None = None) -> Array:
+def projected_starts(
+    problems: Problems, n_starts: int, which: NDArray[np.intp] | None = None, fineness: int = FINE
+) -> Array:
     """Starts [S, T, p] from a grid over the exponents: for fixed exponents a law is linear, solve the rest exactly.
 
     Relative least squares under non-negative amplitudes. The starts are the lowest points of as many blocks of the
     grid, so that they differ; the last is the lowest on the face E = 0.
     """
-    design, grid = problems.design, _Grid.of(problems)
+    design, grid = problems.design, _Grid.of(problems, fineness)
     n_exponents, n_terms = grid.exponents.shape[1], len(design.columns)
     size = len(problems) if which is None else len(which)
     which = np.arange(size) if which is None else which
@@ -158,11 +161,15 @@ def best_of(problems: Problems, starts: Array, which: NDArray[np.intp] | None = 
 
 
 def solve_globally(
-    problems: Problems, n_starts: int = 4, more: Sequence[Array] = (), which: NDArray[np.intp] | None = None
+    problems: Problems,
+    n_starts: int = 4,
+    more: Sequence[Array] = (),
+    which: NDArray[np.intp] | None = None,
+    fineness: int = FINE,
 ) -> tuple[Solution, Array]:
     """Fit every problem from its own projected starts, and from ``more`` starts [p] that all share."""
     n_starts = max(1, n_starts)
-    starts = projected_starts(problems, n_starts, which)
+    starts = projected_starts(problems, n_starts, which, fineness)
     extra = [np.broadcast_to(m, (len(starts), 1, starts.shape[2])) for m in more]
     smooth = problems
     if problems.delta < 1e-4:
@@ -177,5 +184,6 @@ def solve_globally(
 
 def refit(problems: Problems, centre: Array, n_starts: int = 1) -> Solution:
     """Fit every problem from a known optimum [p] and from its own projected starts; the better wins."""
-    found, _ = solve_globally(problems, n_starts, more=[centre])
+    fineness = COARSE if np.isinf(problems.delta) else FINE  # Huber's kinks make more valleys
+    found, _ = solve_globally(problems, n_starts, [centre], fineness=fineness)
     return found
