@@ -342,8 +342,8 @@ def propose(
 ) -> tuple[bool, float]:
     """The next place to try from place t, after ``newton``: its step where that works, else damped by the majoriser.
 
-    ``known``: ``scratch.metric`` is that of this place; ``projected``: the amplitudes are solved for afterwards, so that
-    only the exponents' steps are kept short. Returns whether the step is usable, and the change of the
+    ``known``: ``scratch.metric`` is that of this place; ``projected``: amplitudes are solved for afterwards, and
+    only the steps of exponents are kept short. Returns whether the step is usable, and the change of the
     objective that the model predicts.
     """
     theta, gradient, hessian, damping = places.theta[t], places.gradient[t], places.hessian[t], places.damping[t]
@@ -521,6 +521,8 @@ def project(theta: Any, entry: int, points: Points, posed: Posed, inner: Inner) 
         inner.held[k], inner.step[k] = column == entry, 0.0
         amplitudes[k] = theta[column] if counts[k] == 1 else math.exp(theta[column])
         for i in range(len(points.y)):
+            if points.w[i] == 0.0:
+                continue
             exponent = 0.0
             for m in range(1, counts[k]):
                 exponent += theta[columns[k, m]] * points.x[k, i, m]
@@ -610,8 +612,9 @@ def descend(posed: Posed, entry: Any, which: Any, ends: Ends) -> None:
                 done, decrement, positive = newton(here, 0, held, points, posed, scratch, trial)
                 known = False
             if grace > 0:
-                grace = 0 if here.value[0] < least else grace - 1
-                if grace == 0 and not here.value[0] < least or grace > 0 and (done or age >= posed.patience):
+                lower = here.value[0] < least
+                grace = 0 if lower else grace - 1
+                if not lower and (grace == 0 or done or age >= posed.patience):
                     grace, spent, age, moved = 0, True, age + 1, True
                     theta[:] = before
                     here.value[0] = derivatives(theta, points, posed, scratch, gradient, hessian)
