@@ -16,7 +16,8 @@ from ecgscale.analysis.fitting.fit import fit
 from ecgscale.analysis.fitting.laws import LAWS, joint
 from ecgscale.analysis.fitting.newton import derivatives, minimise, solve
 from ecgscale.analysis.fitting.problem import Array, Penalty, centred, natural, problems_of, terms_of
-from ecgscale.analysis.fitting.starts import projected_starts, solve_globally
+from ecgscale.analysis.fitting.resampling import resample_counts
+from ecgscale.analysis.fitting.starts import best_of, projected_starts, refit, solve_globally
 from tests.designs import TRUTHS, designs
 from tests.planted import planted_grid
 
@@ -81,6 +82,37 @@ def test_non_negative_least_squares_are_scipys() -> None:
         expected, norm = optimize.nnls(design[i], target[i])
         np.testing.assert_allclose(found[i], expected, atol=1e-9)
         assert rss[i] == pytest.approx(norm**2, rel=1e-9)
+
+
+@pytest.mark.parametrize("exponents", [(0.3, 0.4), (1.2, 0.05), (2.5, 2.5)])
+def test_amplitudes_for_given_exponents_are_the_least_squares_of_logs(exponents: tuple[float, float]) -> None:
+    points = planted_grid(0.05, 3)
+    posed = problems_of(LAWS["joint"], {"N": points["N"], "D": points["D"]}, points["loss"])
+    low, high = posed.low.copy(), posed.high.copy()
+    low[[2, 4]] = high[[2, 4]] = exponents
+    found = minimise(replace(posed, low=low, high=high), np.array([[0.5, -1.0, exponents[0], -1.0, exponents[1]]]))
+    z = np.log(points[["N", "D"]].to_numpy())
+    z, y = z - z.mean(0), np.log(points["loss"].to_numpy())
+    basis = np.column_stack([np.ones(len(y)), np.exp(-exponents[0] * z[:, 0]), np.exp(-exponents[1] * z[:, 1])])
+    expected = optimize.least_squares(
+        lambda a: np.log(basis @ a) - y, [0.1, 0.1, 0.1], bounds=(0, np.inf), xtol=1e-14, ftol=1e-14, gtol=1e-14
+    )
+    assert found.converged[0]
+    assert found.objective[0] <= expected.cost * (1 + 1e-8)
+    assert found.objective[0] >= expected.cost * (1 - 1e-5)
+
+
+def test_resamples_of_nine_cells_end_at_their_optimum() -> None:
+    grid = designs()["demo"]
+    rng = np.random.default_rng(5)
+    loss = joint(grid["N"], grid["D"], E=0.08, A=3.0, alpha=0.35, B=5.0, beta=0.4) * np.exp(0.04 * rng.normal(size=9))
+    posed = problems_of(LAWS["joint"], {"N": grid["N"], "D": grid["D"]}, loss)
+    resampled = replace(posed, weights=resample_counts(grid[["N", "D"]], 200), patience=60)
+    found = refit(resampled, solve_globally(posed)[0].theta[0])
+    deep, _ = best_of(replace(resampled, patience=2000), projected_starts(resampled, 6))
+    least = np.minimum(found.objective, deep.objective)
+    assert found.converged.mean() > 0.95
+    assert (found.objective <= least * (1 + 1e-6) + 1e-18).mean() > 0.95
 
 
 def scipy_optimum(points: pd.DataFrame, n_starts: int = 40) -> float:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-QUANTITIES = ("joint", "marginal", "frontier", "transfer")
+QUANTITIES = ("joint", "marginal", "frontier", "transfer", "weights")
 LEAST, MOST = 0.92, 0.98
 ONE_SIDED = 0.5  # share of intervals with one end at a bound, from which on they may cover up to always
 
