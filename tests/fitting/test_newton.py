@@ -94,9 +94,12 @@ def test_amplitudes_for_given_exponents_are_the_least_squares_of_logs(exponents:
     z = np.log(points[["N", "D"]].to_numpy())
     z, y = z - z.mean(0), np.log(points["loss"].to_numpy())
     basis = np.column_stack([np.ones(len(y)), np.exp(-exponents[0] * z[:, 0]), np.exp(-exponents[1] * z[:, 1])])
-    expected = optimize.least_squares(
-        lambda a: np.log(basis @ a) - y, [0.1, 0.1, 0.1], bounds=(0, np.inf), xtol=1e-14, ftol=1e-14, gtol=1e-14
-    )
+
+    def residual(amplitudes: Array) -> Array:
+        return np.asarray(np.log(basis @ amplitudes) - y)
+
+    start, bounds = [0.1, 0.1, 0.1], (0, np.inf)
+    expected = optimize.least_squares(residual, start, bounds=bounds, xtol=1e-14, ftol=1e-14, gtol=1e-14)
     assert found.converged[0]
     assert found.objective[0] <= expected.cost * (1 + 1e-8)
     assert found.objective[0] >= expected.cost * (1 - 1e-5)
