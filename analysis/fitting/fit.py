@@ -19,7 +19,7 @@ from ecgscale.analysis import tuning
 from ecgscale.analysis.fitting.alike import solved_together
 from ecgscale.analysis.fitting.cells import cells_of
 from ecgscale.analysis.fitting.description import bound_hit, described
-from ecgscale.analysis.fitting.health import Health, largest_tenth
+from ecgscale.analysis.fitting.health import Health, Reached, largest_tenth
 from ecgscale.analysis.fitting.identifiability import BadPoints, clean, identifiable, law_named
 from ecgscale.analysis.fitting.laws import LAWS, Law, Term
 from ecgscale.analysis.fitting.newton import Solution, hessian_at
@@ -231,11 +231,13 @@ def _health(
         len(law.coefficients),
         excluded,
         likelihood=math.isinf(posed.delta),
-        converged=bool(solution.converged[0]),
-        decrement=float(solution.decrement[0]),
-        starts_agree=agree,
-        condition=float(np.linalg.cond(hessian[0][np.ix_(free[0], free[0])])),
-        objective_value=float(solution.objective[0]),
+        reached=Reached(
+            converged=bool(solution.converged[0]),
+            decrement=float(solution.decrement[0]),
+            starts_agree=agree,
+            condition=float(np.linalg.cond(hessian[0][np.ix_(free[0], free[0])])),
+            objective_value=float(solution.objective[0]),
+        ),
         holdout=_holdout(posed, solution, x) if deep else math.nan,
         lack_of_fit=_lack_of_fit(posed, solution, x),
     )

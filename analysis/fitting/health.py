@@ -12,6 +12,17 @@ from ecgscale.analysis.fitting.status import of_fit
 
 
 @dataclass(frozen=True)
+class Reached:
+    """How an optimum was reached, as ``Health`` says of it; unless told otherwise in closed form."""
+
+    converged: bool = True
+    decrement: float = 0.0
+    starts_agree: float = 1.0
+    condition: float = math.nan
+    objective_value: float | None = None  # None: half the sum of squares
+
+
+@dataclass(frozen=True)
 class Health:
     """What speaks for and against a fit. Errors of the hold-out are relative (root mean square of log residuals)."""
 
@@ -51,11 +62,7 @@ class Health:
         *,
         squares: float | None = None,
         likelihood: bool = False,
-        converged: bool = True,
-        decrement: float = 0.0,
-        starts_agree: float = 1.0,
-        condition: float = math.nan,
-        objective_value: float | None = None,
+        reached: Reached = Reached(),
         holdout: float = math.nan,
         lack_of_fit: float = math.nan,
         n_cells: int = 0,
@@ -63,8 +70,7 @@ class Health:
         """What the losses [n] that a law with so many coefficients predicts say of it beside the measured ones.
 
         R2 is of losses, the root mean square error of their logs. With ``likelihood`` (least squares of logs) AIC and
-        BIC count the variance as one more coefficient. ``squares``: their sum, if what was fitted are not log losses;
-        ``objective_value``: half of it unless given.
+        BIC count the variance as one more coefficient. ``squares``: their sum, if what was fitted are not log losses.
         """
         n = len(loss)
         if squares is None:
@@ -75,11 +81,11 @@ class Health:
             n_points=n,
             n_params=n_params,
             excluded=excluded,
-            converged=converged,
-            decrement=decrement,
-            starts_agree=starts_agree,
-            condition=condition,
-            objective_value=squares / 2 if objective_value is None else objective_value,
+            converged=reached.converged,
+            decrement=reached.decrement,
+            starts_agree=reached.starts_agree,
+            condition=reached.condition,
+            objective_value=squares / 2 if reached.objective_value is None else reached.objective_value,
             r2=1 - float(((predicted - loss) ** 2).sum()) / spread if spread > 0 else math.nan,
             rmse_log=math.sqrt(squares / n),
             aic=2 * (n_params + 1) - 2 * loglik if likelihood else math.nan,

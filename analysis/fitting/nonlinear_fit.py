@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from ecgscale.analysis.fitting.health import Health, largest_tenth
+from ecgscale.analysis.fitting.health import Health, Reached, largest_tenth
 from ecgscale.analysis.fitting.identifiability import BadPoints, clean
 from ecgscale.analysis.fitting.intervals import Interval
 from ecgscale.analysis.fitting.laws import Law
@@ -214,11 +214,13 @@ def _health(
         len(posed.names),
         excluded,
         likelihood=math.isinf(posed.delta),
-        converged=exact or bool(found.decrement[0] <= SOLVED),
-        decrement=float(found.decrement[0]),
-        starts_agree=agree,
-        condition=float(np.linalg.cond(J[:, free])) ** 2 if free.any() else math.nan,
-        objective_value=float(found.objective[0]),
+        reached=Reached(
+            converged=exact or bool(found.decrement[0] <= SOLVED),
+            decrement=float(found.decrement[0]),
+            starts_agree=agree,
+            condition=float(np.linalg.cond(J[:, free])) ** 2 if free.any() else math.nan,
+            objective_value=float(found.objective[0]),
+        ),
         holdout=_holdout(posed, found, places) if places is not None else math.nan,
         lack_of_fit=lack_of_fit(
             root * r[0], J[:, free] / length, {v: np.log(z) for v, z in posed.x.items() if np.ptp(z) > 0}

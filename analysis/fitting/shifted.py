@@ -12,7 +12,7 @@ from types import MappingProxyType
 import numpy as np
 import pandas as pd
 
-from ecgscale.analysis.fitting.health import Health
+from ecgscale.analysis.fitting.health import Health, Reached
 from ecgscale.analysis.fitting.identifiability import BadPoints, clean
 from ecgscale.analysis.fitting.laws import EXPONENT, TRANSFER, Law, Term
 from ecgscale.analysis.fitting.newton import minimise
@@ -235,9 +235,11 @@ def _health(
         len(law.coefficients),
         excluded,
         likelihood=math.isinf(scale),
-        decrement=math.nan,
-        starts_agree=math.nan,
-        objective_value=float((clipped * (residual - clipped / 2)).sum()),
+        reached=Reached(
+            decrement=math.nan,
+            starts_agree=math.nan,
+            objective_value=float((clipped * (residual - clipped / 2)).sum()),
+        ),
         lack_of_fit=lack_of_fit(residual, _jacobian(law, values, x), logs),
     )
 
