@@ -26,7 +26,7 @@ TRAINING = in_order(
     """
     phrases registry records redact beside definitions pausing place_faults processes home leases attempt data
     models objectives
-    spec: run tasks check sweep override finetune rates
+    spec: types run tasks check errors sweep override finetune rates
     flops compute provenance
     training: footprint checkpoint sharding step rates train codebooks codewords kept_weights weights inputs
     training: followers sharded_checkpoint distributed session
