@@ -177,6 +177,7 @@ def test_heavy_libraries_have_one_room(library: str) -> None:
         ("ecgscale.analysis.table.query", "torch"),
         ("ecgscale.analysis.table.query", "scipy"),
         ("ecgscale.cli", "pandas"),
+        ("ecgscale.cli", "rich"),
         ("ecgscale.pool.slot", "torch"),
         ("ecgscale.data", "numba"),
         ("ecgscale.models", "numba"),
