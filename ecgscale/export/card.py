@@ -74,7 +74,7 @@ def card(run: Run, config: Mapping[str, Any], rows: pd.DataFrame) -> str:
 def _use(config: Mapping[str, Any]) -> list[str]:
     """What to install and to type; of a model of one's own also where its class comes from."""
     versions, own = config["versions"], config.get("class", {})
-    lines = [f"It was written by ecgscale {versions['ecgscale']} under torch {versions['torch']}."]
+    lines = [f"Install ecgscale; this was written by {versions['ecgscale']}, under torch {versions['torch']}."]
     given = by_sweep = ""
     if own.get("package"):
         lines[0] += f" Its class `{own['name']}` comes with the package `{own['package']}`, which has to be installed."

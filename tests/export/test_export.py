@@ -285,7 +285,8 @@ def mine(place: Place, tmp_path: Path) -> Iterator[Shell]:
 
 def test_a_folder_says_what_its_reader_needs_of_a_model_of_ones_own(mine: Shell) -> None:
     card = (mine.folder / "model" / "README.md").read_text()
-    assert f"written by ecgscale {ecgscale.__version__} under torch {torch.__version__.partition('+')[0]}." in card
+    made = f"this was written by {ecgscale.__version__}, under torch {torch.__version__.partition('+')[0]}."
+    assert f"Install ecgscale; {made}" in card
     assert "Its class `Mine` is no part of ecgscale and not in this folder: you need `mine.py`, with what" in card
     (line,) = re.findall(r"^model = .*$", card, flags=re.M)
     with chdir(mine.folder / "sweeps"):
