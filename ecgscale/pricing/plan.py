@@ -28,7 +28,6 @@ from ecgscale.training.footprint import needed_bytes, working_bytes
 
 _MOST_GPUS = 16  # of a machine
 _BYTES_KEPT = 12.0  # of a parameter in a checkpoint: the weight and both moments
-_COUNTED = ("n_params", "n_params_head", "macs_per_sample")
 _BYTES_A_ROW, _ROWS_A_TARGET = 30, 10  # of a results file, compressed; numbers on one target at one evaluation
 
 
@@ -58,8 +57,9 @@ def plan(
     for run in sweep.runs:
         size, parts = sizes[run.slice.corpus], [sizes[name] for name in run.slice.corpora]
         spent = _cost(run, size)
-        if state[run.run_id] == "done":
-            spent = spent._replace(**counted.get(run.run_id, {}))
+        if state[run.run_id] == "done" and run.run_id in counted:
+            n_params, n_params_head, macs = counted[run.run_id]
+            spent = spent._replace(n_params=n_params, n_params_head=n_params_head, macs_per_sample=macs)
         flops = spent.flops(run.schedule.batch_size, run.schedule.n_taken)
         n_evaluations = 1 + len(run.schedule.measured(run.evaluation.every))
         tasks = measurable(sweep.tasks, run)
@@ -107,12 +107,13 @@ def plan(
     return pd.DataFrame(lines)
 
 
-def _counted(sweep: Sweep, results: Path) -> dict[str, dict[str, int]]:
-    """N and MACs as they were counted when runs with classes of one's own were done: their code may have changed."""
+def _counted(sweep: Sweep, results: Path) -> dict[str, tuple[int, int, int]]:
+    """N, the head's parameters and MACs of runs with classes of one's own as they were done: the code may have changed."""
     if not any(code_facts(parts_of(run)) for run in sweep.runs):
         return {}
-    rows = records.load(results, [sweep.name], columns=["run_id", *_COUNTED]).rows.drop_duplicates("run_id")
-    return rows.astype({"run_id": str}).set_index("run_id").to_dict("index")
+    columns = ["run_id", "n_params", "n_params_head", "macs_per_sample"]
+    rows = records.load(results, [sweep.name], columns=columns).rows.drop_duplicates("run_id")
+    return {str(run_id): (int(n), int(head), int(macs)) for run_id, n, head, macs in rows[columns].to_numpy()}
 
 
 def _not_measured(sweep: Sweep, run: Run) -> list[str]:

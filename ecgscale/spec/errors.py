@@ -70,7 +70,7 @@ def _of_name(error: BaseException, said: str, frames: list[FrameType]) -> str:
     if isinstance(error, NameError) and error.name:
         return said + _near(error.name, {*frames[0].f_locals, *frames[0].f_globals})
     if isinstance(error, AttributeError) and isinstance(error.obj, ModuleType):
-        return said + _near(error.name, dir(error.obj))
+        return said + _near(str(error.name), dir(error.obj))
     if isinstance(error, ImportError) and (found := re.match(r"cannot import name '(\w+)' from '([\w.]+)'", said)):
         return found[0] + _near(found[1], dir(sys.modules.get(found[2])))  # without the path of the module's file
     return said

@@ -16,7 +16,7 @@ def misfits(description: Any) -> list[str]:
     return [
         f"{type(part).__name__}.{name} {said}"
         for part in _parts(description)
-        for name, hint in hints(type(part)).items()
+        for name, hint in hints(type(part)).items()  # type: ignore[arg-type]
         if (said := misfit(getattr(part, name), hint))
     ]
 
