@@ -76,7 +76,7 @@ def plan(
         lines.append(
             {
                 "run_id": run.run_id,
-                "name": run.name,
+                "name": sweep.names[run.run_id],
                 "configuration": run.configuration,
                 "architecture": kind,
                 "size": run.architecture.size,
@@ -108,7 +108,7 @@ def plan(
 
 
 def _counted(sweep: Sweep, results: Path) -> dict[str, tuple[int, int, int]]:
-    """N, the head's parameters and MACs of runs with classes of one's own as they were done: the code may have changed."""
+    """N, the head's parameters and MACs of runs with classes of one's own, as counted then: code may have changed."""
     if not any(code_facts(parts_of(run)) for run in sweep.runs):
         return {}
     columns = ["run_id", "n_params", "n_params_head", "macs_per_sample"]
