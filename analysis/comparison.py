@@ -70,7 +70,7 @@ def _of_group(
     try:
         points, excluded = clean(part, [*columns, *(["weight"] if "weight" in part else [])])
     except BadPoints as error:
-        return [nothing | {"law": law.name, "note": str(error)} for law in laws]
+        return [nothing | {"law": law.shown, "note": str(error)} for law in laws]
     largest = largest_runs(points, held, sorted({v for law in laws for v in law.variables}))
     left_out = ", ".join(f"{count} with {reason}" for reason, count in excluded.items())
     rows = []
@@ -78,13 +78,13 @@ def _of_group(
         try:
             found = fit(law, points, max_exponent=max_exponent)
         except BadPoints as error:
-            rows.append(nothing | {"law": law.name, "n": len(points), "note": str(error)})
+            rows.append(nothing | {"law": law.shown, "n": len(points), "note": str(error)})
             continue
         h = found.health
         spare, k = h.n_points - h.n_params - 2, h.n_params + 1  # the variance is a coefficient, too
         rows.append(
             {
-                "law": law.name,
+                "law": law.shown,
                 "k": h.n_params,
                 "n": h.n_points,
                 "rmse": h.rmse_log,

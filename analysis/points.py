@@ -171,14 +171,14 @@ def fit_points(
         try:
             options = {"objective": objective, "delta": delta, "bootstrap": bootstrap, "weights": weights}
             found = _fit_part(chosen, part, max_exponent, bounds, **options)
-            fits.append({"group": group, **as_json(found)})
+            fits.append({"group": group, **as_json(found), "law": chosen.shown})
         except BadPoints as error:
             if not points.by:
                 raise
             fits.append(
                 {
                     "group": group,
-                    "law": chosen.name,
+                    "law": chosen.shown,
                     "coefficients": {},
                     "r2": None,
                     "rmse_log": None,

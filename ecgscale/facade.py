@@ -17,15 +17,16 @@ def load(
     place: str | Path = "results",
     sweeps: Iterable[str] | None = None,
     *,
-    architecture: "Architecture | type[Architecture] | None" = None,
+    architecture: "Architecture | type[Architecture] | Sweep | None" = None,
     device: str = "cpu",
 ) -> Any:
     """What a folder holds: of results losses along training (a DataFrame), of an exported model the model.
 
     Of results: one row a run, target and step, of all sweeps or the named ones; losses are in nats; ``n_params``,
     ``n_samples`` and ``flops`` are N, D and C. Of a folder that ``ecgscale export`` wrote: an ``export.model.Model``
-    on a ``device``; ``architecture``: of a model that is not ecgscale's, its class or its description. Raises
-    FileNotFoundError without such a folder, ValueError for an exported one that is not what was written.
+    on a ``device``; ``architecture``: of a model that is not ecgscale's, a sweep that has its class, or the class, or
+    its description. Raises FileNotFoundError without such a folder, ValueError for an exported one that is not what was
+    written.
     """
     from ecgscale.analysis.observations import trajectories
 

@@ -11,9 +11,14 @@ COOKBOOK = HOUSE / "docs" / "cookbook.md"
 
 
 def commands(page: Path) -> list[str]:
-    """The lines of its console blocks that begin with a prompt."""
+    """The lines of its console blocks that begin with a prompt, without the remarks behind them."""
     blocks = re.findall(r"^```console\n(.*?)^```", page.read_text(), flags=re.M | re.S)
-    return [line.removeprefix("$ ") for block in blocks for line in block.splitlines() if line.startswith("$ ")]
+    return [
+        re.sub(r"\s+# .*", "", line.removeprefix("$ "))
+        for block in blocks
+        for line in block.splitlines()
+        if line.startswith("$ ")
+    ]
 
 
 def words(line: str, run_id: str) -> list[str]:

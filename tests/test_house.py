@@ -26,7 +26,7 @@ TRAINING = in_order(
     """
     phrases registry records redact beside definitions pausing place_faults processes home leases attempt data
     models objectives
-    spec: run tasks check sweep override finetune rates
+    spec: types run tasks check errors sweep override finetune rates
     flops compute provenance
     training: footprint checkpoint sharding step rates train codebooks codewords kept_weights weights inputs
     training: followers sharded_checkpoint distributed session
@@ -177,6 +177,7 @@ def test_heavy_libraries_have_one_room(library: str) -> None:
         ("ecgscale.analysis.table.query", "torch"),
         ("ecgscale.analysis.table.query", "scipy"),
         ("ecgscale.cli", "pandas"),
+        ("ecgscale.cli", "rich"),
         ("ecgscale.pool.slot", "torch"),
         ("ecgscale.data", "numba"),
         ("ecgscale.models", "numba"),

@@ -18,6 +18,7 @@ from ecgscale.data.batches import Store
 from ecgscale.probing.probe import features
 from ecgscale.spec.sweep import load
 from ecgscale.training import kept_weights
+from tests import layouts
 from tests.pages import COOKBOOK, commands, files, words
 from tests.paths import HOUSE
 
@@ -125,6 +126,7 @@ def test_the_cookbook_in_a_folder_that_has_an_analysis_and_sweeps(typed: Type, s
     for name, text in {"analysis/__init__.py": "", "sweeps/__init__.py": "", **files(COOKBOOK)}.items():
         (work / name).parent.mkdir(exist_ok=True, parents=True)
         (work / name).write_text(text)
+    layouts.ludb(work / "raw" / "ludb", n=12)
     said: dict[str, str] = {}
 
     def type_in_turn(lines: Sequence[str], run_id: str) -> None:

@@ -110,6 +110,8 @@ PROMISES = {
     "29 prepared": "test_full_disk::test_a_corpus_is_prepared_page_by_page",
     "29 simulated": "test_full_disk::test_a_simulated_corpus_gives_its_room_back",
     "29 of what is kept": "test_kept_whole::test_on_a_full_disk_a_command_says_so_and_leaves_what_was_there",
+    "29 models taken elsewhere": "test_export::test_on_a_full_disk_nothing_half_written_is_left",
+    "29 a home": "test_codebook::test_on_a_full_disk_a_home_keeps_what_it_has",
     "30 of what is kept": "test_kept_whole::test_whenever_a_command_is_killed_its_files_are_whole",
     "31 every verb": "test_door::test_what_nobody_foresaw_is_a_sentence_and_a_log_in_every_verb",
     "31 within rooms": "test_door::test_a_fault_within_the_rooms_that_a_verb_calls_is_not_swallowed",

@@ -9,6 +9,7 @@ other, ``structure`` says how each coefficient enters.
 import ast
 import re
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from functools import lru_cache
 from types import MappingProxyType
 from typing import Any
@@ -62,7 +63,7 @@ def law_of(text: str | Law, columns: Mapping[str, str]) -> Law:
     if terms is not None:
         for law in LAWS.values():
             if set(law.coefficients) == set(coefficients) and _same_terms(law.terms, terms):
-                return law
+                return replace(law, written=name)
         return Law(name, function, variables, coefficients, terms, source="formula")
     roles = roles_of(tree, variables, coefficients)
     powers = tuple(c for c in coefficients if roles[c].kind in ("exponent", "signed exponent"))

@@ -34,7 +34,7 @@ class Law:
 
     Of a law without terms: ``powers`` are its exponents, ``scales`` its positive coefficients that are neither linear
     nor exponents, each with the variable in whose units it is ("1/N": in inverse ones, "": a number), and ``signed``
-    the linear ones that may be negative.
+    the linear ones that may be negative. ``written`` is the formula that somebody typed for a law of the registry.
     """
 
     name: str
@@ -47,6 +47,12 @@ class Law:
     powers: tuple[str, ...] = ()
     scales: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
     signed: tuple[str, ...] = ()
+    written: str = ""
+
+    @property
+    def shown(self) -> str:
+        """What it is called for whoever asked for it: the formula as typed, else its name."""
+        return self.written or self.name
 
     @property
     def exponents(self) -> tuple[str, ...]:

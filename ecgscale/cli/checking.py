@@ -25,7 +25,8 @@ def check(
     import torch
 
     from ecgscale.contracts import CONTRACTS, Broken, recordings
-    from ecgscale.spec.sweep import described, executed
+    from ecgscale.spec.errors import described
+    from ecgscale.spec.sweep import executed
 
     if not file.is_file():
         raise FileNotFoundError(f"there is no file {file.name!r}")

@@ -7,11 +7,13 @@ import typer
 
 from ecgscale.cli import completing
 from ecgscale.cli.devices import ChosenDevice, chosen
-from ecgscale.cli.door import RESULTS, Home, app, home_of
+from ecgscale.cli.door import PLAIN, RESULTS, Home, app, home_of
 from ecgscale.cli.selecting import Changes, Only, selected
 from ecgscale.cli.terminal import say
 
-codebook_app = typer.Typer(help="The frozen heartbeat codebook that masked models share.", no_args_is_help=True)
+codebook_app = typer.Typer(
+    help="The frozen heartbeat codebook that masked models share.", no_args_is_help=True, **PLAIN
+)
 app.add_typer(codebook_app, name="codebook", rich_help_panel="Before: price and prepare")
 
 

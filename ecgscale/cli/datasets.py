@@ -7,10 +7,10 @@ from typing import Annotated
 
 import typer
 
-from ecgscale.cli.door import FAILED, Home, Json, Refused, app, home_of, print_json
+from ecgscale.cli.door import FAILED, PLAIN, Home, Json, Refused, app, home_of, print_json
 from ecgscale.cli.terminal import say, table
 
-data_app = typer.Typer(help="Datasets: what is known, prepared, licensed.", no_args_is_help=True)
+data_app = typer.Typer(help="Datasets: what is known, prepared, licensed.", no_args_is_help=True, **PLAIN)
 app.add_typer(data_app, name="data", rich_help_panel="Before: price and prepare")
 
 Dataset = Annotated[str, typer.Argument(metavar="NAME", help="A dataset of `ecgscale data list`.")]

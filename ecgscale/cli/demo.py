@@ -78,4 +78,4 @@ def twins(results: Results = RESULTS) -> None:
 
 
 def step(title: str) -> None:
-    err.print(f"\n{title}", style="bold", markup=False)
+    err().print(f"\n{title}", style="bold", markup=False)

@@ -11,15 +11,33 @@ from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
 import typer
+from typer.core import TyperGroup
 
 from ecgscale.cli import completing
 from ecgscale.cli.faults import FAILED, REFUSED, USAGE, Refused, told
 from ecgscale.cli.terminal import say, where
 
+
+class Grouped(TyperGroup):
+    """Verbs under the headings of their groups; plain, for to import what draws boxes takes longer than the rest."""
+
+    def format_commands(self, ctx: Any, formatter: Any) -> None:
+        """Write the verbs, each group with its heading, in the order in which they were declared."""
+        groups: dict[str, list[tuple[str, str]]] = {}
+        for name, verb in self.commands.items():
+            about = " ".join((verb.help or "").partition("\n\n")[0].split())
+            groups.setdefault(getattr(verb, "rich_help_panel", None) or "Commands", []).append((name, about))
+        for heading, lines in groups.items():
+            with formatter.section(heading):
+                formatter.write_dl(lines)
+
+
+PLAIN: dict[str, Any] = {"cls": Grouped, "rich_markup_mode": None}
 app = typer.Typer(
     name="ecgscale",
     help="How do electrocardiogram models scale? Launch sweeps, regenerate figures, query fitted exponents.",
     no_args_is_help=True,
+    **PLAIN,
     pretty_exceptions_enable=False,
 )
 

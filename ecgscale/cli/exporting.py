@@ -15,7 +15,6 @@ if TYPE_CHECKING:
 
     from ecgscale.export.embed import Ask
     from ecgscale.export.model import Model
-    from ecgscale.models import Architecture
 
 Source = Annotated[
     str, typer.Argument(metavar="SOURCE", help="A prepared corpus, a WFDB header (.hea), an array (.npy), or a folder.")
@@ -84,9 +83,9 @@ def _asking(name: str, kind: "Callable[[], Callable[[Model], Ask]]", told: str) 
         from ecgscale import records
         from ecgscale.data import cards, corpus
         from ecgscale.data.recording import LEADS
-        from ecgscale.export import embed, folder
+        from ecgscale.export import embed
 
-        model = folder.load(weights, _class_of(weights, trained_by) if trained_by else None, device)
+        model = _loaded(weights, trained_by, device)
         ask, place = kind()(model), home_of(home)
         if not Path(source).exists() and (corpus.is_prepared(place, source) or source in cards.shipped()):
             table = embed.of_corpus(model, source, place, ask)
@@ -101,13 +100,19 @@ def _asking(name: str, kind: "Callable[[], Callable[[Model], Ask]]", told: str) 
     app.command(name, help=told, rich_help_panel="Models: take them elsewhere")(verb)
 
 
-def _class_of(weights: Path, sweep: str) -> "type[Architecture] | None":
-    """The class that a sweep has for an exported model; None if it has none of that kind."""
+def _loaded(weights: Path, sweep: str | None, device: str) -> "Model":
+    """An exported model, of a class of one's own by a sweep that has it; what it warns of is said."""
+    import warnings
+
     from ecgscale.export import folder
     from ecgscale.spec.sweep import load
 
-    kind = folder.kind_of(weights)
-    return {run.architecture.kind: type(run.architecture) for run in load(sweep).runs}.get(kind)
+    with warnings.catch_warnings(record=True) as heard:
+        warnings.simplefilter("always", UserWarning)
+        model = folder.load(weights, load(sweep) if sweep else None, device)
+    for warning in heard:
+        say(f"  {warning.message}")
+    return model
 
 
 def _features() -> "Callable[[Model], Ask]":

@@ -7,6 +7,7 @@ import sys
 import tempfile
 import time
 import traceback
+from contextlib import suppress
 from pathlib import Path
 
 from ecgscale.cli.terminal import where
@@ -84,8 +85,31 @@ def _unforeseen(error: BaseException, ours: bool) -> str:
         return "something called exit in the middle of it"
     if (isinstance(error, RuntimeError) and ours) or (isinstance(error, OSError) and error.strerror):
         return _sentence(error)
+    if isinstance(error, ImportError) and (lacking := unmet()):
+        return f"{'; '.join(lacking)}; what was installed later may have replaced it, so install ecgscale again"
     words = f": {_sentence(error)}" if str(error) and not _reads_patients() else ""
     return f"something that nobody foresaw: {type(error).__name__}{words}"
+
+
+def unmet() -> list[str]:
+    """Packages that are not in the version that ecgscale needs, each in words; none if all are."""
+    from importlib.metadata import PackageNotFoundError, requires, version
+
+    found = []
+    with suppress(PackageNotFoundError, ImportError):
+        from packaging.requirements import Requirement
+
+        for needed in map(Requirement, requires("ecgscale") or ()):
+            if needed.marker and not needed.marker.evaluate({"extra": ""}):
+                continue
+            try:
+                here = version(needed.name)
+            except PackageNotFoundError:
+                found.append(f"ecgscale needs {needed.name}{needed.specifier}, which is not installed")
+                continue
+            if not needed.specifier.contains(here, prereleases=True):
+                found.append(f"ecgscale needs {needed.name}{needed.specifier}, and {here} is installed")
+    return found
 
 
 def _reads_patients() -> bool:

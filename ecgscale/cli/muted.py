@@ -23,7 +23,7 @@ def muted() -> Iterator[None]:
     for stream in (sys.stdout, sys.stderr):
         if stream is not None:
             stream.flush()
-    before = sys.stdout, sys.stderr, err._file
+    before = sys.stdout, sys.stderr, err()._file
     copies = [_copy_of(sys.stdout), _copy_of(sys.stderr)]
     saved = {number: _duplicate(number) for number in _STREAMS}
     with tempfile.TemporaryFile("w+", errors="replace") as printed:
@@ -31,7 +31,7 @@ def muted() -> Iterator[None]:
             for number in _STREAMS:
                 os.dup2(printed.fileno(), number)
             sys.stdout = sys.stderr = open(os.dup(printed.fileno()), "w", buffering=1, errors="replace")  # noqa: SIM115
-            err.file = copies[1]
+            err().file = copies[1]
             yield
         except BaseException as error:
             with suppress(OSError, ValueError):
@@ -46,7 +46,7 @@ def muted() -> Iterator[None]:
             before = copies[0], copies[1], before[2]
             raise
         finally:
-            sys.stdout, sys.stderr, err._file = before
+            sys.stdout, sys.stderr, err()._file = before
             for number, copy in saved.items():
                 _lead(number, copy)
 

@@ -92,11 +92,15 @@ def plan(
         say(f"not measured on all tasks: {len(runs)} runs: {reason}")
     for sentence in outdated(loaded, results):
         say(sentence)
+    asked, states = typed(sweep, changes, only), set(priced["state"])
+    if states <= {"done", "running"}:
+        say(f"next: ecgscale {'status' if 'running' in states else 'fit'} {asked}")
+        return
     obstacles = pricing.unlaunchable(loaded, home_of(home), results)
     for obstacle in obstacles:
         say(f"cannot be launched here yet: {obstacle}")
     if not obstacles:
-        say(f"next: ecgscale launch {typed(sweep, changes, only)}")
+        say(f"next: ecgscale launch {asked}")
 
 
 @app.command(rich_help_panel="Before: price and prepare")

@@ -5,22 +5,28 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from rich.console import Console
-from rich.live import Live
-from rich.markup import escape
-from rich.table import Table
+if TYPE_CHECKING:  # rich takes longer to import than --help and completion may
+    from rich.console import Console
+    from rich.table import Table
 
 _SILENT_SECONDS = 2.0
-err = Console(stderr=True, highlight=False)
 _COLOURS = {"done": "green", "running": "cyan", "failed": "red", "diverged": "red", "oom": "red", "damaged": "red"}
 
 
 # Every control code of ASCII and of its second half but tab and line end: what moves the cursor, colours, rings, types.
 _CONTROL = dict.fromkeys((*range(9), *range(11, 32), *range(127, 160)))
+
+
+@cache
+def err() -> "Console":
+    """What progress and advice are written on."""
+    from rich.console import Console
+
+    return Console(stderr=True, highlight=False)
 
 
 def plain(text: object) -> str:
@@ -35,14 +41,16 @@ def _cell(value: object) -> str:
 
 def say(text: str) -> None:
     """A line of progress or advice."""
-    err.print(plain(text), markup=False, soft_wrap=True)
+    err().print(plain(text), markup=False, soft_wrap=True)
 
 
 @contextmanager
 def never_silent(doing: str) -> Iterator[None]:
     """Say what is done here if that takes more than two seconds; on a terminal as long as it takes."""
-    picture = err.status(escape(plain(doing)))
-    timer = threading.Timer(_SILENT_SECONDS, picture.start if err.is_terminal else partial(say, doing))
+    from rich.markup import escape
+
+    picture = err().status(escape(plain(doing)))
+    timer = threading.Timer(_SILENT_SECONDS, picture.start if err().is_terminal else partial(say, doing))
     timer.daemon = True
     timer.start()
     try:
@@ -64,6 +72,8 @@ def table(columns: Sequence[str], rows: Sequence[Sequence[Any]], title: str = ""
         for row in (columns, *rows):
             print("\t".join(map(_cell, row)))
         return
+    from rich.console import Console
+
     Console().print(_drawn(columns, rows, title))
 
 
@@ -73,11 +83,17 @@ def in_place(live: bool) -> Iterator[Callable[[Sequence[str], Sequence[Sequence[
     if not (live and sys.stdout.isatty()):
         yield table
         return
+    from rich.console import Console
+    from rich.live import Live
+
     with Live(console=Console(), refresh_per_second=4) as picture:
         yield lambda columns, rows: picture.update(_drawn(columns, rows))
 
 
-def _drawn(columns: Sequence[str], rows: Sequence[Sequence[Any]], title: str = "") -> Table:
+def _drawn(columns: Sequence[str], rows: Sequence[Sequence[Any]], title: str = "") -> "Table":
+    from rich.markup import escape
+    from rich.table import Table
+
     drawn = Table(title=title or None, box=None, header_style="bold", title_justify="left")
     for column in columns:
         numeric = all(isinstance(row[len(drawn.columns)], int | float) for row in rows)
@@ -93,9 +109,11 @@ class Watch:
     """Progress of a launch, read from the results folder: a live table, or a line for each run that ends."""
 
     def __init__(self, states: Callable[[], Any], counts: Callable[[Any], dict[str, int]]) -> None:
+        from rich.live import Live
+
         self.states, self.counts = states, counts
         self.started = time.monotonic()
-        self.live = Live(console=err, refresh_per_second=4, transient=True) if err.is_terminal else None
+        self.live = Live(console=err(), refresh_per_second=4, transient=True) if err().is_terminal else None
         self.known: dict[str, str] = dict(zip(*self._columns(states()), strict=True))
 
     def context(self) -> AbstractContextManager[Any]:
@@ -123,7 +141,10 @@ class Watch:
         ended = len(now) - counts["pending"] - counts["running"]
         return f"{ended:>{len(str(len(now)))}}/{len(now)}"
 
-    def _picture(self, now: Any) -> Table:
+    def _picture(self, now: Any) -> "Table":
+        from rich.markup import escape
+        from rich.table import Table
+
         picture = Table(box=None, show_header=False)
         counts = {state: n for state, n in self.counts(now).items() if n}
         seconds = time.monotonic() - self.started

@@ -5,11 +5,11 @@ from typing import Annotated
 
 import typer
 
-from ecgscale.cli.door import Home, app, home_of
+from ecgscale.cli.door import PLAIN, Home, app, home_of
 from ecgscale.cli.terminal import say
 from ecgscale.phrases import si
 
-weights_app = typer.Typer(help="Published weights that runs start from.", no_args_is_help=True)
+weights_app = typer.Typer(help="Published weights that runs start from.", no_args_is_help=True, **PLAIN)
 app.add_typer(weights_app, name="weights", rich_help_panel="Before: price and prepare")
 
 

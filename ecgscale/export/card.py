@@ -38,23 +38,9 @@ def card(run: Run, config: Mapping[str, Any], rows: pd.DataFrame) -> str:
         "",
         "## Use",
         "",
-        "```python",
-        "import ecgscale",
+        *_use(config),
         "",
-        'model = ecgscale.load("THIS FOLDER")',
-        "model.features(signals, sampling_hz=500)       # [n, width]; signals in millivolts, [n, 12, n_samples]",
-        *(
-            ["model.probabilities(signals, sampling_hz=500)  # [n, n_labels], in the order of model.labels"]
-            * bool(labels)
-        ),
-        "```",
-        "",
-        "In a shell: `ecgscale embed RECORDS --weights THIS_FOLDER -o features.parquet`"
-        + (", `ecgscale predict-labels` likewise." if labels else "."),
-        "",
-        "A program beside the weights (`model.pt2`, where there is one) runs by `torch.export.load` alone and takes "
-        "what the model's `inputs` makes of recordings prepared as below, not millivolts.",
-        "",
+        *_program(config.get("program")),
         "## What it reads",
         "",
         "| | |",
@@ -83,6 +69,65 @@ def card(run: Run, config: Mapping[str, Any], rows: pd.DataFrame) -> str:
         "",
     ]
     return "\n".join(lines)
+
+
+def _use(config: Mapping[str, Any]) -> list[str]:
+    """What to install and to type; of a model of one's own also where its class comes from."""
+    versions, own = config["versions"], config.get("class", {})
+    lines = [f"Install ecgscale; this was written by {versions['ecgscale']}, under torch {versions['torch']}."]
+    given = by_sweep = ""
+    if own.get("package"):
+        lines[0] += f" Its class `{own['name']}` comes with the package `{own['package']}`, which has to be installed."
+    elif own:
+        module, sweep = own["file"] or own["module"], own["sweep"]
+        others = f" and the sweep `{sweep}.py`" * (module != f"{sweep}.py")
+        lines[0] += (
+            f" Its class `{own['name']}` is no part of ecgscale and not in this folder: you need `{module}`{others}, "
+            "with what they import."
+        )
+        given, by_sweep = f', architecture=ecgscale.sweep("{sweep}.py")', f" --sweep {sweep}.py"
+    lines += [
+        "",
+        "```python",
+        "import ecgscale",
+        "",
+        f'model = ecgscale.load("THIS FOLDER"{given})',
+        "model.features(signals, sampling_hz=500)       # [n, width]; signals in millivolts, [n, 12, n_samples]",
+    ]
+    if config["labels"]:
+        lines.append("model.probabilities(signals, sampling_hz=500)  # [n, n_labels], in the order of model.labels")
+    lines += ["```", "", "In a shell:", "", "```console"]
+    for verb in ("embed", *(["predict-labels"] if config["labels"] else [])):
+        lines.append(f"$ ecgscale {verb} RECORDS --weights THIS_FOLDER{by_sweep} -o {verb}.parquet")
+    return [*lines, "```"]
+
+
+def _program(program: Mapping[str, Any] | None) -> list[str]:
+    """What the program beside the weights takes and gives; nothing if there is none."""
+    if program is None:
+        return []
+    inputs, outputs = program["inputs"], program["outputs"]
+    return [
+        "## The program",
+        "",
+        "`model.pt2` needs torch alone. It takes what the model's `inputs` makes of recordings prepared as below (not "
+        "millivolts), any number n of them, and gives features, and logits where the model has a head.",
+        "",
+        "```python",
+        'program = torch.export.load("model.pt2").module()',
+        f"{', '.join(one['name'] for one in outputs)}{',' * (len(outputs) == 1)} = program("
+        f"{', '.join(one['name'] for one in inputs)})",
+        "```",
+        "",
+        "| | name | shape | type |",
+        "|---|---|---|---|",
+        *(
+            f"| {what} | {one['name']} | [{', '.join(map(str, one['shape']))}] | {one['type']} |"
+            for what, some in (("takes", inputs), ("gives", outputs))
+            for one in some
+        ),
+        "",
+    ]
 
 
 def _measured(rows: pd.DataFrame) -> list[str]:

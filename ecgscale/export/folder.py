@@ -13,13 +13,13 @@ from safetensors.torch import load as tensors_of
 from safetensors.torch import save as bytes_of
 from torch import nn
 
-from ecgscale import data, provenance, records
+from ecgscale import beside, data, provenance, records
 from ecgscale.data.alike import Preprocessing, preprocessing_of
 from ecgscale.data.batches import Store
 from ecgscale.definitions import code_facts
 from ecgscale.export.card import card
 from ecgscale.export.model import Model
-from ecgscale.export.program import program
+from ecgscale.export.program import Program, program
 from ecgscale.models import ARCHITECTURES, Architecture
 from ecgscale.phrases import did_you_mean
 from ecgscale.spec.run import Run, to_json
@@ -68,17 +68,47 @@ def export(
         "weights_sha256": kept.digest,
         "versions": json.loads(provenance.facts("cpu")["versions"]),
     }
-    written = _program(run, kept, len(labels), corpus) if also == "torch-export" else b""
-    folder.mkdir(parents=True, exist_ok=True)
-    if written:
-        records.write_whole(folder / PROGRAM, written)
-    records.write_whole(folder / WEIGHTS, bytes_of(tensors, {"format": "pt"}))
-    records.write_whole(folder / CARD, card(run, config, rows[rows["step"] == kept.step]).encode())
-    records.write_whole(folder / CONFIG, json.dumps(config, indent=1).encode())  # the last: what has none is no model
+    if code_facts([run.architecture]):
+        config["class"] = _origin(run, sweep.name)
+    files = {folder / WEIGHTS: bytes_of(tensors, {"format": "pt"})}
+    if also == "torch-export":
+        made = _program(run, kept, len(labels), corpus)
+        config["program"] = {"inputs": made.inputs, "outputs": made.outputs}
+        files[folder / PROGRAM] = made.code
+    files[folder / CARD] = card(run, config, rows[rows["step"] == kept.step]).encode()
+    _write(folder, files | {folder / CONFIG: json.dumps(config, indent=1).encode()})
     return config
 
 
-def _program(run: Run, kept: kept_weights.Kept, n_labels: int, corpus: data.Corpus) -> bytes:
+def _write(folder: Path, files: Mapping[Path, bytes]) -> None:
+    """Write all files of a model, the config last, or leave the folder as it was. Raises OSError on a full disk."""
+    is_new = not folder.exists()
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        records.write_together(files)
+    except OSError:
+        if is_new:
+            folder.rmdir()
+        raise
+    if folder / PROGRAM not in files:
+        (folder / PROGRAM).unlink(missing_ok=True)  # of an earlier export
+
+
+def _origin(run: Run, sweep: str) -> dict[str, str]:
+    """Whence the class of a model of one's own comes: its name, its module and file, and the sweep or package of it."""
+    cls = type(run.architecture)
+    source = beside.source(cls.__module__)
+    is_packaged = run.architecture.kind in ARCHITECTURES
+    return {
+        "name": cls.__qualname__,
+        "module": cls.__module__,
+        "file": Path(source.file).name if source else "",
+        "sweep": "" if is_packaged else sweep,
+        "package": cls.__module__.partition(".")[0] if is_packaged else "",
+    }
+
+
+def _program(run: Run, kept: kept_weights.Kept, n_labels: int, corpus: data.Corpus) -> Program:
     backbone = run.architecture.build()
     backbone.load_state_dict(kept.backbone)
     head = nn.Linear(backbone.width, n_labels) if n_labels else None
@@ -89,9 +119,10 @@ def _program(run: Run, kept: kept_weights.Kept, n_labels: int, corpus: data.Corp
 
 
 def load(
-    folder: Path | str, architecture: Architecture | type[Architecture] | None = None, device: str = "cpu"
+    folder: Path | str, architecture: Architecture | type[Architecture] | Sweep | None = None, device: str = "cpu"
 ) -> Model:
-    """An exported model. ``architecture``: of a model that is not ecgscale's, its class, or as its sweep described it.
+    """An exported model. ``architecture``: of a model that is not ecgscale's, a sweep that has its class, or the class,
+    or its description.
 
     Warns where the code of a class of one's own is not what the weights were trained with. Raises FileNotFoundError or
     ValueError, in one sentence that names the file.
@@ -102,6 +133,8 @@ def load(
     try:
         said = json.loads((folder / CONFIG).read_bytes())
         preprocessing = Preprocessing.of_said(said["preprocessing"])
+        if isinstance(architecture, Sweep):
+            architecture = _class_in(architecture, str(said["architecture"]["kind"]))
         described = (
             architecture
             if isinstance(architecture, Architecture)
@@ -132,12 +165,12 @@ def load(
     return Model(backbone.eval().to(device), head, labels, preprocessing, said)
 
 
-def kind_of(folder: Path) -> str:
-    """The kind of architecture in an exported folder; "" if it does not say so."""
-    try:
-        return str(json.loads((folder / CONFIG).read_bytes())["architecture"]["kind"])
-    except (OSError, ValueError, KeyError, TypeError):
-        return ""  # load says what is wrong with it
+def _class_in(sweep: Sweep, kind: str) -> type[Architecture] | None:
+    """The class that a sweep has for a kind of architecture; None if it has it from where all do."""
+    found = {run.architecture.kind: type(run.architecture) for run in sweep.runs}
+    if kind not in found and kind not in ARCHITECTURES:
+        raise ValueError(f"sweep {sweep.name} has no architecture {kind!r}{did_you_mean(kind, found)}")
+    return found.get(kind)
 
 
 def _parts(kept: kept_weights.Kept) -> list[tuple[str, str, torch.Tensor]]:

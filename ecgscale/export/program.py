@@ -1,7 +1,10 @@
 """A model's computation as a program that torch runs without its code (torch.export)."""
 
+import inspect
 import io
 import warnings
+from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -11,6 +14,14 @@ from ecgscale.data.batches import Batch
 from ecgscale.models import Backbone
 
 _N = 3  # recordings that it is traced with; it takes any number
+
+
+class Program(NamedTuple):
+    """A program as bytes, and what it takes and gives in their order: name, shape (the first is n) and type of each."""
+
+    code: bytes
+    inputs: list[dict[str, str | list[str | int]]]
+    outputs: list[dict[str, str | list[str | int]]]
 
 
 class _Asked(nn.Module):
@@ -25,7 +36,7 @@ class _Asked(nn.Module):
         return (pooled,) if self.head is None else (pooled, self.head(pooled))
 
 
-def program(backbone: Backbone, head: nn.Linear | None, batch: Batch) -> bytes:
+def program(backbone: Backbone, head: nn.Linear | None, batch: Batch) -> Program:
     """An exported program from ``backbone.inputs(batch)`` to features [n, width] (and logits [n, n_labels]), for any n.
 
     Read by ``torch.export.load``; for CPUs. Raises ValueError, in one sentence, for a model whose graph torch does not
@@ -51,4 +62,21 @@ def program(backbone: Backbone, head: nn.Linear | None, batch: Batch) -> bytes:
         raise ValueError(
             "the graph that torch exports answers other than the model; without --format its weights can be"
         )
-    return buffer.getvalue()
+    given = [found for found, _ in pairs]
+    return Program(buffer.getvalue(), _told(_names(backbone, several), several), _told(("features", "logits"), given))
+
+
+def _names(backbone: Backbone, inputs: tuple[torch.Tensor, ...]) -> Sequence[str]:
+    """What a backbone calls its inputs: fields of a named tuple, or arguments of ``encode``; a signal if it is one."""
+    arguments = inspect.signature(backbone.encode).parameters.values()
+    named = getattr(inputs, "_fields", [one.name for one in arguments if one.kind is one.POSITIONAL_OR_KEYWORD])
+    if len(named) == len(inputs):
+        return named
+    return ["signal"] if len(inputs) == 1 else [f"input_{i}" for i in range(len(inputs))]
+
+
+def _told(names: Sequence[str], tensors: Sequence[torch.Tensor]) -> list[dict[str, str | list[str | int]]]:
+    return [
+        {"name": name, "shape": ["n", *tensor.shape[1:]], "type": str(tensor.dtype).removeprefix("torch.")}
+        for name, tensor in zip(names, tensors, strict=False)
+    ]

@@ -13,13 +13,14 @@ from ecgscale import data, records
 from ecgscale.compute import Cost, cost
 from ecgscale.data.allowance import SHARE, Allowance
 from ecgscale.data.batches import bytes_of
+from ecgscale.definitions import code_facts
 from ecgscale.phrases import did_you_mean
 from ecgscale.pool.shares import gpu_share, limit_of
 from ecgscale.pool.states import measured_memory, states
 from ecgscale.pricing import calibration
 from ecgscale.pricing.calibration import Device
 from ecgscale.pricing.hours import run_hours, shared_hours
-from ecgscale.spec.run import Run
+from ecgscale.spec.run import Run, parts_of
 from ecgscale.spec.sweep import Sweep, defined
 from ecgscale.spec.tasks import Task, measurable, task_of, why_not
 from ecgscale.training import codebooks, kept_weights, weights
@@ -37,23 +38,28 @@ def plan(
 
     ``device``: "here" (measured once, then kept in home), one of ``calibration.PRINTED``, the name of a device that was
     calibrated into this home, or a Device. ``n_samples`` of a corpus that is not prepared is reckoned from its
-    published size. ``state`` is the run's (``pool.states``), or "infeasible" if it is to be done and cannot be, for the
-    reason that ``infeasible`` says in words; ``not_measured`` says why its backbone is measured on all tasks but some.
-    ``device_hours`` is the sum of ``training_hours``, ``evaluation_hours`` and ``probe_hours`` (see ``hours``), without
-    what masked runs share (``shared_parts``); ``evaluation_share`` the part of it spent on measuring; ``gpu_share`` the
-    part of a GPU that a launch gives the run (``pool.shares``), or how many, 0 on CPUs; ``gpu_busy`` the part of the
-    GPU's fastest speed at which the run trains, where that was measured. ``processes`` do each run, with a device each;
-    if left out one does, or as many as a run needs that is too large for one GPU and not for all of them here.
+    published size. Of a run that is done with a class of one's own, N and MACs are those it was done with, whatever the
+    class has become. ``state`` is the run's (``pool.states``), or "infeasible" if it is to be done and cannot be, for
+    the reason that ``infeasible`` says in words; ``not_measured`` says why its backbone is measured on all tasks but
+    some. ``device_hours`` is the sum of ``training_hours``, ``evaluation_hours`` and ``probe_hours`` (see ``hours``),
+    without what masked runs share (``shared_parts``); ``evaluation_share`` the part of it spent on measuring;
+    ``gpu_share`` the part of a GPU that a launch gives the run (``pool.shares``), or how many, 0 on CPUs; ``gpu_busy``
+    the part of the GPU's fastest speed at which the run trains, where that was measured. ``processes`` do each run,
+    with a device each; if left out one does, or as many as a run needs that is too large for one GPU and not for all of
+    them here.
     """
     sizes = checked(sweep, home)
     on = device if isinstance(device, Device) else device_named(device, home)
     state = states(sweep, results).set_index("run_id")["state"]
     missing = [name for name, size in sizes.items() if not size.prepared]
-    free, measured = _free_bytes(home), measured_memory(results)
+    free, measured, counted = _free_bytes(home), measured_memory(results), _counted(sweep, results)
     lines: list[dict[str, Any]] = []
     for run in sweep.runs:
         size, parts = sizes[run.slice.corpus], [sizes[name] for name in run.slice.corpora]
         spent = _cost(run, size)
+        if state[run.run_id] == "done" and run.run_id in counted:
+            n_params, n_params_head, macs = counted[run.run_id]
+            spent = spent._replace(n_params=n_params, n_params_head=n_params_head, macs_per_sample=macs)
         flops = spent.flops(run.schedule.batch_size, run.schedule.n_taken)
         n_evaluations = 1 + len(run.schedule.measured(run.evaluation.every))
         tasks = measurable(sweep.tasks, run)
@@ -99,6 +105,15 @@ def plan(
             }
         )
     return pd.DataFrame(lines)
+
+
+def _counted(sweep: Sweep, results: Path) -> dict[str, tuple[int, int, int]]:
+    """N, the head's parameters and MACs of runs with classes of one's own, as counted then: code may have changed."""
+    if not any(code_facts(parts_of(run)) for run in sweep.runs):
+        return {}
+    columns = ["run_id", "n_params", "n_params_head", "macs_per_sample"]
+    rows = records.load(results, [sweep.name], columns=columns).rows.drop_duplicates("run_id")
+    return {str(run_id): (int(n), int(head), int(macs)) for run_id, n, head, macs in rows[columns].to_numpy()}
 
 
 def _not_measured(sweep: Sweep, run: Run) -> list[str]:

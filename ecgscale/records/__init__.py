@@ -16,6 +16,7 @@ from ecgscale.records.files import (
     sweep_partials,
     unguarded,
     write,
+    write_together,
     write_whole,
 )
 from ecgscale.records.journal import Journal, give_up, newest_token, pieces_of, read, running, state_of
@@ -55,5 +56,6 @@ __all__ = [
     "sweep_partials",
     "unguarded",
     "write",
+    "write_together",
     "write_whole",
 ]

@@ -69,24 +69,35 @@ def write_whole(path: Path, data: bytes, guard: Callable[[], None] = unguarded) 
     sweeps the temporary files of its forerunners away, and a rename of what is gone fails: no late write gets through.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    for left in path.parent.glob(f".{glob.escape(path.name)}.*.partial"):
-        if is_left(left):
-            left.unlink(missing_ok=True)
-    partial = path.with_name(f".{path.name}.{own_mark()}.partial")
+    write_together({path: data}, guard)
+
+
+def write_together(files: Mapping[Path, bytes], guard: Callable[[], None] = unguarded) -> None:
+    """Write files as ``write_whole`` does, those of a model say: none is renamed before all are written."""
+    partials: list[tuple[Path, Path]] = []
     try:
-        with open(partial, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
+        for path, data in files.items():
+            for left in path.parent.glob(f".{glob.escape(path.name)}.*.partial"):
+                if is_left(left):
+                    left.unlink(missing_ok=True)
+            partial = path.with_name(f".{path.name}.{own_mark()}.partial")
+            partials.append((partial, path))
+            with open(partial, "wb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
         guard()
-        os.replace(partial, path)
+        for partial, path in partials:
+            os.replace(partial, path)
     finally:
-        partial.unlink(missing_ok=True)
-    folder = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
+        for partial, _ in partials:
+            partial.unlink(missing_ok=True)
+    for parent in {path.parent for path in files}:
+        folder = os.open(parent, os.O_RDONLY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
 
 
 def sweep_partials(path: Path) -> None:

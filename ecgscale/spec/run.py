@@ -10,6 +10,7 @@ from ecgscale.models import ARCHITECTURES, Architecture
 from ecgscale.objectives import OBJECTIVES, Objective
 from ecgscale.phrases import did_you_mean
 from ecgscale.records import canonical, run_id_of
+from ecgscale.spec.types import misfits
 
 PRECISIONS = ("auto", "fp32", "bf16")
 DECAYS = ("cosine", "wsd")
@@ -41,7 +42,7 @@ class Schedule:
 
     def __post_init__(self) -> None:
         if self.precision not in PRECISIONS:
-            raise ValueError(f"{self}: precision {self.precision!r}{did_you_mean(self.precision, PRECISIONS)}")
+            raise ValueError(f"Schedule.precision is {self.precision!r}{did_you_mean(self.precision, PRECISIONS)}")
         if self.clip is not None and self.clip <= 0:
             raise ValueError(f"{self}: clip is above 0")
         if self.steps < 1 or self.batch_size < 2:
@@ -49,7 +50,7 @@ class Schedule:
         if not 0 <= (self.warmup or 0.0) < 1 or self.patience_epochs <= 0 or (self.lr is not None and self.lr <= 0):
             raise ValueError(f"{self}: warmup is in [0, 1), patience_epochs and lr are above 0")
         if self.decay not in DECAYS:
-            raise ValueError(f"{self}: decay {self.decay!r}{did_you_mean(self.decay, DECAYS)}")
+            raise ValueError(f"Schedule.decay is {self.decay!r}{did_you_mean(self.decay, DECAYS)}")
         if self.budgets and self.decay != "wsd":
             raise ValueError(f"{self}: a run of several budgets needs decay 'wsd': a cosine ends once")
         if not 0 < self.cooldown < 1 or (self.decay == "wsd" and self.cooldown + (self.warmup or 0.0) > 1):
@@ -137,6 +138,10 @@ class Run:
                 )
             if "__dataclass_fields__" not in vars(type(value)):  # its fields would be missing from the identity
                 raise ValueError(f"{type(value).__name__} is no dataclass; write @dataclass(frozen=True) above it")
+        if wrong := misfits(self):
+            raise ValueError("; ".join(wrong))
+        if self.seed < 0:
+            raise ValueError(f"Run.seed is {self.seed}; a seed is 0 or above")
         for one, ours in ((self.architecture, ARCHITECTURES), (self.objective, OBJECTIVES)):
             known: type | None = cast(Any, ours).get(one.kind)
             if known and (known.__module__, known.__qualname__) != (type(one).__module__, type(one).__qualname__):

@@ -13,8 +13,10 @@ from ecgscale.beside import sweep_files
 from ecgscale.models import Codebook
 from ecgscale.phrases import did_you_mean
 from ecgscale.spec.check import mistakes
+from ecgscale.spec.errors import line_of, what
 from ecgscale.spec.run import PRECISIONS, Run, parts_of
 from ecgscale.spec.tasks import Task, mistakes_in, task_of
+from ecgscale.spec.types import misfits
 
 KEEPS = ("none", "best", "all")
 
@@ -36,6 +38,11 @@ class Sweep:
     micro_batches: bool = False  # whether BatchNorm may see parts of a batch, in runs that fit on no GPU otherwise
 
     def __post_init__(self) -> None:
+        for name in ("runs", "tasks", "label_sets"):
+            if isinstance(several := getattr(self, name), list | Iterator):
+                object.__setattr__(self, name, tuple(several))
+        if wrong := misfits(self):
+            raise ValueError("; ".join(wrong))
         if self.keep not in KEEPS:
             raise ValueError(f"sweep {self.name}: keep={self.keep!r}{did_you_mean(self.keep, KEEPS)}")
         if self.evaluation_precision not in PRECISIONS:
@@ -43,8 +50,6 @@ class Sweep:
             raise ValueError(f"sweep {self.name}: evaluation_precision={self.evaluation_precision!r}{meant}")
         seen: dict[str, Run] = {}
         for run in self.runs:
-            if not isinstance(run, Run):
-                raise ValueError(f"sweep {self.name}: {run!r:.60} among its runs is no Run")
             if run.run_id in seen:
                 raise ValueError(f"sweep {self.name} holds {run.name} ({run.run_id}) twice; runs are distinct")
             seen[run.run_id] = run
@@ -158,42 +163,18 @@ def load(name: str) -> Sweep:
 def executed(path: Path) -> ModuleType:
     """A sweep file, or one that defines what sweeps are made of, as a module. Raises ValueError in one sentence."""
     try:
-        wrong = mistakes(path.read_text())
+        wrong = mistakes(path.read_text(), Sweep)
         if wrong:
             raise Misspelt(f"sweep file {path.name}, {'; '.join(wrong)}")
         return beside.executed(path)
     except Misspelt:
         raise
     except SystemExit as error:
-        raise ValueError(f"sweep file {path.name}{_line(error, path)}: it calls exit; it is to assign SWEEP") from None
+        raise ValueError(
+            f"sweep file {path.name}{line_of(error, path)}: it calls exit; it is to assign SWEEP"
+        ) from None
     except Exception as error:
-        raise ValueError(f"sweep file {path.name}{_line(error, path)}: {_what(error)}") from error
-
-
-def described(error: BaseException, path: Path) -> str:
-    """An error that arose in the code of a file or beside it, in one sentence: what, and in which line."""
-    line = _line(error, path).removeprefix(", ")
-    return f"{type(error).__name__}: {_what(error)}" + (f" ({line})" if line else "")
-
-
-def _what(error: BaseException) -> str:
-    """An error in a sweep file as one sentence."""
-    return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-
-
-def _line(error: BaseException, path: Path) -> str:
-    """The line of the sweep file where an error arose, and that of the module beside it, if it arose there."""
-    files = {source.file: Path(source.file).name for source in beside.open_sources().values()}
-    files[str(path)] = ""
-    lines: dict[str, int] = {}
-    trace = error.__traceback__
-    while trace:
-        if (name := files.get(trace.tb_frame.f_code.co_filename)) is not None:
-            lines[name] = trace.tb_lineno
-        trace = trace.tb_next
-    if isinstance(error, SyntaxError) and error.lineno:
-        lines[files.get(error.filename or "", "")] = error.lineno
-    return "".join(f", {name}{' ' if name else ''}line {line}" for name, line in lines.items())
+        raise ValueError(f"sweep file {path.name}{line_of(error, path)}: {what(error)}") from error
 
 
 def _leaves(value: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], str]]:

@@ -27,7 +27,7 @@ def test_a_sound_sweep_keeps_all_contracts(shell: Shell, tmp_path: Path) -> None
         ("self.convolution(signal)", "self.convolution(signal).detach()", "Gradients reach every parameter: no gradi"),
         ("expected = batch.signal", "expected = torch.rand(1) + batch.signal", "The loss is a function of batch and "),
         ("return Net(self.width)", "return Net(self.widht)", "object has no attribute 'widht' (mymodel.py line "),
-        ("reduction=", "reduktion=", "mse_loss() got an unexpected keyword argument 'reduktion' (mymodel.py line "),
+        ("reduction=", "reduktion=", "mse_loss has no argument 'reduktion'; did you mean 'reduction'? (mymodel.py"),
     ],
 )
 def test_what_is_broken_is_one_sentence(shell: Shell, tmp_path: Path, was: str, becomes: str, sentence: str) -> None:

@@ -1,5 +1,9 @@
 """What a shell is told when somebody presses the tab key, and how it learns to ask."""
 
+import re
+import subprocess
+import sys
+
 import pytest
 
 from tests.planted import planted_points, write_runs
@@ -48,3 +52,19 @@ def test_a_shell_is_shown_how_to_ask(shell: Shell, name: str) -> None:
     shown = shell.type("--show-completion", name)
     assert shown.returncode == 0, shown.stderr
     assert "_ECGSCALE_COMPLETE=complete_" in shown.stdout
+
+
+def test_help_groups_the_verbs_and_draws_nothing(shell: Shell) -> None:
+    """To import what draws takes longer than all that help needs."""
+    code = (
+        "import sys, ecgscale.cli\n"
+        "sys.argv = ['ecgscale', '--help']\n"
+        "try: ecgscale.cli.main()\n"
+        "finally: print({'rich', 'numpy', 'torch'} & {*sys.modules})"
+    )
+    ended = subprocess.run([sys.executable, "-c", code], env=shell.environment, capture_output=True, text=True)
+    assert ended.stdout.endswith("set()\n")
+    headings = [line for line in ended.stdout.splitlines() if re.match(r"[A-Z].*: .*:$", line)]
+    assert headings[0] == "Before: price and prepare:"
+    assert len(headings) == 5
+    assert re.search(r"^  plan +Price a sweep before it is paid: ", ended.stdout, flags=re.M)

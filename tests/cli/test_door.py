@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from functools import cache
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -441,3 +442,13 @@ def test_an_unknown_task_is_told_the_nearest_and_not_all(shell: Shell) -> None:
     (said,) = ended.stderr.splitlines()
     assert "there is no task 'zzz'; of " in said
     assert said.count(",") < 8
+
+
+def test_a_package_that_another_has_replaced_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """As numpy is by one that pins an older: pandas and pyarrow are not imported then, and do not say why."""
+    assert not faults.unmet()
+    here = metadata.version
+    monkeypatch.setattr(metadata, "version", lambda name: "1.26.4" if name == "numpy" else here(name))
+    sentence, code = faults.told(ImportError("C extension: None not built."), tmp_path)
+    assert sentence.startswith("ecgscale needs numpy>=2.0, and 1.26.4 is installed; what was installed later may have ")
+    assert code == 1

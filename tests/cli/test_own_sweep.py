@@ -57,8 +57,15 @@ def test_it_is_planned_run_and_probed_on_a_task_that_came_later(shell: Shell, st
     sentence = "the code of PlainCNN has changed since 2 runs were done with it"
     assert all(sentence in shell.type(verb, file).stderr for verb in ("plan", "status"))
     beside.write_text(own_sweep.MODEL)
-    (stranger.parent / "layers.py").write_text("KERNEL = 15 + 0\n")
+    (stranger.parent / "layers.py").write_text("KERNEL = 31\n")
     assert sentence in shell.type("status", file).stderr
+    counted = json.loads(shell.type("plan", file, "--json").stdout)
+    assert {(line["state"], line["n_params"]) for line in counted} == {("done", N_PARAMS)}  # what was done, not what is
+    told = shell.type("plan", file).stderr.splitlines()
+    assert told[-1] == f"next: ecgscale fit {file}"
+    larger = json.loads(shell.type("plan", file, "--set", "architecture.width=8", "--json").stdout)
+    assert {(line["state"], line["n_params"]) for line in larger} == {("pending", 8 * (12 * 31 + 1))}
+    assert shell.type("plan", file, "--set", "seed=1").stderr.endswith(f"next: ecgscale launch {file} --set=seed=1\n")
     own_sweep.write(stranger.parent, own_sweep.WITH_TASK.replace('"rhythm", "A"', '"rhythm", "B"'))
     assert "task our-rhythm asks something else than when 2 runs were measured" in shell.type("status", file).stderr
 

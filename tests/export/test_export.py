@@ -1,7 +1,11 @@
 """A model taken elsewhere says of a recording what it said here, through whichever door the recording comes."""
 
 import json
+import re
+import shutil
 import warnings
+from collections.abc import Callable, Iterator
+from contextlib import chdir
 from dataclasses import replace
 from pathlib import Path
 from typing import cast
@@ -13,6 +17,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import nn
 
+import ecgscale
 from ecgscale import data, trial
 from ecgscale.attempt import Place
 from ecgscale.data import corpus as corpora
@@ -29,8 +34,11 @@ from ecgscale.objectives import CMSC, Supervised
 from ecgscale.probing.probe import features
 from ecgscale.probing.reprobe import backbone_at
 from ecgscale.spec import Evaluation, Run, Schedule, Sweep
+from ecgscale.spec.sweep import load as load_sweep
 from ecgscale.training import kept_weights
 from tests import layouts
+from tests.faults import fill
+from tests.shell import Shell
 from tests.small import Own
 
 RUN = Run(
@@ -109,6 +117,15 @@ def test_a_program_answers_as_its_model_without_its_code(run: Run, place: Place,
     own = model.features_in(corpus, np.arange(5))
     np.testing.assert_allclose(features_.detach(), own, atol=1e-6)
     np.testing.assert_allclose(torch.sigmoid(logits).detach(), model.answers(own), atol=1e-6)
+    inputs = model.backbone.inputs(store.batch(np.arange(5)))
+    said = json.loads((tmp_path / "model" / "config.json").read_text())["program"]
+    assert [one["shape"] for one in said["inputs"]] == [["n", *tensor.shape[1:]] for tensor in inputs]
+    assert [one["type"] for one in said["inputs"]] == [str(tensor.dtype).partition(".")[2] for tensor in inputs]
+    assert [(one["name"], one["shape"]) for one in said["outputs"]] == [("features", ["n", 8]), ("logits", ["n", 5])]
+    card = (tmp_path / "model" / "README.md").read_text()
+    assert "| takes | words | [n, " in card
+    assert "| gives | logits | [n, 5] | float32 |" in card
+    assert f"features, logits = program({', '.join(one['name'] for one in said['inputs'])})" in card
 
 
 def test_a_graph_that_torch_does_not_export_is_said_in_a_sentence(place: Place, tmp_path: Path) -> None:
@@ -233,9 +250,114 @@ def test_code_that_changed_since_training_is_said(place: Place, tmp_path: Path) 
         load(folder, architecture=Own)
 
 
-def test_the_verbs_as_they_are_typed(place: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from tests.shell import Shell
+MINE = """
+from dataclasses import dataclass
 
+from ecgscale.data.corpus import Slice
+from ecgscale.models import ResNet
+from ecgscale.objectives import Supervised
+from ecgscale.spec import Evaluation, Run, Schedule, Sweep
+
+
+@dataclass(frozen=True)
+class Mine(ResNet):
+    kind = "mine"
+
+
+HOW = Schedule(steps=1, batch_size=8, lr=1e-2), Evaluation(every=1, probe_epochs=1)
+SWEEP = Sweep("mine", (Run(Mine(3, 4), Supervised(), Slice("ptbxl", 1.0, "form"), *HOW),), (), keep="best")
+"""
+
+
+@pytest.fixture
+def mine(place: Place, tmp_path: Path) -> Iterator[Shell]:
+    """A shell in a folder with a run of a model of one's own, done and exported."""
+    shell = Shell(tmp_path, place.home)
+    (tmp_path / "sweeps" / "mine.py").write_text(MINE)
+    with chdir(tmp_path):
+        sweep = load_sweep("mine")
+        assert trial.trial(sweep.runs[0], sweep, Place(place.home, tmp_path / "results")) == "done"
+    ended = shell.type("export", "mine", sweep.runs[0].run_id, "-o", "model")
+    assert ended.returncode == 0, ended.stderr
+    yield shell
+    shutil.rmtree(place.home / "kept" / sweep.runs[0].run_id)
+
+
+def test_a_folder_says_what_its_reader_needs_of_a_model_of_ones_own(mine: Shell) -> None:
+    card = (mine.folder / "model" / "README.md").read_text()
+    made = f"this was written by {ecgscale.__version__}, under torch {torch.__version__.partition('+')[0]}."
+    assert f"Install ecgscale; {made}" in card
+    assert "Its class `Mine` is no part of ecgscale and not in this folder: you need `mine.py`, with what" in card
+    (line,) = re.findall(r"^model = .*$", card, flags=re.M)
+    with chdir(mine.folder / "sweeps"):
+        model = eval(line.partition(" = ")[2].replace("THIS FOLDER", "../model"), {"ecgscale": ecgscale})
+    assert type(model.backbone).__name__ == "ResNetBackbone"
+    typed = re.findall(r"^\$ ecgscale (.*)$", card, flags=re.M)
+    assert [words.split()[0] for words in typed] == ["embed", "predict-labels"]
+    for words in typed:
+        known = words.replace("RECORDS", "ptbxl").replace("THIS_FOLDER", "model").replace("mine.py", "sweeps/mine.py")
+        ended = mine.type(*known.split())
+        assert ended.returncode == 0, ended.stderr
+        assert "changed" not in ended.stderr
+
+
+def test_changed_code_of_ones_own_is_said_by_every_verb_that_takes_models_elsewhere(mine: Shell) -> None:
+    file = mine.folder / "sweeps" / "mine.py"
+    file.write_text(MINE.replace('kind = "mine"', 'kind, other = "mine", 1'))
+    run_id = json.loads((mine.folder / "model" / "config.json").read_text())["run_id"]
+    asked = ("--weights", "model", "--sweep", "mine", "-o", "x.parquet")
+    for words in (
+        ("export", "mine", run_id, "-o", "again"),
+        ("embed", "ptbxl", *asked),
+        ("predict-labels", "ptbxl", *asked),
+    ):
+        ended = mine.type(*words)
+        assert ended.returncode == 0, ended.stderr
+        assert "the code of Mine has changed since" in ended.stderr, words
+        assert "Warning" not in ended.stderr  # a sentence, and not Python's
+
+
+@pytest.mark.slow
+def test_on_a_full_disk_nothing_half_written_is_left(mine: Shell, disk_of: Callable[[str], Path]) -> None:
+    """A folder, new or there before, and a table: all of it, or it is as it was, and a sentence says what to do."""
+    disk = disk_of("2m")
+    run_id = json.loads((mine.folder / "model" / "config.json").read_text())["run_id"]
+    shutil.copytree(mine.folder / "model", disk / "before")
+    (disk / "before" / "config.json").write_text("as it was")
+    asked = ("--weights", "model", "--sweep", "mine", "-o")
+    commands = {
+        disk / "new": ("export", "mine", run_id, "-o", str(disk / "new")),
+        disk / "before": ("export", "mine", run_id, "-o", str(disk / "before")),
+        disk / "f.parquet": ("embed", "ptbxl", *asked, str(disk / "f.parquet")),
+        disk / "l.parquet": ("predict-labels", "ptbxl", *asked, str(disk / "l.parquet")),
+    }
+
+    def there() -> dict[str, bytes]:
+        return {
+            str(p.relative_to(disk)): p.read_bytes() for p in disk.rglob("*") if p.is_file() and p.stem != "ballast"
+        }
+
+    for place, words in commands.items():
+        before = there()
+        for room in (0, 1):  # pages: for nothing, and for a part
+            with pytest.raises(OSError, match="No space left"):
+                fill(disk / "ballast")
+            with (disk / "ballast").open("rb+") as ballast:
+                ballast.truncate((disk / "ballast").stat().st_size - room * 4096)
+            full = mine.type(*words)
+            assert full.returncode == 1, words
+            assert re.search(
+                r"^ecgscale: the disk is full.*; make room, then the same command goes on$", full.stderr, re.M
+            )
+            assert there() == before
+            assert place.exists() == (place.name == "before")
+            (disk / "ballast").unlink()
+        assert mine.type(*words).returncode == 0, words
+        assert place.exists()
+        assert not list(disk.rglob("*.partial"))
+
+
+def test_the_verbs_as_they_are_typed(place: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     shell = Shell(tmp_path, place.home)
     model = exported(RUN, place, tmp_path / "elsewhere")
     (tmp_path / "elsewhere" / "model").rename(tmp_path / "model")

@@ -36,7 +36,9 @@ GENERAL = "E + A*N**(-1*alpha) + B*D**-beta"  # Eq. 1, as the batched solver doe
     ],
 )
 def test_a_formula_that_is_a_law_of_the_registry_is_that_law(formula: str, name: str) -> None:
-    assert law_of(formula, COLUMNS) is LAWS[name]
+    found = law_of(formula, COLUMNS)
+    assert replace(found, written="") == LAWS[name]
+    assert found.shown == (formula.split("= ")[-1].replace("^", "**") if "*" in formula or "/" in formula else name)
 
 
 def test_roles_of_coefficients() -> None:

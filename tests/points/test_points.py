@@ -109,7 +109,7 @@ def test_groups_are_text_columns_that_repeat(mine: pd.DataFrame) -> None:
 def test_a_formula_fits_anybody_s_table_as_the_registry_does(mine: pd.DataFrame) -> None:
     known = fit_points(mine, "joint")[0]["coefficients"]
     own = fit_points(mine, "E + A*params**-alpha + B*tokens**-beta")[0]
-    assert own["law"] == "joint"
+    assert own["law"] == "E + A*params**-alpha + B*tokens**-beta"
     assert own["coefficients"] == known
     other = fit_points(mine, "F + a*params**-x + b*tokens**-y")[0]
     for mark, name in (("F", "E"), ("x", "alpha"), ("y", "beta")):
@@ -129,6 +129,13 @@ def test_laws_are_compared_on_the_same_points() -> None:
         compared([({}, table)], [LAWS["joint"]], held=2)
     with pytest.raises(BadPoints, match="explain different columns"):
         compared([({}, table)], [LAWS["joint"], LAWS["transfer"]])
+
+
+def test_a_formula_is_named_as_it_was_typed(mine: pd.DataFrame) -> None:
+    points = points_of(mine)
+    laws = [points.law("A*N**-alpha"), points.law("size")]
+    assert set(compared(points.parts(), laws)["law"]) == {"A*N**-alpha", "size"}
+    assert [fit_points(points, law)[0]["law"] for law in ("A * N**-alpha", "size")] == ["A * N**-alpha", "size"]
 
 
 def test_an_interaction_that_is_there_is_preferred_and_one_that_is_not_is_not() -> None:

@@ -139,7 +139,10 @@ def test_the_grid_is_the_papers() -> None:
         ("def", "line 1"),
         ("from ecgscale.spec.sweep import Sweep\nSWEEP = Sweep('other', (), ())", "calls its sweep 'other'"),
         ("from ecgscale.spec.sweep import Sweep\nSWEEP = Sweep('mine', (), ())", "mine.py holds no runs"),
-        ("from ecgscale.spec.sweep import Sweep\nSWEEP = Sweep('mine', (1,), ())", "1 among its runs is no Run"),
+        (
+            "from ecgscale.spec.sweep import Sweep\nSWEEP = Sweep('mine', (1,), ())",
+            r"Sweep\.runs holds 1, expected a Run",
+        ),
         ("import sys\n\nsys.exit(0)", "line 3: it calls exit; it is to assign SWEEP"),
         ("import nowhere_at_all", "line 1: No module named 'nowhere_at_all'"),
         (
@@ -157,6 +160,69 @@ def test_a_mistake_in_a_sweep_file_is_one_sentence(tmp_path: Path, text: str, se
     assert "mine.py" in str(raised.value)
     assert str(tmp_path) not in str(raised.value)
     assert "\n" not in str(raised.value)
+
+
+RUN = "ResNet(3, 8), Supervised(), Slice('ludb-sample', 0.3, 'rhythm')"
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("Sweep('mine', (R,), (), kep='best')", "line 10: Sweep has no field 'kep'; did you mean 'keep'?"),
+        ("Sweep('mine', (R,), (), **{'kep': 'best'})", "line 10: Sweep has no field 'kep'; did you mean 'keep'?"),
+        ("Sweep('mine', (R,), (), keep='bset')", "line 10: sweep mine: keep='bset'; did you mean 'best'?"),
+        ("Sweep('mine', (R,), (), keep=NAMES)", "Sweep.keep is ['rhythm'], expected a text"),
+        ("Sweep('mine', (R,), (), micro_batches='no')", "Sweep.micro_batches is 'no', expected True or False"),
+        ("Sweep('mine', R, ())", "Sweep.runs is a Run, expected a tuple, each a Run"),
+        ("Sweep('mine', (R,), 'ludb-rhythm')", "Sweep.tasks is 'ludb-rhythm', expected a tuple, each a text or a Task"),
+        ("Sweep('mine', (R,), (), ('rhythm'))", "Sweep.label_sets is 'rhythm', expected a tuple, each a text"),
+        ("Sweep('mine', (R,))", "Sweep is not given its field 'tasks'"),
+        ("Sweep('mine', (R,), (), (), 'best', 'auto', True, 3)", "Sweep has 7 fields (name, runs, tasks, "),
+        ("Sweep('mine', (R,), (Task('a', 'b', 'c', 'A', unti='beat'),))", "Task has no field 'unti'"),
+        ("Sweep('mine', (R,), (Task('a', 'b', 'c', 'E'),))", "task 'a': domain='E'; there are A, B, C, D"),
+        (f"Run({RUN}, S(stps=3))", "Schedule has no field 'stps'; did you mean 'steps'?"),
+        (f"Run({RUN}, S(steps=THOUSAND))", "Schedule.steps is 1000.0, expected a whole number"),
+        (f"Run({RUN}, S(lr=str(0.1)))", "Schedule.lr is '0.1', expected a number or None"),
+        (f"Run({RUN}, S(decay='wds'))", "Schedule.decay is 'wds'; did you mean 'wsd'?"),
+        (
+            f"Run({RUN}, S(budgets=[10], decay='wsd'))",
+            "Schedule.budgets is [10], expected a tuple, each a whole number",
+        ),
+        (f"Run({RUN}, Evaluation())", "Run.schedule is a Evaluation, expected a Schedule"),
+        (f"Run({RUN}, seed=-1)", "Run.seed is -1; a seed is 0 or above"),
+        ("replace(R, sed=1)", "Run has no field 'sed'; did you mean 'seed'?"),
+        ("replace(R.architecture, width=str(8))", "ResNet.width is '8', expected a whole number"),
+        (f"Run(Own(widht=8), {RUN.partition('), ')[2]})", "Own has no field 'widht'; did you mean 'width'?"),
+        ("Resnet(3, 8)", "name 'Resnet' is not defined; did you mean 'ResNet'?"),
+        ("spec.Sched()", "module 'ecgscale.spec' has no attribute 'Sched'; did you mean 'Schedule'?"),
+    ],
+)
+def test_every_description_names_its_field_and_the_nearest(tmp_path: Path, text: str, sentence: str) -> None:
+    (tmp_path / "mine.py").write_text(
+        "from dataclasses import dataclass, replace\nfrom ecgscale.data.corpus import Slice\n"
+        "from ecgscale.models import ResNet\nfrom ecgscale.objectives import Supervised\nfrom ecgscale import spec\n"
+        "from ecgscale.spec import Evaluation, Run, Schedule as S, Sweep, Task\n"
+        "@dataclass\nclass Own: width: int\n"
+        f"R, NAMES, THOUSAND = Run({RUN}), ['rhythm'], 1e3\nSWEEP = {text}\n"
+    )
+    with pytest.raises(ValueError, match=r"^sweep file mine\.py, line 10: ") as raised:
+        load(str(tmp_path / "mine.py"))
+    assert sentence in str(raised.value)
+    assert "\n" not in str(raised.value)
+
+
+def test_a_name_that_cannot_be_imported_is_named_without_a_path(tmp_path: Path) -> None:
+    (tmp_path / "mine.py").write_text("from ecgscale.spec import Scedule\n")
+    with pytest.raises(
+        ValueError, match=r"line 1: cannot import name 'Scedule' from 'ecgscale\.spec'; did you mean 'Schedule'\?$"
+    ):
+        load(str(tmp_path / "mine.py"))
+
+
+def test_a_sweep_takes_its_runs_as_a_list_or_a_generator() -> None:
+    wanted = Sweep("s", (RESNET_SL, RESNET_SSL), ())
+    assert Sweep("s", [RESNET_SL, RESNET_SSL], []) == wanted  # type: ignore[arg-type]
+    assert Sweep("s", (run for run in wanted.runs), ()) == wanted  # type: ignore[arg-type]
 
 
 def test_a_sweep_that_is_not_there_names_the_nearest() -> None:

@@ -100,7 +100,7 @@ def test_own_tasks_under_conditions_share_the_probe_of_the_clean_one() -> None:
         (replace(OWN, noise="em"), "noise='em' needs a ratio, snr_db"),
         (replace(OWN, name="a/b"), "a name is not empty and without / and :"),
         (replace(OWN, name="a+b"), "NAME\\+CONDITION is what a task is called under a condition"),
-        (7, "7 among its tasks is neither a Task nor the name of one"),
+        (7, "Sweep.tasks holds 7, expected a text or a Task"),
     ],
 )
 def test_a_task_of_ones_own_that_cannot_be_is_one_sentence(task: Task, sentence: str) -> None:

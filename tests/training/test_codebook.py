@@ -4,6 +4,7 @@ import argparse
 import hashlib
 import math
 import random
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -17,11 +18,13 @@ from ecgscale.data.beats import BEAT_SAMPLES, Sentence
 from ecgscale.data.corpus import Slice
 from ecgscale.models import Codebook, CodebookModule, Transformer, published
 from ecgscale.objectives import Masked, decayed_apart
+from ecgscale.pricing import calibration
 from ecgscale.pricing.plan import unlaunchable
 from ecgscale.spec.run import Run
 from ecgscale.spec.sweep import Sweep
 from ecgscale.training import codebooks, train
 from tests.descriptions import described
+from tests.faults import fill
 from tests.runs import TINY_CODEBOOK
 from tests.shell import Shell
 
@@ -262,6 +265,26 @@ def test_people_import_it_by_a_command(shell: Shell, tmp_path: Path) -> None:
     assert f"imported='{digest}'" in said.replace("\n", "")
     missing = shell.type("codebook", "import", "vqhb.pth", "--home", str(tmp_path / "h"))
     assert (missing.returncode, missing.stderr.count("\n")) == (2, 1)
+
+
+@pytest.mark.slow
+def test_on_a_full_disk_a_home_keeps_what_it_has(shell: Shell, disk_of: Callable[[str], Path]) -> None:
+    """A codebook and the speed of the machine: all of it or none, and a sentence says what to do."""
+    torch.save(small(), shell.folder / "vqhbr.pth")
+    disk = disk_of("1m")
+    command, device = ("codebook", "import", "vqhbr.pth", "--home", str(disk)), calibration.Device("a", False, 1e9, {})
+    with pytest.raises(OSError, match="No space left"):
+        fill(disk / "ballast")
+    full = shell.type(*command)
+    assert full.returncode == 1
+    assert re.search(r"^ecgscale: the disk is full.*; make room, then the same command goes on$", full.stderr, re.M)
+    with pytest.raises(OSError, match="No space left"):
+        calibration.keep(device, disk)
+    assert [path.name for path in disk.rglob("*") if path.is_file()] == ["ballast"]
+    (disk / "ballast").unlink()
+    assert shell.type(*command).returncode == 0
+    calibration.keep(device, disk)
+    codebooks.read(codebooks.adopt_file(shell.folder / "vqhbr.pth", disk), disk)
 
 
 def test_a_sweep_says_which_codebook_it_lacks(home: Path) -> None:
