@@ -96,7 +96,7 @@ def test_a_sweep_survives(cases: tuple[str, ...], shell: Shell, slurm: Slurm) ->
     happens: dict[str, Callable[[], None]] = {  # the limit: so near that Slurm says so at its next look
         PREEMPTED[0]: partial(preempt, 60),
         PREEMPTED[1]: partial(preempt, 0),
-        ENDED[0]: partial(update, "NodeName=n2", "State=DOWN", "Reason=test"),
+        ENDED[0]: partial(slurm.lose_node, "n2"),
         ENDED[1]: lambda: update(f"JobId={job}", f"TimeLimit={slurm.minutes(job) + 3}"),
     }
     for turn, what in enumerate(cases):
