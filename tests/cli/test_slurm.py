@@ -68,7 +68,8 @@ def rows(shell: Shell, results: str) -> pd.DataFrame:
 def test_a_sweep_survives(cases: tuple[str, ...], shell: Shell, slurm: Slurm) -> None:
     """Each time it is requeued; in the end it is complete, and its rows are those of an undisturbed sweep."""
     file = shell.folder / "sweeps" / "mine.py"
-    text = file.read_text().replace("steps=4", "steps=3000").replace("every=2", "every=500")
+    long = "steps=6000, patience_epochs=1e9" if ENDED[1] in cases else "steps=3000"  # Slurm looks twice a minute
+    text = file.read_text().replace("steps=4", long).replace("every=2", "every=500")
     file.write_text(text.replace('((Supervised(), "rhythm"), (CMSC(), ""))', '((Supervised(), "rhythm"),)'))
     script = shell.type("cluster", "slurm").stdout
     for words, here in (("gpus-per-node=4", ""), ("cpus-per-task=32", "1"), ("mem=256G", "3000M")):
