@@ -42,6 +42,7 @@ def plan(
         from ecgscale.pool.states import outdated
         from ecgscale.pricing import plan as pricing
         from ecgscale.pricing.hours import wall_hours
+        from ecgscale.pricing.obstacles import unlaunchable
 
         loaded = changed(sweep, changes)
         on = pricing.device_named(device, home_of(home))
@@ -92,7 +93,7 @@ def plan(
         say(f"not measured on all tasks: {len(runs)} runs: {reason}")
     for sentence in outdated(loaded, results):
         say(sentence)
-    obstacles = pricing.unlaunchable(loaded, home_of(home), results)
+    obstacles = unlaunchable(loaded, home_of(home), results)
     for obstacle in obstacles:
         say(f"cannot be launched here yet: {obstacle}")
     if not obstacles:
