@@ -121,7 +121,7 @@ def _launch(
     from ecgscale import records
     from ecgscale.cli.muted import muted
     from ecgscale.cli.terminal import Watch
-    from ecgscale.pool.states import Full, PoolLost, Stopped, counts, outdated, set_aside_damaged
+    from ecgscale.pool.states import Full, Interrupted, PoolLost, Stopped, counts, outdated, set_aside_damaged
     from ecgscale.pool.states import states as states_of
     from ecgscale.pool.surroundings import Infeasible
     from ecgscale.pricing import plan as pricing
@@ -181,6 +181,9 @@ def _launch(
             raise Refused(str(error)) from None
         except Stopped as error:
             say(f"ecgscale: stopped by {error}; what is measured is kept, {again}")
+            if isinstance(error, Interrupted):  # a scheduler kills soon, and Python takes seconds to take torch down
+                sys.stdout.flush()
+                os._exit(error.exit_code)
             raise typer.Exit(error.exit_code) from None
         except Full:
             say("ecgscale: the disk is full, so nothing more was started; what is measured is kept")
