@@ -69,7 +69,7 @@ def plan(
         obstacle = _obstacle(missing, memory, on, disk, free) if to_do else ""
         return {
             "run_id": run.run_id,
-            "name": run.name,
+            "name": sweep.names[run.run_id],
             "configuration": run.configuration,
             "architecture": kind,
             "size": run.architecture.size,
