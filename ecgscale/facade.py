@@ -129,7 +129,7 @@ def run(
     from ecgscale.attempt import Attempt, Place, Resources
     from ecgscale.cli.door import home_of
     from ecgscale.home import checkpoint_files, note
-    from ecgscale.pricing.plan import unlaunchable
+    from ecgscale.pricing.obstacles import unlaunchable
     from ecgscale.trial import trial
 
     one, place = sweep.run(run_id), Place(home_of(Path(home) if home is not None else None), Path(results))

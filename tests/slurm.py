@@ -7,7 +7,7 @@ import shutil
 import socket
 import subprocess
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
 
@@ -74,8 +74,27 @@ class Slurm:
         self.do("munged", "--force", *(f"--{_MUNGE[name]}={path}" for name, path in files.items()))
         self.do("slurmctld", "-f", str(conf))
         for node in ("n1", "n2"):
-            self.do("slurmd", "-N", node, "-f", str(conf))
+            self.start_node(node)
         self.wait(lambda: self.do("sinfo", "-h", "-t", "idle", "-o", "%D").strip() == "2", "its nodes are up", 60)
+
+    def start_node(self, node: str) -> None:
+        self.do("slurmd", "-N", node, "-f", self.environment["SLURM_CONF"])
+
+    def lose_node(self, node: str) -> None:
+        """As if its power were cut: its daemon and all that ran there are no more. It is up again at once."""
+        daemon = psutil.Process(int((self.folder / f"slurmd-{node}.pid").read_text()))
+        _kill([daemon, *daemon.children(recursive=True), *self._started(SLURMD_NODENAME=node)])
+        self.do("scontrol", "update", f"NodeName={node}", "State=DOWN", "Reason=test")
+        self.start_node(node)
+
+    def _started(self, **also: str) -> list[psutil.Process]:
+        """The processes whose environment names this Slurm, and has these variables too."""
+        wanted, found = {"SLURM_CONF": self.environment["SLURM_CONF"], **also}, []
+        for process in psutil.process_iter():
+            with suppress(psutil.Error):
+                if wanted.items() <= process.environ().items():
+                    found.append(process)
+        return found
 
     def do(self, *command: str) -> str:
         done = subprocess.run(
@@ -111,13 +130,16 @@ class Slurm:
                     daemon = psutil.Process(int(file.read_text()))
                     daemon.terminate()
                     daemon.wait(20)
-        for process in psutil.process_iter():  # steps that their daemon has lost sight of
-            with suppress(psutil.Error):
-                if process.environ().get("SLURM_CONF") == self.environment["SLURM_CONF"]:
-                    process.kill()
+        _kill(self._started())  # steps that their daemon has lost sight of
 
 
 _MUNGE = {"socket": "socket", "key": "key-file", "pid": "pid-file", "log": "log-file", "seed": "seed-file"}
+
+
+def _kill(processes: Iterable[psutil.Process]) -> None:
+    for process in processes:
+        with suppress(psutil.Error):  # it has ended
+            process.kill()
 
 
 def _free_ports(n: int) -> list[int]:

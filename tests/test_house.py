@@ -35,7 +35,7 @@ TRAINING = in_order(
     export: model program card folder embed
     trial
     pool: surroundings states places health observers preflight worker slot shares kinds watch launch
-    pricing: calibration hours doctor plan cells
+    pricing: calibration hours doctor obstacles counts plan cells
     cli facade
     """
 )

@@ -231,6 +231,7 @@ def test_a_launch_is_refused_when_a_node_lacks_something(shell: Shell, monkeypat
 
     monkeypatch.setattr(launch.ray, "get", away)
     found = launch._report("far", None)
+    assert found is not None
     assert "far): it could not look at what it has (RaySystemError: " in preflight.refusals([found])[0]
     assert "No module named 'ecgscale'" in preflight.refusals([found])[0]
 

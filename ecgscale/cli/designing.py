@@ -68,7 +68,7 @@ def suggest(
     from ecgscale.analysis.planning.adaptive import suggest as designed
     from ecgscale.analysis.table.query import as_json as rendered
     from ecgscale.pricing.cells import as_code, cells
-    from ecgscale.pricing.plan import checked
+    from ecgscale.pricing.obstacles import checked
 
     loaded, asked = selected(sweep, changes, only, home, results), wanted.split("+")
     groups = _groups(cells(loaded, checked(loaded, home_of(home))), configuration)
@@ -180,7 +180,7 @@ def _race(
     from ecgscale.analysis.table.query import as_json as rendered
     from ecgscale.analysis.table.query import as_text
     from ecgscale.pricing.cells import cells
-    from ecgscale.pricing.plan import checked
+    from ecgscale.pricing.obstacles import checked
 
     groups = _groups(cells(loaded, checked(loaded, home)), configuration)
     compared = []

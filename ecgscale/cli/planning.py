@@ -42,6 +42,7 @@ def plan(
         from ecgscale.pool.states import outdated
         from ecgscale.pricing import plan as pricing
         from ecgscale.pricing.hours import wall_hours
+        from ecgscale.pricing.obstacles import unlaunchable
 
         loaded = changed(sweep, changes)
         on = pricing.device_named(device, home_of(home))
@@ -96,7 +97,7 @@ def plan(
     if states <= {"done", "running"}:
         say(f"next: ecgscale {'status' if 'running' in states else 'fit'} {asked}")
         return
-    obstacles = pricing.unlaunchable(loaded, home_of(home), results)
+    obstacles = unlaunchable(loaded, home_of(home), results)
     for obstacle in obstacles:
         say(f"cannot be launched here yet: {obstacle}")
     if not obstacles:

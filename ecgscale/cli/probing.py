@@ -30,7 +30,7 @@ def reprobe(
 
     from ecgscale import leases, records
     from ecgscale.pool.states import states
-    from ecgscale.pricing.plan import checked
+    from ecgscale.pricing.obstacles import checked
     from ecgscale.probing.reprobe import lacking
     from ecgscale.probing.reprobe import reprobe as measure
     from ecgscale.training import kept_weights

@@ -7,7 +7,7 @@ import typer
 from ecgscale.cli import completing
 from ecgscale.cli.door import RESULTS, Home, Json, Results, RunId, SweepName, app, existing, home_of, print_json
 from ecgscale.cli.selecting import Changes, Only, selected, typed
-from ecgscale.cli.terminal import in_place, say, show, table
+from ecgscale.cli.terminal import in_place, never_silent, say, show, table
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -35,8 +35,9 @@ def status(
     """How many runs are done, running, pending, failed, diverged or out of memory."""
     import time
 
-    from ecgscale.pool.states import counts, outdated, states
-    from ecgscale.spec.sweep import sweep_files
+    with never_silent("reading what ran ..."):
+        from ecgscale.pool.states import counts, outdated, states
+        from ecgscale.spec.sweep import sweep_files
 
     if sweep is None:
         if only or changes:
@@ -82,9 +83,9 @@ def failures(
     sweep: SweepName, results: Results = RESULTS, home: Home = None, only: Only = None, changes: Changes = None
 ) -> None:
     """Runs that did not end well, grouped by cause, with where to read more and how to do them again."""
+    loaded, again = selected(sweep, changes, only, home, results), typed(sweep, changes, only)
     from ecgscale.pool.states import states
 
-    loaded, again = selected(sweep, changes, only, home, results), typed(sweep, changes, only)
     all_runs = states(loaded, results)
     bad = all_runs[~all_runs["state"].isin(["done", *OPEN])]
     groups = bad.groupby(["state", "why"], sort=True)["run_id"]

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ecgscale.cli.door import home_of
+from ecgscale.cli.terminal import never_silent
 from ecgscale.phrases import did_you_mean
 
 if TYPE_CHECKING:
@@ -46,11 +47,12 @@ FIELDS = ("run_id", "configuration", "architecture", "objective", "paradigm", "c
 
 def changed(sweep: str, changes: Sequence[str] | None) -> "Sweep":
     """A sweep by its file or stem, with fields of its runs set. Raises ValueError in one sentence."""
-    from ecgscale.spec.override import set_fields
-    from ecgscale.spec.sweep import load
+    with never_silent(f"reading the sweep {sweep} ..."):
+        from ecgscale.spec.override import set_fields
+        from ecgscale.spec.sweep import load
 
-    loaded = load(sweep)
-    return set_fields(loaded, changes) if changes else loaded
+        loaded = load(sweep)
+        return set_fields(loaded, changes) if changes else loaded
 
 
 def selected(

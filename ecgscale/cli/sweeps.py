@@ -56,10 +56,10 @@ def launch(
     step; a second one at once.
     """
     _reached(address)
+    loaded = changed(sweep, changes)
     from ecgscale.attempt import Place
     from ecgscale.pool.shares import Pool
 
-    loaded = changed(sweep, changes)
     if changes:
         new = {run.run_id for run in loaded.runs} - {run.run_id for run in changed(sweep, None).runs}
         say(f"{sweep}: {len(new)} runs differ from the sweep's by {', '.join(changes)} and have ids of their own")
@@ -121,10 +121,11 @@ def _launch(
     from ecgscale import records
     from ecgscale.cli.muted import muted
     from ecgscale.cli.terminal import Watch
-    from ecgscale.pool.states import Full, PoolLost, Stopped, counts, outdated, set_aside_damaged
+    from ecgscale.pool.states import Full, Interrupted, PoolLost, Stopped, counts, outdated, set_aside_damaged
     from ecgscale.pool.states import states as states_of
     from ecgscale.pool.surroundings import Infeasible
     from ecgscale.pricing import plan as pricing
+    from ecgscale.pricing.obstacles import unlaunchable
     from ecgscale.spec.sweep import stages
 
     home, results = place.home, place.results
@@ -139,7 +140,7 @@ def _launch(
     to_do = lines["state"].isin(chosen.states) if chosen.states else lines["state"] != "done"
     left = lines[to_do].sort_values("flops", ascending=False, kind="stable")
     runs = [loaded.run(run_id) for run_id in left["run_id"]]
-    obstacles = pricing.unlaunchable(loaded, home, results, runs, allow_missing=guards.allow_missing) if runs else []
+    obstacles = unlaunchable(loaded, home, results, runs, allow_missing=guards.allow_missing) if runs else []
     if obstacles:
         raise Refused("; ".join(obstacles))
     if not pool.address:  # what this machine has no room for, a cluster may have
@@ -180,6 +181,9 @@ def _launch(
             raise Refused(str(error)) from None
         except Stopped as error:
             say(f"ecgscale: stopped by {error}; what is measured is kept, {again}")
+            if isinstance(error, Interrupted):  # a scheduler kills soon, and Python takes seconds to take torch down
+                sys.stdout.flush()
+                os._exit(error.exit_code)
             raise typer.Exit(error.exit_code) from None
         except Full:
             say("ecgscale: the disk is full, so nothing more was started; what is measured is kept")
@@ -224,7 +228,7 @@ def run(
     from ecgscale.attempt import Attempt, Place, Resources
     from ecgscale.home import checkpoint_files, note
     from ecgscale.pool.states import pausing
-    from ecgscale.pricing.plan import unlaunchable
+    from ecgscale.pricing.obstacles import unlaunchable
     from ecgscale.trial import trial
 
     loaded, place = selected(sweep, changes, only, home, results), Place(home_of(home), results)

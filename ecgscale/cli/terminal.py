@@ -13,7 +13,8 @@ if TYPE_CHECKING:  # rich takes longer to import than --help and completion may
     from rich.console import Console
     from rich.table import Table
 
-_SILENT_SECONDS = 2.0
+_SILENT_SECONDS = 1.0  # with what Python and typer take before, nothing is said for less than two
+_speaking = threading.Lock()
 _COLOURS = {"done": "green", "running": "cyan", "failed": "red", "diverged": "red", "oom": "red", "damaged": "red"}
 
 
@@ -46,7 +47,13 @@ def say(text: str) -> None:
 
 @contextmanager
 def never_silent(doing: str) -> Iterator[None]:
-    """Say what is done here if that takes more than two seconds; on a terminal as long as it takes."""
+    """Say what is done here if that takes more than a second; on a terminal as long as it takes.
+
+    Within another that is what this is part of, and the other says enough.
+    """
+    if not _speaking.acquire(blocking=False):
+        yield
+        return
     from rich.markup import escape
 
     picture = err().status(escape(plain(doing)))
@@ -59,6 +66,7 @@ def never_silent(doing: str) -> Iterator[None]:
         timer.cancel()
         timer.join()
         picture.stop()
+        _speaking.release()
 
 
 def show(text: str, end: str = "\n") -> None:

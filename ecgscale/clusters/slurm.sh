@@ -63,7 +63,8 @@ end_ray() {
   # Its steps by their names: KILL to the job would cancel it, this script and its next turn included.
   if [[ -z $cancelled ]]; then
     mapfile -t steps < <(squeue --noheader --steps --format=%i --jobs="$SLURM_JOB_ID" | grep -E '\.[0-9]+ *$')
-    if [[ ${#steps[@]} -gt 0 ]]; then scancel --quiet --signal=KILL "${steps[@]// /}" || true; fi
+    # one that has ended meanwhile is no fault
+    if [[ ${#steps[@]} -gt 0 ]]; then scancel --quiet --signal=KILL "${steps[@]// /}" 2> /dev/null || true; fi
   fi
   rm -rf "$RAY_TMPDIR" || true # who is killed may still have written
   trap - EXIT
@@ -85,9 +86,10 @@ for _ in {1..60}; do
   ray health-check --address "$address" > /dev/null 2>&1 && break
   sleep 2
 done
+# The shell of a step stays by its Ray through TERM too: what has lost its parent not every Slurm finds to kill.
 for node in "${nodes[@]:1}"; do
   srun --overlap --nodes=1 --ntasks=1 --cpus-per-task="${SLURM_CPUS_PER_TASK:-1}" --nodelist="$node" \
-    bash -c 'for _ in 1 2 3; do (start_ray "$@"); done' ray --address="$address" &
+    bash -c 'trap : TERM; for _ in 1 2 3; do (start_ray "$@"); done' ray --address="$address" &
 done
 
 code=0

@@ -13,7 +13,7 @@ from io import BytesIO
 from pathlib import Path
 
 import numpy as np
-from scipy import signal as filters
+import scipy
 
 from ecgscale.data import corpus, split
 from ecgscale.data.dataset import Card
@@ -67,7 +67,7 @@ def decoded(arrays: Mapping[str, np.ndarray]) -> np.ndarray:
 
 def without_baseline(signal: np.ndarray, sampling_hz: float) -> np.ndarray:
     """Zero-phase elliptic high-pass along the last axis: CODE's baseline removal (Ribeiro et al.)."""
-    return filters.sosfiltfilt(highpass(sampling_hz), signal, axis=-1, padtype="constant")
+    return scipy.signal.sosfiltfilt(highpass(sampling_hz), signal, axis=-1, padtype="constant")
 
 
 def ptbxl_sample(home: Path) -> corpus.Corpus:

@@ -9,9 +9,7 @@ from functools import lru_cache
 from math import ceil, gcd
 
 import numpy as np
-from scipy import fft
-from scipy import signal as filters
-from scipy.ndimage import median_filter
+import scipy
 
 _GUARD_SECONDS = 4.0  # the high-pass has rung out by then
 
@@ -81,10 +79,10 @@ def conditioned(signals: np.ndarray, sampling_hz: int, stored_hz: int, recipe: R
     fade = np.interp(np.arange(size - n_samples), [hold, size - n_samples - hold], [0, 1]).astype(np.float32)
     fade = 0.5 - 0.5 * np.cos(np.float32(np.pi) * fade)
     padded[..., n_samples:] = x[..., -1:] + (x[..., :1] - x[..., -1:]) * fade
-    spectrum = fft.rfft(padded, axis=-1)
+    spectrum = scipy.fft.rfft(padded, axis=-1)
     n_kept = min(size, stored_size) // 2 + 1
     kept = spectrum[..., :n_kept] * _response(size, sampling_hz, stored_hz, recipe)[:n_kept]
-    filtered = fft.irfft(kept, n=stored_size, axis=-1)[..., :n_stored]
+    filtered = scipy.fft.irfft(kept, n=stored_size, axis=-1)[..., :n_stored]
     return without_median(filtered, stored_hz, recipe.median_seconds) if recipe.median_seconds else filtered
 
 
@@ -96,39 +94,39 @@ def without_median(signals: np.ndarray, sampling_hz: int, seconds: float) -> np.
     length = round(seconds * sampling_hz)
     length += 1 - length % 2
     size = (1,) * (signals.ndim - 1) + (length,)
-    return signals - median_filter(signals, size=size, mode="nearest")
+    return signals - scipy.ndimage.median_filter(signals, size=size, mode="nearest")
 
 
 def _sizes(n_samples: int, sampling_hz: int, stored_hz: int) -> tuple[int, int]:
     """Transform lengths at both rates: the signal and a guard, in an exact ratio."""
     common = gcd(sampling_hz, stored_hz)
     step, stored_step = sampling_hz // common, stored_hz // common
-    blocks = fft.next_fast_len(ceil((n_samples + 2 * _GUARD_SECONDS * sampling_hz) / step), real=True)
+    blocks = scipy.fft.next_fast_len(ceil((n_samples + 2 * _GUARD_SECONDS * sampling_hz) / step), real=True)
     return blocks * step, blocks * stored_step
 
 
 @lru_cache(maxsize=64)
 def _response(size: int, sampling_hz: int, stored_hz: int, recipe: Recipe) -> np.ndarray:
     """The chain's zero-phase response on the grid of a transform of ``size``, times the change of length."""
-    hz = fft.rfftfreq(size, 1 / sampling_hz)
+    hz = scipy.fft.rfftfreq(size, 1 / sampling_hz)
     response = np.ones(len(hz))
     if recipe.highpass:
-        response *= np.abs(filters.sosfreqz(highpass(sampling_hz), hz, fs=sampling_hz)[1]) ** 2
+        response *= np.abs(scipy.signal.sosfreqz(highpass(sampling_hz), hz, fs=sampling_hz)[1]) ** 2
     if recipe.notch_hz and recipe.notch_hz < sampling_hz / 2:
-        b, a = filters.iirnotch(recipe.notch_hz, 30, fs=sampling_hz)
-        response *= np.abs(filters.freqz(b, a, hz, fs=sampling_hz)[1]) ** 2
+        b, a = scipy.signal.iirnotch(recipe.notch_hz, 30, fs=sampling_hz)
+        response *= np.abs(scipy.signal.freqz(b, a, hz, fs=sampling_hz)[1]) ** 2
     if recipe.band_hz:
-        band = filters.butter(recipe.band_order, recipe.band_hz, "bandpass", fs=sampling_hz, output="sos")
-        response *= np.abs(filters.sosfreqz(band, hz, fs=sampling_hz)[1]) ** 2
+        band = scipy.signal.butter(recipe.band_order, recipe.band_hz, "bandpass", fs=sampling_hz, output="sos")
+        response *= np.abs(scipy.signal.sosfreqz(band, hz, fs=sampling_hz)[1]) ** 2
     if stored_hz < sampling_hz:  # the anti-aliasing filter of scipy.signal.resample_poly
         factor = max(sampling_hz, stored_hz) // gcd(sampling_hz, stored_hz)
         up = stored_hz // gcd(sampling_hz, stored_hz)
-        taps = filters.firwin(20 * factor + 1, 1 / factor, window=("kaiser", 5.0))
-        response *= np.abs(filters.freqz(taps, 1, hz, fs=sampling_hz * up)[1])
+        taps = scipy.signal.firwin(20 * factor + 1, 1 / factor, window=("kaiser", 5.0))
+        response *= np.abs(scipy.signal.freqz(taps, 1, hz, fs=sampling_hz * up)[1])
     return (response * (stored_hz / sampling_hz)).astype(np.float32)
 
 
 def highpass(sampling_hz: float) -> np.ndarray:
     """Second-order sections of CODE's baseline removal (Ribeiro et al.: elliptic, 0.5 dB, 40 dB, 0.2 to 0.8 Hz)."""
-    order, natural = filters.ellipord(0.8, 0.2, gpass=0.5, gstop=40, fs=sampling_hz)
-    return filters.ellip(order, 0.5, 40, natural, "highpass", fs=sampling_hz, output="sos")
+    order, natural = scipy.signal.ellipord(0.8, 0.2, gpass=0.5, gstop=40, fs=sampling_hz)
+    return scipy.signal.ellip(order, 0.5, 40, natural, "highpass", fs=sampling_hz, output="sos")

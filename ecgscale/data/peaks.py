@@ -7,7 +7,7 @@ HeartLang runs it, finds fewer than half of LUDB's beats within 50 ms.)
 from collections.abc import Callable
 
 import numpy as np
-from scipy import ndimage, signal
+import scipy
 
 MAX_BEATS = 48  # stored peaks a recording: 288 beats a minute for 10 s
 NO_PEAK = -1
@@ -22,15 +22,15 @@ def r_peaks(recordings: np.ndarray, sampling_hz: float) -> np.ndarray:
 
     Returns int16 [n_records, MAX_BEATS] sample indices in rising order, padded with NO_PEAK.
     """
-    sos = signal.butter(2, _BAND_HZ, "bandpass", fs=sampling_hz, output="sos")
-    band = signal.sosfiltfilt(sos, recordings, axis=-1)
+    sos = scipy.signal.butter(2, _BAND_HZ, "bandpass", fs=sampling_hz, output="sos")
+    band = scipy.signal.sosfiltfilt(sos, recordings, axis=-1)
     # A lead counts by its own size, so that a large V2 does not drown the rest; a flat lead counts for nothing.
     size = (
         np.median(np.abs(band), axis=-1, keepdims=True) + 0.05 * np.abs(band).max(axis=(-2, -1), keepdims=True) + 1e-9
     )
     energy = ((np.gradient(band / size, axis=-1) ** 2) + (band / size) ** 2 * 0.25).sum(axis=1)
     width = max(3, round(_WINDOW_SECONDS * sampling_hz))
-    envelope = np.sqrt(np.maximum(ndimage.uniform_filter1d(energy, width, axis=-1), 0))
+    envelope = np.sqrt(np.maximum(scipy.ndimage.uniform_filter1d(energy, width, axis=-1), 0))
     peaks = np.full((len(recordings), MAX_BEATS), NO_PEAK, dtype=np.int16)
     for row, curve in enumerate(envelope):
         found = _decide(curve, sampling_hz)[:MAX_BEATS]
@@ -39,7 +39,7 @@ def r_peaks(recordings: np.ndarray, sampling_hz: float) -> np.ndarray:
 
 
 def _decide(envelope: np.ndarray, sampling_hz: float) -> np.ndarray:
-    candidates, _ = signal.find_peaks(envelope, distance=round(_REFRACTORY_SECONDS * sampling_hz))
+    candidates, _ = scipy.signal.find_peaks(envelope, distance=round(_REFRACTORY_SECONDS * sampling_hz))
     if not len(candidates):
         return candidates
     heights = envelope[candidates]
@@ -68,7 +68,7 @@ def _by_xqrs(leads: np.ndarray, sampling_hz: float, hz: float) -> np.ndarray:
     from ecgscale.data.xqrs import xqrs  # imports a compiler
 
     n_samples = leads.shape[-1]
-    at_hz = leads if hz == sampling_hz else signal.resample(leads, round(n_samples * hz / sampling_hz), axis=-1)
+    at_hz = leads if hz == sampling_hz else scipy.signal.resample(leads, round(n_samples * hz / sampling_hz), axis=-1)
     peaks = np.full((len(leads), MAX_BEATS), NO_PEAK, dtype=np.int16)
     for row, found in zip(peaks, xqrs(at_hz, hz), strict=True):
         at = np.unique(np.minimum(np.rint(found * sampling_hz / hz), n_samples - 1))[:MAX_BEATS]

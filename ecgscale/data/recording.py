@@ -6,7 +6,7 @@ from functools import lru_cache
 from itertools import permutations
 
 import numpy as np
-from scipy.linalg import null_space
+import scipy
 
 LEADS = ("I", "II", "III", "aVR", "aVL", "aVF", "V1", "V2", "V3", "V4", "V5", "V6")
 LIMB_LEADS = LEADS[:6]
@@ -127,7 +127,7 @@ def _why_not_without(limb: np.ndarray, tolerance: float, absent: np.ndarray) -> 
 def _identities_of(names: tuple[int, ...]) -> np.ndarray:
     """Rows [n, n_names] that vanish on these limb leads alone: combinations of the four without the others."""
     others = [lead for lead in range(6) if lead not in names]
-    combinations = null_space(_EINTHOVEN[:, others].T).T
+    combinations = scipy.linalg.null_space(_EINTHOVEN[:, others].T).T
     return combinations @ _EINTHOVEN[:, list(names)]
 
 

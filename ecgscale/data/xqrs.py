@@ -8,7 +8,7 @@ from functools import lru_cache
 
 import numba
 import numpy as np
-from scipy import ndimage, signal
+import scipy
 
 from ecgscale.data.compiling import compiled
 
@@ -150,8 +150,8 @@ def _filtfilt(b: np.ndarray, a: np.ndarray, steady: np.ndarray, curves: np.ndarr
     """scipy.signal.filtfilt along the last axis, without working out the filter's steady state at each call."""
     reach = 3 * max(len(a), len(b))
     forth = _continued(curves, reach)
-    forth, _ = signal.lfilter(b, a, forth, zi=steady * forth[:, :1])
-    back, _ = signal.lfilter(b, a, forth[:, ::-1], zi=steady * forth[:, -1:])
+    forth, _ = scipy.signal.lfilter(b, a, forth, zi=steady * forth[:, :1])
+    back, _ = scipy.signal.lfilter(b, a, forth[:, ::-1], zi=steady * forth[:, -1:])
     return np.ascontiguousarray(back[:, -reach - 1 : reach - 1 : -1])
 
 
@@ -161,9 +161,9 @@ def _smooth(curves: np.ndarray, taps: np.ndarray) -> np.ndarray:
     reach = len(taps)
     continued = _continued(curves, reach)
     if len(kernel) <= 32:
-        smooth = ndimage.correlate1d(continued, kernel, axis=-1, mode="nearest")
+        smooth = scipy.ndimage.correlate1d(continued, kernel, axis=-1, mode="nearest")
     else:
-        smooth = signal.oaconvolve(continued, kernel[None], mode="same", axes=-1)
+        smooth = scipy.signal.oaconvolve(continued, kernel[None], mode="same", axes=-1)
     return smooth[:, reach : reach + curves.shape[1]]
 
 
@@ -177,10 +177,10 @@ def _continued(curves: np.ndarray, reach: int) -> np.ndarray:
 @lru_cache(maxsize=8)
 def _filters(sampling_hz: float) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, float]:
     """The band-pass (b, a, its steady state), the wavelet that beats resemble, and what both do to a beat's size."""
-    b, a = signal.butter(2, [2 * hz / sampling_hz for hz in _BAND_HZ], "pass")
+    b, a = scipy.signal.butter(2, [2 * hz / sampling_hz for hz in _BAND_HZ], "pass")
     wavelet = _ricker(int(_QRS_SECONDS * sampling_hz))
     gain = _gain(b, a, sampling_hz) * 2 * _gain(wavelet, np.ones(1), sampling_hz) * 2
-    return b, a, signal.lfilter_zi(b, a), wavelet, gain
+    return b, a, scipy.signal.lfilter_zi(b, a), wavelet, gain
 
 
 def _ricker(n: int) -> np.ndarray:
@@ -189,5 +189,5 @@ def _ricker(n: int) -> np.ndarray:
 
 
 def _gain(b: np.ndarray, a: np.ndarray, sampling_hz: float) -> float:
-    w, h = signal.freqz(b, a)
+    w, h = scipy.signal.freqz(b, a)
     return float(abs(h[np.flatnonzero(w >= np.mean(_BAND_HZ) * 2 * np.pi / sampling_hz)[0]]))

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from functools import cache
 from typing import ClassVar
 
+import scipy
 import torch
-from scipy.signal import firwin
 from torch import nn
 from torch.nn import functional as F
 
@@ -127,7 +127,7 @@ def _low_pass(factor: int, device: torch.device) -> torch.Tensor:
 
     Copied to a device once: a GPU would be waited for at every step.
     """
-    taps = firwin(2 * _REACH * factor + 1, 1 / factor, window=("kaiser", 5.0))
+    taps = scipy.signal.firwin(2 * _REACH * factor + 1, 1 / factor, window=("kaiser", 5.0))
     return torch.tensor(taps * factor, dtype=torch.float32, device=device)
 
 

@@ -316,13 +316,19 @@ def _looked(
                 sent = look.remote(home, results, expected, node["Resources"].get("GPU", 0))
                 asked.append((node["NodeManagerHostname"], sent))
         own = preflight.look(home, results, expected, n_gpus)
-        return preflight.refusals([own, *(_report(name, sent) for name, sent in asked)])
+        reports = (_report(name, sent) for name, sent in asked)
+        return preflight.refusals([own, *(report for report in reports if report is not None)])
 
 
-def _report(node: str, sent: Any) -> Mapping[str, Any]:
-    """What another node found; that it cannot look, for want of our code for example, is a problem too."""
+def _report(node: str, sent: Any) -> Mapping[str, Any] | None:
+    """What another node found; that it cannot look, for want of our code for example, is a problem too.
+
+    None for a node that was lost meanwhile: it keeps nobody from anything, for the pool is what is left.
+    """
     try:
         return ray.get(sent, timeout=_LOOK_SECONDS)
+    except (ray.exceptions.TaskUnschedulableError, ray.exceptions.NodeDiedError):
+        return None
     except ray.exceptions.RayError as error:
         why = f"{type(error).__name__}: {str(error).strip().splitlines()[-1]}"
         return {"node": node, "problems": [f"it could not look at what it has ({why})"]}

@@ -52,7 +52,7 @@ def expecting(
     """What nodes are to find while this lasts. ``free_bytes``: what the sweep will write (see ``pricing.plan``).
 
     ``say`` hears of a corpus whose check takes more than a moment. The corpora have to be prepared and the codebooks
-    trained (see ``pricing.plan.unlaunchable``). Raises corpora.Damaged.
+    trained (see ``pricing.obstacles.unlaunchable``). Raises corpora.Damaged.
     """
     secret = secrets.token_hex(16)
     for folder in (home, results):

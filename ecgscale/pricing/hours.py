@@ -11,13 +11,12 @@ from functools import cache
 from pathlib import Path
 
 import pandas as pd
-import torch
 
 from ecgscale.compute import FLOPS_PER_MAC_TRAINED, Cost, cost
 from ecgscale.data import CorpusSize
 from ecgscale.data.beats import BEAT_SAMPLES
 from ecgscale.data.mixture import n_evaluated
-from ecgscale.models import Architecture, Codebook, Transformer
+from ecgscale.models import Codebook, Transformer
 from ecgscale.objectives import Supervised
 from ecgscale.pricing.calibration import Device
 from ecgscale.spec.run import Run
@@ -64,7 +63,8 @@ def run_hours(
     if not isinstance(run.objective, Supervised):  # a probe sees a recording once and whole
         whole = cost(run.architecture, Supervised(), 1, size.n_samples).macs_per_sample
     outside = _forward_seconds(n_probed(tasks, sizes), whole, kind, on)
-    fits = sum(_fit_seconds(run, task, sizes[task.corpus], on) for task in dict.fromkeys(t.clean for t in tasks))
+    asked = dict.fromkeys(task.clean for task in tasks)
+    fits = sum(_fit_seconds(run, spent.width, task, sizes[task.corpus], on) for task in asked)
     return RunHours(*(part / 3600 for part in (training, n_evaluations * (inside + outside), n_evaluations * fits)))
 
 
@@ -132,22 +132,16 @@ def _forward_seconds(n_records: float, macs: float, kind: str, on: Device) -> fl
     return max(computing, n_records / _EVALUATED_AT_ONCE * on.step_seconds * _FORWARD_LAUNCHES)
 
 
-def _fit_seconds(run: Run, task: Task, size: CorpusSize, on: Device) -> float:
+def _fit_seconds(run: Run, width: int, task: Task, size: CorpusSize, on: Device) -> float:
     """Of one linear probe, on its training recordings."""
     if task.by != "probe":
         return 0.0
     settings = run.evaluation
     n = min(size.n_records[0], settings.probe_records or size.n_records[0]) * (_BEATS if task.unit == "beat" else 1)
     steps = min(settings.probe_epochs, _EPOCHS) * -(-n // settings.probe_batch_size)
-    products = 4.0 * settings.probe_batch_size * _width(run.architecture) * max(1, size.n_labels.get(task.label_set, 1))
+    products = 4.0 * settings.probe_batch_size * width * max(1, size.n_labels.get(task.label_set, 1))
     speed = on.speed_fp32(run.architecture.kind, 1.0) if on.gpu else _PROBE_SPEED
     return steps * (_PROBE_STEP + products / speed)
-
-
-@cache
-def _width(architecture: Architecture) -> int:
-    with torch.device("meta"):
-        return architecture.build().width
 
 
 @cache

@@ -2,7 +2,6 @@
 
 import shutil
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -19,11 +18,12 @@ from ecgscale.pool.shares import gpu_share, limit_of
 from ecgscale.pool.states import measured_memory, states
 from ecgscale.pricing import calibration
 from ecgscale.pricing.calibration import Device
+from ecgscale.pricing.counts import remembered
 from ecgscale.pricing.hours import run_hours, shared_hours
+from ecgscale.pricing.obstacles import checked
 from ecgscale.spec.run import Run, parts_of
-from ecgscale.spec.sweep import Sweep, defined
+from ecgscale.spec.sweep import Sweep
 from ecgscale.spec.tasks import Task, measurable, task_of, why_not
-from ecgscale.training import codebooks, kept_weights, weights
 from ecgscale.training.footprint import needed_bytes, working_bytes
 
 _MOST_GPUS = 16  # of a machine
@@ -53,8 +53,8 @@ def plan(
     state = states(sweep, results).set_index("run_id")["state"]
     missing = [name for name, size in sizes.items() if not size.prepared]
     free, measured, counted = _free_bytes(home), measured_memory(results), _counted(sweep, results)
-    lines: list[dict[str, Any]] = []
-    for run in sweep.runs:
+
+    def line(run: Run) -> dict[str, Any]:
         size, parts = sizes[run.slice.corpus], [sizes[name] for name in run.slice.corpora]
         spent = _cost(run, size)
         if state[run.run_id] == "done" and run.run_id in counted:
@@ -73,38 +73,38 @@ def plan(
         disk = checkpoints + n_evaluations * (1 + len(tasks)) * _ROWS_A_TARGET * _BYTES_A_ROW
         to_do = state[run.run_id] not in ("done", "running")
         obstacle = _obstacle(missing, memory, on, disk, free) if to_do else ""
-        lines.append(
-            {
-                "run_id": run.run_id,
-                "name": sweep.names[run.run_id],
-                "configuration": run.configuration,
-                "architecture": kind,
-                "size": run.architecture.size,
-                "objective": run.objective.kind,
-                "fraction": run.slice.fraction,
-                "seed": run.seed,
-                "n_params": spent.n_params,
-                "n_samples": round(sum(part.n_records[0] for part in parts) * run.slice.fraction),
-                "macs_per_sample": macs,
-                "counted_by": spent.counted_by,
-                "flops": flops,
-                "evaluation_share": 1 - hours.training / hours.total,
-                "device_hours": hours.total,
-                "training_hours": hours.training,
-                "evaluation_hours": hours.evaluation,
-                "probe_hours": hours.probes,
-                "processes": n,
-                "memory_gb": memory / 1e9,  # of each process
-                "kept_gb": 4e-9 * spent.n_params * {"none": 0, "best": 1, "all": n_evaluations - 1}[sweep.keep],
-                "disk_gb": disk / 1e9,  # two checkpoints while it runs, and its rows
-                "gpu_share": _gpu_share(n, measured(run) or memory, busy, on),
-                "gpu_busy": busy,
-                "state": "infeasible" if obstacle else state[run.run_id],
-                "infeasible": obstacle,
-                "not_measured": "; ".join(_not_measured(sweep, run)),
-            }
-        )
-    return pd.DataFrame(lines)
+        return {
+            "run_id": run.run_id,
+            "name": sweep.names[run.run_id],
+            "configuration": run.configuration,
+            "architecture": kind,
+            "size": run.architecture.size,
+            "objective": run.objective.kind,
+            "fraction": run.slice.fraction,
+            "seed": run.seed,
+            "n_params": spent.n_params,
+            "n_samples": round(sum(part.n_records[0] for part in parts) * run.slice.fraction),
+            "macs_per_sample": macs,
+            "counted_by": spent.counted_by,
+            "flops": flops,
+            "evaluation_share": 1 - hours.training / hours.total,
+            "device_hours": hours.total,
+            "training_hours": hours.training,
+            "evaluation_hours": hours.evaluation,
+            "probe_hours": hours.probes,
+            "processes": n,
+            "memory_gb": memory / 1e9,  # of each process
+            "kept_gb": 4e-9 * spent.n_params * {"none": 0, "best": 1, "all": n_evaluations - 1}[sweep.keep],
+            "disk_gb": disk / 1e9,  # two checkpoints while it runs, and its rows
+            "gpu_share": _gpu_share(n, measured(run) or memory, busy, on),
+            "gpu_busy": busy,
+            "state": "infeasible" if obstacle else state[run.run_id],
+            "infeasible": obstacle,
+            "not_measured": "; ".join(_not_measured(sweep, run)),
+        }
+
+    with remembered(home):
+        return pd.DataFrame([line(run) for run in sweep.runs])
 
 
 def _counted(sweep: Sweep, results: Path) -> dict[str, tuple[int, int, int]]:
@@ -127,7 +127,8 @@ def _not_measured(sweep: Sweep, run: Run) -> list[str]:
 
 def shared_parts(sweep: Sweep, home: Path, on: Device) -> dict[str, float]:
     """Hours that the masked runs of a sweep share: labelling corpora with codes, and training the codebook."""
-    return shared_hours(sweep, checked(sweep, home), on, home)
+    with remembered(home):
+        return shared_hours(sweep, checked(sweep, home), on, home)
 
 
 def device_named(name: str, home: Path) -> Device:
@@ -186,126 +187,6 @@ def _free_bytes(home: Path) -> float:
     while not folder.exists():
         folder = folder.parent
     return float(shutil.disk_usage(folder).free)
-
-
-def checked(sweep: Sweep, home: Path) -> dict[str, data.CorpusSize]:
-    """Outlines of all corpora that a sweep names.
-
-    Raises ValueError with every task, corpus and label set that does not exist, and the nearest that does.
-    """
-    tasks, wrong = _known(sweep)
-    sizes: dict[str, data.CorpusSize] = {}
-    for name in _corpora(sweep):
-        try:
-            sizes[name] = data.corpus_size(name, home)
-        except ValueError as error:
-            wrong.append(str(error))
-    asked = {(run.slice.corpus, run.slice.label_set) for run in sweep.runs if run.slice.label_set}
-    for name, label_set in sorted(asked):
-        if name in sizes and label_set not in (known := sizes[name].n_labels):
-            wrong.append(f"corpus {name} has no label set {label_set!r}{did_you_mean(label_set, known)}")
-        wrong += data.without_outcomes(name, home, label_set, both=("train",), known=("val",))
-    for name, kind in dict.fromkeys(
-        (name, run.architecture.kind)
-        for run in sweep.runs
-        if not run.architecture.any_leads
-        for name in run.slice.corpora
-        if name in sizes and not sizes[name].twelve_leads
-    ):
-        wrong.append(f"corpus {name} has not twelve leads, and a {kind} reads no others")
-    known_sets = {name: 0 for size in sizes.values() for name in size.n_labels}
-    if known_sets:
-        missing = [name for name in sweep.label_sets if name not in known_sets]
-        wrong += [f"no corpus of its runs has a label set {name!r}{did_you_mean(name, known_sets)}" for name in missing]
-    for task in dict.fromkeys(task.clean for task in tasks):
-        reasons = [why_not(task, run) for run in sweep.runs]
-        sets = sizes[task.corpus].n_labels if task.corpus in sizes and task.unit == "recording" else {}
-        if sets and task.label_set not in sets:
-            there = did_you_mean(task.label_set, sets)
-            wrong.append(f"task {task.name}: corpus {task.corpus} has no label set {task.label_set!r}{there}")
-        if reasons and all(reasons):
-            wrong.append(f"none of its runs can be measured on {task.name}: {reasons[0]}")
-        elif task.unit == "recording":
-            asked_of = ("test",) if task.by == "head" else ("train", "test")
-            also = () if task.by == "head" else ("val",)
-            lacking = data.without_outcomes(task.corpus, home, task.label_set, both=asked_of, known=also)
-            wrong += [f"task {task.name}: {text}" for text in lacking]
-    if wrong:
-        raise ValueError(f"sweep {sweep.name}: " + "; ".join(wrong))
-    return sizes
-
-
-def unlaunchable(
-    sweep: Sweep, home: Path, results: Path, runs: Sequence[Run] | None = None, *, allow_missing: bool = False
-) -> list[str]:
-    """Why a sweep (or only these runs of it) cannot be launched here; empty if it can.
-
-    One sentence a cause, with the command that mends it. A corpus whose raw folder lacked parts is a cause unless
-    ``allow_missing``. Raises as ``checked``.
-    """
-    chosen = sweep if runs is None else replace(sweep, runs=tuple(runs))
-    causes = [
-        f"corpus {name} is not prepared here; run: {data.corpus.command_for(name)}"
-        for name, size in checked(chosen, home).items()
-        if not size.prepared
-    ]
-    lacking = {} if allow_missing else data.missing_parts(_corpora(chosen), home)
-    causes += [
-        f"corpus {name} was prepared without {'; '.join(parts[:3])}{' ...' if len(parts) > 3 else ''}: "
-        "complete its raw folder and prepare it anew, or say --allow-missing"
-        for name, parts in lacking.items()
-    ]
-    remedies = [codebooks.remedy(book, sweep.name) for book in chosen.codebooks if not codebooks.is_trained(book, home)]
-    causes += [f"its codebook is not here; {remedy}" for remedy in dict.fromkeys(remedies)]
-    lost = [digest for digest in dict.fromkeys(run.weights for run in chosen.runs) if digest]
-    causes += [
-        f"published weights {digest[:12]} are not here; {weights.remedy(digest)}"
-        for digest in lost
-        if not weights.is_imported(digest, home)
-    ]
-    return causes + _without_weights(sweep, chosen.runs, home, results)
-
-
-def _without_weights(sweep: Sweep, chosen: Sequence[Run], home: Path, results: Path) -> list[str]:
-    """Initial runs whose weights are not kept here and that are not chosen themselves, by what trains them."""
-    mine = {run.run_id for run in chosen}
-    initial = {run.initial.run_id: run.initial for run in chosen if run.initial is not None}
-    wanted = [run for run_id, run in initial.items() if not kept_weights.is_ready(run, home)]
-    causes: dict[str, list[Run]] = {}
-    for run in wanted:
-        holder = next((s for s in (sweep, *defined()) if s.keep != "none" and run in s.runs), None)
-        done = holder is not None and records.state_of(records.path_of(results, holder.name, run.run_id))[0] == "done"
-        if run.run_id in mine and not done:
-            continue
-        if holder is None:
-            remedy = 'put them into a sweep with keep="best" and launch it'
-        elif done:
-            remedy = f"they are done without them; delete their files in runs/{holder.name} and launch it again"
-        else:
-            remedy = f"run: ecgscale launch {holder.name}"
-        causes.setdefault(remedy, []).append(run)
-    return [
-        f"{len(runs)} initial runs have no kept weights here ({runs[0].run_id} {runs[0].name}, ...); {remedy}"
-        if len(runs) > 1
-        else f"initial run {runs[0].run_id} ({runs[0].name}) has no kept weights here; {remedy}"
-        for remedy, runs in causes.items()
-    ]
-
-
-def _corpora(sweep: Sweep) -> list[str]:
-    trained_on = [name for run in sweep.runs for name in run.slice.corpora]
-    return list(dict.fromkeys(trained_on + [task.corpus for task in _known(sweep)[0]]))
-
-
-def _known(sweep: Sweep) -> tuple[list[Task], list[str]]:
-    """The tasks that a sweep asks for, and a sentence about each name that no task has."""
-    known, wrong = [], []
-    for asked in sweep.tasks:
-        try:
-            known.append(task_of(asked))
-        except ValueError as error:
-            wrong.append(str(error))
-    return known, wrong
 
 
 def _processes(run: Run, spent: Cost, stores: "_Stores", on: Device) -> int:

@@ -91,10 +91,11 @@ def read(recipe: Codebook, home: Path) -> tuple[CodebookModule, str]:
 
     Raises FileNotFoundError, with the command to type, if it was never made, is damaged, or is of another version.
     """
-    found, module = checkpoint.load(path_of(recipe, home)), recipe.build()
-    if found is not None and found[0]["module"].keys() == module.state_dict().keys():
-        module.load_state_dict(found[0]["module"])
-        return module.eval().requires_grad_(False), found[1]
+    if (found := checkpoint.load(path_of(recipe, home))) is not None:
+        (state, digest), module = found, recipe.build()
+        if state["module"].keys() == module.state_dict().keys():
+            module.load_state_dict(state["module"])
+            return module.eval().requires_grad_(False), digest
     how = "is damaged or of another version" if path_of(recipe, home).is_file() else "is not here"
     raise FileNotFoundError(f"{_name(recipe)} {how}; {remedy(recipe)}")
 

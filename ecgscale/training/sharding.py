@@ -1,4 +1,7 @@
-"""Data parallel training: processes share every batch, and each holds a part of the weights (FSDP2, as in ZeRO-3)."""
+"""Data parallel training: processes share every batch, and each holds a part of the weights (FSDP2, as in ZeRO-3).
+
+FSDP takes a second to import, and is imported by those who shard.
+"""
 
 import os
 import sys
@@ -11,10 +14,6 @@ from typing import Any, cast
 
 import torch
 from torch import distributed, nn
-from torch.distributed.checkpoint.state_dict import StateDictOptions, get_model_state_dict
-from torch.distributed.device_mesh import init_device_mesh
-from torch.distributed.fsdp import MixedPrecisionPolicy, fully_shard, register_fsdp_forward_method
-from torch.distributed.tensor import DTensor
 
 from ecgscale.objectives import Contrast, Loss, Pretraining
 
@@ -86,6 +85,9 @@ def shard(module: Pretraining, device: str = "cpu", *, bf16: bool = False, in_mi
     then sees the share of a batch that its process has. ``in_micro_batches``: what a Contrast compares will be
     asked for by itself.
     """
+    from torch.distributed.device_mesh import init_device_mesh
+    from torch.distributed.fsdp import MixedPrecisionPolicy, fully_shard, register_fsdp_forward_method
+
     module.shared = True
     mesh = init_device_mesh("cuda" if device.startswith("cuda") else "cpu", (distributed.get_world_size(),))
     low = MixedPrecisionPolicy(torch.bfloat16, torch.float32, cast_forward_inputs=False)
@@ -107,11 +109,14 @@ def mean_over(loss: Loss, processes: Processes) -> torch.Tensor:
 
 
 def local(tensor: torch.Tensor) -> torch.Tensor:
-    """What this process holds of a tensor that may be sharded."""
-    return tensor.to_local() if isinstance(tensor, DTensor) else tensor
+    """What this process holds of a tensor that may be sharded, and is a DTensor then."""
+    held: Callable[[], torch.Tensor] | None = getattr(tensor, "to_local", None)
+    return held() if held is not None else tensor
 
 
 def whole_state(module: nn.Module) -> dict[str, torch.Tensor]:
     """All weights of a sharded module, whole and on the CPU of the leader; empty on the others."""
+    from torch.distributed.checkpoint.state_dict import StateDictOptions, get_model_state_dict
+
     options = StateDictOptions(full_state_dict=True, cpu_offload=True)
     return cast(dict[str, torch.Tensor], get_model_state_dict(module, options=options))

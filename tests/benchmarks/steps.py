@@ -13,6 +13,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from ecgscale.compute import cost
 from ecgscale.data import library
 from ecgscale.data.batches import Batch, Store
 from ecgscale.data.corpus import Corpus, Slice
@@ -146,7 +147,10 @@ def _masked(corpus: Corpus, rung: Transformer) -> Measurement:
     ratio = median(a / b for a, b in zip(times["supervised"][1:], times["masked"][1:], strict=True))
     took = {name: f"{1e3 * median(values):.3g} ms" for name, values in times.items()}
     name = f"supervised / masked step, Transformer {rung.size} (P15)"
-    return Measurement(name, took["supervised"], took["masked"], ratio, 1 / 1.1, "words labelled once, 8192 codes")
+    n_labels, n_samples = len(corpus.label_names(LABELS)), corpus.signal.shape[-1]
+    macs = {name: cost(rung, asked, n_labels, n_samples).macs_per_sample for name, (asked, _) in sides.items()}
+    note = f"words labelled once, 8192 codes; by their multiply-accumulates {macs['supervised'] / macs['masked']:.2f}"
+    return Measurement(name, took["supervised"], took["masked"], ratio, 1 / 1.1, note)
 
 
 def _step(optimiser: torch.optim.Optimizer, loss_of: Callable[[Batch], torch.Tensor], batch: Batch) -> float:

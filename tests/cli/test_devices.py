@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from ecgscale import provenance
 from ecgscale.cli import devices
 from ecgscale.cli.door import Refused
 from ecgscale.place_faults import PlaceFault
@@ -34,6 +35,19 @@ def test_without_a_gpu_the_processor_is_taken_and_a_gpu_refused(
     assert "on cpu: torch finds no GPU here" in capsys.readouterr().err
     with pytest.raises(Refused, match="--device cuda: there is no GPU here that torch"):
         devices.chosen("cuda")
+
+
+@pytest.mark.parametrize("device", ["cuda", "cuda:1"])
+def test_a_gpu_is_woken_before_its_statistics_are_reset(device: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Torch has none of any device before; and what has no device in it goes to the one that was asked for."""
+    called: list[tuple[str, ...]] = []
+    for name in ("init", "set_device", "empty_cache", "reset_peak_memory_stats"):
+        monkeypatch.setattr(torch.cuda, name, lambda *given, name=name: called.append((name, *given)))
+    provenance.begin_on(device)
+    woken = [("init",), ("set_device", device)]
+    assert called == [*woken, ("empty_cache",), ("reset_peak_memory_stats", device)]
+    provenance.begin_on("cpu")
+    assert len(called) == 4
 
 
 def test_status_and_failures_name_a_retired_place(shell: Shell) -> None:

@@ -15,7 +15,8 @@ from ecgscale.data.recording import ABSENT_LEAD
 from ecgscale.data.split import SPLITS
 from ecgscale.models import Codebook, ResNet, Transformer, ViT
 from ecgscale.objectives import DINO, Masked, Supervised
-from ecgscale.pricing.plan import checked, plan
+from ecgscale.pricing.obstacles import checked
+from ecgscale.pricing.plan import plan
 from ecgscale.probing.measure import Measurement
 from ecgscale.spec.run import Evaluation, Run, Schedule
 from ecgscale.spec.sweep import Sweep

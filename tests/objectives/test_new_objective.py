@@ -17,7 +17,8 @@ from ecgscale.data.corpus import Slice
 from ecgscale.models import Backbone, Codebook, CodebookModule, ResNet
 from ecgscale.objectives import OBJECTIVES, UNTRAINED, Loss, ObjectiveInputs, Optimiser, Pretraining
 from ecgscale.pool import preflight
-from ecgscale.pricing.plan import plan, unlaunchable
+from ecgscale.pricing.obstacles import unlaunchable
+from ecgscale.pricing.plan import plan
 from ecgscale.spec.run import Evaluation, Run, Schedule
 from ecgscale.spec.sweep import Sweep
 from ecgscale.training import codebooks

@@ -232,6 +232,26 @@ def test_a_node_is_killed_and_the_sweep_ends_complete(
     assert not loaded.rows.duplicated(["run_id", "step"]).any()
 
 
+def test_a_node_that_is_lost_while_it_looks_holds_up_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
+    from ray import exceptions
+
+    from ecgscale.pool import launch
+
+    said: dict[str, Exception] = {
+        "lost": exceptions.TaskUnschedulableError("The node specified doesn't exist any more"),
+        "without our code": exceptions.RuntimeEnvSetupError("No module named 'ecgscale'"),
+    }
+
+    def answer(sent: str, timeout: float) -> None:
+        raise said[sent]
+
+    monkeypatch.setattr(launch.ray, "get", answer)
+    assert launch._report("n2", "lost") is None
+    found = launch._report("n2", "without our code")
+    assert found is not None
+    assert "No module named 'ecgscale'" in found["problems"][0]
+
+
 def test_gpus_that_are_not_there_are_refused_with_what_is(cluster: "Cluster", tmp_path: Path) -> None:
     from ecgscale.pool.launch import launch as schedule
 

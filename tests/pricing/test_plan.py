@@ -4,16 +4,19 @@ import json
 import random
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
+import pandas as pd
 import pytest
 
-from ecgscale import data, records
+from ecgscale import compute, data, records
+from ecgscale.compute import Cost
 from ecgscale.data import Slice
 from ecgscale.data.recording import LEADS
-from ecgscale.models import ResNet, ViT
+from ecgscale.models import Architecture, ResNet, ViT
 from ecgscale.objectives import DINO, Supervised
 from ecgscale.pool.shares import gpu_share
-from ecgscale.pricing import calibration
+from ecgscale.pricing import calibration, counts
 from ecgscale.pricing.calibration import PRINTED, Device
 from ecgscale.pricing.hours import wall_hours
 from ecgscale.pricing.plan import plan, shared_parts, shares
@@ -59,6 +62,37 @@ def test_speed_is_measured_on_real_steps() -> None:
     macs, speed = calibration.measured(ResNet(3, 6), "cpu", seconds=0.01)
     assert 1e4 < macs < 1e7
     assert 1e6 < speed < 1e13
+
+
+def test_models_are_counted_once_a_home(tiny_sweep: Sweep, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And anew by other code, or if the file is not what was written."""
+    own = tmp_path / "home"
+    counted: list[object] = []
+
+    def count(architecture: Architecture, *asked: Any) -> Cost:
+        counted.append(architecture)
+        return counting(architecture, *asked)
+
+    counting = compute._cost
+    monkeypatch.setattr(compute, "_cost", count)
+
+    def planned() -> tuple[pd.DataFrame, int]:
+        monkeypatch.setattr(compute, "KNOWN", {})  # as in another process
+        compute.cost.cache_clear()
+        counted.clear()
+        return plan(tiny_sweep, own, tmp_path, PRINTED["h100"]), len(counted)
+
+    first, n_first = planned()
+    again, n_again = planned()
+    pd.testing.assert_frame_equal(first, again)
+    assert n_first > n_again == 0
+    file, whole = own / "costs.json", (own / "costs.json").read_bytes()
+    file.write_bytes(whole.replace(b"0", b"1", 1))
+    assert planned()[1] == n_first
+    assert file.read_bytes() == whole
+    monkeypatch.setattr(counts, "code_digest", lambda: "of other code")
+    assert planned()[1] == n_first
+    assert planned()[1] == 0
 
 
 def test_every_dataset_is_priced_with_every_label_set_before_anybody_has_it(tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ from ecgscale.data.readers import chapman, cinc2017, code, ludb, mitbih
 from ecgscale.data.recording import LEADS
 from ecgscale.models import Net1D, ResNet, ViT
 from ecgscale.objectives import Supervised
-from ecgscale.pricing.plan import checked
+from ecgscale.pricing.obstacles import checked
 from ecgscale.probing.external import external_scores
 from ecgscale.probing.measure import Measurement
 from ecgscale.probing.scores import label_aurocs

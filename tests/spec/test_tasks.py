@@ -10,7 +10,7 @@ from ecgscale.data.corpus import Slice
 from ecgscale.data.readers import DATASETS
 from ecgscale.models import Architecture, Net1D, ResNet, Transformer, ViT
 from ecgscale.objectives import DINO, Supervised
-from ecgscale.pricing.plan import checked
+from ecgscale.pricing.obstacles import checked
 from ecgscale.spec.run import Run
 from ecgscale.spec.sweep import Sweep
 from ecgscale.spec.tasks import (

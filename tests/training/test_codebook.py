@@ -19,7 +19,7 @@ from ecgscale.data.corpus import Slice
 from ecgscale.models import Codebook, CodebookModule, Transformer, published
 from ecgscale.objectives import Masked, decayed_apart
 from ecgscale.pricing import calibration
-from ecgscale.pricing.plan import unlaunchable
+from ecgscale.pricing.obstacles import unlaunchable
 from ecgscale.spec.run import Run
 from ecgscale.spec.sweep import Sweep
 from ecgscale.training import codebooks, train

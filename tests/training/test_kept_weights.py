@@ -14,7 +14,8 @@ from ecgscale.attempt import Place
 from ecgscale.data.corpus import Slice
 from ecgscale.models import ResNet
 from ecgscale.objectives import Supervised
-from ecgscale.pricing import plan
+from ecgscale.pricing import obstacles
+from ecgscale.pricing.obstacles import unlaunchable
 from ecgscale.probing import reprobe
 from ecgscale.spec.run import Evaluation, Run, Schedule
 from ecgscale.spec.sweep import Sweep, stages
@@ -118,15 +119,15 @@ def test_a_run_whose_initial_run_is_not_kept_is_refused_with_the_command(
     own_home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     both = Sweep("both", (FIRST, SECOND), ("ludb-rhythm",), keep="best")
-    assert plan.unlaunchable(both, own_home, tmp_path) == []
-    alone = plan.unlaunchable(both, own_home, tmp_path, [SECOND])
+    assert unlaunchable(both, own_home, tmp_path) == []
+    alone = unlaunchable(both, own_home, tmp_path, [SECOND])
     assert alone == [f"initial run {FIRST.run_id} ({FIRST.name}) has no kept weights here; run: ecgscale launch both"]
-    elsewhere = plan.unlaunchable(Sweep("tuned", (SECOND,), ()), own_home, tmp_path)
+    elsewhere = unlaunchable(Sweep("tuned", (SECOND,), ()), own_home, tmp_path)
     assert "put them into a sweep" in elsewhere[0]
-    monkeypatch.setattr(plan, "defined", lambda: iter([both]))
-    assert "ecgscale launch both" in plan.unlaunchable(Sweep("tuned", (SECOND,), ()), own_home, tmp_path)[0]
+    monkeypatch.setattr(obstacles, "defined", lambda: iter([both]))
+    assert "ecgscale launch both" in unlaunchable(Sweep("tuned", (SECOND,), ()), own_home, tmp_path)[0]
     assert trial.trial(FIRST, replace(both, keep="none", runs=(FIRST,)), Place(own_home, tmp_path)) == "done"
-    assert "done without them" in plan.unlaunchable(both, own_home, tmp_path)[0]
+    assert "done without them" in unlaunchable(both, own_home, tmp_path)[0]
     with pytest.raises(kept_weights.NotKept, match="are not kept here"):
         trial.trial(SECOND, both, Place(own_home, tmp_path))
     state, why = records.state_of(records.path_of(tmp_path, "both", SECOND.run_id))

@@ -12,7 +12,7 @@ from ecgscale.attempt import Place
 from ecgscale.data.corpus import Slice
 from ecgscale.models import Net1D
 from ecgscale.objectives import Supervised
-from ecgscale.pricing.plan import unlaunchable
+from ecgscale.pricing.obstacles import unlaunchable
 from ecgscale.probing.reprobe import backbone_at
 from ecgscale.records import load
 from ecgscale.spec.run import Evaluation, Run, Schedule
