@@ -36,13 +36,17 @@ def drawn(strips: Sequence[Strip]) -> bytes:
     n_leads = max(len(strip.leads) for strip in strips)
     with paper():
         height = n_rows * (n_leads * _HEIGHT_LEAD + _HEIGHT_TITLE) + 0.3
-        figure = Figure(figsize=(2 * style.TWO_COLUMNS, height), layout="constrained")
+        figure = Figure(figsize=(2 * style.TWO_COLUMNS, height))  # a layout solved for all these words takes long
         FigureCanvasAgg(figure)
         panels = figure.subplots(n_rows, 2, squeeze=False).ravel()
         for panel, strip in zip(panels, strips, strict=False):
             _strip(panel, strip)
+        for panel in panels[max(0, len(strips) - 2) : len(strips)]:
+            panel.set_xlabel("seconds", fontsize=style.SMALL, labelpad=1)
         for panel in panels[len(strips) :]:
             panel.set_axis_off()
+        edge = 0.35 / height
+        figure.subplots_adjust(0.04, 1.2 * edge, 0.985, 1 - edge, wspace=0.1, hspace=0.55 / n_leads + 0.12)
         picture = BytesIO()
         figure.savefig(picture, format="png", dpi=110, metadata={"Software": None})
     return picture.getvalue()
@@ -63,7 +67,6 @@ def _strip(ax: Axes, strip: Strip) -> None:
     ax.set_title(f"{strip.title}   ({strip.sampling_hz:g} Hz)", loc="left", fontsize=style.SMALL + 1)
     ax.set_yticks([])
     ax.tick_params(labelsize=style.SMALL)
-    ax.set_xlabel("seconds", fontsize=style.SMALL, labelpad=1)
     ax.grid(axis="x", color=style.GRID, linewidth=0.5)
     for side in ("left", "right", "top"):
         ax.spines[side].set_visible(False)

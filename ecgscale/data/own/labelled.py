@@ -212,7 +212,7 @@ def _kind(table: Table, name: str, asked: bool) -> str:
     line = int(table.rows.index[(table.rows[name] == cell).to_numpy()][0])
     raise UnreadableTable(
         f"{table.name}, line {line}, column {name!r}: {shown(cell)} is neither 0, 1 nor blank (nor yes, no, true, "
-        f"false): mend it, or name the columns that are labels with --label-columns (for a column of words --classes {name})"
+        f"false): mend it, or name the columns that are labels with --label-columns, those of words with --classes"
     )
 
 
