@@ -33,8 +33,13 @@ def as_npy(folder: Path, name: str, recording: Recording) -> None:
 
 
 def as_npz(folder: Path, name: str, recording: Recording) -> None:
-    said = {"fs": recording.sampling_hz, "units": "uV", "leads": np.array(recording.leads)}
-    np.savez_compressed(folder / f"{name}.npz", signal=(1000 * recording.signal).astype(np.float32), **said)
+    np.savez_compressed(
+        folder / f"{name}.npz",
+        signal=(1000 * recording.signal).astype(np.float32),
+        fs=np.array(recording.sampling_hz),
+        units=np.array("uV"),
+        leads=np.array(recording.leads),
+    )
 
 
 def as_hdf5(folder: Path, name: str, recording: Recording) -> None:

@@ -92,11 +92,11 @@ def prepare(
 
     chosen = {"detector": detector, "sampling_hz": sampling_hz, "recipe": recipe, "flawed_leads": flawed_leads}
     options: dict[str, Any] = {option: value for option, value in chosen.items() if value is not None}
-    said = data.Said(labels, units, hz, leads, signals, record, patient, split, label_columns, classes, einthoven)
-    options |= {"reader": reader, "said": said}
+    told = data.Said(labels, units, hz, leads, signals, record, patient, split, label_columns, classes, einthoven)
+    options |= {"reader": reader, "said": told}
     if dry_run:
         if reader:
-            as_read(data.look(name, raw, reader, said), picture or Path(f"{name}-as-read.png"))
+            as_read(data.look(name, raw, reader, told), picture or Path(f"{name}-as-read.png"))
         p = data.price(name, raw, home_of(home), workers=workers, n_records=n_records, **options)
         say(
             f"{p.n_records:,} recordings at {p.records_per_second:.0f} a second with {p.n_processes} "

@@ -11,7 +11,7 @@ import numpy as np
 from ecgscale.data import embedded
 from ecgscale.data.corpus import MISSING, Corpus, Manifest, digest_of
 from ecgscale.data.dataset import Dataset
-from ecgscale.data.filters import Recipe
+from ecgscale.data.filters import Recipe, recipe_of
 from ecgscale.data.own.registered import own_dataset
 from ecgscale.data.peaks import DETECTORS
 from ecgscale.data.prepare_rows import POLICIES, UNIT, Options, in_words, rows_of, stored_leads
@@ -49,12 +49,6 @@ class Preprocessing:
         except (KeyError, TypeError) as error:
             raise ValueError(f"its preprocessing is not what {cls.__name__} says: {error}") from None
         return how
-
-
-def recipe_of(said: Mapping[str, Any]) -> Recipe:
-    """A recipe from its fields as plain JSON. Raises TypeError for fields that it has not."""
-    values: dict[str, Any] = {name: tuple(value) if isinstance(value, list) else value for name, value in said.items()}
-    return Recipe(**values)
 
 
 def preprocessing_of(corpus: Corpus) -> Preprocessing:

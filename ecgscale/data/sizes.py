@@ -47,8 +47,8 @@ def corpus_size(name: str, home: Path) -> CorpusSize:
         return CorpusSize(simulate.sizes(asked[0]), simulate.CARD.n_labels, prepared=True)
     base, _, preparation = name.partition("@")  # "ptbxl@500-ecgfounder": another rate, another recipe
     if base not in DATASETS:
-        known = [*embedded.EMBEDDED, *DATASETS, *registered.names(home)]
-        raise ValueError(f"there is no corpus {name!r}{did_you_mean(name, known)}")
+        names = [*embedded.EMBEDDED, *DATASETS, *registered.names(home)]
+        raise ValueError(f"there is no corpus {name!r}{did_you_mean(name, names)}")
     dataset = DATASETS[base]
     rates = [int(part) for part in preparation.split("-") if part.isdigit()]
     return CorpusSize(

@@ -1,4 +1,4 @@
-"""Anyone's folder: from whatever kind of files, the same recordings become the same corpus, or a sentence says why not."""
+"""Anyone's folder: from any kind of file the same recordings become the same corpus, or a sentence says why not."""
 
 import importlib.util
 import json

@@ -25,7 +25,7 @@ def read(path: Path) -> tuple[np.ndarray, float, tuple[str, ...], bool]:
     """
     if not is_there():
         raise ValueError(f"{path.suffix} files are read by ecgdatakit, which is not installed; run: {INSTALL}")
-    from ecgdatakit import FileParser
+    from ecgdatakit import FileParser  # type: ignore[import-not-found]
 
     try:
         with warnings.catch_warnings():

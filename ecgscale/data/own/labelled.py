@@ -147,7 +147,7 @@ def labels(table: Table, used: Columns, said: Said) -> Labels:
     own, and so is each that ``classes`` names. Numbers and other words are left out, which is noted. Raises
     UnreadableTable for a cell that is neither where the others of its column are labels, with its line.
     """
-    names = [name for name in table.rows if name not in (used.record, used.patient, used.split, "row", "file")]
+    names = [str(name) for name in table.rows if name not in (used.record, used.patient, used.split, "row", "file")]
     asked, of_words = _listed(said.label_columns), _listed(said.classes)
     for option, some in (("label-columns", asked), ("classes", of_words)):
         for name in some:

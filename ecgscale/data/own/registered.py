@@ -6,7 +6,7 @@ from typing import Any
 
 from ecgscale.data import corpus
 from ecgscale.data.dataset import Card, Dataset, Index
-from ecgscale.data.filters import Recipe
+from ecgscale.data.filters import recipe_of
 from ecgscale.data.own import described
 
 
@@ -18,9 +18,7 @@ def own_dataset(name: str, said: Mapping[str, Any]) -> Dataset:
     again = described.again(name, said)
     if again is not None:
         return again
-    recipe = Recipe(
-        **{key: tuple(value) if isinstance(value, list) else value for key, value in said["recipe"].items()}
-    )
+    recipe = recipe_of(said["recipe"])
     kept = {key: value for key, value in said.items() if key not in ("leads", "einthoven", "window", "recipe")}
     return described.described(
         name,
