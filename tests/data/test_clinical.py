@@ -63,8 +63,8 @@ def as_aecg(file: Path, recording: Recording) -> None:
 def as_dicom(file: Path, recording: Recording) -> None:
     """A 12-Lead ECG Waveform object: channels with their source, sensitivity and unit (UCUM)."""
     pydicom = pytest.importorskip("pydicom", reason=f"clinical exports are an extra: {clinical.INSTALL}")
-    from pydicom.dataset import Dataset, FileDataset, FileMetaDataset
-    from pydicom.uid import ExplicitVRLittleEndian, TwelveLeadECGWaveformStorage, generate_uid
+    from pydicom.dataset import Dataset, FileDataset, FileMetaDataset  # type: ignore[import-not-found]
+    from pydicom.uid import ExplicitVRLittleEndian, TwelveLeadECGWaveformStorage, generate_uid  # type: ignore[import-not-found]
 
     def code(value: str, scheme: str, meaning: str) -> Dataset:
         said = Dataset()
