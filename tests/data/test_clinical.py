@@ -107,6 +107,7 @@ def test_an_export_becomes_what_was_recorded(write: Callable[[Path, Recording], 
     pd.DataFrame({"file": [f"ecg{at}" for at in range(6)], "patient": range(6)}).to_csv(raw / "labels.csv", index=False)
     opened = data.prepare("clinic", raw, tmp_path / "home", reader="table", workers=1)
     assert opened.manifest.refused == {}
+    assert opened.manifest.flaws["flat lead"] == opened.manifest.flaws["not a number"] == 0
     assert np.abs(opened.signal * opened.manifest.mv_per_unit - eight).max() < 0.6 * _STEP_UV / 1000
     assert (opened.peaks >= 0).sum(axis=1).min() > 4
     assert b"CANARY" not in b"".join(file.read_bytes() for file in (tmp_path / "home").rglob("*") if file.is_file())

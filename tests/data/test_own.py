@@ -16,7 +16,7 @@ from ecgscale.data.own import edf
 from ecgscale.data.own.said import millivolts
 from ecgscale.data.peaks import DETECTORS
 from ecgscale.data.readers import ludb
-from ecgscale.data.recording import LEADS, TWELVE_FROM_EIGHT, Recording
+from ecgscale.data.recording import INDEPENDENT_LEADS, LEADS, TWELVE_FROM_EIGHT, Recording
 from ecgscale.data.sizes import corpus_size
 from tests import strangers
 from tests.paths import NO_RAW, RAW
@@ -248,6 +248,19 @@ def test_leads_are_chosen_by_the_files_names_for_them(
     opened = prepared(raw, tmp_path / "home", data.Said(leads="CH2=II"))
     assert opened.manifest.leads == ["II"]
     assert np.abs(opened.signal[0, 0] * 0.001 - recordings[0].signal[1]).max() <= 1.5 * strangers.STEP
+
+
+def test_eight_leads_are_twelve(recordings: list[Recording], table: pd.DataFrame, tmp_path: Path) -> None:
+    """As carts export them: what follows from I and II is not missing, so no lead is flagged."""
+    at = [LEADS.index(lead) for lead in INDEPENDENT_LEADS]
+    eight = [replace(one, signal=one.signal[at], leads=INDEPENDENT_LEADS) for one in recordings]
+    opened = prepared(strangers.written(tmp_path / "raw", "hdf5", eight, table), tmp_path / "home", flawed_leads="drop")
+    assert opened.manifest.refused == {}
+    assert not any(opened.manifest.flaws.values())
+    ages = table.assign(age=["41", ">89", "50", "42"] * (N // 4))
+    ages.to_csv(tmp_path / "raw" / "labels.csv", index=False)
+    again = prepared(tmp_path / "raw", tmp_path / "other")
+    assert "column age of labels.csv holds numbers other than 0 and 1: no label" in again.manifest.notes
 
 
 def test_the_corpus_is_known_by_what_was_said_and_says_who_nobody_is(

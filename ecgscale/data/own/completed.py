@@ -2,12 +2,22 @@
 
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
 from ecgscale.data.own.said import KNOWN_LEADS, Said, millivolts
 from ecgscale.data.own.signals import Found
-from ecgscale.data.recording import INDEPENDENT_LEADS, LEADS, MalformedRecordError, Recording, canonical
+from ecgscale.data.recording import (
+    INDEPENDENT_LEADS,
+    LEADS,
+    LIMB_LEADS,
+    TWELVE_FROM_EIGHT,
+    MalformedRecordError,
+    Recording,
+    canonical,
+    ordered,
+)
 
 
 class Unsaid(ValueError):
@@ -21,7 +31,8 @@ def completed(found: Found, said: Said) -> Recording:
     """
     leads = _leads(found, said)
     signal = _by_lead(found, leads)
-    return Recording(signal * _scale(found, said), _hz(found, said), leads, checksum=found.checksum, gain=found.gain)
+    signal = signal * _scale(found, said)
+    return with_derived(Recording(signal, _hz(found, said), leads, checksum=found.checksum, gain=found.gain))
 
 
 def _leads(found: Found, said: Said) -> tuple[str, ...]:
@@ -77,6 +88,20 @@ def _scale(found: Found, said: Said) -> np.ndarray:
     if said.units and not np.allclose(scales, millivolts(said.units)):
         raise MalformedRecordError(f"the file says {found.units[0][:10]}, and --units {said.units}")
     return scales[:, None].astype(np.float32)
+
+
+def with_derived(recording: Recording) -> Recording:
+    """A recording of the eight independent leads with the limb leads that its file leaves out, by Einthoven's law.
+
+    Exports of many carts hold eight leads; what follows from these is not missing. Others are given back as they are.
+    """
+    lacking = [lead for lead in LIMB_LEADS if lead not in recording.leads]
+    if not lacking or not set(INDEPENDENT_LEADS) <= set(recording.leads):
+        return recording
+    first_and_second = ordered(recording.signal, recording.leads, ("I", "II"))
+    derived = TWELVE_FROM_EIGHT[[LEADS.index(lead) for lead in lacking], :2] @ first_and_second
+    signal = np.concatenate([recording.signal, derived.astype(np.float32)])
+    return replace(recording, signal=signal, leads=(*recording.leads, *lacking))
 
 
 def leads_of(recordings: Sequence[Recording], said: Said) -> tuple[str, ...]:

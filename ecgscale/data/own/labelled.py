@@ -204,7 +204,8 @@ def _kind(table: Table, name: str, asked: bool) -> str:
     unknown = [cell for cell, value in said.items() if value is None]
     if not unknown:
         return "labels"
-    if not asked and all(_is_number(cell) for cell in said):
+    n_numbers = sum(map(_is_number, unknown))
+    if not asked and (n_numbers == len(unknown) or n_numbers > max(2, len(unknown) / 2)):  # ">89" among ages
         return "numbers"
     if not asked and len(unknown) == len(said):
         return "words"

@@ -9,6 +9,7 @@ from types import ModuleType
 from typing import Any
 
 from ecgscale.data.dataset import Dataset, Index
+from ecgscale.data.own.completed import with_derived
 from ecgscale.data.own.described import described
 from ecgscale.data.own.said import KNOWN_LEADS
 from ecgscale.data.recording import LEADS, Recording
@@ -34,7 +35,7 @@ class ScriptReader:
         found = self._function("load")(raw, where)
         if not isinstance(found, Recording):
             raise TypeError(f"load() of {self.name} gives {type(found).__name__}, not an ecgscale.data.Recording")
-        return found
+        return with_derived(found)
 
     def _function(self, name: str) -> Callable[..., Any]:
         found: Callable[..., Any] = getattr(_module(self.text, self.name), name)
