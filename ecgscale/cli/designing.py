@@ -272,7 +272,7 @@ def _described(runs: "Sequence[Run]", sweep: "Sweep") -> "pd.DataFrame":
         [
             {
                 "run_id": run.run_id,
-                "name": run.name,
+                "name": sweep.names.get(run.run_id, run.name),
                 "configuration": run.configuration,
                 "size": run.architecture.size,
                 "fraction": run.slice.fraction,

@@ -62,7 +62,7 @@ def reprobe(
                 steps = measure(run, loaded, asked, home_of(home), results, on, guard=lease.check)
         finally:
             lease.release()
-        say(f"{run.run_id}  {run.name}: {', '.join(wanted[run])} at {len(steps)} steps")
+        say(f"{run.run_id}  {loaded.names[run.run_id]}: {', '.join(wanted[run])} at {len(steps)} steps")
     n_complete, n_lost = len(finished) - len(wanted), len(wanted) - len(ready)
     say(f"{len(ready)} runs probed, {n_complete} had nothing to add, {n_lost} not kept")
     if n_lost:

@@ -79,7 +79,7 @@ def ids_of(sweep: "Sweep", only: Sequence[str], priced: "Callable[[], pd.DataFra
     table = pd.DataFrame(
         {
             "run_id": run.run_id,
-            "name": run.name,
+            "name": sweep.names[run.run_id],
             "configuration": run.configuration,
             "architecture": run.architecture.kind,
             "size": run.architecture.size,

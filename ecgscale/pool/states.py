@@ -33,7 +33,7 @@ def states(sweep: Sweep, results: Path) -> pd.DataFrame:
         state, why = records.state_of(path, journals)
         if state == "running" and run.run_id not in held:
             state = "pending"
-        lines.append((run.run_id, run.name, run.configuration, state, why))
+        lines.append((run.run_id, sweep.names[run.run_id], run.configuration, state, why))
     return pd.DataFrame(lines, columns=["run_id", "name", "configuration", "state", "why"])
 
 

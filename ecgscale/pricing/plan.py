@@ -70,7 +70,7 @@ def plan(
         lines.append(
             {
                 "run_id": run.run_id,
-                "name": run.name,
+                "name": sweep.names[run.run_id],
                 "configuration": run.configuration,
                 "architecture": kind,
                 "size": run.architecture.size,

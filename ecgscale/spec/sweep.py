@@ -1,9 +1,12 @@
 """A sweep: a name and a tuple of distinct runs, assigned to SWEEP in a Python file."""
 
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, is_dataclass
+from functools import cached_property
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 from ecgscale import beside
 from ecgscale.beside import sweep_files
@@ -61,6 +64,22 @@ class Sweep:
     def task(self, name: str) -> Task:
         """A task by its name: one of the sweep's own, or a shipped one. Raises ValueError with the nearest name."""
         return task_of(name, {task.name: task for task in self.tasks if isinstance(task, Task)})
+
+    @cached_property
+    def names(self) -> dict[str, str]:
+        """For people, by run id: a run's name, with what tells it from others of that name: "... s0 lr 0.003"."""
+        alike: dict[str, list[Run]] = defaultdict(list)
+        for run in self.runs:
+            alike[run.name].append(run)
+        found = {}
+        for name, runs in alike.items():
+            told = [dict(_leaves(run)) for run in runs]
+            paths = dict.fromkeys(path for leaves in told for path in leaves)
+            differ = [path for path in paths if len({leaves.get(path, "") for leaves in told}) > 1]
+            for run, leaves in zip(runs, told, strict=True):
+                facts = [f"{path[-1]} {leaves[path]}" for path in differ if path in leaves]
+                found[run.run_id] = " ".join([name, *facts])
+        return found
 
     @property
     def task_names(self) -> tuple[str, ...]:
@@ -175,3 +194,13 @@ def _line(error: BaseException, path: Path) -> str:
     if isinstance(error, SyntaxError) and error.lineno:
         lines[files.get(error.filename or "", "")] = error.lineno
     return "".join(f", {name}{' ' if name else ''}line {line}" for name, line in lines.items())
+
+
+def _leaves(value: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], str]]:
+    """What a description says, field by field, each under the names that lead to it."""
+    for field in fields(value):
+        inner, inside = getattr(value, field.name), (*path, field.name)
+        if is_dataclass(inner):
+            yield from _leaves(inner, inside)
+        else:
+            yield inside, "/".join(map(str, inner)) if isinstance(inner, tuple) else str(inner)

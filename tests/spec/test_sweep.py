@@ -1,6 +1,7 @@
 """Runs and sweeps as values: identity, and one sentence for what a person mistyped."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -47,6 +48,18 @@ def test_a_revision_is_part_of_every_identity_that_it_enters() -> None:
 def test_names_are_for_people() -> None:
     assert RESNET_SL.name == "resnet-sl 3x24 1 s0"
     assert RESNET_SSL.configuration == "resnet-ssl"
+
+
+def test_runs_of_one_name_are_told_apart_by_what_differs() -> None:
+    """Four learning rates a cell are four lines of a plan: a person has to see which is which."""
+    rates = tuple(replace(RESNET_SL, schedule=replace(RESNET_SL.schedule, lr=lr)) for lr in (1e-3, 3e-3))
+    sweep = Sweep("mine", (RESNET_SSL, *rates), ())
+    assert sweep.names[rates[0].run_id] == "resnet-sl 3x24 1 s0 lr 0.001"
+    assert sweep.names[rates[1].run_id] == "resnet-sl 3x24 1 s0 lr 0.003"
+    assert sweep.names[RESNET_SSL.run_id] == RESNET_SSL.name
+    codebooks = [Masked(Codebook("mimic", steps=steps)) for steps in (10, 20)]
+    both = tuple(replace(TRANSFORMER_SSL, objective=masked) for masked in codebooks)
+    assert [name.split(" s0 ")[1] for name in Sweep("mine", both, ()).names.values()] == ["steps 10", "steps 20"]
 
 
 @pytest.mark.parametrize(
