@@ -3,10 +3,11 @@
 import sys
 import time
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
+from ecgscale.cli.as_read import as_read
 from ecgscale.cli.door import FAILED, PLAIN, Home, Json, Refused, app, home_of, print_json
 from ecgscale.cli.terminal import say, table
 
@@ -21,6 +22,7 @@ Raw = Annotated[Path | None, typer.Option(help="The dataset as its provider ship
 _NARROW = ["name", "n_records", "n_patients", "hz", "access", "licence", "prepared", "n_prepared", "n_upsampled"]
 
 
+_OWN = "Recordings of your own (--reader table)"
 _SILENT_SECONDS = 60  # at most, while a corpus is prepared
 
 
@@ -58,6 +60,27 @@ def prepare(
         typer.Option(help="Flat, saturated or missing leads: keep (default), zero the lead, drop the record."),
     ] = None,
     allow_missing: Annotated[bool, typer.Option("--allow-missing", help="Go on although files are missing.")] = False,
+    reader: Annotated[str, typer.Option(help="Of recordings of your own: table, or your reader's Python file.")] = "",
+    labels: Annotated[str, typer.Option(help="The table of labels (CSV or Parquet).", rich_help_panel=_OWN)] = "",
+    units: Annotated[str, typer.Option(help="mV, uV, V, '4.88 uV' or '200/mV'.", rich_help_panel=_OWN)] = "",
+    hz: Annotated[float, typer.Option(help="Sampling rate of the files.", rich_help_panel=_OWN)] = 0.0,
+    leads: Annotated[
+        str, typer.Option(help="In the files' order, I,II,III, or by their names, CH1=I.", rich_help_panel=_OWN)
+    ] = "",
+    signals: Annotated[
+        str, typer.Option(help="One file of all signals (FILE or FILE:ARRAY), or a folder.", rich_help_panel=_OWN)
+    ] = "",
+    record: Annotated[str, typer.Option(help="Column of the files or rows, or: order.", rich_help_panel=_OWN)] = "",
+    patient: Annotated[str, typer.Option(help="Column of the patients, or: none.", rich_help_panel=_OWN)] = "",
+    split: Annotated[str, typer.Option(help="Column of train, val, test.", rich_help_panel=_OWN)] = "",
+    label_columns: Annotated[
+        str, typer.Option(help="Columns of labels (0, 1, blank), with commas.", rich_help_panel=_OWN)
+    ] = "",
+    classes: Annotated[str, typer.Option(help="Columns of words that are labels each.", rich_help_panel=_OWN)] = "",
+    einthoven: Annotated[bool, typer.Option(help="Check limb leads by Einthoven's law.", rich_help_panel=_OWN)] = True,
+    picture: Annotated[
+        Path | None, typer.Option(help="With --dry-run: where to draw ten records.", rich_help_panel=_OWN)
+    ] = None,
 ) -> None:
     """Turn a raw dataset into a corpus: checked, filtered, resampled, with R peaks and splits. Resumable.
 
@@ -68,8 +91,12 @@ def prepare(
     from ecgscale import data
 
     chosen = {"detector": detector, "sampling_hz": sampling_hz, "recipe": recipe, "flawed_leads": flawed_leads}
-    options = {option: value for option, value in chosen.items() if value is not None}
+    options: dict[str, Any] = {option: value for option, value in chosen.items() if value is not None}
+    told = data.Said(labels, units, hz, leads, signals, record, patient, split, label_columns, classes, einthoven)
+    options |= {"reader": reader, "said": told}
     if dry_run:
+        if reader:
+            as_read(data.look(name, raw, reader, told), picture or Path(f"{name}-as-read.png"))
         p = data.price(name, raw, home_of(home), workers=workers, n_records=n_records, **options)
         say(
             f"{p.n_records:,} recordings at {p.records_per_second:.0f} a second with {p.n_processes} "

@@ -11,7 +11,8 @@ import numpy as np
 from ecgscale.data import embedded
 from ecgscale.data.corpus import MISSING, Corpus, Manifest, digest_of
 from ecgscale.data.dataset import Dataset
-from ecgscale.data.filters import Recipe
+from ecgscale.data.filters import Recipe, recipe_of
+from ecgscale.data.own.registered import own_dataset
 from ecgscale.data.peaks import DETECTORS
 from ecgscale.data.prepare_rows import POLICIES, UNIT, Options, in_words, rows_of, stored_leads
 from ecgscale.data.readers import DATASETS
@@ -50,19 +51,13 @@ class Preprocessing:
         return how
 
 
-def recipe_of(said: Mapping[str, Any]) -> Recipe:
-    """A recipe from its fields as plain JSON. Raises TypeError for fields that it has not."""
-    values: dict[str, Any] = {name: tuple(value) if isinstance(value, list) else value for name, value in said.items()}
-    return Recipe(**values)
-
-
 def preprocessing_of(corpus: Corpus) -> Preprocessing:
     """How a prepared corpus was made of recordings. Raises ValueError for one whose preparation is not known here."""
     manifest, n_samples = corpus.manifest, corpus.signal.shape[-1]
     base, _, _ = corpus.name.partition("@")
     seconds = n_samples / manifest.sampling_hz
-    if base in DATASETS:
-        dataset = DATASETS[base]
+    if base in DATASETS or manifest.reader:
+        dataset = DATASETS[base] if base in DATASETS else own_dataset(base, manifest.reader)
         options = _options(corpus.name, manifest, dataset, seconds)
     else:  # shipped or simulated, and stored as PTB-XL is
         dataset = replace(DATASETS["ptbxl"], recipe=embedded.RECIPE)

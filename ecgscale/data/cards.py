@@ -65,9 +65,9 @@ _CONTENTS = {
 }
 
 
-def listing(datasets: Mapping[str, Dataset], home: Path) -> pd.DataFrame:
+def listing(cards: Mapping[str, Card], home: Path) -> pd.DataFrame:
     """One row a dataset: what it is, who may have it, where to ask, and what is prepared of it in ``home``."""
-    known = {name: dataset.card for name, dataset in datasets.items()} | _SHIPPED
+    known = {**cards, **_SHIPPED}
     rows = []
     for name, card in known.items():
         others = name + _OTHERS.get(name, "@*")

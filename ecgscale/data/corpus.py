@@ -20,6 +20,7 @@ from ecgscale.records import document, is_left, own_mark, read_document, write_w
 MISSING = 255  # in labels: unknown, masked out of every loss
 ARRAYS = ("signal", "peaks", "labels", "patient", "split", "quality")
 BEAT_CLASSES = "beat_classes"  # the one array that only datasets with annotated beats have
+NOTHING_SAID: Mapping[str, Any] = {}  # to a reader: it is one of the house's
 _ROWS_AT_A_TIME = 4096
 
 
@@ -61,7 +62,7 @@ class Manifest:
     scale_mv: float  # one global standard deviation of the training signals; models see mV / scale_mv
     label_sets: Mapping[str, Sequence[str]]
     preparation: str  # what was done to the signals, in words
-    digest: str  # SHA-256 over all arrays
+    digest: str  # SHA-256 over all arrays, and what a reader of one's own was told
     leads: Sequence[str] = INDEPENDENT_LEADS  # rows of a signal
     units: str = "mV"
     label_subsets: Mapping[str, Sequence[str]] = field(default_factory=dict)  # "set/subset" -> some classes of "set"
@@ -75,6 +76,7 @@ class Manifest:
     native_hz: Mapping[str, int] = field(default_factory=dict)  # rate of the files -> recordings
     n_upsampled: int = 0  # recordings stored at a higher rate than their files have
     amplitude: Mapping[str, float] = field(default_factory=dict)  # of the raw files: amplitude.Measured.said
+    reader: Mapping[str, Any] = field(default_factory=dict)  # of recordings of one's own: Dataset.reader
 
 
 @dataclass(frozen=True)
@@ -184,7 +186,7 @@ def manifest_and_seal(home: Path, name: str) -> tuple[Manifest, bool]:
     try:
         said, is_sealed = read_document(folder_of(home, name) / "manifest.json")
         manifest = Manifest(**said)
-        if manifest.name != name or (manifest.files and manifest.digest != digest_of(manifest.files)):
+        if manifest.name != name or (manifest.files and manifest.digest != digest_of(manifest.files, manifest.reader)):
             raise ValueError("it contradicts itself")
     except (ValueError, TypeError, AttributeError) as error:
         raise Damaged(name, "manifest.json", str(error).partition("\n")[0][:120]) from None
@@ -196,9 +198,10 @@ def write_manifest(folder: Path, manifest: Manifest) -> None:
     write_whole(folder / "manifest.json", document(asdict(manifest), lambda value: json.dumps(value, indent=1)))
 
 
-def digest_of(files: Mapping[str, str]) -> str:
-    """The digest of a corpus: SHA-256 over those of its arrays."""
-    return hashlib.sha256("".join(files.values()).encode()).hexdigest()
+def digest_of(files: Mapping[str, str], reader: Mapping[str, Any] = NOTHING_SAID) -> str:
+    """The digest of a corpus: SHA-256 over those of its arrays, and over what a reader of one's own was told."""
+    told = json.dumps(reader, sort_keys=True) if reader else ""
+    return hashlib.sha256("".join([*files.values(), told]).encode()).hexdigest()
 
 
 def read(home: Path, name: str) -> Corpus:
@@ -279,7 +282,7 @@ def seal(
         scale_mv=round(deviation(arrays["signal"], _scaled_by(np.asarray(arrays["split"]))) * mv_per_unit, 6),
         label_sets=label_sets,
         preparation=preparation,
-        digest=digest_of(files),
+        digest=digest_of(files, further.get("reader", {})),
         flaws=counted(np.asarray(arrays["quality"])),
         files=files,
         **further,

@@ -95,6 +95,8 @@ class Dataset:
     units: str = "mV"  # of the stored signal
     beat_classes: tuple[str, ...] = ()
     amplitude: Plausible = MILLIVOLTS  # of QRS complexes as ``load`` gives them
+    # Of recordings of one's own: what a corpus keeps of how they were read, as plain JSON; empty for those listed here.
+    reader: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def splits(self) -> tuple[int, int, int]:

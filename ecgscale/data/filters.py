@@ -4,9 +4,11 @@ All filters are zero-phase, so the whole chain (high-pass, notch, band-pass, ant
 frequency response: transform a batch, multiply, cut the spectrum at the new Nyquist rate, transform back.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from math import ceil, gcd
+from typing import Any
 
 import numpy as np
 import scipy
@@ -44,6 +46,12 @@ class Recipe:
         if self.median_seconds:
             steps.append(f"minus a median of {self.median_seconds:g} s at the stored rate")
         return "; ".join(steps) or "no filter"
+
+
+def recipe_of(said: Mapping[str, Any]) -> Recipe:
+    """A recipe from its fields as plain JSON. Raises TypeError for fields that it has not."""
+    values: dict[str, Any] = {name: tuple(value) if isinstance(value, list) else value for name, value in said.items()}
+    return Recipe(**values)
 
 
 # Preparations that any dataset can be given instead of its own. ECGFounder (Li et al. 2024, released code): notch at

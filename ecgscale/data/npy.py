@@ -5,8 +5,8 @@ from pathlib import Path
 import numpy as np
 
 
-def array(path: Path, shape: tuple[int | None, ...]) -> np.ndarray:
-    """The array of a .npy file as a read-only memory map; ``shape`` with None for any length.
+def array(path: Path, shape: tuple[int | None, ...] | None) -> np.ndarray:
+    """The array of a .npy file as a read-only memory map; ``shape`` with None for any length, or None.
 
     Raises in one sentence that names the file OSError for one that is truncated, foreign or of another shape, and
     ValueError for Python objects.
@@ -22,6 +22,8 @@ def array(path: Path, shape: tuple[int | None, ...]) -> np.ndarray:
         raise OSError(f"{path.name} is not a whole NumPy array ({path.stat().st_size:,} bytes): {said}") from None
     if not isinstance(found, np.ndarray) or found.dtype.kind not in "iuf":
         raise OSError(f"{path.name} is not an array of numbers")
+    if shape is None:
+        return found
     if found.ndim != len(shape) or any(want not in (None, have) for want, have in zip(shape, found.shape, strict=True)):
         wanted = ", ".join("n" if length is None else str(length) for length in shape)
         raise OSError(f"{path.name} is of shape {found.shape}, expected ({wanted})")

@@ -13,12 +13,13 @@ import shutil
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import asdict, dataclass, replace
 from multiprocessing import get_context, parent_process
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -98,7 +99,10 @@ def prepare(
 
 def _opened(dataset: Dataset, home: Path, options: Options) -> Corpus:
     """The corpus that is there. Raises ValueError if it was prepared with other options."""
-    there, asked = corpus.manifest_of(home, options.corpus).preparation, in_words(dataset, options)
+    manifest = corpus.manifest_of(home, options.corpus)
+    there, asked = manifest.preparation, in_words(dataset, options)
+    if there == asked and json.dumps(manifest.reader, sort_keys=True) != json.dumps(dataset.reader, sort_keys=True):
+        there, asked = _told_apart(manifest.reader, dataset.reader)
     if there != asked:
         raise ValueError(
             f"{options.corpus} is prepared already, in another way ({_differing(there, asked)}); a corpus never "
@@ -111,6 +115,16 @@ def _differing(there: str, asked: str) -> str:
     """The steps of two preparations, in words, that are not the same: "A, not B"."""
     both = [(a, b) for a, b in zip(there.split("; "), asked.split("; "), strict=False) if a != b]
     return "; ".join(f"{a}, not {b}" for a, b in both) or f"{there}, not {asked}"
+
+
+def _told_apart(there: Mapping[str, Any], asked: Mapping[str, Any]) -> tuple[str, str]:
+    """What differs in what two readers of one's own were told, in words."""
+    keys = [key for key in sorted({*there, *asked}) if there.get(key) != asked.get(key)]
+    said = [
+        ", ".join("another table or reader" if key == "sha256" else f"{key} {one.get(key, 'none')}" for key in keys)
+        for one in (there, asked)
+    ]
+    return said[0], said[1] if said[0] != said[1] else "this one"
 
 
 def indexed(dataset: Dataset, raw: Path) -> Index:
@@ -236,8 +250,9 @@ def workplace(dataset: Dataset, index: Index, home: Path, options: Options) -> P
     """
     folder = corpus.folder_of(home, options.corpus)
     partial = folder.with_name(f".{options.corpus}.partial")
+    told = {"reader": dataset.reader} if dataset.reader else {}
     plan = json.dumps(
-        {**asdict(options), "recipe": str(options.recipe_of(dataset)), "index": _digest(index), "edition": 3}
+        {**asdict(options), "recipe": str(options.recipe_of(dataset)), "index": _digest(index), "edition": 3, **told}
     )
     n, n_leads = len(index.where), len(stored_leads(dataset))
     arrays: dict[str, tuple[tuple[int, ...], type]] = {
@@ -347,6 +362,7 @@ def _finished(
         native_hz=dict(sorted(measured.native_hz.items(), key=lambda item: float(item[0]))),
         n_upsampled=measured.n_upsampled(options.sampling_hz),
         amplitude=measured.said(dataset.amplitude),
+        reader=dict(dataset.reader),
     )
     shutil.rmtree(partial)
     return prepared

@@ -126,7 +126,7 @@ def rows_of(dataset: Dataset, raw: Path, where: Sequence[str] | np.ndarray, opti
             try:
                 read = raw_record(dataset, raw, str(where[row]))
                 rows.qrs[row], rows.gains[row] = read.qrs, read.recording.gain
-                signal, rows.quality[row] = _checked(dataset, read, options)
+                signal, rows.quality[row] = checked(dataset, read, options)
             except MalformedRecordError as reason:
                 rows.reasons[row] = str(reason)
             except hdf5.Locked:
@@ -188,7 +188,7 @@ def _in_order(dataset: Dataset, recording: Recording) -> np.ndarray:
     return ordered(np.concatenate([recording.signal, nothing]), (*recording.leads, *absent), dataset.leads)
 
 
-def _checked(dataset: Dataset, read: RawRecord, options: Options) -> tuple[np.ndarray, int]:
+def checked(dataset: Dataset, read: RawRecord, options: Options) -> tuple[np.ndarray, int]:
     """The signal as it is to be filtered, and all of its flaws. Raises MalformedRecordError for one not to be used."""
     reason = amplitude.why_not_possible(read.qrs, dataset.amplitude)
     if reason:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from ecgscale.data import corpus, embedded, simulate
 from ecgscale.data.library import found
+from ecgscale.data.own import registered
 from ecgscale.data.prepare_rows import STORED_HZ, WINDOW_SECONDS, stored_leads
 from ecgscale.data.readers import DATASETS
 from ecgscale.data.recording import INDEPENDENT_LEADS, LEADS
@@ -46,7 +47,8 @@ def corpus_size(name: str, home: Path) -> CorpusSize:
         return CorpusSize(simulate.sizes(asked[0]), simulate.CARD.n_labels, prepared=True)
     base, _, preparation = name.partition("@")  # "ptbxl@500-ecgfounder": another rate, another recipe
     if base not in DATASETS:
-        raise ValueError(f"there is no corpus {name!r}{did_you_mean(name, [*embedded.EMBEDDED, *DATASETS])}")
+        names = [*embedded.EMBEDDED, *DATASETS, *registered.names(home)]
+        raise ValueError(f"there is no corpus {name!r}{did_you_mean(name, names)}")
     dataset = DATASETS[base]
     rates = [int(part) for part in preparation.split("-") if part.isdigit()]
     return CorpusSize(

@@ -135,6 +135,16 @@ def _all_differ(values: pd.Series) -> bool:
     return not (seen[1:] == seen[:-1]).any()
 
 
+def header(place: Place) -> list[str]:
+    """The names of all columns of a table, as they stand there. Raises UnreadableTable for what is no table of text."""
+    encoding, _ = _encoding(place)
+    with _opened(place) as file, io.TextIOWrapper(file, encoding=encoding, errors="replace") as text:
+        for head in text:
+            if head.strip() and not re.match(r"sep=.?$", head.strip(), re.IGNORECASE):
+                return [name.strip(" \u00a0\u200b\ufeff\t") for name in _header(head, [], True)[1]]
+    raise UnreadableTable(f"{place.name} is empty: download it again")
+
+
 def read(place: Place, columns: Sequence[str], *, optional: Sequence[str] = (), header: bool = True) -> Table:
     """Columns of a table by name; ``header=False``: the file has none, and its columns are these.
 
@@ -247,11 +257,11 @@ class _Pushed:
 
 def _header(head: str, wanted: Sequence[str], header: bool) -> tuple[str, list[str]]:
     """The delimiter that yields most of the wanted columns, and the names of all columns."""
-    keys = {_key(name) for name in wanted}
+    keys = {bare_name(name) for name in wanted}
 
     def fit(delimiter: str) -> tuple[int, int]:
         names = _cells(head, delimiter) or []
-        return len(keys & {_key(name) for name in names}) if header else 0, len(names)
+        return len(keys & {bare_name(name) for name in names}) if header else 0, len(names)
 
     delimiter = max(_DELIMITERS, key=fit)
     return delimiter, _cells(head, delimiter) or [head.strip()]
@@ -261,8 +271,8 @@ def _chosen(name: str, names: Sequence[str], columns: Sequence[str], optional: S
     """Place of each wanted column."""
     places: dict[str, list[int]] = {}
     for at, column in enumerate(names):
-        places.setdefault(_key(column), []).append(at)
-    lacking = [column for column in columns if _key(column) not in places]
+        places.setdefault(bare_name(column), []).append(at)
+    lacking = [column for column in columns if bare_name(column) not in places]
     if lacking:
         shown = [column.strip()[:40] for column in names if column.strip()][:30]
         near = get_close_matches(lacking[0], shown, 1, cutoff=0.5)
@@ -270,7 +280,7 @@ def _chosen(name: str, names: Sequence[str], columns: Sequence[str], optional: S
         raise UnreadableTable(
             f"{name} lacks {', '.join(map(repr, lacking[:4]))}; {hint} The columns are those of the edition of the card"
         )
-    chosen = {column: places[_key(column)] for column in (*columns, *optional) if _key(column) in places}
+    chosen = {column: places[bare_name(column)] for column in (*columns, *optional) if bare_name(column) in places}
     for column, found in chosen.items():
         if len(found) > 1:
             raise UnreadableTable(f"{name} has the column {column!r} {len(found)} times; leave the right one in it")
@@ -367,7 +377,7 @@ def _trimmed(cells: Sequence[str]) -> pa.Array:
     return pc.utf8_trim(pc.utf8_trim_whitespace(pa.array(cells, type=pa.large_string())), " \u00a0\u200b\ufeff")
 
 
-def _key(column: str) -> str:
+def bare_name(column: str) -> str:
     """A column's name as it is compared: without case, quotes, blanks and marks between words."""
     return re.sub(r"[\W_]+", "", column.casefold())
 

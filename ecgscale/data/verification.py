@@ -49,10 +49,17 @@ def verify(name: str, home: Path, dataset: Dataset | None = None, raw: Path | No
         except ValueError as error:
             rows.append(("patients", "each in one split", str(error), False))
     rows += [("raw folder at preparation", "complete", text, False) for text in manifest.missing]
+    base = name.partition("@")[0]
     if raw is not None and dataset is not None:
-        rows += against_table(name.partition("@")[0], raw, manifest.accounts, arrays)
+        rows += [] if _elsewhere(manifest, raw) else against_table(base, raw, manifest.accounts, arrays)
         rows += _against_raw(name, dataset, raw, arrays, manifest)
     return pd.DataFrame(rows, columns=_COLUMNS)
+
+
+def _elsewhere(manifest: corpus.Manifest, raw: Path) -> bool:
+    """Whether one's own table is no text, or lies elsewhere, so that its rows cannot be counted again."""
+    table = manifest.reader.get("table", "")
+    return bool(manifest.reader) and (table.casefold().endswith(".parquet") or not (raw / table).is_file())
 
 
 def _against_raw(

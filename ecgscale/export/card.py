@@ -8,8 +8,7 @@ from typing import Any
 
 import pandas as pd
 
-from ecgscale.data.alike import recipe_of
-from ecgscale.data.filters import Recipe
+from ecgscale.data.filters import Recipe, recipe_of
 from ecgscale.phrases import si
 from ecgscale.spec.run import Run
 
