@@ -141,7 +141,7 @@ def test_a_stable_rate_falls_where_each_budget_ends() -> None:
         ({"decay": "wsd", "budgets": (100,)}, "budgets rise"),
         ({"decay": "wsd", "budgets": (1, 50)}, "budgets rise"),
         ({"decay": "wsd", "cooldown": 0.6, "warmup": 0.5}, "the warm-up ends before it"),
-        ({"decay": "linear"}, "decay 'linear'"),
+        ({"decay": "linear"}, "Schedule.decay is 'linear'"),
     ],
 )
 def test_impossible_schedules_are_refused(changes: dict[str, Any], sentence: str) -> None:
