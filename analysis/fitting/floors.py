@@ -8,10 +8,11 @@ import pandas as pd
 from scipy import special
 
 from ecgscale.analysis.fitting.fit import fit
-from ecgscale.analysis.fitting.intervals import Parameter, profile
+from ecgscale.analysis.fitting.intervals import profile
 from ecgscale.analysis.fitting.loss_pairs import EXACT, Curve
 from ecgscale.analysis.fitting.newton import minimise
 from ecgscale.analysis.fitting.problem import Array
+from ecgscale.analysis.fitting.quantities import Parameter
 from ecgscale.analysis.fitting.result import Fit
 from ecgscale.analysis.fitting.starts import refit
 from ecgscale.analysis.fitting.status import REACHED

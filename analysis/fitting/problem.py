@@ -51,6 +51,17 @@ class Penalty:
 
 
 @dataclass(frozen=True)
+class Pull:
+    """A ``Penalty`` on a formula of two entries of theta that is compiled (see ``descent``): ``formula`` [S], ``of``
+    [S, 2]."""
+
+    formula: NDArray[np.int64]
+    of: NDArray[np.int64]
+    target: Array
+    weight: Array
+
+
+@dataclass(frozen=True)
 class Problems:
     """S problems over one design: logs of the losses [S or 1, n], weights [S or 1, n], objective, bounds [p]."""
 
@@ -60,7 +71,7 @@ class Problems:
     delta: float
     low: Array
     high: Array
-    penalty: Penalty | None = None
+    penalty: Penalty | Pull | None = None
     held: NDArray[np.intp] | None = None
     tolerance: float = TOLERANCE
     patience: int = ITERATIONS
