@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from ecgscale.analysis.fitting.laws import Law
 from ecgscale.analysis.fitting.newton import Solution
@@ -26,9 +26,11 @@ class Interval:
 
 
 def profile(
-    law: Law, problems: Problems, solution: Solution, quantities: Sequence[Quantity], level: float = 0.95
+    law: Law, problems: Problems, solution: Solution, quantities: Sequence[Quantity], level: ArrayLike = 0.95
 ) -> Interval:
     """Profile-likelihood intervals of quantities for S least-squares fits: F(1, n - p) on the sums of squares.
+
+    ``level``: of all, or one for each of the quantities.
 
     Where cells were run several times, runs of one cell may have more in common than the law says, so that their number
     says little: the noise is then that of the cells' means (``error_of``).

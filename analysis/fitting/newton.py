@@ -34,17 +34,9 @@ class Solution:
 
 def _posed(problems: Problems) -> descent.Posed:
     """Problems as compiled loops take them."""
-    design = problems.design
-    counts = np.array([len(c) for c in design.columns])
-    columns = np.zeros((len(counts), counts.max()), np.int64)
-    own = [f for f in design.features if f.ndim == 3]
-    features = np.zeros((len(own[0]) if own else 1, len(counts), problems.y.shape[1], counts.max()))
-    for k, (places, factors) in enumerate(zip(design.columns, design.features, strict=True)):
-        columns[k, : len(places)] = places
-        features[:, k, :, : len(places)] = factors
+    features, columns, counts, amplitude = problems.design.packed
     y, weights = (np.array(v, float, order="C") for v in (problems.y, problems.weights))
     low, high = (np.array(v, float) for v in (problems.low, problems.high))
-    amplitude = np.array([kind == "amplitude" for kind in design.kinds])
     pull = problems.penalty if isinstance(problems.penalty, Pull) else FREE
     return descent.Posed(
         features, y, weights, columns, counts, float(problems.delta),

@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import special
 
+from ecgscale.analysis.fitting.cells import numbered
 from ecgscale.analysis.fitting.newton import Solution
 from ecgscale.analysis.fitting.problem import Array, Problems
 
@@ -28,9 +29,8 @@ def lack_of_fit(
     squares = float(residual @ residual)
     if squares <= 1e-20 * n:
         return math.nan
-    once = np.unique(np.column_stack([x, residual]).round(12), axis=0, return_index=True)[1]
-    alike = x[once] if cells is None else cells[once][:, None]
-    cell = np.unique(alike, axis=0, return_inverse=True)[1].ravel()
+    once = np.unique(numbered([*x.T.round(12), residual.round(12)]), return_index=True)[1]
+    cell = numbered(list(x[once].T)) if cells is None else np.unique(cells[once], return_inverse=True)[1]
     count = np.bincount(cell)
     mean = np.bincount(cell, residual[once]) / count
     within, error = len(once) - len(count), float(((residual[once] - mean[cell]) ** 2).sum())
