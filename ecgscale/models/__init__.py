@@ -5,6 +5,7 @@ from typing import Any
 from ecgscale.models.architecture import Architecture
 from ecgscale.models.basic_resnet import MERL_RESNET18, RESNET_WANG, BasicResNet
 from ecgscale.models.codebook import Codebook, CodebookModule
+from ecgscale.models.decomposition_transformer import AUTOFORMER, FEDFORMER, DecompositionTransformer
 from ecgscale.models.features import Backbone, Features
 from ecgscale.models.inceptiontime import INCEPTIONTIME, InceptionTime
 from ecgscale.models.keras_resnet import PCLR, RIBEIRO_KERAS, KerasResNet
@@ -43,6 +44,7 @@ ARCHITECTURES: Registry[type[Architecture]] = Registry(
         "inceptiontime": InceptionTime,
         "tcn": TCN,
         "sequence-transformer": SequenceTransformer,
+        "decomposition-transformer": DecompositionTransformer,
         "s4d": S4D,
         "mamba": Mamba,
     },
@@ -51,8 +53,10 @@ ARCHITECTURES: Registry[type[Architecture]] = Registry(
 
 __all__ = [
     "ARCHITECTURES",
+    "AUTOFORMER",
     "BAI_TCN",
     "ECG_FM",
+    "FEDFORMER",
     "HUBERT_ECG",
     "INCEPTIONTIME",
     "ITRANSFORMER",
@@ -81,6 +85,7 @@ __all__ = [
     "BasicResNet",
     "Codebook",
     "CodebookModule",
+    "DecompositionTransformer",
     "Features",
     "InceptionTime",
     "KerasResNet",

@@ -6,7 +6,6 @@ from typing import Any, ClassVar
 
 import torch
 from torch import nn
-from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
 from ecgscale.data.batches import Batch
@@ -151,7 +150,6 @@ class _Recurrence(torch.autograd.Function):
         return states
 
     @staticmethod
-    @once_differentiable
     def backward(ctx: Any, gradient: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         kept, states = ctx.saved_tensors
         following = F.pad(kept[..., 1:], (0, 1))

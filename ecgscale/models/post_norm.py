@@ -19,10 +19,10 @@ class PostNormLayer(nn.Module):
         self.dropout = nn.Dropout(dropout)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        parts = (
+        query, key, value = (
             layer(x).unflatten(-1, (self.heads, -1)).transpose(1, 2) for layer in (self.query, self.key, self.value)
         )
         dropped = self.dropout.p if self.dropout.training else 0.0
-        attended = F.scaled_dot_product_attention(*parts, dropout_p=dropped).transpose(1, 2).flatten(2)
+        attended = F.scaled_dot_product_attention(query, key, value, dropout_p=dropped).transpose(1, 2).flatten(2)
         x = self.norm1(x + self.dropout(self.project(attended)))
         return self.norm2(x + self.dropout(self.contract(self.dropout(F.gelu(self.expand(x))))))

@@ -13,7 +13,6 @@ import torch
 from ecgscale.models.adoption import Adopted, adopted
 from ecgscale.models.families import FAMILIES
 from ecgscale.training import checkpoint
-from ecgscale.training.published_files import tensors_of
 
 
 class NotImported(FileNotFoundError):
@@ -40,6 +39,8 @@ def adopt_file(file: Path, home: Path, names: Sequence[str] = ()) -> tuple[Adopt
     name and shape, so their count is the architecture's. Raises FileNotFoundError, or ValueError in one sentence that
     names the file.
     """
+    from ecgscale.training.published_files import tensors_of  # imports h5py, of which no run has need
+
     if not file.is_file():
         raise FileNotFoundError(f"there is no file {file.name}")
     with file.open("rb") as stream:

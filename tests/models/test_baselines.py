@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from ecgscale.models import BAI_TCN, INCEPTIONTIME, RESNET_WANG, XRESNET1D101, Architecture
-from tests.models.originals import alike, planted, shown
+from tests.originals import alike, planted, shown
 
 N_LABELS = 44
 COUNTS = {  # backbone, and the linear layer that is the head

@@ -6,7 +6,7 @@ import torch
 
 from ecgscale.data.batches import Batch
 from ecgscale.models import ECG_FM, HUBERT_ECG, PCLR, RIBEIRO, RIBEIRO_KERAS, Architecture
-from tests.models.originals import Heard, alike, file_of, imported, said, shown
+from tests.originals import Heard, alike, file_of, imported, said, shown
 
 NOTHING = [torch.zeros(2, 0)] * 3
 

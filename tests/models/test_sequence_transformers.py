@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from ecgscale.models import ITRANSFORMER, PATCHTST, SEQUENCE_TRANSFORMER, SequenceTransformer
-from tests.models.originals import Heard, alike, planted, shown
+from tests.originals import Heard, alike, planted, shown
 
 N_LABELS = 44
 _IDLE = 512  # a temporal embedding that the plain Transformer's original builds and does not use

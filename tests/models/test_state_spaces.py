@@ -10,7 +10,7 @@ from ecgscale.flops import count
 from ecgscale.models import MAMBAS, S4D, S4DS, Mamba
 from ecgscale.models.mamba import recurrence, selective_scan
 from ecgscale.models.s4d import Kernel, StateSpaceLayer, convolved
-from tests.models.originals import alike, planted, shown
+from tests.originals import Encoding, alike, planted, shown
 
 _S4D_REL, _SCAN_REL = 2.1e-5, 1e-5
 _RUNGS = (20e3, 50e3, 140e3, 330e3, 1.1e6, 2.9e6, 9e6, 20.7e6, 51e6, 200e6)
@@ -123,12 +123,3 @@ def test_mamba_macs_are_its_products_and_two_a_state(rung: Mamba) -> None:
 
 def planted_tensor(name: str, shape: tuple[int, ...], size: float | None = None) -> torch.Tensor:
     return torch.from_numpy(planted(name, shape, size=size))
-
-
-class Encoding(torch.nn.Module):
-    def __init__(self, backbone: torch.nn.Module) -> None:
-        super().__init__()
-        self.backbone = backbone
-
-    def forward(self, signal: torch.Tensor) -> torch.Tensor:
-        return self.backbone.encode(signal).pooled  # type: ignore[no-any-return,operator]

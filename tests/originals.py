@@ -82,3 +82,14 @@ class Heard:
 
     def __getitem__(self, name: str) -> torch.Tensor:
         return self.found[name]
+
+
+class Encoding(torch.nn.Module):
+    """A backbone as a function of its signal."""
+
+    def __init__(self, backbone: torch.nn.Module) -> None:
+        super().__init__()
+        self.backbone = backbone
+
+    def forward(self, signal: torch.Tensor) -> torch.Tensor:
+        return self.backbone.encode(signal).pooled  # type: ignore[no-any-return,operator]
