@@ -179,7 +179,13 @@ def test_missing_labels_are_masked(store: Store) -> None:
 DEPTHS: dict[str, Architecture] = {**SMALL, "resnet-5": ResNet(5, 6), "resnet-7": ResNet(7, 6)}
 
 
-@pytest.mark.parametrize(("name", "recompute"), [*((a, False) for a in DEPTHS), *((a, True) for a in SMALL)])
+@pytest.mark.parametrize(
+    ("name", "recompute"),
+    [
+        *((a, False) for a in DEPTHS),
+        *(pytest.param(a, True, marks=() if a in SWEPT else pytest.mark.slow) for a in SMALL),
+    ],
+)
 def test_a_backbone_is_one_graph_and_compiled_once(
     name: str, recompute: bool, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:

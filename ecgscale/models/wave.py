@@ -13,7 +13,7 @@ from torch.nn import functional as F
 from ecgscale.data.batches import Batch
 from ecgscale.models.architecture import Architecture
 from ecgscale.models.features import Backbone, Features
-from ecgscale.models.native import AMPLITUDES, signal_at
+from ecgscale.models.native import AMPLITUDES, resampled, scaled
 from ecgscale.models.post_norm import PostNormLayer
 
 _SECONDS = 5  # of a segment: what both models were trained on
@@ -24,9 +24,9 @@ class Wave(Architecture):
     """Layers, width, heads and feed-forward width; channels, kernels and strides of the convolutions before them.
 
     ``chained`` reads the leads one behind the other as one channel, as HuBERT-ECG does, instead of side by side. A
-    segment is 5 seconds: of a longer recording features are the mean over its whole segments. Position is told by a
-    convolution of ``position_kernel`` tokens in ``position_groups`` groups. Corpora are stored at ``reads_hz`` and
-    brought to ``native_hz``.
+    segment is 5 seconds, scaled by itself: of a longer recording features are the mean over its whole segments.
+    Position is told by a convolution of ``position_kernel`` tokens in ``position_groups`` groups. Corpora are stored at
+    ``reads_hz`` and brought to ``native_hz``.
     """
 
     layers: int
@@ -98,10 +98,12 @@ class WaveBackbone(Backbone):
 
     def inputs(self, batch: Batch) -> tuple[torch.Tensor]:
         what = self.description
-        signal = signal_at(batch, what.reads_hz, what.native_hz, what.amplitude)
+        signal = resampled(batch.signal, what.reads_hz, what.native_hz)
         length = min(_SECONDS * what.native_hz, signal.shape[-1])
         n_segments = signal.shape[-1] // length
         segments = signal[..., : n_segments * length].unflatten(-1, (n_segments, length)).transpose(1, 2)
+        mv = batch.mv.expand(len(signal)).repeat_interleave(n_segments)
+        segments = scaled(segments.flatten(0, 1), what.amplitude, mv).unflatten(0, (-1, n_segments))
         return (segments.flatten(2).unsqueeze(2) if what.chained else segments,)
 
     def encode(self, *inputs: torch.Tensor) -> Features:

@@ -70,7 +70,7 @@ class MaskedModule(Pretraining):
         self.head = nn.Linear(backbone.width, description.codebook.n_codes)
         self.head_rows = round(description.ratio * backbone.n_tokens)
         units = {"sd": 1.0, "mv": inputs.scale_mv}
-        self.codebook_unit = units[description.codebook.unit] / units[backbone.amplitude]
+        self.codebook_unit = units[description.codebook.unit] / units[getattr(backbone, "amplitude", "sd")]
         # Frozen and shared: in a tuple, so that it is neither a parameter nor part of a checkpoint.
         self._codes: tuple[CodebookModule, ...] = (inputs.codes.eval().requires_grad_(False),) if inputs.codes else ()
 

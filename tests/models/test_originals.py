@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from ecgscale.data.batches import Batch
-from ecgscale.models import ECG_FM, HUBERT_ECG, PCLR, RIBEIRO, RIBEIRO_KERAS, Architecture
+from ecgscale.models import ECG_FM, HUBERT_ECG, PCLR, RIBEIRO, RIBEIRO_KERAS, Architecture, Wave
 from tests.originals import Heard, alike, file_of, imported, said, shown
 
 NOTHING = [torch.zeros(2, 0)] * 3
@@ -190,3 +190,14 @@ def test_the_keras_networks_have_their_counts() -> None:
     assert n_params(RIBEIRO_KERAS) + 6 * 5121 == 6_421_910
     assert n_params(PCLR) == 6_391_184
     assert n_params(PCLR) + 2 * (320 + 1) * 320 == 6_596_624
+
+
+def test_ten_seconds_are_the_mean_of_two_segments() -> None:
+    torch.manual_seed(0)
+    net = Wave(1, 16, 2, 16, (8, 8), (4, 4), (4, 4), True, 8, 2, native_hz=100, amplitude="min-max-lead")
+    backbone, signal = net.build().eval(), shown(12, 1000)
+    halves = [backbone(Batch(half, *NOTHING)).pooled for half in (signal[..., :500], signal[..., 500:])]
+    found = backbone.inputs(Batch(signal, *NOTHING))[0]
+    assert found.shape == (2, 2, 1, 6000)  # lead after lead in one channel, each from -1 to 1
+    assert (float(found.amin()), float(found.amax())) == pytest.approx((-1, 1), abs=1e-5)
+    torch.testing.assert_close(backbone(Batch(signal, *NOTHING)).pooled, (halves[0] + halves[1]) / 2)

@@ -62,7 +62,7 @@ def test_safetensors_say_what_was_found_and_dropped(tmp_path: Path, shell: Shell
     said = shell.type("weights", "import", str(tmp_path / "m.safetensors"))
     assert said.returncode == 0, said.stderr
     for sentence in (
-        "MERL ViT-tiny: imported, 15 tensors of",
+        "MERL ViT-tiny: imported, 16 tensors of",
         "licence of its weights: MIT",
         "left out: 2 tensors (head.",
         "it computes on 500 Hz, 0 to 1 over all leads of a recording together",
