@@ -39,7 +39,7 @@ SMALL: dict[str, Architecture] = {
     "sequence-transformer": SequenceTransformer(2, 16, 2, 32, "patch", 50, 50, dropout=0.0, pooling="mean"),
     "decomposition-transformer": DecompositionTransformer(1, 8, 2, 16, modes=8, dropout=0.0, pooling="mean"),
     "mamba": Mamba(2, 8, 4, patch=10),
-    "s4d": S4D(2, 8, 8, dropout=0.0),
+    "s4d": S4D(1, 12, 4, dropout=0.0),
     "tcn": TCN((8, 12), dropout=0.0, pooling="last"),
 }
 # Every objective by its kind, and its variants beside it.

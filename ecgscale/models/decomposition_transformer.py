@@ -16,6 +16,7 @@ from ecgscale.data.batches import Batch
 from ecgscale.models.architecture import Architecture
 from ecgscale.models.decomposition import SeasonalNorm, without_trend
 from ecgscale.models.features import Backbone, Features
+from ecgscale.models.precision import autocast_of
 from ecgscale.models.sequence_transformer import sinusoids
 
 _LEADS, _SAMPLES = 12, 1000  # of a whole recording: ten seconds at 100 Hz
@@ -124,7 +125,7 @@ class DecompositionLayer(nn.Module):
     def forward(self, x: torch.Tensor, frequencies: "FrequencyMix | None") -> torch.Tensor:
         low = x.dtype
         query = self.query(x).transpose(1, 2)
-        with torch.autocast(x.device.type, enabled=False):  # transforms know no half precision
+        with torch.autocast(autocast_of(x), enabled=False):  # transforms know no half precision
             if frequencies is not None:
                 mixed = frequencies(query.float().unflatten(1, (self.heads, -1)))
                 mixed = mixed.reshape(x.shape)  # as the original does: time and features are not exchanged back
@@ -164,7 +165,7 @@ class FrequencyMix(nn.Module):
     def __init__(self, description: DecompositionTransformer) -> None:
         super().__init__()
         heads, n = description.heads, description.width // description.heads
-        drawn = torch.randperm(_SAMPLES // 2, device="cpu")[: description.modes].sort().values
+        drawn = torch.randperm(_SAMPLES // 2)[: description.modes].sort().values
         self.register_buffer("modes", drawn)
         form, size = (heads, n, n, description.modes), description.width**-2
         self.real, self.imaginary = nn.Parameter(size * torch.rand(form)), nn.Parameter(size * torch.rand(form))

@@ -11,6 +11,7 @@ from torch.nn import functional as F
 from ecgscale.data.batches import Batch
 from ecgscale.models.architecture import Architecture
 from ecgscale.models.features import Backbone, Features
+from ecgscale.models.precision import autocast_of
 
 _EXPANSION = 2  # features inside a layer by those outside
 _TAPS = 4  # of the causal convolution in front of a scan
@@ -112,7 +113,7 @@ class SelectiveLayer(nn.Module):
         y, gate = self.expand(y).transpose(1, 2).chunk(2, 1)  # each [n, inner, n_tokens]
         y = F.silu(self.convolution(F.pad(y, (_TAPS - 1, 0))))
         rank, *read = self.select(y.transpose(1, 2)).split(self.parts, -1)
-        with torch.autocast(x.device.type, enabled=False):
+        with torch.autocast(autocast_of(x), enabled=False):
             step = F.softplus(F.linear(rank.float(), self.step.weight, self.step.bias)).transpose(1, 2)
             decay = -self.log_decay.exp()
             read_in, read_out = (part.float().transpose(1, 2) for part in read)

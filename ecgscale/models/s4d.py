@@ -11,6 +11,7 @@ from torch.nn import functional as F
 from ecgscale.data.batches import Batch
 from ecgscale.models.architecture import Architecture
 from ecgscale.models.features import Backbone, Features
+from ecgscale.models.precision import autocast_of
 
 _SHORTEST, _LONGEST = 1e-3, 1e-1  # samples that a step of a state lasts at the start
 
@@ -99,7 +100,7 @@ class StateSpaceLayer(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         low = x.dtype
-        with torch.autocast(x.device.type, enabled=False):
+        with torch.autocast(autocast_of(x), enabled=False):
             y = convolved(x.float(), self.kernel(x.shape[-1])) + x.float() * self.passed[:, None]
         return F.glu(self.mix(self.dropout(F.gelu(y.to(low)))), 1)
 

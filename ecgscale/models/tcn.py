@@ -82,10 +82,11 @@ class Level(nn.Module):
         super().__init__()
         self.conv1 = CausalConvolution(n_in, n_out, kernel, dilation)
         self.conv2 = CausalConvolution(n_out, n_out, kernel, dilation)
-        self.project = nn.Conv1d(n_in, n_out, 1) if n_in != n_out else nn.Identity()
         self.dropout = nn.Dropout(dropout)
+        self.project: nn.Module = nn.Identity()
         if n_in != n_out:
-            nn.init.normal_(self.project.weight, std=_STD)
+            self.project = project = nn.Conv1d(n_in, n_out, 1)
+            nn.init.normal_(project.weight, std=_STD)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         y = self.dropout(F.relu(self.conv1(x)))

@@ -77,12 +77,15 @@ class WaveBackbone(Backbone):
         self.description = description
         width = self.width = description.width
         n_in = (1 if description.chained else 12, *description.channels)
-        self.convolutions = nn.ModuleList(
+        convolutions = [
             nn.Conv1d(a, b, kernel, stride, bias=False)
             for a, b, kernel, stride in zip(
                 n_in, description.channels, description.kernels, description.strides, strict=False
             )
-        )
+        ]
+        for convolution in convolutions:
+            nn.init.kaiming_normal_(convolution.weight)
+        self.convolutions = nn.ModuleList(convolutions)
         self.first_norm = nn.GroupNorm(description.channels[0], description.channels[0])
         self.token_norm = nn.LayerNorm(description.channels[-1])
         self.token = nn.Linear(description.channels[-1], width)
@@ -93,8 +96,6 @@ class WaveBackbone(Backbone):
             PostNormLayer(width, description.heads, description.ffn, description.dropout)
             for _ in range(description.layers)
         )
-        for convolution in self.convolutions:
-            nn.init.kaiming_normal_(convolution.weight)
 
     def inputs(self, batch: Batch) -> tuple[torch.Tensor]:
         what = self.description

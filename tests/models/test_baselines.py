@@ -1,12 +1,13 @@
 """Baselines trained from scratch: their printed counts with 44 labels, and what their originals compute."""
 
 import re
+from typing import Any
 
 import pytest
 import torch
 
 from ecgscale.models import BAI_TCN, INCEPTIONTIME, RESNET_WANG, XRESNET1D101, Architecture
-from tests.originals import alike, planted, shown
+from tests.originals import Heard, alike, planted, shown
 
 N_LABELS = 44
 COUNTS = {  # backbone, and the linear layer that is the head
@@ -92,17 +93,16 @@ def test_counts_are_the_printed_ones(name: str) -> None:
 @pytest.mark.parametrize("name", COUNTS)
 @torch.no_grad()
 def test_outputs_are_the_originals(name: str) -> None:
-    network = planted_network(COUNTS[name][0], name)
-    backbone, head = network["backbone"], network["head"]
-    seen: list[torch.Tensor] = []
-    {
-        "xresnet1d101": lambda: backbone.stem[0].register_forward_hook(lambda _, __, out: seen.append(out)),
-        "resnet_wang": lambda: backbone.stem.register_forward_hook(lambda _, __, out: seen.append(out)),
-        "inceptiontime": lambda: backbone.blocks[0].register_forward_hook(lambda _, __, out: seen.append(out)),
-        "tcn": lambda: backbone.blocks[0].register_forward_hook(lambda _, __, out: seen.append(out)),
-    }[name]()
+    backbone, head = planted_network(COUNTS[name][0], name)
+    first_of = {
+        "xresnet1d101": lambda: backbone.stem[0],
+        "resnet_wang": lambda: backbone.stem,
+        "inceptiontime": lambda: backbone.blocks[0],
+        "tcn": lambda: backbone.blocks[0],
+    }
+    heard = Heard(first=first_of[name]())
     found = backbone.encode(shown(12, 1000))
-    first, local = seen[0], found.local
+    first, local = heard["first"], found.local
     ours = {"logits": head(found.pooled)}
     if name == "tcn":
         ours |= {"feature": local.mean(1), "last_time": local[:, -1], "level0_first16": first[..., :16]}
@@ -112,7 +112,7 @@ def test_outputs_are_the_originals(name: str) -> None:
     alike(name, ours, REL[name])
 
 
-def planted_network(architecture: Architecture, name: str) -> torch.nn.ModuleDict:
+def planted_network(architecture: Architecture, name: str) -> tuple[Any, torch.nn.Module]:
     """A backbone and its head with the weights that the originals had, found by the originals' names."""
     backbone = architecture.build()
     network = torch.nn.ModuleDict({"backbone": backbone, "head": torch.nn.Linear(backbone.width, N_LABELS)}).eval()
@@ -132,4 +132,4 @@ def planted_network(architecture: Architecture, name: str) -> torch.nn.ModuleDic
         kind = "norm" if ours in norms else "var" if ours.endswith("running_var") else "general"
         kind = "wn" if ours.endswith(".length") else kind
         tensor.copy_(torch.from_numpy(planted(theirs, tuple(tensor.shape), kind)))
-    return network
+    return backbone, network["head"]

@@ -68,10 +68,10 @@ def test_100_hz_become_500_without_shift_and_within_the_band() -> None:
     inside = slice(200, 4800)
     assert float((found[1, 7] - exact)[inside].square().mean().sqrt() / exact.std()) < 0.003
     torch.testing.assert_close(found[0, 0, ::5], slow, atol=0.05, rtol=0)
-    for hz in (400, 250):  # and back, by way of rates that are no multiple
-        there = resampled(exact.float().expand(1, 1, -1), 500, hz)
-        assert there.shape[-1] == 10 * hz
-        back = resampled(there, hz, 100)[0, 0]
+    for rate in (400, 250):  # and back, by way of rates that are no multiple
+        there = resampled(exact.float().expand(1, 1, -1), 500, rate)
+        assert there.shape[-1] == 10 * rate
+        back = resampled(there, rate, 100)[0, 0]
         assert float((back - slow)[20:-20].square().mean().sqrt() / slow.std()) < 0.005
 
 

@@ -51,7 +51,7 @@ def test_ribeiros_published_network_is_described_to_the_last_number() -> None:
     assert n_params(RIBEIRO) + 6 * 5121 == said("ribeiro_pytorch")["parameters"]
     assert n_params(RIBEIRO) + 44 * 5121 == 7_144_908
     heard = Heard(stem=backbone.stem_norm, block1=backbone.blocks[1])
-    batch = Batch(shown(12, 4096), *NOTHING, mv=torch.tensor([0.5]))  # twice its millivolts are the numbers
+    batch = Batch(shown(12, 4096), *NOTHING)._replace(mv=torch.tensor([0.5]))  # twice its millivolts are the numbers
     features = backbone(batch)
     alike(
         "ribeiro_pytorch",

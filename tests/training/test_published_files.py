@@ -86,9 +86,9 @@ def keras_file(path: Path, *, projections: bool) -> dict[str, np.ndarray]:
     for i, n in enumerate((4, 6, 6, 8, 8, 10, 10, 12, 12)):
         for part in ("gamma", "beta", "moving_mean", "moving_variance"):
             layers[f"batch_normalization{f'_{i}' if i else ''}", part] = draw.uniform(0.5, 1.5, n)
-    for i, form in enumerate([(12, 12), (12, 12)] if projections else [(16 * 12, 6)]):
-        layers[f"dense{f'_{i}' if i else ''}", "kernel"] = draw.normal(size=form)
-        layers[f"dense{f'_{i}' if i else ''}", "bias"] = np.zeros(form[1])
+    for i, dense in enumerate([(12, 12), (12, 12)] if projections else [(16 * 12, 6)]):
+        layers[f"dense{f'_{i}' if i else ''}", "kernel"] = draw.normal(size=dense)
+        layers[f"dense{f'_{i}' if i else ''}", "bias"] = np.zeros(dense[1])
     with h5py.File(path, "w") as file:
         for (layer, part), values in layers.items():
             file[f"model_weights/{layer}/{layer}/{part}:0"] = values.astype(np.float32)
