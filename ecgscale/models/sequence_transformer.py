@@ -90,7 +90,8 @@ class SequenceTransformerBackbone(Backbone):
         for layer in self.layers:
             x = layer(x)
         if self.description.token == "patch":  # [n x leads, n_patches, width]
-            x = self.norm(x.transpose(1, 2)).unflatten(0, (-1, _LEADS))  # [n, leads, width, n_patches]
+            n_patches, width = x.shape[1:]
+            x = self.norm(x.transpose(1, 2)).reshape(len(inputs[0]), _LEADS, width, n_patches)
             local = x.transpose(2, 3).flatten(1, 2)
         else:
             x = local = F.gelu(self.norm(x))

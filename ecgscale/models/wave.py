@@ -108,12 +108,12 @@ class WaveBackbone(Backbone):
         return (segments.flatten(2).unsqueeze(2) if what.chained else segments,)
 
     def encode(self, *inputs: torch.Tensor) -> Features:
-        n_segments = inputs[0].shape[1]
+        n, n_segments = inputs[0].shape[:2]
         x = self.tokens(inputs[0].flatten(0, 1))
         x = self.dropout(self.norm(x + self.position(x)))
         for layer in self.layers:
             x = layer(x)
-        local = x.unflatten(0, (-1, n_segments)).flatten(1, 2)
+        local = x.reshape(n, n_segments * x.shape[1], x.shape[2])
         return Features(local.mean(1), local)
 
     def tokens(self, x: torch.Tensor) -> torch.Tensor:
