@@ -33,7 +33,7 @@ _LIGHT = frozenset(
     add add_ sub rsub mul mul_ div neg pow sqrt exp mean sum max min clamp where fill_ copy_ clone zeros ones pad
     expand expand_as repeat gather scatter index index_select masked_fill embedding remainder floor_divide type_as
     gelu relu relu_ silu sigmoid tanh softmax log_softmax cos sin cumsum dropout feature_dropout max_pool1d max_pool2d
-    eq ne lt gt le ge bitwise_not logical_not clamp_min linalg_vector_norm
+    amax avg_pool1d unflatten unfold var eq ne lt gt le ge bitwise_not logical_not clamp_min linalg_vector_norm
     """.split()
 )
 
@@ -88,7 +88,7 @@ def _cost(architecture: Architecture, objective: Objective, n_labels: int, n_sam
         torch.zeros(1, n_labels),
         torch.zeros(1, dtype=torch.int64),
     )
-    encoding, activations = 0, 0
+    encoding, activations, by = 0, 0, "fvcore" if architecture.macs(n_samples) is None else "itself"
     for times, given in module.passes(batch):
         form = tuple((tensor.shape, tensor.dtype) for tensor in given)
         if ours:  # whatever the objective, it is the architecture's own backbone
@@ -106,7 +106,7 @@ def _cost(architecture: Architecture, objective: Objective, n_labels: int, n_sam
         n_params_head=_size(module.head),
         macs_per_sample=encoding + module.head_rows * heading,
         n_activations=activations,
-        counted_by="fvcore" if ours else by,
+        counted_by=by,
         n_blocks=max(1, sum(len(part) for part in module.backbone.children() if isinstance(part, nn.ModuleList))),
         width=module.backbone.width,
     )
@@ -120,6 +120,9 @@ def _encoded(architecture: Architecture, form: _Form) -> tuple[int, int]:
     """Multiply-accumulates and activations of one forward pass of our own backbones: once for all objectives."""
     with torch.device("meta"):
         backbone = architecture.build()
+    said = architecture.macs(form[0][0][-1])
+    if said is not None:
+        return said, flops.count(_Encoding(backbone), _inputs(form)).n_activations
     return _traced(_Encoding(backbone), _inputs(form))
 
 

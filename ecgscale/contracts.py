@@ -57,9 +57,10 @@ def shapes(architecture: Architecture, objective: Objective, store: Store) -> No
     found = backbone(store.batch(np.arange(5)))
     _expect(isinstance(backbone, Backbone), f"build() gives a {type(backbone).__name__}, no Backbone")
     _expect(found.pooled.shape == (5, backbone.width), f"pooled is {[*found.pooled.shape]}, not [5, {backbone.width}]")
+    read = architecture.localised or architecture.input != "signal"  # others are pooled alone
     _expect(
-        found.local.ndim == 3 and found.local.shape[::2] == (5, backbone.width),
-        f"local is {[*found.local.shape]}, not [5, positions, {backbone.width}]",
+        found.local.ndim == 3 and len(found.local) == 5 and (not read or found.local.shape[2] == backbone.width),
+        f"local is {[*found.local.shape]}, not [5, positions, {backbone.width if read else 'channels'}]",
     )
     _expect(bool(found.pooled.isfinite().all()), "features are not finite")
     _expect(

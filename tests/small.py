@@ -2,7 +2,25 @@
 
 from dataclasses import dataclass
 
-from ecgscale.models import Architecture, Codebook, Net1D, ResNet, Transformer, ViT
+from ecgscale.models import (
+    S4D,
+    TCN,
+    Architecture,
+    BasicResNet,
+    Codebook,
+    DecompositionTransformer,
+    InceptionTime,
+    KerasResNet,
+    Mamba,
+    MultileadViT,
+    Net1D,
+    ResNet,
+    SequenceTransformer,
+    Transformer,
+    ViT,
+    Wave,
+    XResNet,
+)
 from ecgscale.objectives import CMSC, DINO, OBJECTIVES, Masked, Objective, Supervised
 from ecgscale.objectives.cmsc import VARIANTS
 
@@ -12,6 +30,17 @@ SMALL: dict[str, Architecture] = {
     "transformer": Transformer(2, 16, 1, 32, n_tokens=96, leads="independent"),
     "net1d": Net1D((16, 32), (1, 1), stem=16, kernel=8),
     "vit": ViT(2, 24, 2, patch=50, layer_scale=0.1),
+    "basic-resnet": BasicResNet((8, 12), (1, 1), native_hz=100),
+    "keras-resnet": KerasResNet((6, 8, 12), dropout=0.0, pooling="mean", native_hz=100, amplitude="mv"),
+    "multilead-vit": MultileadViT(2, 24, 2, native_hz=100),
+    "wave": Wave(2, 24, 2, 48, (12, 12), (4, 4), (4, 4), position_kernel=8, position_groups=2, native_hz=100),
+    "xresnet": XResNet((1, 1), 4, hidden=8, zero_start=False),
+    "inceptiontime": InceptionTime(3, 4, 8, hidden=8),
+    "sequence-transformer": SequenceTransformer(2, 16, 2, 32, "patch", 50, 50, dropout=0.0, pooling="mean"),
+    "decomposition-transformer": DecompositionTransformer(1, 8, 2, 16, modes=8, dropout=0.0, pooling="mean"),
+    "mamba": Mamba(2, 8, 4, patch=10),
+    "s4d": S4D(1, 12, 4, dropout=0.0),
+    "tcn": TCN((8, 12), dropout=0.0, pooling="last"),
 }
 # Every objective by its kind, and its variants beside it.
 PLAIN: dict[str, Objective] = {kind: cls() for kind, cls in OBJECTIVES.items() if cls is not Masked}  # type: ignore[call-arg]

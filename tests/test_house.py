@@ -28,8 +28,8 @@ TRAINING = in_order(
     models objectives
     spec: types run tasks check errors sweep override finetune rates
     flops compute provenance
-    training: footprint checkpoint sharding step rates train codebooks codewords kept_weights weights inputs
-    training: followers sharded_checkpoint distributed session
+    training: footprint checkpoint sharding step rates train codebooks codewords kept_weights published_files
+    training: weights inputs followers sharded_checkpoint distributed session
     contracts
     probing: scores convex heartbeats conditions probe heads external measure reprobe
     export: model program card folder embed

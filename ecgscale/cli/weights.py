@@ -1,5 +1,6 @@
 """The verb that brings published weights."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -20,24 +21,40 @@ def _together() -> None:
 
 @weights_app.command("import")
 def adopt(
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="ECGFounder's checkpoint, as it was published.")],
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="A published model: .pth, .safetensors or .h5.")],
     labels: Annotated[
         Path | None, typer.Option(help="Names of the head's labels, one a line: the authors' tasks.txt.")
     ] = None,
     home: Home = None,
 ) -> None:
-    """Import a published ECGFounder and its head; says what a sweep calls it."""
+    """Import a published model and its head, whichever it is; says what was found and what a sweep calls it."""
+    from ecgscale.models.native import AMPLITUDES
     from ecgscale.training import weights
 
     if labels is not None and not labels.is_file():
         raise FileNotFoundError(f"there is no file {labels.name}")
     names = [line.strip() for line in labels.read_text().splitlines() if line.strip()] if labels else []
-    architecture, digest = weights.adopt_file(file, home_of(home), names)
-    n_params = sum(tensor.numel() for tensor in weights.load(digest, home_of(home)).values())
-    say(f"{architecture.kind} of {si(n_params)} parameters, {architecture.leads} leads: imported")
+    found, digest = weights.adopt_file(file, home_of(home), names)
+    n_params = sum(tensor.numel() for name, tensor in found.backbone.items() if not name.endswith(_STATISTICS))
+    say(f"{found.family.name}: imported, {len(found.backbone)} tensors of {si(n_params)} parameters")
+    say(f"licence of its weights: {found.family.licence}")
+    if found.dropped:
+        say(f"left out: {_few(found.dropped)}; no feature depends on them")
     if head := weights.head(digest, home_of(home)):
         named = (
             f"{head.names[0]}, ... {head.names[-1]}" if head.names else "their names are unknown (--labels tasks.txt)"
         )
         say(f"its head of {len(head.bias)} labels is kept: {named}")
-    say(f"in a sweep: Run({architecture}, ..., weights={digest!r})")
+    net = found.architecture
+    say(f"it computes on {net.native_hz} Hz, {AMPLITUDES[net.amplitude]}")
+    say(f"it reads corpora stored at {net.sampling_hz} Hz")
+    if hasattr(net, "reads_hz") and net.native_hz != 100:
+        say("of corpora at 100 Hz: replace(..., reads_hz=100); they are resampled for it, band-limited")
+    say(f"in a sweep: Run({found.architecture}, ..., weights={digest!r})")
+
+
+_STATISTICS = ("running_mean", "running_var", "num_batches_tracked")
+
+
+def _few(names: Sequence[str]) -> str:
+    return f"{len(names)} tensors ({names[0]}{', ...' if len(names) > 1 else ''})"

@@ -15,6 +15,7 @@ from ecgscale.pausing import check_pause
 
 _COPIED = 4096  # recordings that go to a device at once
 _TWELVE = torch.arange(1, len(LEADS) + 1)
+_ONE = torch.ones(1)
 
 
 class Batch(NamedTuple):
@@ -24,7 +25,7 @@ class Batch(NamedTuple):
     store was asked for those there are; ``peaks`` int64 [n, MAX_BEATS] R-peak samples; ``labels`` float32
     [n, n_labels] with NaN for missing, or integer [n, n_tokens], the codes of its words, where the store has those;
     ``patient`` int64 [n] codes; ``leads`` int64 [n, n_leads] numbers of the leads (recording.lead_ids; ABSENT_LEAD
-    where a row is none).
+    where a row is none); ``mv`` float32 [n] millivolts of one unit of the signal.
     """
 
     signal: torch.Tensor
@@ -32,6 +33,7 @@ class Batch(NamedTuple):
     labels: torch.Tensor
     patient: torch.Tensor
     leads: torch.Tensor = _TWELVE
+    mv: torch.Tensor = _ONE
 
 
 def bytes_of(n_records: int, n_leads: int, n_samples: int, label_bytes: int) -> tuple[int, int]:
@@ -83,6 +85,7 @@ class Store:
         given = np.eye(len(stored), dtype=np.float32) if own else twelve_from(stored)  # [n_leads, n_stored]
         self.given = torch.from_numpy(given * np.float32(unit)).to(device)
         self.leads = torch.from_numpy(lead_ids(stored if own else LEADS)).to(device)
+        self.mv = torch.tensor([corpus.manifest.scale_mv], dtype=torch.float32).to(device)
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -106,7 +109,8 @@ class Store:
         at = torch.from_numpy(positions).to(self.peaks.device, non_blocking=True)  # no wait for a GPU at work
         peaks, labels, patient = (self._here(table[at]) for table in (self.peaks, self.labels, self.patient))
         signal = self._gathered(positions) if on_cpu else self.given @ self._units(positions).float()
-        return Batch(signal, peaks.long(), labels, patient.long(), self.leads.expand(len(positions), -1))
+        n = len(positions)
+        return Batch(signal, peaks.long(), labels, patient.long(), self.leads.expand(n, -1), self.mv.expand(n))
 
     def _here(self, some: torch.Tensor) -> torch.Tensor:
         """Rows of a table on the store's device."""

@@ -132,4 +132,5 @@ def n_evaluated(sizes: Sequence[int], shares: Sequence[float]) -> int:
 def _padded(batch: Batch, n_leads: int) -> Batch:
     missing = n_leads - batch.signal.shape[1]
     leads = batch.leads.expand(len(batch.signal), -1)
-    return batch._replace(signal=F.pad(batch.signal, (0, 0, 0, missing)), leads=F.pad(leads, (0, missing)))
+    mv = batch.mv.expand(len(batch.signal))
+    return batch._replace(signal=F.pad(batch.signal, (0, 0, 0, missing)), leads=F.pad(leads, (0, missing)), mv=mv)

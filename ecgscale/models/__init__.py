@@ -3,12 +3,23 @@
 from typing import Any
 
 from ecgscale.models.architecture import Architecture
+from ecgscale.models.basic_resnet import MERL_RESNET18, RESNET_WANG, BasicResNet
 from ecgscale.models.codebook import Codebook, CodebookModule
+from ecgscale.models.decomposition_transformer import AUTOFORMER, FEDFORMER, DecompositionTransformer
 from ecgscale.models.features import Backbone, Features
+from ecgscale.models.inceptiontime import INCEPTIONTIME, InceptionTime
+from ecgscale.models.keras_resnet import PCLR, RIBEIRO_KERAS, KerasResNet
+from ecgscale.models.mamba import MAMBAS, Mamba
+from ecgscale.models.multilead_vit import MERL_VIT_TINY, MultileadViT
 from ecgscale.models.net1d import NET1D, NET1DS, Net1D
 from ecgscale.models.resnet import RESNET_200M, RESNETS, RIBEIRO, ResNet
+from ecgscale.models.s4d import S4D, S4DS
+from ecgscale.models.sequence_transformer import ITRANSFORMER, PATCHTST, SEQUENCE_TRANSFORMER, SequenceTransformer
+from ecgscale.models.tcn import BAI_TCN, TCN
 from ecgscale.models.transformer import TRANSFORMER_200M, TRANSFORMERS, Transformer
 from ecgscale.models.vit import VITS, ViT
+from ecgscale.models.wave import ECG_FM, HUBERT_ECG, Wave
+from ecgscale.models.xresnet import XRESNET1D101, XResNet
 from ecgscale.registry import Registry
 
 
@@ -25,27 +36,66 @@ ARCHITECTURES: Registry[type[Architecture]] = Registry(
         "transformer": Transformer,
         "net1d": Net1D,
         "vit": ViT,
+        "basic-resnet": BasicResNet,
+        "keras-resnet": KerasResNet,
+        "multilead-vit": MultileadViT,
+        "wave": Wave,
+        "xresnet": XResNet,
+        "inceptiontime": InceptionTime,
+        "tcn": TCN,
+        "sequence-transformer": SequenceTransformer,
+        "decomposition-transformer": DecompositionTransformer,
+        "s4d": S4D,
+        "mamba": Mamba,
     },
     _problem,
 )
 
 __all__ = [
     "ARCHITECTURES",
+    "AUTOFORMER",
+    "BAI_TCN",
+    "ECG_FM",
+    "FEDFORMER",
+    "HUBERT_ECG",
+    "INCEPTIONTIME",
+    "ITRANSFORMER",
+    "MAMBAS",
+    "MERL_RESNET18",
+    "MERL_VIT_TINY",
     "NET1D",
     "NET1DS",
+    "PATCHTST",
+    "PCLR",
     "RESNETS",
     "RESNET_200M",
+    "RESNET_WANG",
     "RIBEIRO",
+    "RIBEIRO_KERAS",
+    "S4D",
+    "S4DS",
+    "SEQUENCE_TRANSFORMER",
+    "TCN",
     "TRANSFORMERS",
     "TRANSFORMER_200M",
     "VITS",
+    "XRESNET1D101",
     "Architecture",
     "Backbone",
+    "BasicResNet",
     "Codebook",
     "CodebookModule",
+    "DecompositionTransformer",
     "Features",
+    "InceptionTime",
+    "KerasResNet",
+    "Mamba",
+    "MultileadViT",
     "Net1D",
     "ResNet",
+    "SequenceTransformer",
     "Transformer",
     "ViT",
+    "Wave",
+    "XResNet",
 ]

@@ -32,8 +32,18 @@ class Architecture(ABC):
 
     @property
     def sampling_hz(self) -> int:
-        """Samples a second of the recordings that it reads."""
+        """Samples a second of the recordings that it reads, as they are stored."""
         return 100
+
+    @property
+    def native_hz(self) -> int:
+        """Samples a second that its network computes on; ``Backbone.inputs`` brings recordings there."""
+        return self.sampling_hz
+
+    @property
+    def amplitude(self) -> str:
+        """How its network's numbers follow from a recording: one of ``native.AMPLITUDES``."""
+        return "sd"
 
     @property
     def any_leads(self) -> bool:

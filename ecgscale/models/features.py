@@ -10,7 +10,10 @@ from ecgscale.data.batches import Batch
 
 
 class Features(NamedTuple):
-    """``pooled`` float [n, width] describes the recording, ``local`` float [n, n_positions, width] its parts."""
+    """``pooled`` float [n, width] describes the recording, ``local`` float [n, n_positions, width] its parts.
+
+    Of an architecture that reads signals and is not ``localised``, parts may have another width: none reads them.
+    """
 
     pooled: torch.Tensor
     local: torch.Tensor

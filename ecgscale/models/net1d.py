@@ -4,12 +4,9 @@ Facts of its form are from the authors' public model file; the batch normalisati
 are left out.
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cache
 from typing import ClassVar
 
-import scipy
 import torch
 from torch import nn
 from torch.nn import functional as F
@@ -17,10 +14,9 @@ from torch.nn import functional as F
 from ecgscale.data.batches import Batch
 from ecgscale.models.architecture import Architecture
 from ecgscale.models.features import Backbone, Features
+from ecgscale.models.native import signal_at
 
 GROUP_WIDTH = 16  # channels of a group of the wide convolutions
-_NATIVE_HZ = 500
-_REACH = 20  # samples on each side that a resampled one depends on: passes 40 of 100 Hz, stops what mirrors it
 
 
 @dataclass(frozen=True)
@@ -44,14 +40,16 @@ class Net1D(Architecture):
     revision: ClassVar[int] = 2  # 2: 100 Hz are resampled by a filter, not along straight lines
     localised: ClassVar[bool] = False
     input: ClassVar[str] = "signal"
+    native_hz: ClassVar[int] = 500
+    amplitude: ClassVar[str] = "z-score"
 
     def __post_init__(self) -> None:
         if len(self.channels) != len(self.blocks) or not self.channels or min(*self.channels, *self.blocks, 1) < 1:
             raise ValueError(f"{self}: channels and blocks name one number a stage")
         if any(n % GROUP_WIDTH for n in self.channels):
             raise ValueError(f"{self}: channels are multiples of {GROUP_WIDTH}")
-        if self.leads not in (1, 12) or self.reads_hz not in (100, _NATIVE_HZ):
-            raise ValueError(f"{self}: leads is 1 or 12, reads_hz 100 or {_NATIVE_HZ}")
+        if self.leads not in (1, 12) or self.reads_hz not in (100, self.native_hz):
+            raise ValueError(f"{self}: leads is 1 or 12, reads_hz 100 or {self.native_hz}")
 
     @property
     def sampling_hz(self) -> int:
@@ -76,7 +74,7 @@ class Net1DBackbone(Backbone):
         super().__init__()
         self.width, self.n_leads = description.channels[-1], description.leads
         self.any_leads = description.any_leads
-        self.factor = _NATIVE_HZ // description.reads_hz
+        self.reads_hz = description.reads_hz
         self.stem = SamePadded(description.leads, description.stem, description.kernel, 2)
         stages: list[nn.Module] = []
         n_in = description.stem
@@ -90,45 +88,14 @@ class Net1DBackbone(Backbone):
         self.stages = nn.ModuleList(stages)
 
     def inputs(self, batch: Batch) -> tuple[torch.Tensor]:
-        signal = batch.signal[:, : self.n_leads]
-        if self.factor > 1:
-            signal = resampled(signal, self.factor)
-        mean, deviation = signal.mean((1, 2), keepdim=True), signal.std((1, 2), correction=0, keepdim=True)
-        return ((signal - mean) / (deviation + 1e-8),)
+        cut = batch._replace(signal=batch.signal[:, : self.n_leads])
+        return (signal_at(cut, self.reads_hz, Net1D.native_hz, Net1D.amplitude),)
 
     def encode(self, *inputs: torch.Tensor) -> Features:
         x = F.silu(self.stem(inputs[0]))
         for stage in self.stages:
             x = stage(x)
         return Features(x.mean(-1), x.transpose(1, 2))
-
-
-def resampled(signal: torch.Tensor, factor: int) -> torch.Tensor:
-    """A signal [n, n_leads, n_samples] at ``factor`` times its rate: sample k becomes sample ``factor`` k.
-
-    Zeros between the samples, then a low-pass of linear phase (windowed sinc, Kaiser); beyond its ends the signal is
-    taken to go on as its mirror image about the end point.
-    """
-    n, n_leads, n_samples = signal.shape
-    margin = min(_REACH, n_samples - 1)
-    first, last = signal[..., :1], signal[..., -1:]
-    before = 2 * first - signal[..., 1 : margin + 1].flip(-1)
-    behind = 2 * last - signal[..., -margin - 1 : -1].flip(-1)
-    longer = torch.cat([before, signal, behind], -1).view(n * n_leads, 1, -1)
-    response = _low_pass(factor, signal.device).to(signal.dtype)[None, None]
-    found = F.conv_transpose1d(longer, response, stride=factor)
-    begin = (margin + _REACH) * factor
-    return found[..., begin : begin + factor * n_samples].reshape(n, n_leads, -1)
-
-
-@cache
-def _low_pass(factor: int, device: torch.device) -> torch.Tensor:
-    """Taps [2 x _REACH x factor + 1] of the low-pass behind resampling upwards; their sum is ``factor``.
-
-    Copied to a device once: a GPU would be waited for at every step.
-    """
-    taps = scipy.signal.firwin(2 * _REACH * factor + 1, 1 / factor, window=("kaiser", 5.0))
-    return torch.tensor(taps * factor, dtype=torch.float32, device=device)
 
 
 class GroupedBlock(nn.Module):
@@ -164,58 +131,6 @@ class SamePadded(nn.Conv1d):
         missing = max(0, (-(-n // self.stride[0]) - 1) * self.stride[0] + self.kernel_size[0] - n)
         return super().forward(F.pad(x, (missing // 2, missing - missing // 2)))
 
-
-def head_of(state: Mapping[str, torch.Tensor], width: int) -> dict[str, torch.Tensor]:
-    """``weight`` [n_labels, width] and ``bias`` of a published checkpoint's head; empty if it has none.
-
-    Raises ValueError for a head that does not fit the features.
-    """
-    named = {name.removeprefix("module."): tensor for name, tensor in state.items()}
-    head = {part: named[f"dense.{part}"].float() for part in ("weight", "bias") if f"dense.{part}" in named}
-    if head and (head.keys() != {"weight", "bias"} or head["weight"].shape != (len(head["bias"]), width)):
-        raise ValueError(f"checkpoint's head dense is no linear layer of {width} features")
-    return head
-
-
-def from_published(state: Mapping[str, torch.Tensor], description: Net1D) -> dict[str, torch.Tensor]:
-    """Tensors of a published ECGFounder checkpoint under the names of ``Net1DBackbone``, without head and idle norms.
-
-    Raises ValueError naming the first tensor that is missing, superfluous, of another shape or holds what is no number.
-    """
-    with torch.device("meta"):
-        expected = Net1DBackbone(description).state_dict()
-    renamed: dict[str, torch.Tensor] = {}
-    for name, tensor in state.items():
-        parts = name.removeprefix("module.").split(".")
-        if parts[0] == "dense" or any(part.endswith(("bn", "bn1", "bn2", "bn3")) for part in parts):
-            continue
-        own = ".".join(parts)
-        for theirs, ours in _PUBLISHED_NAMES.items():
-            own = own.replace(theirs, ours)
-        if own not in expected:
-            raise ValueError(f"checkpoint has a tensor {name} that a Net1D of size {description.size} has not")
-        if tensor.shape != expected[own].shape:
-            shapes = f"{tuple(tensor.shape)}, expected {tuple(expected[own].shape)}"
-            raise ValueError(f"checkpoint's {name} is of shape {shapes}")
-        if not tensor.isfinite().all():
-            raise ValueError(f"checkpoint's {name} holds what is no number")
-        renamed[own] = tensor
-    missing = sorted(set(expected) - set(renamed))
-    if missing:
-        raise ValueError(f"checkpoint lacks {len(missing)} of {len(expected)} tensors, the first is {missing[0]}")
-    return renamed
-
-
-_PUBLISHED_NAMES = {
-    "first_conv.conv.": "stem.",
-    "stage_list.": "stages.",
-    "block_list.": "",
-    "conv1.conv.": "conv1.",
-    "conv2.conv.": "conv2.",
-    "conv3.conv.": "conv3.",
-    "se_fc1.": "squeeze.",
-    "se_fc2.": "excite.",
-}
 
 # The released model has 30.8M parameters with its 150 labels. The paper names 11.7M, 25.6M, 76.3M (its primary model)
 # and 110M, for which no channels were published: the released ones scaled alike, as near as groups of 16 allow.

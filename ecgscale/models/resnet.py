@@ -14,6 +14,7 @@ from ecgscale.data.batches import Batch
 from ecgscale.models.architecture import Architecture
 from ecgscale.models.cpu_conv import BatchNorm, Convolution
 from ecgscale.models.features import Backbone, Features
+from ecgscale.models.native import AMPLITUDES, signal_at
 
 _SECONDS = 10  # of a recording
 _RIBEIRO_CHANNELS = np.array([64, 128, 196, 256, 320]) / 320  # Ribeiro's five blocks, by the width of the last
@@ -30,7 +31,7 @@ class ResNet(Architecture):
     ``downsampling`` is that of all blocks together, a power of two: 64 makes 16 positions of 1024 samples (10 s at
     100 Hz, padded), whatever the depth. ``pooling`` "mean" is over them; "flatten" puts them one behind the other,
     channel by channel, as Ribeiro's head reads them, and then only whole recordings fit. Corpora are stored at
-    ``reads_hz``.
+    ``reads_hz`` and brought to ``computes_hz`` where that is not 0; ``amplitude`` is one of ``native.AMPLITUDES``.
     """
 
     depth: int
@@ -41,6 +42,8 @@ class ResNet(Architecture):
     downsampling: int = 64
     pooling: str = "mean"
     reads_hz: int = 100
+    amplitude: str = "sd"
+    computes_hz: int = 0  # 0: as they are stored
 
     kind: ClassVar[str] = "resnet"
     any_leads: ClassVar[bool] = False
@@ -54,8 +57,12 @@ class ResNet(Architecture):
             raise ValueError(f"{self}: profile is 'ribeiro' or 'uniform'")
         if self.downsampling < 1 or self.downsampling.bit_count() != 1 or self.reads_hz < 1:
             raise ValueError(f"{self}: downsampling is a power of two, reads_hz at least 1")
+        if self.computes_hz < 0:
+            raise ValueError(f"{self}: computes_hz is at least 0")
         if self.pooling not in ("mean", "flatten"):
             raise ValueError(f"{self}: pooling is 'mean' or 'flatten'")
+        if self.amplitude not in AMPLITUDES:
+            raise ValueError(f"{self}: amplitude is one of {', '.join(AMPLITUDES)}")
         if max(self.strides) > self.kernel:
             raise ValueError(
                 f"{self}: so few blocks would stride {max(self.strides)} samples, past the kernel; go deeper"
@@ -64,6 +71,10 @@ class ResNet(Architecture):
     @property
     def sampling_hz(self) -> int:
         return self.reads_hz
+
+    @property
+    def native_hz(self) -> int:
+        return self.computes_hz or self.reads_hz
 
     @property
     def size(self) -> str:
@@ -96,7 +107,8 @@ class ResNetBackbone(Backbone):
         super().__init__()
         channels, kernel = description.channels, description.kernel
         self.downsampling, self.flat = description.downsampling, description.pooling == "flatten"
-        n_positions = -(-_SECONDS * description.reads_hz // description.downsampling)
+        self.rates, self.amplitude = (description.reads_hz, description.native_hz), description.amplitude
+        n_positions = -(-_SECONDS * description.native_hz // description.downsampling)
         self.width = channels[-1] * (n_positions if self.flat else 1)
         self.stem = Convolution(12, channels[0], kernel)
         self.stem_norm = BatchNorm(channels[0], rectified=False)
@@ -107,10 +119,11 @@ class ResNetBackbone(Backbone):
         self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def inputs(self, batch: Batch) -> tuple[torch.Tensor]:
-        missing = -batch.signal.shape[-1] % self.downsampling  # zero-padded on both sides: 1000 -> 1024, 500 -> 512
-        n, n_leads, n_samples = batch.signal.shape
-        padded = batch.signal.new_zeros(n, 1, n_samples + missing, n_leads)
-        padded[:, 0, missing // 2 : missing // 2 + n_samples] = batch.signal.transpose(1, 2)
+        signal = signal_at(batch, *self.rates, self.amplitude)
+        n, n_leads, n_samples = signal.shape
+        missing = -n_samples % self.downsampling  # zero-padded on both sides: 1000 -> 1024, 500 -> 512
+        padded = signal.new_zeros(n, 1, n_samples + missing, n_leads)
+        padded[:, 0, missing // 2 : missing // 2 + n_samples] = signal.transpose(1, 2)
         return (padded.permute(0, 3, 1, 2),)  # [n, 12, 1, n_samples], channels-last
 
     def encode(self, *inputs: torch.Tensor) -> Features:

@@ -13,6 +13,7 @@ from ecgscale.data.beats import BEAT_SAMPLES, sentences
 from ecgscale.data.recording import INDEPENDENT_LEADS, LEADS
 from ecgscale.models.architecture import Architecture
 from ecgscale.models.features import Backbone, Features
+from ecgscale.models.native import scaled
 
 HEAD_WIDTH = 64  # fixed in HeartLang: (420, 8 heads) could not be divided
 MODEL_HZ = 100
@@ -29,7 +30,8 @@ class Transformer(Architecture):
 
     ``init`` "torch" starts linear layers as HeartLang does, uniform with deviation (3 x inputs) ** -0.5, biases alike;
     "truncated-normal" with deviation 0.02 and no biases: alike at width 768, six times less at width 24. ``dropout`` is
-    also that of attention's weights.
+    also that of attention's weights. ``amplitude`` "mv" reads millivolts, as HeartLang does, instead of the corpus'
+    standard deviations.
     """
 
     layers: int
@@ -40,6 +42,7 @@ class Transformer(Architecture):
     n_tokens: int = 256
     leads: str = "all"
     init: str = "torch"
+    amplitude: str = "sd"
 
     kind: ClassVar[str] = "transformer"
     revision: ClassVar[int] = 2  # 2: HeartLang's start and its dropout of attention
@@ -55,6 +58,8 @@ class Transformer(Architecture):
             raise ValueError(f"{self}: leads is 'all' or 'independent'")
         if self.init not in ("torch", "truncated-normal"):
             raise ValueError(f"{self}: init is 'torch' or 'truncated-normal'")
+        if self.amplitude not in ("sd", "mv"):
+            raise ValueError(f"{self}: amplitude is 'sd' or 'mv'")
 
     @property
     def size(self) -> str:
@@ -70,7 +75,7 @@ class TransformerBackbone(Backbone):
     def __init__(self, description: Transformer) -> None:
         super().__init__()
         width = self.width = description.width
-        self.n_tokens = description.n_tokens
+        self.n_tokens, self.amplitude = description.n_tokens, description.amplitude
         names = LEADS if description.leads == "all" else INDEPENDENT_LEADS
         self.lead_rows = tuple(LEADS.index(name) for name in names)
         self.word = nn.Conv1d(BEAT_SAMPLES, width, 3, padding=1, padding_mode="circular", bias=False)
@@ -91,7 +96,8 @@ class TransformerBackbone(Backbone):
 
     def inputs(self, batch: Batch) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         rows = _rows(self.lead_rows, batch.signal.device)
-        return sentences(batch.signal[:, rows], batch.peaks, rows + 1, self.n_tokens, MODEL_HZ)
+        signal = scaled(batch.signal[:, rows], self.amplitude, batch.mv)
+        return sentences(signal, batch.peaks, rows + 1, self.n_tokens, MODEL_HZ)
 
     def encode(self, *inputs: torch.Tensor, masked: torch.Tensor | None = None, ids: bool = True) -> Features:
         """Encode words [n, n_tokens, 96], lead and second [n, n_tokens]; where ``masked`` is true a word is hidden.

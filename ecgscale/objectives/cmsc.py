@@ -64,7 +64,8 @@ class CMSCModule(Contrast):
         half = batch.signal.shape[-1] // 2
         segments = torch.cat([batch.signal[..., :half], batch.signal[..., half : 2 * half]])  # [2n, 12, half]
         leads = batch.leads.expand(len(batch.signal), -1).repeat(2, 1)
-        embedded = self.head(self.backbone(batch._replace(signal=segments, leads=leads)).pooled)
+        mv = batch.mv.expand(len(batch.signal)).repeat(2)
+        embedded = self.head(self.backbone(batch._replace(signal=segments, leads=leads, mv=mv)).pooled)
         return torch.stack(embedded.chunk(2), 1)  # [n, 2, EMBEDDING_WIDTH]
 
     def contrast(self, embedded: torch.Tensor, patient: torch.Tensor) -> Loss:

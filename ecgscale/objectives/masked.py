@@ -69,7 +69,8 @@ class MaskedModule(Pretraining):
         self.description = description
         self.head = nn.Linear(backbone.width, description.codebook.n_codes)
         self.head_rows = round(description.ratio * backbone.n_tokens)
-        self.codebook_unit = inputs.scale_mv if description.codebook.unit == "mv" else 1.0
+        units = {"sd": 1.0, "mv": inputs.scale_mv}
+        self.codebook_unit = units[description.codebook.unit] / units[getattr(backbone, "amplitude", "sd")]
         # Frozen and shared: in a tuple, so that it is neither a parameter nor part of a checkpoint.
         self._codes: tuple[CodebookModule, ...] = (inputs.codes.eval().requires_grad_(False),) if inputs.codes else ()
 

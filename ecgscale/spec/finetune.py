@@ -15,12 +15,15 @@ class Tuning:
     lr: float
 
 
-# Table S.8 of the scaling study, for the architectures that can be built here: Ribeiro's ResNet, HeartLang's
-# Transformer and ECGFounder's Net1D. Another model is one line here and one in models.ARCHITECTURES.
+# Table S.8 of the scaling study. Another model is one line here and one in models.ARCHITECTURES.
 TUNINGS: dict[str, Tuning] = {
     "resnet": Tuning(lr=1e-3),
     "transformer": Tuning(lr=1e-3),
     "net1d": Tuning(lr=1e-4),  # ECGFounder's
+    "basic-resnet": Tuning(lr=1e-3),  # MERL's
+    "keras-resnet": Tuning(lr=1e-3),  # PCLR's and Ribeiro's
+    "multilead-vit": Tuning(lr=1e-3),  # MERL's
+    "wave": Tuning(lr=1e-5),  # HuBERT-ECG's; ECG-FM's is 1e-6, which a schedule gives
 }
 
 

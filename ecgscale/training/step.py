@@ -137,7 +137,8 @@ def compute_gradients(
         loss.backward()
         return loss.detach()
     check_micro_batches(module)
-    each = batch._replace(leads=batch.leads.expand(len(batch.signal), -1))  # a batch of twelve leads may name them once
+    n = len(batch.signal)  # a batch of twelve leads may name them once, and its unit too
+    each = batch._replace(leads=batch.leads.expand(n, -1), mv=batch.mv.expand(n))
     parts = [Batch(*tensors) for tensors in zip(*(tensor.tensor_split(n_parts) for tensor in each), strict=True)]
     if isinstance(module, Contrast):
         return _compared(module, batch, parts, draw, low, processes)

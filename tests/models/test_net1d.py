@@ -5,7 +5,9 @@ import torch
 
 from ecgscale.data.batches import Batch
 from ecgscale.models import NET1D, NET1DS, Net1D
-from ecgscale.models.net1d import from_published, resampled
+from ecgscale.models.adoption import adopted
+from ecgscale.models.families import FAMILIES
+from ecgscale.models.native import resampled
 from tests.ecgfounder import N_LABELS, SMALL, published
 
 
@@ -58,7 +60,7 @@ def test_100_hz_become_500_without_shift_and_within_the_band() -> None:
     exact, slow = (
         (6.283185 * hz * torch.arange(n) * (10 / n) + phase).sin().div(1 + hz / 4).sum(0) for n in (5000, 1000)
     )
-    found = resampled(slow.expand(2, 12, -1), 5)
+    found = resampled(slow.expand(2, 12, -1), 100, 500)
     assert found.shape == (2, 12, 5000)
     assert (
         float((found[1, 7] - exact).square().mean().sqrt() / exact.std()) < 0.02
@@ -66,21 +68,35 @@ def test_100_hz_become_500_without_shift_and_within_the_band() -> None:
     inside = slice(200, 4800)
     assert float((found[1, 7] - exact)[inside].square().mean().sqrt() / exact.std()) < 0.003
     torch.testing.assert_close(found[0, 0, ::5], slow, atol=0.05, rtol=0)
+    for rate in (400, 250):  # and back, by way of rates that are no multiple
+        there = resampled(exact.float().expand(1, 1, -1), 500, rate)
+        assert there.shape[-1] == 10 * rate
+        back = resampled(there, rate, 100)[0, 0]
+        assert float((back - slow)[20:-20].square().mean().sqrt() / slow.std()) < 0.005
 
 
 def test_published_tensors_load_and_every_mismatch_is_named() -> None:
     state = published(SMALL)
+    found = adopted(state, FAMILIES)
+    assert found.architecture == SMALL
     backbone = SMALL.build()
-    backbone.load_state_dict(from_published(state, SMALL))
+    backbone.load_state_dict(found.backbone)
     assert torch.equal(
         backbone.state_dict()["stages.0.1.conv2.weight"], state["stage_list.0.block_list.1.conv2.conv.weight"]
     )
     assert torch.equal(backbone.state_dict()["stem.bias"], state["first_conv.conv.bias"])
-    with pytest.raises(ValueError, match=r"lacks 1 of .* stages.1.0.squeeze.bias"):
-        from_published({k: v for k, v in state.items() if k != "stage_list.1.block_list.0.se_fc1.bias"}, SMALL)
-    with pytest.raises(ValueError, match=r"first_conv.conv.weight is of shape .*expected"):
-        from_published(state | {"first_conv.conv.weight": torch.zeros(16, 1, 16)}, SMALL)
-    with pytest.raises(ValueError, match=r"first_conv.conv.bias holds what is no number"):
-        from_published(state | {"first_conv.conv.bias": torch.full((16,), torch.nan)}, SMALL)
-    with pytest.raises(ValueError, match=r"has a tensor attention\.weight"):
-        from_published(state | {"attention.weight": torch.zeros(1)}, SMALL)
+    deep = "stage_list.1.block_list.0.conv3.conv.weight"
+    for wrong, reason in (
+        (
+            {k: v for k, v in state.items() if "1.block_list.0.se_fc1.bias" not in k},
+            r"lacks 1 of .* stages.1.0.squeeze",
+        ),
+        (state | {deep: torch.zeros(32, 16, 1)}, r"conv3.conv.weight is of shape .*expected"),
+        (
+            state | {"first_conv.conv.bias": torch.full((16,), torch.nan)},
+            r"first_conv.conv.bias holds what is no number",
+        ),
+        (state | {"attention.weight": torch.zeros(1)}, r"has a tensor attention\.weight"),
+    ):
+        with pytest.raises(ValueError, match=reason):
+            adopted(wrong, FAMILIES)

@@ -1,69 +1,203 @@
-"""Networks against what their originals compute, under weights that a formula gives, so that none are needed."""
-
-import zlib
+"""Published networks through the product's importer, against what their originals compute under formula weights."""
 
 import numpy as np
 import pytest
 import torch
 
 from ecgscale.data.batches import Batch
-from ecgscale.models import RIBEIRO
-from tests.paths import HOUSE
+from ecgscale.models import ECG_FM, HUBERT_ECG, PCLR, RIBEIRO, RIBEIRO_KERAS, Architecture, Wave
+from tests.originals import Heard, alike, file_of, imported, said, shown
 
-STORED = HOUSE / "tests" / "fixtures" / "originals"
-
-
-def planted(name: str, shape: tuple[int, ...], kind: str = "general") -> np.ndarray:
-    """The tensor of a name: a hash of place and name under a sine, as large as one of its fan-in should be."""
-    n, code = int(np.prod(shape)), zlib.crc32(name.encode())
-    x = np.arange(n, dtype=np.int64)
-    place = (x * x % 1_000_003 * 370_003 + x * 101_027 + code % 1_000_003) % 1_000_003
-    size = 1 / np.sqrt(n / shape[0]) if len(shape) >= 2 else 0.1
-    found = (np.sin(2 * np.pi * place / 1_000_003) * size).reshape(shape)
-    return {"general": found, "norm": 1 + found, "var": 1 + np.abs(found)}[kind].astype(np.float32)
+NOTHING = [torch.zeros(2, 0)] * 3
 
 
-def shown(n_leads: int, n_samples: int) -> torch.Tensor:
-    b, lead, t = np.ogrid[0:2, 0:n_leads, 0:n_samples]
-    signal = np.sin(0.013 * (lead + 1) * t + b) + 0.3 * np.sin(0.11 * t + lead)
-    return torch.from_numpy((signal + 0.05 * ((t * (lead + 3) % 17) / 17 - 0.5)).astype(np.float32))
+@pytest.fixture(autouse=True)
+def _no_gradients():  # type: ignore[no-untyped-def]
+    with torch.no_grad():
+        yield
 
 
-def in_ribeiros_words(name: str) -> tuple[str, str]:
-    """What the PyTorch original calls a tensor of ours, and its kind."""
-    kind = (
-        "var" if name.endswith("running_var") else "norm" if "norm" in name and name.endswith("weight") else "general"
+def n_params(architecture: Architecture) -> int:
+    with torch.device("meta"):
+        return sum(p.numel() for p in architecture.build().parameters())
+
+
+@pytest.mark.parametrize(("model", "leads"), [("ecgfounder_12lead", 12), ("ecgfounder_1lead", 1)])
+def test_ecgfounder(model: str, leads: int) -> None:
+    found, backbone = imported(file_of(model))
+    heard = Heard(stem=backbone.stem, stage0=backbone.stages[0], stage3=backbone.stages[3])
+    features = backbone.encode(shown(leads, 5000)).pooled
+    idle_norms = sum(np.prod(shape) for name, shape, _ in said(model)["keys"] if name in found.dropped and len(shape))
+    idle_norms //= 2  # of a norm's four vectors two are parameters
+    assert sum(p.numel() for p in backbone.parameters()) + 150 * 1025 + idle_norms == said(model)["parameters"]
+    alike(
+        model,
+        {
+            "feature": features,
+            "logits": features @ found.head["weight"].T + found.head["bias"],
+            "stem_conv_first16": heard["stem"][..., :16],
+            "stem_conv_last4": heard["stem"][..., -4:],
+            "stage0_mean": heard["stage0"].mean(-1),
+            "stage3_mean": heard["stage3"].mean(-1),
+        },
     )
-    theirs = name.replace("stem_norm.", "bn1.").replace("stem.", "conv1.").replace("norm", "bn")
-    if theirs.startswith("blocks."):
-        _, number, rest = theirs.split(".", 2)
-        pooled = int(RIBEIRO.strides[int(number)] > 1)
-        theirs = f"resblock1d_{number}.{rest.replace('project.', f'skip_connection.{pooled}.')}"
-    return theirs, kind
 
 
 def test_ribeiros_published_network_is_described_to_the_last_number() -> None:
     """12 x 4,096 samples at 400 Hz: strides 1, 4, 4, 4, 4, and a head on all 5,120 features."""
-    stored = dict(np.load(STORED / "ribeiro_pytorch.npz"))
     assert (RIBEIRO.strides, RIBEIRO.sampling_hz) == ((1, 4, 4, 4, 4), 400)
-    backbone = RIBEIRO.build().eval()
-    nothing = [torch.zeros(2, 0)] * 3
-    with torch.no_grad():
-        for name, tensor in backbone.state_dict().items():
-            if not name.endswith("num_batches_tracked"):
-                theirs, kind = in_ribeiros_words(name)
-                shape = tuple(n for i, n in enumerate(tensor.shape) if tensor.ndim < 4 or i != 2)  # theirs are 1-D
-                tensor.copy_(torch.from_numpy(planted(theirs, shape, kind)).view(tensor.shape))
-        found = backbone(Batch(shown(12, 4096), *nothing))
-    weight, bias = planted("lin.weight", (6, 5120)), planted("lin.bias", (6,))
-    assert backbone.width == 5120
-    assert sum(p.numel() for p in backbone.parameters()) + 6 * 5121 == 6_950_310
-    ours = {
-        "feature": found.local.mean(1).numpy(),
-        "flat_sample": found.pooled[:, ::37].numpy(),
-        "logits": found.pooled.numpy() @ weight.T + bias,
-    }
-    for output, value in ours.items():
-        assert np.abs(value - stored[output]).max() <= 1.2e-5 * np.abs(stored[output]).max(), output
+    found, backbone = imported(file_of("ribeiro_pytorch"))
+    assert found.architecture.amplitude == "code"
+    assert n_params(RIBEIRO) + 6 * 5121 == said("ribeiro_pytorch")["parameters"]
+    assert n_params(RIBEIRO) + 44 * 5121 == 7_144_908
+    heard = Heard(stem=backbone.stem_norm, block1=backbone.blocks[1])
+    batch = Batch(shown(12, 4096), *NOTHING)._replace(mv=torch.tensor([0.5]))  # twice its millivolts are the numbers
+    features = backbone(batch)
+    alike(
+        "ribeiro_pytorch",
+        {
+            "feature": features.local.mean(1),
+            "flat_sample": features.pooled[:, ::37],
+            "logits": features.pooled @ found.head["weight"].T + found.head["bias"],
+            "stem_bn_first16": heard["stem"][:, :, 0, :16],
+            "block1_mean": heard["block1"][0].mean((2, 3)),
+        },
+    )
     with pytest.raises(ValueError, match="whole recordings"):
-        backbone(Batch(shown(12, 2048), *nothing))
+        backbone(Batch(shown(12, 2048), *NOTHING))
+
+
+def test_merls_resnet() -> None:
+    found, backbone = imported(file_of("merl_resnet18"))
+    assert n_params(found.architecture) + 44 * 513 == said("merl_resnet18")["parameters"] == 3_871_404
+    heard = Heard(stem=backbone.stem_norm, layer2=backbone.blocks[3])
+    alike(
+        "merl_resnet18",
+        {
+            "feature": backbone.encode(shown(12, 5000)).pooled,
+            "stem_bn_first16": heard["stem"][..., :16],
+            "layer2_mean": heard["layer2"].mean(-1),
+        },
+    )
+
+
+def test_merls_vit() -> None:
+    found, backbone = imported(file_of("merl_vit_tiny"))
+    assert n_params(found.architecture) + 44 * 193 == said("merl_vit_tiny")["parameters"] == 5_481_644
+    heard = Heard(patch=backbone.embed, block0=backbone.layers[0])
+    alike(
+        "merl_vit_tiny",
+        {
+            "feature": backbone.encode(shown(12, 5000)).pooled,
+            "patch_embedding_mean": heard["patch"].mean(-1),
+            "block0_token0": heard["block0"][:, 0],
+        },
+    )
+
+
+WHOLE = [pytest.param("never", id="whole", marks=pytest.mark.slow)]
+
+
+@pytest.mark.parametrize("without", [*WHOLE, pytest.param("encoder.layers.1", id="one-layer")])
+def test_hubert_ecg(without: str) -> None:
+    """Five seconds of twelve leads at 100 Hz, one behind the other; with one layer, what its first layer puts out."""
+    assert n_params(HUBERT_ECG) + 768 == said("hubert_ecg_base")["parameters"]  # an idle token of a mask
+    _, backbone = imported(_first_layer("hubert_ecg_base", without))
+    heard = Heard(token_norm=backbone.token_norm, token=backbone.token, layer0=backbone.layers[0])
+    convolved: list[torch.Tensor] = []
+    backbone.token_norm.register_forward_pre_hook(lambda _, given: convolved.append(given[0]))
+    found = backbone.encode(shown(1, 6000)[:, None])
+    ours = {
+        "extractor_mean": convolved[0].mean(1),
+        "projection_mean": heard["token"].mean(1),
+        "layer0_token0": heard["layer0"][:, 0],
+    }
+    if without == "never":
+        ours |= {"feature": found.pooled, "token_first": found.local[:, 0], "token_last": found.local[:, -1]}
+    assert found.local.shape[1] == 93
+    alike("hubert_ecg_base", ours)
+
+
+@pytest.mark.parametrize("without", [*WHOLE, pytest.param("encoder.layers.1", id="one-layer")])
+def test_ecg_fm(without: str) -> None:
+    heads = sum(int(np.prod(shape)) for name, shape, _ in said("ecg_fm")["keys"] if _is_pretraining(name))
+    assert n_params(ECG_FM) + heads == said("ecg_fm")["parameters"] == 90_883_072
+    _, backbone = imported(_first_layer("ecg_fm", without))
+    heard = Heard(position=backbone.position, layer0=backbone.layers[0])
+    convolved: list[torch.Tensor] = []
+    backbone.token_norm.register_forward_pre_hook(lambda _, given: convolved.append(given[0]))
+    found = backbone.encode(shown(12, 2500)[:, None])
+    ours = {
+        "extractor_mean": convolved[0].mean(1),
+        "conv_pos_mean": heard["position"].mean(1),
+        "layer0_token0": heard["layer0"][:, 0],
+    }
+    if without == "never":
+        ours |= {"feature": found.pooled, "token_first": found.local[:, 0], "token_last": found.local[:, -1]}
+    assert found.local.shape[1] == 156
+    alike("ecg_fm", ours)
+
+
+@pytest.mark.parametrize("without", [*WHOLE, pytest.param("transformer.layers.1", id="one-layer")])
+def test_heartlang(without: str) -> None:
+    found, backbone = imported(_first_layer("heartlang_base", without))
+    assert {name.partition(".")[0] for name in found.dropped} == {"lm_head"}
+    heard = Heard(word=backbone.word, attended=backbone.layers[0].project)
+    sentence = heartlang_sentence()
+    ours = {}
+    if without == "never":
+        assert sum(p.numel() for p in backbone.parameters()) == 38_262_528
+        features = backbone.encode(*sentence)
+        ours = {
+            "feature": features.pooled,
+            "token_mean": features.local.mean(1),
+            "token_10": features.local[:, 10],
+        }
+        lead = sentence[1]
+        i = torch.arange(256)
+        masked = ((i * 5 + torch.arange(2)[:, None]) % 11 < 5) & (lead > 0)
+        hidden = backbone.encode(*sentence, masked=masked)
+        ours |= {"masked_feature": hidden.pooled, "masked_token_mean": hidden.local.mean(1)}
+    backbone.encode(*sentence)
+    ours |= {"word_embedding_token0": heard["word"][..., 0], "first_attention_token0": heard["attended"][:, 0]}
+    alike("heartlang_base", ours)
+
+
+def heartlang_sentence() -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    i = torch.arange(256)
+    lead = (1 + i * 12 // 256).repeat(2, 1)
+    lead[1, 200:] = 0
+    second = torch.where(lead > 0, 1 + (i * 7 + torch.arange(2)[:, None]) % 10, 0)
+    return torch.where(lead[..., None] > 0, shown(256, 96), 0.0), lead, second
+
+
+def _is_pretraining(name: str) -> bool:
+    return name.startswith(("mask_emb", "quantizer.", "project_q.", "final_proj."))
+
+
+def _first_layer(model: str, without: str) -> dict[str, torch.Tensor]:
+    """A file whole, or with the first of its layers alone."""
+    if without == "never":
+        return file_of(model)
+    kept = without.rpartition(".")[0] + ".0."
+    every = without.rpartition(".")[0] + "."
+    names = [name for name, _, _ in said(model)["keys"] if name.startswith(every) and not name.startswith(kept)]
+    return file_of(model, tuple(names))
+
+
+def test_the_keras_networks_have_their_counts() -> None:
+    """No outputs of theirs are at hand: TensorFlow runs nowhere here."""
+    assert n_params(RIBEIRO_KERAS) + 6 * 5121 == 6_421_910
+    assert n_params(PCLR) == 6_391_184
+    assert n_params(PCLR) + 2 * (320 + 1) * 320 == 6_596_624
+
+
+def test_ten_seconds_are_the_mean_of_two_segments() -> None:
+    torch.manual_seed(0)
+    net = Wave(1, 16, 2, 16, (8, 8), (4, 4), (4, 4), True, 8, 2, native_hz=100, amplitude="min-max-lead")
+    backbone, signal = net.build().eval(), shown(12, 1000)
+    halves = [backbone(Batch(half, *NOTHING)).pooled for half in (signal[..., :500], signal[..., 500:])]
+    found = backbone.inputs(Batch(signal, *NOTHING))[0]
+    assert found.shape == (2, 2, 1, 6000)  # lead after lead in one channel, each from -1 to 1
+    assert (float(found.amin()), float(found.amax())) == pytest.approx((-1, 1), abs=1e-5)
+    torch.testing.assert_close(backbone(Batch(signal, *NOTHING)).pooled, (halves[0] + halves[1]) / 2)

@@ -10,7 +10,7 @@ from ecgscale import data
 from ecgscale.data import beats
 from ecgscale.data.allowance import Allowance
 from ecgscale.data.batches import Batch, Store
-from ecgscale.models import net1d, transformer
+from ecgscale.models import native, transformer
 from ecgscale.objectives import ObjectiveInputs
 from ecgscale.probing import probe as probing
 from ecgscale.probing.convex import fit_convex
@@ -36,7 +36,7 @@ def test_a_step_waits_for_nothing(architecture: str, objective: str, most: int, 
     words = np.zeros((len(corpus.split), CODEBOOK.n_tokens), np.int16) if objective == "masked" else None
     torch.manual_seed(0)
     module = made.build(SMALL[architecture].build(), 6, ObjectiveInputs())
-    for kept in (transformer._rows, net1d._low_pass, beats._inside):
+    for kept in (transformer._rows, native._low_pass, beats._inside):
         kept.cache_clear()  # what another pretence left there
     with pretended_cuda() as told:
         rows = corpus.rows("train")[:32]

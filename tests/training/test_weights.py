@@ -44,8 +44,8 @@ def test_a_run_starts_from_published_weights(file: Path, home: Path, tmp_path: P
     assert any("ecgscale weights import" in cause for cause in unlaunchable(sweep, home, tmp_path))
     with pytest.raises(weights.NotImported, match=digest[:12]):
         trial(run, sweep, Place(home, tmp_path))
-    architecture, name = weights.adopt_file(file, home)
-    assert (architecture, name) == (replace(SMALL, reads_hz=500), digest)
+    found, name = weights.adopt_file(file, home)
+    assert (found.architecture, name) == (replace(SMALL, reads_hz=500), digest)
     assert unlaunchable(sweep, home, tmp_path) == []
     kept = weights.load(digest, home)
     for key, tensor in backbone_at(run, 0, home).state_dict().items():
@@ -67,7 +67,7 @@ def test_a_run_starts_from_one_thing() -> None:
 def test_what_is_no_ecgfounder_is_refused(file: Path, home: Path, tmp_path: Path) -> None:
     for content, reason in (
         ({"epoch": 3}, "no state dict"),
-        ({"a": torch.zeros(2)}, "no ECGFounder"),
+        ({"a": torch.zeros(2)}, "of no model that is known here"),
         ({k: v for k, v in published(SMALL).items() if "block_list.0.conv2" not in k}, "lacks"),
     ):
         torch.save(content, tmp_path / "other.pth")
@@ -91,6 +91,8 @@ def test_the_verb_says_what_a_sweep_writes(file: Path, tmp_path: Path, shell: Sh
     assert f"weights='{hashlib.sha256(file.read_bytes()).hexdigest()}'" in said.stderr
     assert "Net1D(channels=(16, 32), blocks=(2, 1)" in said.stderr
     assert "reads_hz=500" in said.stderr
+    assert "licence of its weights: MIT" in said.stderr
+    assert "left out: 50 tensors (first_bn.weight, ...)" in said.stderr
     assert "its head of 150 labels is kept: their names are unknown" in said.stderr
     (tmp_path / "tasks.txt").write_text("".join(f"LABEL {i}\n" for i in range(150)))
     assert "LABEL 0, ... LABEL 149" in shell.type("weights", "import", str(file), "--labels", "tasks.txt").stderr

@@ -1,0 +1,28 @@
+"""A transformer layer as Vaswani et al. (2017) have it: each sum is normalised behind it."""
+
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+
+class PostNormLayer(nn.Module):
+    """Attention and feed-forward, a normalisation behind each sum."""
+
+    def __init__(self, width: int, heads: int, ffn: int, dropout: float) -> None:
+        super().__init__()
+        self.heads = heads
+        self.query, self.key, self.value, self.project = (nn.Linear(width, width) for _ in range(4))
+        self.norm1 = nn.LayerNorm(width)
+        self.expand = nn.Linear(width, ffn)
+        self.contract = nn.Linear(ffn, width)
+        self.norm2 = nn.LayerNorm(width)
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        query, key, value = (
+            layer(x).unflatten(-1, (self.heads, -1)).transpose(1, 2) for layer in (self.query, self.key, self.value)
+        )
+        dropped = self.dropout.p if self.dropout.training else 0.0
+        attended = F.scaled_dot_product_attention(query, key, value, dropout_p=dropped).transpose(1, 2).flatten(2)
+        x = self.norm1(x + self.dropout(self.project(attended)))
+        return self.norm2(x + self.dropout(self.contract(self.dropout(F.gelu(self.expand(x))))))

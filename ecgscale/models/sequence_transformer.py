@@ -1,0 +1,160 @@
+"""Transformers over raw sequences, as the Time-Series-Library (Wu et al. 2023) classifies with them.
+
+Three ways to make tokens of a recording: a sample of all leads (Vaswani et al. 2017), a whole lead (iTransformer, Liu
+et al. 2024), a stretch of one lead (PatchTST, Nie et al. 2023). Their head reads all positions one behind the other.
+"""
+
+import math
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from ecgscale.data.batches import Batch
+from ecgscale.models.architecture import Architecture
+from ecgscale.models.features import Backbone, Features
+from ecgscale.models.post_norm import PostNormLayer
+
+_LEADS, _SAMPLES = 12, 1000  # of a whole recording: ten seconds at 100 Hz
+TOKENS = ("sample", "lead", "patch")
+_EPS = 1e-5
+
+
+@dataclass(frozen=True)
+class SequenceTransformer(Architecture):
+    """Layers, width, heads and feed-forward width; ``token`` is a "sample", a "lead" or a "patch" of one lead.
+
+    A patch is ``patch`` samples, one begins every ``stride``, and every lead is standardised and encoded by itself.
+    ``pooling`` "flatten" puts all tokens one behind the other, and then only whole recordings fit; "mean" is over them.
+    A token that is a lead reads ten seconds: what is shorter is padded with zeros behind.
+    """
+
+    layers: int = 3
+    width: int = 128
+    heads: int = 8
+    ffn: int = 256
+    token: str = "sample"
+    patch: int = 16
+    stride: int = 8
+    dropout: float = 0.1
+    pooling: str = "flatten"
+
+    kind: ClassVar[str] = "sequence-transformer"
+
+    def __post_init__(self) -> None:
+        if min(self.layers, self.width, self.heads, self.ffn, self.patch, self.stride) < 1 or self.width % self.heads:
+            raise ValueError(f"{self}: every number is at least 1, and width a multiple of heads")
+        if self.width % 2 or not 0 <= self.dropout < 1:
+            raise ValueError(f"{self}: width is even, dropout in [0, 1)")
+        if self.token not in TOKENS or self.pooling not in ("flatten", "mean"):
+            raise ValueError(f"{self}: token is {', '.join(TOKENS)}; pooling is 'flatten' or 'mean'")
+
+    @property
+    def size(self) -> str:
+        return f"{self.layers}x{self.width}"
+
+    @property
+    def n_tokens(self) -> int:
+        """Of a whole recording."""
+        patches = (_SAMPLES + self.stride - self.patch) // self.stride + 1
+        return {"sample": _SAMPLES, "lead": _LEADS, "patch": _LEADS * patches}[self.token]
+
+    def build(self) -> Backbone:
+        return SequenceTransformerBackbone(self)
+
+
+class SequenceTransformerBackbone(Backbone):
+    """Signals [n, 12, n_samples] to features: all tokens, one behind the other or their mean."""
+
+    def __init__(self, description: SequenceTransformer) -> None:
+        super().__init__()
+        self.description = description
+        width = description.width
+        self.width = width * (description.n_tokens if description.pooling == "flatten" else 1)
+        kinds = {"sample": SampleTokens, "lead": LeadTokens, "patch": PatchTokens}
+        self.tokens = kinds[description.token](description)
+        self.dropout = nn.Dropout(description.dropout)
+        self.layers = nn.ModuleList(
+            PostNormLayer(width, description.heads, description.ffn, description.dropout)
+            for _ in range(description.layers)
+        )
+        self.norm = nn.BatchNorm1d(width) if description.token == "patch" else nn.LayerNorm(width)
+
+    def inputs(self, batch: Batch) -> tuple[torch.Tensor]:
+        return (batch.signal,)
+
+    def encode(self, *inputs: torch.Tensor) -> Features:
+        x = self.dropout(self.tokens(inputs[0]))
+        for layer in self.layers:
+            x = layer(x)
+        if self.description.token == "patch":  # [n x leads, n_patches, width]
+            n_patches, width = x.shape[1:]
+            x = self.norm(x.transpose(1, 2)).reshape(len(inputs[0]), _LEADS, width, n_patches)
+            local = x.transpose(2, 3).flatten(1, 2)
+        else:
+            x = local = F.gelu(self.norm(x))
+        if self.description.pooling == "mean":
+            return Features(self.dropout(local.mean(1)), local)
+        if local.shape[1] != self.description.n_tokens:
+            raise ValueError(
+                f"a SequenceTransformer whose features are flattened reads whole recordings of {_SAMPLES} samples"
+            )
+        return Features(self.dropout(x.flatten(1)), local)
+
+
+class SampleTokens(nn.Module):
+    """A token is a sample of all leads and its two neighbours, in a circle, with its position added."""
+
+    def __init__(self, description: SequenceTransformer) -> None:
+        super().__init__()
+        width = description.width
+        self.embed = nn.Conv1d(_LEADS, width, 3, padding=1, padding_mode="circular", bias=False)
+        nn.init.kaiming_normal_(self.embed.weight, mode="fan_in", nonlinearity="leaky_relu")
+        self.register_buffer("position", sinusoids(_SAMPLES, width), persistent=False)
+
+    def forward(self, signal: torch.Tensor) -> torch.Tensor:
+        x = self.embed(signal).transpose(1, 2)
+        return x + self.get_buffer("position")[: x.shape[1]].to(x.dtype)
+
+
+class LeadTokens(nn.Module):
+    """A token is a whole lead; leads have no position."""
+
+    def __init__(self, description: SequenceTransformer) -> None:
+        super().__init__()
+        self.embed = nn.Linear(_SAMPLES, description.width)
+
+    def forward(self, signal: torch.Tensor) -> torch.Tensor:
+        return self.embed(F.pad(signal, (0, _SAMPLES - signal.shape[-1])))  # type: ignore[no-any-return]
+
+
+class PatchTokens(nn.Module):
+    """A token is a stretch of one lead, which is standardised and ends in its last value held for one stride."""
+
+    def __init__(self, description: SequenceTransformer) -> None:
+        super().__init__()
+        self.patch, self.stride = description.patch, description.stride
+        self.embed = nn.Linear(description.patch, description.width, bias=False)
+        n_patches = description.n_tokens // _LEADS
+        self.register_buffer("position", sinusoids(n_patches, description.width), persistent=False)
+
+    def forward(self, signal: torch.Tensor) -> torch.Tensor:
+        signal = signal - signal.mean(-1, keepdim=True)
+        signal = signal / (signal.var(-1, correction=0, keepdim=True) + _EPS).sqrt()
+        x = F.pad(signal, (0, self.stride), mode="replicate").unfold(-1, self.patch, self.stride)
+        x = self.embed(x.flatten(0, 1))
+        return x + self.get_buffer("position")[: x.shape[1]].to(x.dtype)
+
+
+def sinusoids(n_positions: int, width: int) -> torch.Tensor:
+    """Positions [n_positions, width] of Vaswani et al. (2017): sines in even places, cosines in odd ones."""
+    place = torch.arange(n_positions, dtype=torch.float32)[:, None]
+    angle = place * torch.exp(torch.arange(0, width, 2, dtype=torch.float32) * (-math.log(10000.0) / width))
+    return torch.stack([angle.sin(), angle.cos()], -1).flatten(1)
+
+
+SEQUENCE_TRANSFORMER = SequenceTransformer()
+ITRANSFORMER = SequenceTransformer(token="lead")
+PATCHTST = SequenceTransformer(token="patch")
