@@ -303,12 +303,17 @@ def id_loss(module: Pretraining, store: Store | Mixture) -> tuple[float, int]:
 
 @dataclass(frozen=True)
 class CodebookSnapshot:
-    """A codebook in training after a step; ``reconstruction`` is that step's mean squared error."""
+    """A codebook in training after a step; ``error`` is that step's mean squared error of reconstruction, a scalar."""
 
     step: int
-    reconstruction: float
+    error: torch.Tensor
     module: CodebookModule
     optimiser: torch.optim.Optimizer
+
+    @property
+    def reconstruction(self) -> float:
+        """The error as a number, for which a GPU is waited for."""
+        return float(self.error)
 
     def state(self) -> dict[str, Any]:
         return {"step": self.step, "module": self.module.state_dict(), "optimiser": self.optimiser.state_dict()}
@@ -320,7 +325,7 @@ def train_codebook(
     """Train a codebook on a corpus' training split (VQ-HBR), yielding after every step; ``resume`` as in ``pretrain``.
 
     HeartLang's AdamW: betas 0.9 and 0.99, weight decay 1e-4, learning rate down to 1e-5. Raises Diverged when the
-    loss is no longer finite.
+    loss is no longer finite, which is looked at every 250 steps.
     """
     torch.manual_seed(recipe.seed)
     module = recipe.build().to(device).train()
@@ -332,6 +337,7 @@ def train_codebook(
         optimiser.load_state_dict(resume["optimiser"])
         start = resume["step"]
     n_warm = max(1, round(recipe.warmup * recipe.steps))
+    errors: list[torch.Tensor] = []
     for step in range(start, recipe.steps):
         randomness(recipe.seed, step)
         batch = store.batch(order(len(store), recipe.batch_size, recipe.seed, step))
@@ -340,7 +346,10 @@ def train_codebook(
         module.zero_grad(set_to_none=True)
         made.loss.backward()
         optimiser_step(optimiser, lr, settings.clip, settings.weight_decay)
-        reconstruction = float(made.reconstruction.detach())
-        if not math.isfinite(reconstruction):
-            raise Diverged(step, lr)
-        yield CodebookSnapshot(step + 1, reconstruction, module, optimiser)
+        errors.append(made.reconstruction.detach())
+        if (step + 1) % _FINITE_CHECKED == 0 or step + 1 == recipe.steps:
+            finite = torch.stack(errors).isfinite().tolist()
+            if not all(finite):
+                raise Diverged(step + 1 - len(finite) + finite.index(False), lr)
+            errors = []
+        yield CodebookSnapshot(step + 1, made.reconstruction.detach(), module, optimiser)
