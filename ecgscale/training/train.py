@@ -276,29 +276,32 @@ def _snapshot(training: Training, at: Position) -> Snapshot:
 
 
 @torch.no_grad()
-def id_loss(module: Pretraining, store: Store | Mixture) -> tuple[float, int]:
+def id_loss(module: Pretraining, store: Store | Mixture, processes: Processes = ALONE) -> tuple[float, int]:
     """In-distribution loss (nats a term) of a frozen model, and the recordings it was measured on.
 
     Order, masks and batches are the same at every call. Objectives whose loss depends on the batch size leave the
     last, incomplete batch out; a split smaller than a batch is one batch, and its loss no match for others.
+    Of several ``processes``, which all call it, each computes its part of the batches, and the number is that of one.
     """
     module.eval()
     positions = store.evaluated()
     if module.fixed_batches:
         positions = positions[: max(1, len(positions) // ID_BATCH_SIZE) * ID_BATCH_SIZE]
-    starts = range(0, len(positions), ID_BATCH_SIZE)
-    batches = batches_of(store, (positions[start : start + ID_BATCH_SIZE] for start in starts))
-    found = []
-    for start, batch in zip(starts, batches, strict=True):
-        check_pause()
-        found.append(module(batch, randomness(0, start)))
-    if not found:
-        return 0.0, 0
-    total = 0.0
-    for loss in torch.stack([loss.total for loss in found]).tolist():  # a GPU is waited for once
-        total += loss
-    n_terms = int(torch.stack([loss.n_terms for loss in found]).sum())
-    return total / max(1, n_terms), len(positions)
+
+    def losses(starts: Sequence[int]) -> list[tuple[float, float]]:
+        batches = batches_of(store, (positions[start : start + ID_BATCH_SIZE] for start in starts))
+        found = []
+        for start, batch in zip(starts, batches, strict=True):
+            check_pause()
+            found.append(module(batch, randomness(0, start)))
+        if not found:
+            return []
+        totals, n_terms = (torch.stack(part).tolist() for part in zip(*found, strict=True))  # a GPU is waited for here
+        return list(zip(totals, n_terms, strict=True))
+
+    found = processes.divided(range(0, len(positions), ID_BATCH_SIZE), losses)
+    total, n_terms = (sum(part) for part in zip(*found, strict=True)) if found else (0.0, 0)
+    return total / max(1, int(n_terms)), len(positions)
 
 
 @dataclass(frozen=True)
