@@ -178,16 +178,14 @@ def whole_state(module: nn.Module) -> dict[str, torch.Tensor]:
 def fill(whole: nn.Module, module: nn.Module) -> None:
     """Give a whole copy in each process the weights of a sharded module; all processes call it.
 
-    What is not sharded, such as the statistics of a norm over the batch, is the leader's. One tensor after another is
-    gathered, so that no second copy of all of them lies on a device.
+    What is not sharded, such as the statistics of a norm over the batch, is the leader's from here on, in the module
+    too: whichever process writes it into a checkpoint. One tensor after another is gathered, so that no second copy of
+    all of them lies on a device.
     """
     parts = module.state_dict()
     for name, tensor in whole.state_dict().items():
         part = parts[name]
         gathered: Callable[[], torch.Tensor] | None = getattr(part, "full_tensor", None)
-        if gathered is not None:
-            tensor.copy_(gathered())
-        else:
-            told = part.clone()
-            distributed.broadcast(told, 0)
-            tensor.copy_(told)
+        if gathered is None:
+            distributed.broadcast(part, 0)
+        tensor.copy_(part if gathered is None else gathered())
