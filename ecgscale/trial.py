@@ -1,6 +1,7 @@
 """One run, the whole way: corpus, training, measurement, rows. Ray calls this; this never calls Ray."""
 
 import traceback
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -12,7 +13,7 @@ from ecgscale.leases import Lost
 from ecgscale.objectives import Collapsed
 from ecgscale.pausing import Paused, may_pause
 from ecgscale.place_faults import fault_of
-from ecgscale.probing.measure import Measurement, Row, id_curve
+from ecgscale.probing.measure import EvaluationFull, Measurement, Row, id_curve, taking_part
 from ecgscale.redact import describe_error, without_paths
 from ecgscale.spec.run import Run, parts_of
 from ecgscale.spec.sweep import Sweep
@@ -69,7 +70,7 @@ def trial(run: Run, sweep: Sweep, place: Place, resources: Resources = ONE_CPU, 
         return end("diverged", str(error))
     except (MemoryError, torch.OutOfMemoryError) as error:
         facts["memory"] = "host" if isinstance(error, MemoryError) else "device"
-        facts["ran_out_in"] = "evaluation" if isinstance(error, _EvaluationFull) else "training"
+        facts["ran_out_in"] = "evaluation" if isinstance(error, EvaluationFull) else "training"
         return end("oom", describe_error(error, place.home, place.results))
     except Exception as error:
         if isinstance(error, OSError) and error.errno in records.FULL:
@@ -119,11 +120,12 @@ def _take(
     if _stalled(run, journal.rows):
         return True
     again = bool(resume and resume["again"])  # the first snapshot is the one that was saved
-    with session.start(run, inputs, sweep.name, home, resources, attempt, resume, memory) as (snapshots, save):
-        for snapshot in snapshots:
+    measuring = partial(taking_part, run, sweep, home)
+    with session.start(run, inputs, sweep.name, home, resources, attempt, measuring, resume, memory) as training:
+        for snapshot in training.snapshots:
             facts |= snapshot.execution.facts
             if not again:
-                save(snapshot, measured)
+                training.save(snapshot, measured)
             again = False
             if not snapshot.due:
                 if not snapshot.paused:
@@ -133,7 +135,7 @@ def _take(
             if snapshot.step != measured:
                 try:
                     with may_pause(attempt.pause):
-                        rows = _rows(measurement, snapshot, attempt)
+                        rows = measurement.rows_or_streamed(snapshot, training.share(), attempt.note)
                 except Paused:
                     attempt.note(f"paused in the evaluation of step {snapshot.step}, which will be done again")
                     return False
@@ -152,23 +154,6 @@ def _take(
                 attempt.note(f"paused at step {snapshot.step}")
                 return False
     return True
-
-
-class _EvaluationFull(torch.OutOfMemoryError):
-    """The device's memory was too small for an evaluation, with no recordings staying there."""
-
-
-def _rows(measurement: Measurement, snapshot: Snapshot, attempt: Attempt) -> list[Row]:
-    """The rows of a snapshot; measured again without recordings on the device if that runs out of memory."""
-    try:
-        return measurement.rows(snapshot)
-    except torch.OutOfMemoryError:
-        attempt.note(f"step {snapshot.step}: the device ran out of memory in the evaluation; recordings are streamed")
-    measurement.stream()  # what the failed attempt held went with its traceback
-    try:
-        return measurement.rows(snapshot)
-    except torch.OutOfMemoryError as error:
-        raise _EvaluationFull(str(error)) from error
 
 
 def _facts(resources: Resources, attempt: Attempt) -> dict[str, str]:

@@ -42,7 +42,8 @@ def plan(
     class has become. ``state`` is the run's (``pool.states``), or "infeasible" if it is to be done and cannot be, for
     the reason that ``infeasible`` says in words; ``not_measured`` says why its backbone is measured on all tasks but
     some. ``device_hours`` is the sum of ``training_hours``, ``evaluation_hours`` and ``probe_hours`` (see ``hours``),
-    without what masked runs share (``shared_parts``); ``evaluation_share`` the part of it spent on measuring;
+    without what masked runs share (``shared_parts``); ``clock_hours`` how long its ``processes`` take together, which
+    share training and evaluations; ``evaluation_share`` the part of it spent on measuring;
     ``gpu_share`` the part of a GPU that a launch gives the run (``pool.shares``), or how many, 0 on CPUs; ``gpu_busy``
     the part of the GPU's fastest speed at which the run trains, where that was measured. ``processes`` do each run,
     with a device each; if left out one does, or as many as a run needs that is too large for one GPU and not for all of
@@ -89,6 +90,7 @@ def plan(
             "flops": flops,
             "evaluation_share": 1 - hours.training / hours.total,
             "device_hours": hours.total,
+            "clock_hours": hours.clock(n),
             "training_hours": hours.training,
             "evaluation_hours": hours.evaluation,
             "probe_hours": hours.probes,

@@ -17,6 +17,7 @@ from ecgscale.objectives import Pretraining
 from ecgscale.probing.probe import features, product
 from ecgscale.probing.scores import label_aurocs
 from ecgscale.spec.tasks import Task
+from ecgscale.training.sharding import ALONE, Processes
 
 _MOST = 20_000  # test recordings, whole patients: what intervals need no more than
 
@@ -52,6 +53,7 @@ def external_scores(
     corpora: Mapping[str, Corpus],
     device: str = "cpu",
     allowance: Allowance | None = None,
+    processes: Processes = ALONE,
 ) -> Iterator[ExternalScore]:
     """auroc, auroc_low and auroc_high of each task that shares a label with the head, and of each shared label."""
     head = cast(nn.Linear, module.head)
@@ -64,7 +66,7 @@ def external_scores(
         if len(rows) > _MOST:
             rows = asked.rows("test", _MOST / len(rows), task.label_set)
         store = Store(asked, rows, task.label_set, device, allowance, any_leads=module.backbone.any_leads)
-        x = features(module.backbone, store)
+        x = features(module.backbone, store, processes=processes)
         heads, labels = (list(places) for places in zip(*shared, strict=True))
         logits = product(x, head.weight.detach().cpu()[heads].T) + head.bias.detach().cpu()[heads]
         truth = store.labels.cpu()[:, labels]

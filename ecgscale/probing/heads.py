@@ -16,6 +16,7 @@ from ecgscale.models import Backbone, Features
 from ecgscale.objectives import Objective, Pretraining
 from ecgscale.probing.probe import features, product
 from ecgscale.probing.scores import best_thresholds, scores
+from ecgscale.training.sharding import ALONE, Processes
 
 
 class HeadScore(NamedTuple):
@@ -40,7 +41,11 @@ def columns(corpus: Corpus, trained: str, label_set: str) -> list[int]:
 
 @torch.no_grad()
 def head_scores(
-    module: Pretraining, objective: Objective, chosen: Mapping[str, list[int]], stores: Mapping[str, Store]
+    module: Pretraining,
+    objective: Objective,
+    chosen: Mapping[str, list[int]],
+    stores: Mapping[str, Store],
+    processes: Processes = ALONE,
 ) -> Iterator[HeadScore]:
     """Scores of a supervised module on ``chosen`` label sets (name -> columns of the head); one pass over each store.
 
@@ -48,7 +53,7 @@ def head_scores(
     best on validation.
     """
     head = cast(nn.Linear, module.head)
-    parts = {split: features(module.backbone, store) for split, store in stores.items()}
+    parts = {split: features(module.backbone, store, processes=processes) for split, store in stores.items()}
     labels = {split: store.labels.cpu() for split, store in stores.items()}
     weight, bias = head.weight.detach().cpu(), head.bias.detach().cpu()
     for name, at in chosen.items():

@@ -1,7 +1,7 @@
 """From a snapshot to rows: losses in distribution, probes out of it, each row self-contained."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,11 +21,18 @@ from ecgscale.probing.probe import probe
 from ecgscale.spec.run import Run
 from ecgscale.spec.sweep import Sweep
 from ecgscale.spec.tasks import Task, measurable
+from ecgscale.training.footprint import Memory
+from ecgscale.training.inputs import Inputs
+from ecgscale.training.sharding import ALONE, DeviceFull, Processes
 from ecgscale.training.step import precision_on
 from ecgscale.training.train import Snapshot, id_loss
 
 Row = dict[str, Any]
 _EXAMINED = 256  # validation recordings that tell of a model's health
+
+
+class EvaluationFull(torch.OutOfMemoryError):
+    """The device's memory was too small for an evaluation, with no recordings staying there."""
 
 
 class Measurement:
@@ -90,16 +97,36 @@ class Measurement:
         self.allowance.close()
         self.stores = self._stores()
 
-    def rows(self, snapshot: Snapshot) -> list[Row]:
+    def rows_or_streamed(
+        self, snapshot: Snapshot, processes: Processes = ALONE, note: Callable[[str], None] = lambda line: None
+    ) -> list[Row]:
+        """``rows``; measured again without recordings on the device if that runs out of memory.
+
+        Raises EvaluationFull if that runs out of it, too.
+        """
+        try:
+            return self.rows(snapshot, processes)
+        except torch.OutOfMemoryError as error:
+            if processes.size > 1 and not isinstance(error, DeviceFull):
+                raise  # the other processes do not know
+            note(f"step {snapshot.step}: the device ran out of memory in the evaluation; recordings are streamed")
+        self.stream()  # what the failed attempt held went with its traceback
+        try:
+            return self.rows(snapshot, processes)
+        except torch.OutOfMemoryError as error:
+            raise EvaluationFull(str(error)) from error
+
+    def rows(self, snapshot: Snapshot, processes: Processes = ALONE) -> list[Row]:
         """One row a number: ID loss on train (as trained), val and test; the head on label sets; every task's probe.
 
-        The network computes at the precision of the sweep's evaluations; what is fitted and scored is float32. Raises
+        The network computes at the precision of the sweep's evaluations; what is fitted and scored is float32. All
+        processes of a run call it, and divide what is to be computed. Raises
         Collapsed for a model that says the same of every recording.
         """
         with computing_in(self.precision, self.device):
-            return self._rows(snapshot)
+            return self._rows(snapshot, processes)
 
-    def _rows(self, snapshot: Snapshot) -> list[Row]:
+    def _rows(self, snapshot: Snapshot, processes: Processes) -> list[Row]:
         run, corpus_name = self.run, self.identity["corpus"]
         at = {
             **self.identity,
@@ -111,25 +138,39 @@ class Measurement:
         if math.isfinite(snapshot.train_loss):
             rows.append(_row(at, corpus_name, "ID", "train", "loss", snapshot.train_loss, self.identity["n_samples"]))
         for split, store in self.stores.items():
-            rows.append(_row(at, corpus_name, "ID", split, "loss", *id_loss(snapshot.module, store)))
-        few = self.stores["val"].batch(self.stores["val"].evaluated()[:_EXAMINED])
-        for name, value in snapshot.module.health(few).items():
-            rows.append(_row(at, corpus_name, "ID", "val", name, value, len(few.signal)))
+            rows.append(_row(at, corpus_name, "ID", split, "loss", *id_loss(snapshot.module, store, processes)))
+        examined = self.stores["val"].evaluated()[:_EXAMINED]
+        (health,) = processes.divided([examined], lambda part: [self._health(snapshot, some) for some in part])
+        for name, value in health.items():
+            rows.append(_row(at, corpus_name, "ID", "val", name, value, len(examined)))
         if self.heads:
             stores = {split: store for split, store in self.stores.items() if isinstance(store, Store)}
-            for h in head_scores(snapshot.module, run.objective, self.heads, stores):
+            for h in head_scores(snapshot.module, run.objective, self.heads, stores, processes):
                 whole = "/" not in h.label_set  # the run's own labels, whose loss it has already
                 target = corpus_name if whole else f"{corpus_name}:{h.label_set}"
                 if not (whole and h.metric == "loss"):
                     rows.append(_row(at, target, "ID", h.split, h.metric, h.value, h.n_evaluated, h.n_classes))
         probed = [task for task in self.tasks if task.by == "probe"]
-        rows += probe_rows(at, snapshot.module.probed, probed, self.corpora, run, self.device, self.allowance)
+        rows += probe_rows(
+            at, snapshot.module.probed, probed, self.corpora, run, self.device, self.allowance, processes
+        )
         asked, labels = [task for task in self.tasks if task.by == "head"], run.slice.label_set
         for e in external_scores(
-            snapshot.module, self.corpus, labels, asked, self.corpora, self.device, self.allowance
+            snapshot.module, self.corpus, labels, asked, self.corpora, self.device, self.allowance, processes
         ):
             rows.append(_row(at, e.target, "OOD", "test", e.metric, e.value, e.n_evaluated, e.n_classes))
         return rows
+
+    def _health(self, snapshot: Snapshot, positions: np.ndarray) -> dict[str, float]:
+        return snapshot.module.health(self.stores["val"].batch(positions))
+
+
+def taking_part(
+    run: Run, sweep: Sweep, home: Path, inputs: Inputs, device: str, memory: Memory
+) -> Callable[[Snapshot, Processes], object]:
+    """What another process of a run than its leader measures snapshots by."""
+    measurement = Measurement(run, sweep, inputs.corpus, home, device, inputs.mixed, memory.allowance, inputs.words)
+    return measurement.rows_or_streamed
 
 
 def computing_in(precision: str, device: str) -> torch.autocast:
@@ -145,9 +186,10 @@ def probe_rows(
     run: Run,
     device: str,
     allowance: Allowance | None = None,
+    processes: Processes = ALONE,
 ) -> list[Row]:
     """One row a number that probes of a frozen backbone yield; ``at`` says of which run and step."""
-    scored = probe(backbone, tasks, corpora, run.evaluation, run.seed, device, allowance)
+    scored = probe(backbone, tasks, corpora, run.evaluation, run.seed, device, allowance, processes)
     return [_row(at, s.task.name, "OOD", s.split, s.metric, s.value, s.n_evaluated, s.n_classes) for s in scored]
 
 

@@ -3,6 +3,8 @@
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
+from itertools import chain, pairwise
 from typing import NamedTuple
 from zlib import crc32
 
@@ -23,6 +25,7 @@ from ecgscale.probing.heartbeats import around_beats, beats_of
 from ecgscale.probing.scores import best_thresholds, scores
 from ecgscale.spec.run import Evaluation
 from ecgscale.spec.tasks import CLEAN, Task
+from ecgscale.training.sharding import ALONE, Processes
 
 _BATCH_SIZE = 256
 _COPIES = 4  # of features and labels, while a probe is fitted: as they are, standardised, with a bias, in products
@@ -41,26 +44,34 @@ class Score:
 
 
 @torch.no_grad()
-def features(backbone: Backbone, store: Store, change: Change | None = None) -> torch.Tensor:
-    """Pooled features float32 [n_records, width] of every recording of a store, each computed once."""
-    return torch.cat([backbone(batch).pooled.float().cpu() for batch in _batches(backbone, store, change)])
+def features(
+    backbone: Backbone, store: Store, change: Change | None = None, processes: Processes = ALONE
+) -> torch.Tensor:
+    """Pooled features float32 [n_records, width] of every recording of a store, each computed once.
+
+    Several ``processes``, which all call it, compute their parts, and all are given the whole.
+    """
+
+    def computed(pieces: Sequence[range]) -> list[torch.Tensor]:
+        return [backbone(batch).pooled.float().cpu() for batch in _batches(backbone, store, pieces, pieces, change)]
+
+    return torch.cat(processes.divided(_pieces(len(store)), computed))
 
 
-@torch.no_grad()
-def beat_features(backbone: Backbone, store: Store, hz: int, change: Change | None = None) -> torch.Tensor:
-    """Features float32 [n_records, MAX_BEATS, width] of every beat of a store's recordings."""
-    found = [around_beats(backbone, batch, hz).float().cpu() for batch in _batches(backbone, store, change)]
-    return torch.cat(found)
+def _pieces(n: int) -> list[range]:
+    """Places of n recordings, batch by batch; one batch of nothing if there are none, so that there are features."""
+    return [range(first, min(first + _BATCH_SIZE, n)) for first in range(0, max(1, n), _BATCH_SIZE)]
 
 
-def _batches(backbone: Backbone, store: Store, change: Change | None) -> Iterator[Batch]:
-    """A store in order, batch by batch; one batch of nothing if it is empty, so that there are features of none."""
+def _batches(
+    backbone: Backbone, store: Store, pieces: Sequence[range], places: Sequence[range], change: Change | None
+) -> Iterator[Batch]:
+    """Batches of a store, at ``pieces`` of it, that lie at ``places`` of all recordings that are asked for."""
     backbone.eval()
-    starts = range(0, max(1, len(store)), _BATCH_SIZE)
-    orders = (np.arange(first, min(first + _BATCH_SIZE, len(store))) for first in starts)
-    for first, batch in zip(starts, batches_of(store, orders), strict=True):
+    orders = (np.arange(piece.start, piece.stop) for piece in pieces)
+    for place, batch in zip(places, batches_of(store, orders), strict=True):
         check_pause()
-        yield batch if change is None else change(batch, first)
+        yield batch if change is None else change(batch, place.start)
 
 
 def probe(
@@ -71,29 +82,27 @@ def probe(
     seed: int,
     device: str = "cpu",
     allowance: Allowance | None = None,
+    processes: Processes = ALONE,
 ) -> Iterator[Score]:
     """Probe a frozen backbone on tasks: loss on val and test, macro AUROC and F1 on test, and prevalence's loss alone.
 
     Validation loss picks the epoch. Classes without both outcomes in a split are left out of its numbers. With
     ``evaluation.convex`` the same metrics of the convex probe follow, named convex_loss, convex_auroc and convex_f1.
     A task under a condition has the probe and the validation loss of the clean one, and test numbers of its own; each
-    condition of a corpus costs its test recordings once more.
+    condition of a corpus costs its test recordings once more. Several ``processes``, which all call it, divide both the
+    recordings and the tasks; all are given all scores.
     """
     for name, unit in dict.fromkeys((task.corpus, task.unit) for task in tasks):
         corpus, mine = corpora[name], [task for task in tasks if (task.corpus, task.unit) == (name, unit)]
         used = _probed(corpus, evaluation.probe_records) & (corpus.split != NONE)
         asked = _asked(corpus, used, [*dict.fromkeys(task.clean for task in mine)])
-        seen = _Seen(backbone, corpus, asked.row, asked.place, device, allowance)
-        splits, fits = torch.from_numpy(corpus.split[asked.row]), {}
-        conditions = list(dict.fromkeys(task.condition for task in mine))
-        for task in sorted(mine, key=lambda task: conditions.index(task.condition)):
-            clean, label = task.clean, asked.labels[task.clean]
-            known = label.isfinite().any(1)
-            if clean not in fits:
-                with _fitted_on(device, seen.clean, label, allowance) as there:
-                    x, y, split = (part[known].to(there) for part in (seen.clean, label, splits))
-                    fits[clean] = _fit(clean, x, y, split, evaluation, seed)
-            yield from _scored(task, fits[clean], seen.under(task)[known], label[known], splits[known])
+        seen = _Seen(backbone, corpus, asked.row, asked.place, device, allowance, processes)
+        probes = _Probes(seen.clean, asked.labels, torch.from_numpy(corpus.split[asked.row]), evaluation, seed)
+        for condition in dict.fromkeys(task.condition for task in mine):
+            its = [task for task in mine if task.condition == condition]
+            alike = [[task for task in its if task.clean == clean] for clean in asked.labels]  # one probe each
+            score = partial(probes.scored, seen.under(its[0]), device, allowance)
+            yield from sorted(chain(*processes.divided(alike, score)), key=lambda found: its.index(found.task))
 
 
 @contextmanager
@@ -138,9 +147,10 @@ class _Seen:
         place: np.ndarray | None,
         device: str,
         allowance: Allowance | None,
+        processes: Processes,
     ) -> None:
         self.backbone, self.corpus, self.device, self.allowance = backbone, corpus, device, allowance
-        self.row, self.place = row, place
+        self.row, self.place, self.processes = row, place, processes
         self.clean = self._features(np.unique(row), None, slice(None))
         self._condition, self._under = CLEAN, self.clean
 
@@ -153,16 +163,53 @@ class _Seen:
             self._under[torch.from_numpy(tested)] = self._features(self.corpus.rows("test"), changed, tested)
         return self._under
 
+    @torch.no_grad()
     def _features(self, rows: np.ndarray, change: Change | None, of: slice | np.ndarray) -> torch.Tensor:
         """Features of those that are asked about (``of`` them), from recordings ``rows`` (rising)."""
-        store = Store(
-            self.corpus, rows, device=self.device, allowance=self.allowance, any_leads=self.backbone.any_leads
-        )
+
+        def computed(pieces: Sequence[range]) -> list[torch.Tensor]:
+            """Of this process' pieces of the recordings, which are all that it opens."""
+            ends = np.cumsum([0, *map(len, pieces)])
+            mine = np.concatenate([rows[:0], *(rows[piece.start : piece.stop] for piece in pieces)])
+            any_leads = self.backbone.any_leads
+            store = Store(self.corpus, mine, device=self.device, allowance=self.allowance, any_leads=any_leads)
+            own = [range(*bounds) for bounds in pairwise(ends.tolist())]
+            return [self._seen(batch) for batch in _batches(self.backbone, store, own, pieces, change)]
+
+        found = torch.cat(self.processes.divided(_pieces(len(rows)), computed))
         at = torch.from_numpy(np.searchsorted(rows, self.row[of]))
+        return found[at] if self.place is None else found[at, torch.from_numpy(self.place[of])]
+
+    def _seen(self, batch: Batch) -> torch.Tensor:
+        """Features of a batch: [n, width], or [n, MAX_BEATS, width] of every beat."""
         if self.place is None:
-            return features(self.backbone, store, change)[at]
-        hz = self.corpus.manifest.sampling_hz
-        return beat_features(self.backbone, store, hz, change)[at, torch.from_numpy(self.place[of])]
+            return self.backbone(batch).pooled.float().cpu()
+        return around_beats(self.backbone, batch, self.corpus.manifest.sampling_hz).float().cpu()
+
+
+class _Probes:
+    """The probes of some tasks on recordings or beats of one corpus: each fitted once, to features ``x`` [n, width]."""
+
+    def __init__(
+        self, x: torch.Tensor, labels: Mapping[Task, torch.Tensor], split: torch.Tensor, how: Evaluation, seed: int
+    ) -> None:
+        self.x, self.labels, self.split, self.how, self.seed = x, labels, split, how, seed
+        self.fits: dict[Task, _Fit] = {}
+
+    def scored(
+        self, seen: torch.Tensor, device: str, allowance: Allowance | None, alike: Sequence[Sequence[Task]]
+    ) -> list[list[Score]]:
+        """Scores on features as they are ``seen`` under a condition, in lists of tasks that have one probe."""
+        return [[score for task in tasks for score in self._scored(task, seen, device, allowance)] for tasks in alike]
+
+    def _scored(self, task: Task, seen: torch.Tensor, device: str, allowance: Allowance | None) -> Iterator[Score]:
+        clean, label = task.clean, self.labels[task.clean]
+        known = label.isfinite().any(1)
+        if clean not in self.fits:
+            with _fitted_on(device, self.x, label, allowance) as there:
+                x, y, split = (part[known].to(there) for part in (self.x, label, self.split))
+                self.fits[clean] = _fit(clean, x, y, split, self.how, self.seed)
+        yield from _scored(task, self.fits[clean], seen[known], label[known], self.split[known])
 
 
 class _Fit(NamedTuple):

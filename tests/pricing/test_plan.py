@@ -232,7 +232,10 @@ def test_a_run_too_large_for_one_gpu_is_given_as_many_as_it_needs(
     assert shared["state"] == "pending"
     assert 1 < shared["processes"] == shared["gpu_share"] <= 4
     assert shared["memory_gb"] < 0.9 * most["memory_gb"]
-    assert set(plan(tiny_sweep, home, tmp_path, processes=3)["processes"]) == {3}
+    three = plan(tiny_sweep, home, tmp_path, processes=3)
+    assert set(three["processes"]) == {3}
+    divided = (three["training_hours"] + three["evaluation_hours"]) / 3
+    assert three["clock_hours"].to_list() == pytest.approx((divided + three["probe_hours"]).to_list())  # of one task
     assert set(plan(tiny_sweep, home, tmp_path)["processes"]) == {1}  # a CPU's memory is not added up
 
 
