@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from ecgscale.cli.door import RESULTS, Home, Json, Results, SweepName, app, home_of, print_json
-from ecgscale.cli.selecting import Changes, Only, changed, ids_of, typed
+from ecgscale.cli.selecting import Changes, Only, TasksAvailable, changed, ids_of, typed
 from ecgscale.cli.terminal import never_silent, say, table
 from ecgscale.phrases import did_you_mean, si
 
@@ -34,17 +34,20 @@ def plan(
     as_json: Json = False,
     only: Only = None,
     changes: Changes = None,
+    tasks_available: TasksAvailable = False,
 ) -> None:
     """Price a sweep before it is paid: size, data, compute, time, memory, disk and state of every run."""
     with never_silent(f"counting what the runs of {sweep} cost ..."):
         from dataclasses import replace
 
-        from ecgscale.pool.states import outdated
+        from ecgscale.pool.states import outdated, outstanding, outstanding_in_words
         from ecgscale.pricing import plan as pricing
         from ecgscale.pricing.hours import wall_hours
-        from ecgscale.pricing.obstacles import unlaunchable
+        from ecgscale.pricing.obstacles import begun_without, left_in_words, unlaunchable
 
         loaded = changed(sweep, changes)
+        if tasks_available:
+            loaded = begun_without(loaded, home_of(home))
         on = pricing.device_named(device, home_of(home))
         priced = pricing.plan(loaded, home_of(home), results, on)
         if only:
@@ -91,7 +94,11 @@ def plan(
         say(f"infeasible: {len(runs)} runs ({named}): {reason}")
     for reason, runs in priced[priced["not_measured"] != ""].groupby("not_measured", sort=False):
         say(f"not measured on all tasks: {len(runs)} runs: {reason}")
-    for sentence in outdated(loaded, results):
+    for sentence in (
+        *outdated(loaded, results),
+        *left_in_words(loaded),
+        *outstanding_in_words(loaded, outstanding(loaded, results)),
+    ):
         say(sentence)
     asked, states = typed(sweep, changes, only), set(priced["state"])
     if states <= {"done", "running"}:
@@ -101,7 +108,7 @@ def plan(
     for obstacle in obstacles:
         say(f"cannot be launched here yet: {obstacle}")
     if not obstacles:
-        say(f"next: ecgscale launch {asked}")
+        say(f"next: ecgscale launch {asked}{' --tasks-available' if loaded.left_out else ''}")
 
 
 @app.command(rich_help_panel="Before: price and prepare")

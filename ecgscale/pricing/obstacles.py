@@ -1,4 +1,7 @@
-"""What keeps a sweep from being launched: what it names and nobody knows, and what it needs and is not here."""
+"""What keeps a sweep from being launched: what it names and nobody knows, and what it needs and is not here.
+
+Tasks may wait for their corpora, if one says so: what is left out is measured later (``probing.reprobe``).
+"""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -10,6 +13,8 @@ from ecgscale.spec.run import Run
 from ecgscale.spec.sweep import Sweep, defined
 from ecgscale.spec.tasks import Task, task_of, why_not
 from ecgscale.training import codebooks, kept_weights, weights
+
+_SAID = 6  # tasks named in a sentence
 
 
 def checked(sweep: Sweep, home: Path) -> dict[str, data.CorpusSize]:
@@ -68,11 +73,13 @@ def unlaunchable(
     ``allow_missing``. Raises as ``checked``.
     """
     chosen = sweep if runs is None else replace(sweep, runs=tuple(runs))
-    causes = [
-        f"corpus {name} is not prepared here; run: {data.corpus.command_for(name)}"
-        for name, size in checked(chosen, home).items()
-        if not size.prepared
-    ]
+    absent = [name for name, size in checked(chosen, home).items() if not size.prepared]
+    causes = [f"corpus {name} is not prepared here; run: {data.corpus.command_for(name)}" for name in absent]
+    if waiting := _asked_of(chosen, absent):
+        causes.append(
+            f"{_named(waiting)} can be left for later: --tasks-available begins without, and when the corpora are "
+            f"there: ecgscale reprobe {sweep.name}"
+        )
     lacking = {} if allow_missing else data.missing_parts(_corpora(chosen), home)
     causes += [
         f"corpus {name} was prepared without {'; '.join(parts[:3])}{' ...' if len(parts) > 3 else ''}: "
@@ -114,6 +121,50 @@ def _without_weights(sweep: Sweep, chosen: Sequence[Run], home: Path, results: P
         else f"initial run {runs[0].run_id} ({runs[0].name}) has no kept weights here; {remedy}"
         for remedy, runs in causes.items()
     ]
+
+
+def begun_without(sweep: Sweep, home: Path) -> Sweep:
+    """The sweep with only those tasks whose corpora are prepared here; the others are in its ``left_out``.
+
+    No run's identity changes: tasks are no part of it. Raises as ``checked``, of all its tasks.
+    """
+    absent = {name for name, size in checked(sweep, home).items() if not size.prepared}
+    left = tuple(task for task in sweep.tasks if task_of(task).corpus in absent)
+    here = tuple(task for task in sweep.tasks if task not in left)
+    return replace(sweep, tasks=here, left_out=(*sweep.left_out, *left))
+
+
+def left_in_words(sweep: Sweep) -> list[str]:
+    """What a sweep that is begun without some of its tasks leaves out, how it comes in later, and what never can."""
+    by_corpus: dict[str, list[Task]] = {}
+    for task in map(task_of, sweep.left_out):
+        by_corpus.setdefault(task.corpus, []).append(task)
+    said = [
+        f"left for later: {_named(tasks)}, as corpus {name} is not prepared here; run: "
+        f"{data.corpus.command_for(name)}, and then: ecgscale reprobe {sweep.name}"
+        for name, tasks in by_corpus.items()
+    ]
+    lost = [task for task in map(task_of, sweep.left_out) if sweep.keep == "none" or task.by == "head"]
+    if lost:
+        why = (
+            'the sweep keeps no weights (give it keep="best" or "all")'
+            if sweep.keep == "none"
+            else "heads are gone then"
+        )
+        said.append(f"reprobe can add nothing on {_named(lost)}: {why}")
+    return said
+
+
+def _asked_of(sweep: Sweep, corpora: Sequence[str]) -> list[Task]:
+    """The tasks of a sweep on these corpora; none if its runs train on one of them, too."""
+    trained_on = {name for run in sweep.runs for name in run.slice.corpora}
+    return [] if trained_on & set(corpora) else [task for task in _known(sweep)[0] if task.corpus in corpora]
+
+
+def _named(tasks: Sequence[Task]) -> str:
+    names = list(dict.fromkeys(task.clean.name for task in tasks))
+    shown = ", ".join(names[:_SAID]) + (f" and {len(names) - _SAID} more" if len(names) > _SAID else "")
+    return f"{'task' if len(names) == 1 else 'tasks'} {shown}"
 
 
 def _corpora(sweep: Sweep) -> list[str]:
