@@ -148,7 +148,12 @@ def ptbxl(raw: Path, n: int = 12, prefix: int = 0) -> None:
         folder = f"records500/{ecg_id // 1000 * 1000:05d}"
         wfdb_record(raw / folder, f"{ecg_id:05d}_hr", signal, 500, [lead.upper() for lead in LEADS])
         codes = str(arrays["scp_codes"][i]).replace('"', "'")
-        row = {"ecg_id": ecg_id, "patient_id": f"{prefix + 15000 + i // 2}.0", "age": 300.0, "sex": i % 2}
+        row = {
+            "ecg_id": ecg_id,
+            "patient_id": f"{prefix + 15000 + i // 2}.0",
+            "age": 300.0 if i == 0 else 40.0 + i % 40,
+            "sex": i % 2,
+        }
         row |= {"scp_codes": codes, "strat_fold": 1 + (i // 2) % 10}
         low = folder.replace("500", "100", 1)
         rows.append(row | {"filename_lr": f"{low}/{ecg_id:05d}_lr", "filename_hr": f"{folder}/{ecg_id:05d}_hr"})

@@ -13,8 +13,9 @@ from ecgscale.data.corpus import Corpus, Slice
 from ecgscale.data.dataset import Accounts, Card, Dataset, Index
 from ecgscale.data.library import missing_parts, open_corpus
 from ecgscale.data.lock import Busy
-from ecgscale.data.outcomes import without_outcomes
+from ecgscale.data.outcomes import not_shared, without_outcomes
 from ecgscale.data.own import described, looking, registered, script
+from ecgscale.data.own.described import taken_for
 from ecgscale.data.own.looking import Looked
 from ecgscale.data.own.said import Said
 from ecgscale.data.preparation import Progress
@@ -49,10 +50,12 @@ __all__ = [
     "look",
     "missing_parts",
     "named",
+    "not_shared",
     "open_corpus",
     "prepare",
     "price",
     "rates_in_words",
+    "taken_for",
     "verify",
     "without_outcomes",
 ]

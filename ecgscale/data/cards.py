@@ -61,6 +61,7 @@ _CONTENTS = {
     "patient": "int32 pseudonyms: ranks of hashes under a secret that stays in the home they were made in",
     "split": "uint8: 0 train, 1 val, 2 test, 3 none; by the dataset's own folds or a hash that is the same everywhere",
     "quality": "uint8 or uint16, bits of quality flags",
+    "numbers": "float32 [n, n_numbers], labels that are numbers, in their units; NaN where missing",
     "beat_classes": "uint8, class of each R peak, 255 where none",
 }
 
@@ -181,6 +182,22 @@ def croissant(name: str, card: Card, prepared: Corpus | None) -> dict[str, Any]:
                 "missing": "sc:Integer",
             },
             label_counts(prepared).to_numpy(dtype=object).tolist(),
+        ),
+        _table(
+            "numbers",
+            {
+                "label_set": "sc:Text",
+                "label": "sc:Text",
+                "unit": "sc:Text",
+                "mean": "sc:Float",
+                "deviation": "sc:Float",
+                "known_in_train": "sc:Integer",
+            },
+            [
+                (name, label, *(number[key] for key in ("unit", "mean", "deviation", "n")))
+                for name, some in said.number_sets.items()
+                for label, number in some.items()
+            ],
         ),
         _table("quality", {"flag": "sc:Text", "recordings": "sc:Integer"}, list(said.flaws.items())),
     ]

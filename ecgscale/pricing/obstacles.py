@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from ecgscale import data, records
+from ecgscale.data.label_sets import apart
 from ecgscale.phrases import did_you_mean
 from ecgscale.spec.run import Run
 from ecgscale.spec.sweep import Sweep, defined
@@ -29,11 +30,14 @@ def checked(sweep: Sweep, home: Path) -> dict[str, data.CorpusSize]:
             sizes[name] = data.corpus_size(name, home)
         except ValueError as error:
             wrong.append(str(error))
-    asked = {(run.slice.corpus, run.slice.label_set) for run in sweep.runs if run.slice.label_set}
+    asked = {(name, run.slice.label_set) for run in sweep.runs if run.slice.label_set for name in run.slice.corpora}
     for name, label_set in sorted(asked):
-        if name in sizes and label_set not in (known := sizes[name].n_labels):
-            wrong.append(f"corpus {name} has no label set {label_set!r}{did_you_mean(label_set, known)}")
+        if name in sizes and (lacking := sizes[name].lacks(label_set)):
+            wrong.append(f"corpus {name} has no label set {lacking!r}{did_you_mean(lacking, sizes[name].n_labels)}")
         wrong += data.without_outcomes(name, home, label_set, both=("train",), known=("val",))
+    mixes = {(run.slice.corpora, run.slice.label_set) for run in sweep.runs if run.slice.mix and run.slice.label_set}
+    if not wrong:
+        wrong += [said for names, label_set in sorted(mixes) if (said := data.not_shared(names, home, label_set))]
     for name, kind in dict.fromkeys(
         (name, run.architecture.kind)
         for run in sweep.runs
@@ -44,14 +48,14 @@ def checked(sweep: Sweep, home: Path) -> dict[str, data.CorpusSize]:
         wrong.append(f"corpus {name} has not twelve leads, and a {kind} reads no others")
     known_sets = {name: 0 for size in sizes.values() for name in size.n_labels}
     if known_sets:
-        missing = [name for name in sweep.label_sets if name not in known_sets]
+        missing = [one for name in sweep.label_sets for one in apart(name, known_sets) if one not in known_sets]
         wrong += [f"no corpus of its runs has a label set {name!r}{did_you_mean(name, known_sets)}" for name in missing]
     for task in dict.fromkeys(task.clean for task in tasks):
         reasons = [why_not(task, run) for run in sweep.runs]
-        sets = sizes[task.corpus].n_labels if task.corpus in sizes and task.unit == "recording" else {}
-        if sets and task.label_set not in sets:
-            there = did_you_mean(task.label_set, sets)
-            wrong.append(f"task {task.name}: corpus {task.corpus} has no label set {task.label_set!r}{there}")
+        size = sizes.get(task.corpus) if task.unit == "recording" else None
+        if size is not None and size.n_labels and (lacks := size.lacks(task.label_set)):
+            there = did_you_mean(lacks, size.n_labels)
+            wrong.append(f"task {task.name}: corpus {task.corpus} has no label set {lacks!r}{there}")
         if reasons and all(reasons):
             wrong.append(f"none of its runs can be measured on {task.name}: {reasons[0]}")
         elif task.unit == "recording":

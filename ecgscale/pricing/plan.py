@@ -170,7 +170,7 @@ def shares(sweep: Sweep, priced: pd.DataFrame, home: Path, results: Path) -> Cal
 
 
 def _cost(run: Run, size: data.CorpusSize) -> Cost:
-    return cost(run.architecture, run.objective, size.n_labels.get(run.slice.label_set, 0), size.n_samples)
+    return cost(run.architecture, run.objective, size.n_labels_of(run.slice.label_set), size.n_samples)
 
 
 def _gpu_share(processes: int, memory: float, busy: float | None, on: Device) -> float:
@@ -221,13 +221,13 @@ def stores_of(run: Run, tasks: Sequence[Task], sizes: Mapping[str, data.CorpusSi
 
     def trained(part: data.CorpusSize, n_records: float) -> int:
         book = run.objective.codebook
-        return n_bytes(part, n_records, 2 * book.n_tokens if book else 4 * part.n_labels.get(labels, 0))
+        return n_bytes(part, n_records, 2 * book.n_tokens if book else 4 * part.n_labels_of(labels))
 
     held = [trained(part, part.n_records[split]) for split in (1, 2) for part in parts]
     held += [trained(part, part.n_records[0] * run.slice.fraction) for part in parts]
     asked = dict.fromkeys((task.corpus, task.label_set if task.by == "head" else "") for task in tasks)
     probed = [
-        n_bytes(sizes[name], sum(sizes[name].n_records), 4 * sizes[name].n_labels.get(label_set, 0))
+        n_bytes(sizes[name], sum(sizes[name].n_records), 4 * sizes[name].n_labels_of(label_set))
         for name, label_set in asked
     ]
     return _Stores(tuple(held), tuple(probed))

@@ -32,7 +32,7 @@ class Looked:
     signal: np.ndarray
     qrs_mv: float
     beats_per_minute: float
-    labels: tuple[str, ...]  # that are 1
+    labels: tuple[str, ...]  # that are 1, and numbers with what they are: "age 63"
     n_unknown: int  # labels that are missing
     problem: str = ""
 
@@ -47,8 +47,8 @@ def look(dataset: Dataset, raw: Path, index: Index) -> list[Looked]:
     found = []
     for row in looked_at(index).tolist():
         where = str(index.where[row])
-        labels = index.labels[row]
-        known = tuple(names[labels == 1].tolist()), int(np.sum(labels == MISSING))
+        labels, (numbers, n_without) = index.labels[row], _numbers(index, row)
+        known = (*names[labels == 1].tolist(), *numbers), int(np.sum(labels == MISSING)) + n_without
         kind = Path(where.partition("#")[0]).suffix.removeprefix(".")
         try:
             read = raw_record(dataset, raw, where)
@@ -66,6 +66,16 @@ def look(dataset: Dataset, raw: Path, index: Index) -> list[Looked]:
                 problem = str(error)
             found.append(Looked(row + 1, kind, dataset.leads, hz, read.signal, read.qrs, rate, *known, problem))
     return found
+
+
+def _numbers(index: Index, row: int) -> tuple[list[str], int]:
+    """A record's numbers in words, and how many are missing."""
+    if index.numbers is None:
+        return [], 0
+    names = [(label, unit) for some in index.number_units.values() for label, unit in some.items()]
+    pairs = list(zip(names, index.numbers[row].tolist(), strict=True))
+    said = [f"{label} {value:g} {unit}".strip() for (label, unit), value in pairs if np.isfinite(value)]
+    return said, len(pairs) - len(said)
 
 
 def _unread(row: int, kind: str, known: tuple[tuple[str, ...], int], problem: str) -> Looked:

@@ -65,5 +65,8 @@ def card_of(home: Path, name: str) -> Card:
         label_sets={key: tuple(classes) for key, classes in manifest.label_sets.items()},
         labels=opened.labels,
         label_subsets={key: tuple(classes) for key, classes in manifest.label_subsets.items()},
+        number_units={
+            key: {label: number["unit"] for label, number in some.items()} for key, some in manifest.number_sets.items()
+        },
     )
     return described.card_of(name, manifest.reader, index)
