@@ -11,6 +11,7 @@ from ecgscale.data import cards, corpus, preparation, pricing, simulate, verific
 from ecgscale.data.cards import rates_in_words
 from ecgscale.data.corpus import Corpus, Slice
 from ecgscale.data.dataset import Accounts, Card, Dataset, Index
+from ecgscale.data.getting import MBIT_A_SECOND, Getting, to_get
 from ecgscale.data.library import missing_parts, open_corpus
 from ecgscale.data.lock import Busy
 from ecgscale.data.outcomes import not_shared, without_outcomes
@@ -29,12 +30,14 @@ from ecgscale.phrases import did_you_mean
 
 __all__ = [
     "DATASETS",
+    "MBIT_A_SECOND",
     "Accounts",
     "Busy",
     "Card",
     "Corpus",
     "CorpusSize",
     "Dataset",
+    "Getting",
     "Index",
     "Looked",
     "MalformedRecordError",
@@ -56,6 +59,7 @@ __all__ = [
     "price",
     "rates_in_words",
     "taken_for",
+    "to_get",
     "verify",
     "without_outcomes",
 ]

@@ -10,6 +10,7 @@ import pandas as pd
 from ecgscale.data import corpus, embedded, simulate, split
 from ecgscale.data.corpus import MISSING, Corpus, Manifest
 from ecgscale.data.dataset import Card, Dataset
+from ecgscale.data.getting import hours_of, size_in_words
 from ecgscale.data.simulation import hospitals
 
 # Made here or shipped: corpora that need no raw folder.
@@ -89,6 +90,8 @@ def listing(cards: Mapping[str, Card], home: Path) -> pd.DataFrame:
                 "gigabytes": round(sum(_bytes(home, one) for one in prepared) / 1e9, 3),
                 "n_upsampled": sum(corpus.manifest_of(home, one).n_upsampled for one in prepared),
                 "download": card.download,
+                "download_gb": card.gigabytes,
+                "download_hours": None if card.gigabytes is None else round(hours_of(card.gigabytes), 3),
             }
         )
     return pd.DataFrame(rows).astype({"n_patients": "Int64"})
@@ -135,7 +138,7 @@ def croissant(name: str, card: Card, prepared: Corpus | None) -> dict[str, Any]:
         "license": card.licence,
         "url": card.url,
         "citeAs": card.citation,
-        "conditionsOfAccess": f"{card.access}; {card.download}",
+        "conditionsOfAccess": "; ".join(filter(None, (card.access, card.download, size_in_words(card)))),
         "rai:dataCollection": f"{card.n_records:,} recordings"
         + (f" of {card.n_patients:,} patients" if card.n_patients else "")
         + f" at {card.rates} Hz; units: {card.units}; leads: {card.lead_order}",

@@ -35,6 +35,7 @@ class Card:
     tested_on: str  # the real files, or a copy of the layout
     citation: str
     doi: str = ""
+    gigabytes: float | None = None  # of the download: as the provider says, or as lengths and format give; 1e9 bytes
     traps: Sequence[str] = ()
     # Recordings in train, val and test where the authors say so or a record is cut; else n_records by Dataset.shares.
     splits: tuple[int, int, int] | None = None

@@ -100,6 +100,7 @@ DATASET = Dataset(
         url="https://zenodo.org/records/4916206",
         doi="10.5281/zenodo.4916206",
         download="zenodo_get 10.5281/zenodo.4916206 && unzip 'exams_part*.zip'",
+        gigabytes=68.0,  # unpacked; the zips are smaller
         units="twice mV: divided by two (the files were written with --scale 2 and without baseline removal)",
         lead_order="DI, DII, DIII, AVR, AVL, AVF, V1-V6, without names in the files; checked with Einthoven's law",
         label_sets={"code6": "6, of an automatic annotation reviewed at CODE", "normal": "1", "sex": "1: male"},

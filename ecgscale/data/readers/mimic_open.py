@@ -115,6 +115,7 @@ DATASET = Dataset(
         doi="10.13026/4nqg-sb35",
         download="aws s3 sync --no-sign-request s3://physionet-open/mimic-iv-ecg/1.0/ DIR (if that is empty: wget -r "
         "-N -c -np https://physionet.org/files/mimic-iv-ecg/1.0/)",
+        gigabytes=97.0,  # 90.4 GiB by the provider's page
         units="mV by the headers' gains",
         lead_order="I, II, III, aVR, aVF, aVL, V1-V6 (aVF before aVL): taken by name",
         label_sets={

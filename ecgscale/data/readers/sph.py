@@ -83,6 +83,7 @@ DATASET = Dataset(
         url="https://doi.org/10.6084/m9.figshare.c.5779802.v1",
         doi="10.6084/m9.figshare.c.5779802.v1",
         download="download records.tar.gz and metadata.csv from https://doi.org/10.6084/m9.figshare.c.5779802.v1",
+        gigabytes=2.3,  # records.tar.gz
         units="mV, half precision",
         lead_order="I, II, III, aVR, aVL, aVF, V1-V6, without names; checked with Einthoven's law",
         label_sets={"aha": "44 primary statements in the whole dataset", "sex": "1: male"},

@@ -124,6 +124,7 @@ DATASET = Dataset(
         doi="10.6084/m9.figshare.27078763",
         download="download AttributesDictionary.csv, DiseaseCode.csv, Child_ecg.z01 and Child_ecg.zip from "
         "https://doi.org/10.6084/m9.figshare.27078763, then: zip -s 0 Child_ecg.zip --out whole.zip && unzip whole.zip",
+        gigabytes=4.1,  # Child_ecg.z01 and .zip
         units="mV by the headers' gains",
         lead_order="I, II, III, AVR, AVL, AVF, V1-V6; 1,856 of 14,190 lack V2, V4 and V6 and are refused",
         label_sets={
