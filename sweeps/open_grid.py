@@ -2,9 +2,9 @@
 
 What it costs: `ecgscale plan open_grid --device a100` prices the downloads, their preparation and the training.
 What it needs: `mimic-open` (MIMIC-IV-ECG's open module, 800,035 recordings) and `code15` (CODE-15%, 345,779) to
-pretrain on, and to be probed on `ptbxl`, `csn`, `cpsc2018`, `sph` and `zzu-pecg`: 1.26 million recordings, none of which
-needs an agreement (their licences differ: `ecgscale data card NAME`). `ecgscale data list` has the lines that download
-them.
+pretrain on, and to be probed on `ptbxl`, `csn`, `cpsc2018`, `sph` and `zzu-pecg`: 1.26 million recordings, none of
+which needs an agreement (their licences differ: `ecgscale data card NAME`). `ecgscale data list` has the lines that
+download them.
 How to run it: prepare the two, train the codebook (`ecgscale codebook train --sweep open_grid`), then
 `ecgscale launch open_grid --address auto --tasks-available`: held-out sets that are not prepared yet come in later, by
 `ecgscale reprobe open_grid`.
@@ -25,7 +25,7 @@ from ecgscale.spec import Run, Sweep
 from ecgscale.spec.tasks import Task
 
 FRACTIONS = (0.001, 0.003, 0.01, 0.03, 0.1, 0.3)  # of the training patients, beside all of them
-CODE15_A_RECORDING = 0.364  # recordings of CODE-15% to one of MIMIC-IV-ECG, as there are in training
+CODE15_A_RECORDING = 0.39  # recordings of CODE-15% to one of MIMIC-IV-ECG, as there are in training
 CODEBOOK = Codebook("mimic-open")
 
 CONFIGURATIONS: tuple[tuple[tuple[Architecture, ...], tuple[int, ...], Objective, str], ...] = (

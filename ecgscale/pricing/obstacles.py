@@ -160,9 +160,9 @@ def left_in_words(sweep: Sweep) -> list[str]:
 
 
 def _asked_of(sweep: Sweep, corpora: Sequence[str]) -> list[Task]:
-    """The tasks of a sweep on these corpora; none if its runs train on one of them, too."""
+    """The tasks of a sweep on these corpora, but for those that its runs train on, too."""
     trained_on = {name for run in sweep.runs for name in run.slice.corpora}
-    return [] if trained_on & set(corpora) else [task for task in _known(sweep)[0] if task.corpus in corpora]
+    return [task for task in _known(sweep)[0] if task.corpus in corpora and task.corpus not in trained_on]
 
 
 def _named(tasks: Sequence[Task]) -> str:
