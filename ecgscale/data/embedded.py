@@ -146,6 +146,7 @@ CARDS: dict[str, Card] = {
         n_patients=2_496,
         sampling_hz=(100,),
         download="none: it is part of the package",
+        gigabytes=None,
         label_sets={"code6": "6, CODE's labels by statement", "superdiagnostic": "5", "sex": "1: female"}
         | {"age": "a number, in years"},
         n_labels={"code6": 6, "superdiagnostic": 5, "sex": 1, "age": 1},
@@ -158,6 +159,7 @@ CARDS: dict[str, Card] = {
         what="the 200 recordings of LUDB, shipped with ecgscale at 100 Hz in 5 uV steps",
         sampling_hz=(100,),
         download="none: it is part of the package",
+        gigabytes=None,
         tested_on="the real records",
     ),
 }
