@@ -1,5 +1,6 @@
 """More tasks for runs that are done: their kept weights are probed, and nothing is trained."""
 
+import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -8,7 +9,7 @@ import torch
 from ecgscale import data, records
 from ecgscale.data.allowance import allowance_beside
 from ecgscale.models import Backbone
-from ecgscale.probing.measure import Row, computing_in, probe_rows
+from ecgscale.probing.measure import Row, computing_in, labels_asked, number_facts, probe_rows
 from ecgscale.spec.run import Run
 from ecgscale.spec.sweep import Sweep
 from ecgscale.spec.tasks import Task, measurable, own_tasks, task_facts
@@ -57,6 +58,10 @@ def reprobe(
     replaced = file.rows["target"].isin([task.name for task in asked]) & file.rows["step"].isin(steps)
     known = own_tasks(file.facts.get("own_tasks", "")) | {task.name: task for task in asked}
     facts = dict(file.facts) | task_facts([*known.values()])
+    said = json.loads(facts.get("numbers", "{}")) | json.loads(
+        number_facts(labels_asked(asked, corpora)).get("numbers", "{}")
+    )
+    facts |= {"numbers": records.canonical(said)} if said else {}
     records.write(path, records.as_rows(file.rows[~replaced]) + new, file.description, facts, guard)
     return steps
 
