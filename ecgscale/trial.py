@@ -117,6 +117,7 @@ def _take(
         run, sweep, inputs.corpus, home, resources.device, inputs.mixed, memory.allowance, inputs.words
     )
     facts["evaluation_precision"] = measurement.precision
+    facts |= measurement.number_facts
     lacking = data.missing_parts([*run.slice.corpora, *measurement.corpora], home)
     facts["n_missing_parts"] = str(sum(len(parts) for parts in lacking.values()))
     journal.begin([row for row in journal.rows if row["step"] <= measured] if measured is not None else [], facts)

@@ -34,7 +34,8 @@ from ecgscale.records import sealed, write_whole
 
 GROUP = ["sweep", "corpus", "label_set", "configuration", "target", "domain"]
 LEVELS = 4  # sizes or fractions below which a marginal law is not tried
-READ = ("N", "D", "loss", "weight", "n_tried", "at_edge", "prevalence_loss", "row")  # by fits; "row": alike in copies
+# By fits; "row": alike in copies.
+READ = ("N", "D", "loss", "loss_unit", "weight", "n_tried", "at_edge", "prevalence_loss", "row")
 SIZES_AND_DATA = ("joint", "size", "pure_size", "data", "pure_data")
 ALLOCATION = ("a", "b", "gamma")
 Facts = dict[str, Any]

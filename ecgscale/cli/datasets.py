@@ -106,7 +106,7 @@ def prepare(
         if reader:
             looked = data.look(name, raw, reader, told)
             if reader == "table":
-                table(("column", "taken for"), data.taken_for(raw, told).items())
+                table(("column", "taken for"), [*data.taken_for(raw, told).items()])
             as_read(looked, picture or Path(f"{name}-as-read.png"))
         p = data.price(name, raw, home_of(home), workers=workers, n_records=n_records, **options)
         say(

@@ -159,7 +159,7 @@ class Corpus:
         Raises ValueError if the label sets are not of the same labels, kinds and units.
         """
         mine, theirs = self.manifest.labels_of(label_set), other.manifest.labels_of(label_set)
-        said = [[(one.name, one.number and one.number.unit) for one in labels] for labels in (mine, theirs)]
+        said = [[(one.name, one.number.unit if one.number else None) for one in labels] for labels in (mine, theirs)]
         if said[0] != said[1]:
             raise ValueError(
                 f"corpora {other.name} and {self.name} do not share the label set {label_set!r}: "

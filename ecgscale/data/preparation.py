@@ -312,9 +312,9 @@ def _digest(index: Index) -> str:
         for first in range(0, len(column), _CHUNK):
             digest.update("\n".join([*column[first : first + _CHUNK], ""]).encode())
     digest.update(np.ascontiguousarray(index.labels).data)
-    for column in (index.split, index.numbers):
-        if column is not None:
-            digest.update(np.ascontiguousarray(column).data)
+    for array in (index.split, index.numbers):
+        if array is not None:
+            digest.update(np.ascontiguousarray(array).data)
     return digest.hexdigest()
 
 

@@ -61,8 +61,8 @@ def checked(sweep: Sweep, home: Path) -> dict[str, data.CorpusSize]:
         elif task.unit == "recording":
             asked_of = ("test",) if task.by == "head" else ("train", "test")
             also = () if task.by == "head" else ("val",)
-            lacking = data.without_outcomes(task.corpus, home, task.label_set, both=asked_of, known=also)
-            wrong += [f"task {task.name}: {text}" for text in lacking]
+            outcomes = data.without_outcomes(task.corpus, home, task.label_set, both=asked_of, known=also)
+            wrong += [f"task {task.name}: {text}" for text in outcomes]
     if wrong:
         raise ValueError(f"sweep {sweep.name}: " + "; ".join(wrong))
     return sizes
