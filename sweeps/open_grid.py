@@ -45,6 +45,7 @@ HELD_OUT = (
     Task("sph-aha", "sph", "aha", "A"),
     Task("zzu-disease", "zzu-pecg", "disease4", "B"),  # of children, none of whom is pretrained on
     Task("ptbxl-sex-open", "ptbxl", "sex", "D"),
+    Task("ptbxl-age-open", "ptbxl", "age", "D"),  # a number
     Task("zzu-sex", "zzu-pecg", "sex", "D"),
 )
 

@@ -38,9 +38,9 @@ def list_(home: Home = None, as_json: Json = False) -> None:
     drawn = sys.stdout.isatty()
     shown = listed[_NARROW] if drawn else listed
     table(list(shown.columns), [tuple(row) for row in shown.astype(object).fillna("").itertuples(index=False)])
-    for row in listed[listed["prepared"] == ""].itertuples() if drawn else ():
-        size = f" ({row.download_gb:.3g} GB, {row.download_hours:.2g} h at 100 Mbit/s)" if row.download_gb > 0 else ""
-        say(f"{row.name}: {row.download}{size}")
+    for row in listed[listed["prepared"] == ""].to_dict("records") if drawn else ():
+        size = f" ({row['size']})" if row["size"] else ""
+        say(f"{row['name']}: {row['download']}{size}")
 
 
 @data_app.command()

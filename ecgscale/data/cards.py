@@ -10,7 +10,7 @@ import pandas as pd
 from ecgscale.data import corpus, embedded, simulate, split
 from ecgscale.data.corpus import MISSING, Corpus, Manifest
 from ecgscale.data.dataset import Card, Dataset
-from ecgscale.data.getting import hours_of, size_in_words
+from ecgscale.data.getting import size_in_words
 from ecgscale.data.simulation import hospitals
 
 # Made here or shipped: corpora that need no raw folder.
@@ -91,7 +91,7 @@ def listing(cards: Mapping[str, Card], home: Path) -> pd.DataFrame:
                 "n_upsampled": sum(corpus.manifest_of(home, one).n_upsampled for one in prepared),
                 "download": card.download,
                 "download_gb": card.gigabytes,
-                "download_hours": None if card.gigabytes is None else round(hours_of(card.gigabytes), 3),
+                "size": size_in_words(card),
             }
         )
     return pd.DataFrame(rows).astype({"n_patients": "Int64"})

@@ -94,7 +94,7 @@ def labelled(word: str) -> Callable[[str, Path], bool]:
             psv.write_text("\n".join(lines))
         elif name in HEADERS:
             in_header(raw, HEADERS[name], word or None)
-        return name not in BARE
+        return name not in (*BARE, "mimic-open")  # of whose carts a line may say anything, or nothing
 
     return change
 
