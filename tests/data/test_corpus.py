@@ -115,7 +115,10 @@ def test_no_flipped_bit_of_a_corpus_goes_unnoticed(file: str, tmp_path: Path) ->
     assert silent == 0
     assert len(said) > 100
     assert all(sentence.startswith(f"corpus small: {file} damaged (") for sentence in said)
-    assert all(sentence.endswith("data prepare small --raw DIR --reader table (or your reader's file, and what you said)") for sentence in said)
+    assert all(
+        sentence.endswith("data prepare small --raw DIR --reader table (or your reader's file, and what you said)")
+        for sentence in said
+    )
     path.write_bytes(whole)
     assert checked.check(tmp_path, "small").manifest == sound.manifest
 
