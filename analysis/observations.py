@@ -135,7 +135,7 @@ def _units(runs: pd.DataFrame) -> pd.DataFrame:
         for target, numbers in json.loads(said).items():
             units = numbers["units"]
             of = f"SD² of {next(iter(units))}" if len(units) == 1 else "SD²"
-            loss = of if len(units) == numbers["of"] else f"{NATS} and {of}, mean"
+            loss = of if len(units) == numbers["of"] else f"{NATS} and SD²"
             found.append((sweep, run_id, target, loss, " or ".join(sorted(set(units.values())))))
     return pd.DataFrame(found, columns=["sweep", "run_id", "target", "loss_unit", "mae_unit"], dtype=object)
 

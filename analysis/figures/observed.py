@@ -63,9 +63,11 @@ def scale(points: pd.DataFrame) -> tuple[dict[str, float], str]:
 
 
 def loss_unit(points: pd.DataFrame) -> str:
-    """In what the losses of these points are: nats, or squared standard deviations where labels are numbers."""
-    units = points["loss_unit"].dropna().unique() if "loss_unit" in points else []
-    return " or ".join(sorted(map(str, units), key=lambda unit: (unit != NATS, unit))) or NATS
+    """In what the losses of these points are: nats, squared standard deviations where labels are numbers, or both."""
+    units = sorted(set(points["loss_unit"].dropna())) if "loss_unit" in points else []
+    if len(units) > 1:
+        units = sorted({part.partition(" of ")[0] for unit in units for part in unit.split(" and ")})
+    return ", ".join(sorted(map(str, units), key=lambda unit: (unit != NATS, unit))) or NATS
 
 
 def inside(points: pd.DataFrame) -> pd.DataFrame:

@@ -158,11 +158,17 @@ def prepare(
 
 
 @data_app.command()
-def verify(name: Dataset, raw: Raw = None, home: Home = None, as_json: Json = False) -> None:
+def verify(
+    name: Dataset,
+    raw: Raw = None,
+    reader: Annotated[str, typer.Option(help="The Python file that read it, if it is not here or in --raw.")] = "",
+    home: Home = None,
+    as_json: Json = False,
+) -> None:
     """Check a prepared corpus, and the raw folder if given, against what they should hold."""
     from ecgscale import data
 
-    checks = data.verify(name, home_of(home), raw)
+    checks = data.verify(name, home_of(home), raw, reader)
     if as_json:
         print(checks.to_json(orient="records", indent=1))
     else:

@@ -165,12 +165,17 @@ def price(
     return pricing.price(_chosen(name, raw, reader, said), raw, home, chosen, workers=workers, n_records=n_records)
 
 
-def verify(name: str, home: Path, raw: Path | None = None) -> pd.DataFrame:
-    """One row a check (item, expected, found, ok) of a prepared corpus, and of its raw folder if given."""
+def verify(name: str, home: Path, raw: Path | None = None, reader: str = "") -> pd.DataFrame:
+    """One row a check (item, expected, found, ok) of a prepared corpus, and of its raw folder if given.
+
+    ``reader`` is the path of the Python file that read it; one of its name here or in the raw folder is found. Raises
+    ValueError for one that is not the file that read it.
+    """
     base = name.partition("@")[0]
     dataset = DATASETS.get(base)
     if dataset is None and corpus.is_prepared(home, name) and (told := corpus.manifest_of(home, name).reader):
-        dataset = registered.own_dataset(base, told)
+        file = registered.script_of(told, reader, raw) if raw is not None else None
+        dataset = registered.own_dataset(base, told) if file is None else script.dataset(base, file, raw or Path())
     return verification.verify(name, home, dataset, raw)
 
 

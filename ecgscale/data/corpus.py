@@ -197,10 +197,16 @@ def is_prepared(home: Path, name: str) -> bool:
 
 
 def command_for(name: str) -> str:
-    """The command that prepares a corpus: "ptbxl@500-ecgfounder" is PTB-XL at another rate, with other filters."""
+    """The command that prepares a corpus: "ptbxl@500-ecgfounder" is PTB-XL at another rate, with other filters.
+
+    A name that no dataset has is of recordings of one's own.
+    """
+    from ecgscale.data.readers import DATASETS  # which hold what is defined here
+
     base, _, preparation = name.partition("@")
     options = [f"--sampling-hz {part}" if part.isdigit() else f"--recipe {part}" for part in preparation.split("-")]
-    return " ".join(["ecgscale data prepare", base, *(options if preparation else ()), "--raw DIR"])
+    own = [] if base in DATASETS else ["--reader table (or your reader's file, and what you said)"]
+    return " ".join(["ecgscale data prepare", base, *(options if preparation else ()), "--raw DIR", *own])
 
 
 class Damaged(ValueError):

@@ -51,7 +51,16 @@ def checked(sweep: Sweep, home: Path) -> dict[str, data.CorpusSize]:
         missing = [one for name in sweep.label_sets for one in apart(name, known_sets) if one not in known_sets]
         wrong += [f"no corpus of its runs has a label set {name!r}{did_you_mean(name, known_sets)}" for name in missing]
     for task in dict.fromkeys(task.clean for task in tasks):
-        reasons = [why_not(task, run) for run in sweep.runs]
+        of_task = sizes.get(task.corpus)
+        reasons = [
+            why_not(task, run)
+            or (
+                f"corpus {task.corpus} has not the twelve leads that this {run.architecture.kind} reads"
+                if of_task is not None and not of_task.twelve_leads and not run.architecture.any_leads
+                else ""
+            )
+            for run in sweep.runs
+        ]
         size = sizes.get(task.corpus) if task.unit == "recording" else None
         if size is not None and size.n_labels and (lacks := size.lacks(task.label_set)):
             there = did_you_mean(lacks, size.n_labels)

@@ -15,6 +15,7 @@ from ecgscale.data.batches import Store
 from ecgscale.data.corpus import Corpus
 from ecgscale.data.label_sets import Label
 from ecgscale.data.mixture import Mixture, stored
+from ecgscale.data.recording import INDEPENDENT_LEADS, LEADS
 from ecgscale.models import Backbone
 from ecgscale.probing.external import external_scores
 from ecgscale.probing.heads import columns, head_scores
@@ -50,6 +51,7 @@ class Measurement:
         self.tasks = measurable(sweep.tasks, run)
         self.precision = precision_on(device, sweep.evaluation_precision)
         self.corpora = {task.corpus: data.open_corpus(task.corpus, home) for task in self.tasks}
+        self.tasks = [task for task in self.tasks if reads(run, self.corpora[task.corpus])]
         labels = run.slice.label_set
         self.stores = self._stores()
         trained = [(one, one.rows("train", run.slice.fraction, labels)) for one in (corpus, *mixed)]
@@ -142,6 +144,11 @@ class Measurement:
         ):
             rows.append(_row(at, e.target, "OOD", "test", e.metric, e.value, e.n_evaluated, e.n_classes))
         return rows
+
+
+def reads(run: Run, corpus: Corpus) -> bool:
+    """Whether a run's network reads the leads of a corpus: any, or the twelve."""
+    return run.architecture.any_leads or tuple(corpus.manifest.leads) in (LEADS, INDEPENDENT_LEADS)
 
 
 def labels_asked(tasks: Sequence[Task], corpora: Mapping[str, Corpus]) -> dict[str, tuple[Label, ...]]:
