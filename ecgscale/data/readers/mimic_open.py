@@ -41,13 +41,14 @@ def index(raw: Path) -> Index:
 
     A record without such a row, or without a word from its cart, has missing labels and numbers.
     """
-    place = located(raw, "record_list.csv", hint="(MIMIC-IV-ECG 1.0, its open module)")
+    place = located(raw, "record_list.csv", hint="of the open module of MIMIC-IV-ECG 1.0,")
     names = ["subject_id", "study_id", "path"]
     table = columns.keyed(columns.people(tables.read(place, names), "subject_id"), "study_id")
     table, missing = columns.files(table, ["path"], place, _header)
-    carts = columns.keyed(
-        tables.read(located(place.file.parent, "machine_measurements.csv"), ["study_id", *REPORTS, *_WAVES]), "study_id"
+    beside = located(
+        place.file.parent, "machine_measurements.csv", hint="which the open module has beside record_list.csv,"
     )
+    carts = columns.keyed(tables.read(beside, ["study_id", *REPORTS, *_WAVES]), "study_id")
     at = pd.Index(carts.rows["study_id"]).get_indexer(pd.Index(table.rows["study_id"]))
     found, of_reports = cart.read(carts, REPORTS)
     findings = list(cart.FINDINGS)

@@ -31,11 +31,12 @@ def index(raw: Path) -> Index:
     ``ICD-10 code`` lists the diagnoses of the stay, which ``DiseaseCode.csv`` gathers into four diseases. Ages are in
     days ("572d").
     """
-    place = located(raw, "AttributesDictionary.csv")
+    place = located(raw, "AttributesDictionary.csv", hint="of ZZU pECG on figshare,")
     names = ["Filename", "ECG_ID", "Patient_ID", "Age", "Gender", "Lead", "AHA_code", "ICD-10 code"]
     table = columns.keyed(columns.people(tables.read(place, names), "Patient_ID"), "ECG_ID")
     table = table.keep(columns.numbers(table, "Lead") == 12, f"record of {place.name} with other leads than twelve")
-    diseases = _diseases(tables.read(located(place.file.parent, "DiseaseCode.csv"), ["Disease Type", "ICD-10 Code"]))
+    beside = located(place.file.parent, "DiseaseCode.csv", hint="which figshare has beside AttributesDictionary.csv,")
+    diseases = _diseases(tables.read(beside, ["Disease Type", "ICD-10 Code"]))
     table, missing = columns.files(
         table, ["Filename"], place, lambda name: f"Child_ecg/{name.removesuffix('.hea')}.hea"
     )
