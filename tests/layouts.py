@@ -200,7 +200,12 @@ def chapman(raw: Path, n: int = 8, prefix: str = "") -> None:
         name = f"MUSE_{prefix}20180113_{i:06d}"
         np.savetxt(raw / "ECGDataDenoised" / f"{name}.csv", signal.T * 1000, fmt="%.0f", delimiter=",")
         rows.append(
-            {"FileName": name, "Rhythm": ("SB", "AFIB")[i % 2], "Beat": "NONE", "Gender": ("MALE", "FEMALE")[i % 2]}
+            {
+                "FileName": name,
+                "Rhythm": ("SB", "AFIB")[i % 2],
+                "PatientAge": 40 + i,
+                "Gender": ("MALE", "FEMALE")[i % 2],
+            }
         )
     pd.DataFrame(rows).to_csv(raw / "Diagnostics.csv", index=False)
 
@@ -359,6 +364,7 @@ def sph(raw: Path, n: int = 10, prefix: str = "") -> None:
             file["ecg"] = signal.astype(np.float16)
         codes = ("1", "22;23", "60+310;50")[i % 3]
         rows.append({"ECG_ID": name, "AHA_Code": codes, "Patient_ID": f"S{prefix}{i // 2:05d}", "Sex": "MF"[i % 2]})
+        rows[-1]["Age"] = 50 + i
     pd.DataFrame(rows).to_csv(raw / "metadata.csv", index=False)
 
 

@@ -53,8 +53,8 @@ def draw(points: pd.DataFrame, table: pd.DataFrame) -> list[Page]:
         part = {str(r["configuration"]): r for r in frame[frame["target"] == task].to_dict("records")}
         unit = observed.loss_unit(best[best["target"] == task])
         for j, measure in enumerate(measures):
-            *names, words = OF_NUMBERS if measure[0] == "auroc" and task in of_numbers else measure
-            measure = (*names, words.format(unit=unit))
+            after, before, verdict, words = OF_NUMBERS if measure[0] == "auroc" and task in of_numbers else measure
+            measure = (after, before, verdict, words.format(unit=unit))
             _panel(page, pair[j], part, looks, task, measure)
             panel_letter(pair[j], letter(wide * i + j))
             if across > 1:
