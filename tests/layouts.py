@@ -301,13 +301,13 @@ def mimic_open(raw: Path, n: int = 48, prefix: str = "") -> None:
 def zzu(raw: Path, n: int = 16, prefix: str = "") -> None:
     """Child_ecg/P00/P00001/P00001_E01, 5 to 30 s; every fifth record with nine leads; quoted lists, ages in days."""
     raw.mkdir(parents=True, exist_ok=True)
-    nine = ("I", "II", "III", "aVR", "aVL", "aVF", "V1", "V3", "V5")
+    nine, native = ("I", "II", "III", "aVR", "aVL", "aVF", "V1", "V3", "V5"), signals(n, 500, 30)
     codes = ("'A1'", "'C21'", "'C22';'Left ventricular high voltage'", "'E50+Modifier362';'C21'")
     ills = ("'J18.9'", "'Q21.0'", "'(FO) Q21.1';'M30.3'", "")
     rows = []
     for i in range(n):
         seconds = (5, 10, 15, 30)[i % 4]
-        signal = signals(n, 500, seconds)[i]
+        signal = native[i, :, : 500 * seconds]
         leads = nine if i % 5 == 4 else LEADS
         patient = f"P{prefix}{i // 2:05d}"
         name = f"{patient}_E{1 + i % 2:02d}"
