@@ -1,6 +1,8 @@
 """One run, the whole way: corpus, training, measurement, rows. Ray calls this; this never calls Ray."""
 
 import traceback
+from collections.abc import Mapping
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -17,7 +19,7 @@ from ecgscale.probing.measure import EvaluationFull, Measurement, Row, id_curve,
 from ecgscale.redact import describe_error, without_paths
 from ecgscale.spec.run import Run, parts_of
 from ecgscale.spec.sweep import Sweep
-from ecgscale.spec.tasks import task_facts
+from ecgscale.spec.tasks import left_out_facts, measurable, task_facts, task_of, told_left_out
 from ecgscale.training import kept_weights, session
 from ecgscale.training.codewords import Interrupted
 from ecgscale.training.footprint import memory_of
@@ -45,7 +47,7 @@ def trial(run: Run, sweep: Sweep, place: Place, resources: Resources = ONE_CPU, 
         file, run.description, lease.token if lease else 0, lease.check if lease else records.unguarded
     )
     journal.rows = _measured(file)
-    facts = _facts(resources, attempt)
+    facts = _facts(resources, attempt) | left_out_facts(told_left_out(records.facts(file)))
 
     def end(status: str, why: str) -> str:
         memory = str(provenance.peak_memory_bytes(device))
@@ -103,18 +105,22 @@ def _take(
     except Interrupted:
         attempt.note("paused while the words of its corpus were labelled")
         return False
+    resume = session.resumable(run, sweep.name, home, {row["step"] for row in journal.rows}, inputs.digests)
+    measured = _measured_last(journal.rows, resume)
+    if not kept_weights.begin(run, home, sweep.keep, inputs.digests, measured):
+        resume = measured = None
+    sweep = _as_begun(sweep, facts) if measured is not None else sweep
+    facts.pop("tasks_left_out", None)
     facts |= {**inputs.digests, **task_facts(sweep.tasks), **code_facts(parts_of(run))}
+    facts |= left_out_facts([task.name for task in measurable(sweep.left_out, run)])
     memory = memory_of(run, inputs.corpus, resources)
     measurement = Measurement(
         run, sweep, inputs.corpus, home, resources.device, inputs.mixed, memory.allowance, inputs.words
     )
     facts["evaluation_precision"] = measurement.precision
+    facts |= measurement.number_facts
     lacking = data.missing_parts([*run.slice.corpora, *measurement.corpora], home)
     facts["n_missing_parts"] = str(sum(len(parts) for parts in lacking.values()))
-    resume = session.resumable(run, sweep.name, home, {row["step"] for row in journal.rows}, inputs.digests)
-    measured = _measured_last(journal.rows, resume)
-    if not kept_weights.begin(run, home, sweep.keep, inputs.digests, measured):
-        resume = measured = None
     journal.begin([row for row in journal.rows if row["step"] <= measured] if measured is not None else [], facts)
     attempt.note(f"attempt {facts['attempt']}" + (f", from step {resume['step']}" if resume else ""))
     if _stalled(run, journal.rows):
@@ -180,6 +186,15 @@ def _measured_last(rows: list[Row], resume: session.State | None) -> int | None:
         return None
     own = resume["again"] and any(row["step"] == resume["step"] for row in rows)
     return resume["step"] if own else resume["measured"]
+
+
+def _as_begun(sweep: Sweep, facts: Mapping[str, str]) -> Sweep:
+    """The sweep without the tasks that a run was begun without: it has a task at all its steps, or later by reprobe."""
+    left = told_left_out(facts)
+    late = tuple(task for task in sweep.tasks if task_of(task).name in left)
+    return replace(
+        sweep, tasks=tuple(task for task in sweep.tasks if task not in late), left_out=(*sweep.left_out, *late)
+    )
 
 
 def _progress(run: Run, rows: list[Row], snapshot: Snapshot) -> str:

@@ -119,6 +119,6 @@ def _frontier(
     style.linear(ax.yaxis, 6)
     style.in_emptiest_corner(ax, style.FORMULAS["frontier"])
     ax.set_xlabel("training compute C (FLOP)")
-    ax.set_ylabel(f"test loss, {style.target(task).label} (nats)")
+    ax.set_ylabel(f"test loss, {style.target(task).label} ({observed.loss_unit(cloud)})")
     columns = len(lines) if sum(len(str(line.get_label())) for line in lines) < 100 else 2
     page.legend(handles=lines, loc="outside upper left", ncols=columns, fontsize=7, columnspacing=1.6)

@@ -16,7 +16,8 @@ from ecgscale.analysis.observations import own
 
 KEYS = ["sweep", "corpus", "label_set", "configuration", "target", "domain"]
 FAMILY = KEYS[:4]  # a configuration on all of its targets
-READ = ("N", "D", "loss", "weight", "n_tried", "at_edge", "prevalence_loss", "row")  # by fits; "row": alike in copies
+# By fits; "row": alike in copies.
+READ = ("N", "D", "loss", "loss_unit", "weight", "n_tried", "at_edge", "prevalence_loss", "row")
 PAIRED = ("sweep", "run_id", "N", "D", "C", "n_tried", "at_edge", "loss")  # by transfer and frontier
 SEEN = ("run_id", "C", "loss", "step")  # of checkpoints
 Facts = dict[str, Any]

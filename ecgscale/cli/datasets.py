@@ -38,8 +38,9 @@ def list_(home: Home = None, as_json: Json = False) -> None:
     drawn = sys.stdout.isatty()
     shown = listed[_NARROW] if drawn else listed
     table(list(shown.columns), [tuple(row) for row in shown.astype(object).fillna("").itertuples(index=False)])
-    for row in listed[listed["prepared"] == ""].itertuples() if drawn else ():
-        say(f"{row.name}: {row.download}")
+    for row in listed[listed["prepared"] == ""].to_dict("records") if drawn else ():
+        size = f" ({row['size']})" if row["size"] else ""
+        say(f"{row['name']}: {row['download']}{size}")
 
 
 @data_app.command()
@@ -77,6 +78,10 @@ def prepare(
         str, typer.Option(help="Columns of labels (0, 1, blank), with commas.", rich_help_panel=_OWN)
     ] = "",
     classes: Annotated[str, typer.Option(help="Columns of words that are labels each.", rich_help_panel=_OWN)] = "",
+    numbers: Annotated[
+        str, typer.Option(help="Columns of numbers, at will with units: age=years,k=mmol/L.", rich_help_panel=_OWN)
+    ] = "",
+    leave_out: Annotated[str, typer.Option(help="Columns that are no labels.", rich_help_panel=_OWN)] = "",
     einthoven: Annotated[bool, typer.Option(help="Check limb leads by Einthoven's law.", rich_help_panel=_OWN)] = True,
     picture: Annotated[
         Path | None, typer.Option(help="With --dry-run: where to draw ten records.", rich_help_panel=_OWN)
@@ -92,11 +97,17 @@ def prepare(
 
     chosen = {"detector": detector, "sampling_hz": sampling_hz, "recipe": recipe, "flawed_leads": flawed_leads}
     options: dict[str, Any] = {option: value for option, value in chosen.items() if value is not None}
-    told = data.Said(labels, units, hz, leads, signals, record, patient, split, label_columns, classes, einthoven)
+    told = data.Said(
+        *(labels, units, hz, leads, signals, record, patient, split, label_columns, classes, numbers, leave_out),
+        einthoven=einthoven,
+    )
     options |= {"reader": reader, "said": told}
     if dry_run:
         if reader:
-            as_read(data.look(name, raw, reader, told), picture or Path(f"{name}-as-read.png"))
+            looked = data.look(name, raw, reader, told)
+            if reader == "table":
+                table(("column", "taken for"), [*data.taken_for(raw, told).items()])
+            as_read(looked, picture or Path(f"{name}-as-read.png"))
         p = data.price(name, raw, home_of(home), workers=workers, n_records=n_records, **options)
         say(
             f"{p.n_records:,} recordings at {p.records_per_second:.0f} a second with {p.n_processes} "
@@ -147,11 +158,17 @@ def prepare(
 
 
 @data_app.command()
-def verify(name: Dataset, raw: Raw = None, home: Home = None, as_json: Json = False) -> None:
+def verify(
+    name: Dataset,
+    raw: Raw = None,
+    reader: Annotated[str, typer.Option(help="The Python file that read it, if it is not here or in --raw.")] = "",
+    home: Home = None,
+    as_json: Json = False,
+) -> None:
     """Check a prepared corpus, and the raw folder if given, against what they should hold."""
     from ecgscale import data
 
-    checks = data.verify(name, home_of(home), raw)
+    checks = data.verify(name, home_of(home), raw, reader)
     if as_json:
         print(checks.to_json(orient="records", indent=1))
     else:

@@ -7,7 +7,7 @@ import typer
 
 from ecgscale.cli.devices import ChosenDevice, chosen
 from ecgscale.cli.door import FAILED, RESULTS, Home, Refused, Results, SweepName, app, home_of
-from ecgscale.cli.selecting import Changes, Only, selected, typed
+from ecgscale.cli.selecting import Changes, Only, TasksAvailable, selected, typed
 from ecgscale.cli.terminal import say
 
 
@@ -22,6 +22,7 @@ def reprobe(
     device: ChosenDevice = None,
     only: Only = None,
     changes: Changes = None,
+    tasks_available: TasksAvailable = False,
 ) -> None:
     """Measure kept weights on more tasks, without training; without --task on those that the sweep has gained."""
     from dataclasses import replace
@@ -29,7 +30,8 @@ def reprobe(
     import torch
 
     from ecgscale import leases, records
-    from ecgscale.pool.states import states
+    from ecgscale.data.corpus import command_for
+    from ecgscale.pool.states import outstanding, outstanding_in_words, states
     from ecgscale.pricing.obstacles import checked
     from ecgscale.probing.reprobe import lacking
     from ecgscale.probing.reprobe import reprobe as measure
@@ -39,8 +41,14 @@ def reprobe(
     tasks = {name: loaded.task(name) for name in task or loaded.task_names}
     sizes = checked(replace(loaded, runs=(), tasks=tuple(tasks.values()), label_sets=()), home_of(home))
     absent = [name for name, size in sizes.items() if not size.prepared]
-    if absent:
-        raise Refused(f"corpus {absent[0]} is not prepared here; run: ecgscale data prepare {absent[0]} --raw DIR")
+    waiting = [name for name, one in tasks.items() if one.corpus in absent]
+    if waiting and not tasks_available:
+        causes = [f"corpus {name} is not prepared here; run: {command_for(name)}" for name in absent]
+        others = ["measure on the other tasks alone: --tasks-available"] if len(waiting) < len(tasks) else []
+        raise Refused("; ".join(causes + others))
+    tasks = {name: one for name, one in tasks.items() if name not in waiting}
+    for name in absent:
+        say(f"left for later, as corpus {name} is not prepared here; run: {command_for(name)}")
     state = states(loaded, results)
     finished = [loaded.run(run_id) for run_id in state.loc[state["state"] == "done", "run_id"]]
     wanted = {run: list(tasks) if task else lacking(run, loaded, results, [*tasks.values()]) for run in finished}
@@ -68,5 +76,7 @@ def reprobe(
     if n_lost:
         say(f"next: ecgscale status {again}")
         raise typer.Exit(FAILED)
+    for sentence in outstanding_in_words(loaded, outstanding(loaded, results)):
+        say(sentence)
     unfinished = len(finished) < len(loaded.runs)
     say(f"next: ecgscale {'launch' if unfinished else 'fit'} {again}")

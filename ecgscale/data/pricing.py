@@ -54,6 +54,7 @@ def price(
         where=index.where[chosen],
         patient=index.patient[chosen],
         labels=index.labels[chosen],
+        numbers=None if index.numbers is None else index.numbers[chosen],
         split=None if index.split is None else index.split[chosen],
     )
     chunks = preparation.chunks_of(len(chosen), _CHUNK)
@@ -77,7 +78,7 @@ def price(
         n_processes=n_processes,
         records_per_second=rate,
         seconds=starting + n * (1 / rate + sealing),
-        disk_bytes=n * row_bytes(dataset, options, index.labels.shape[1]),
+        disk_bytes=n * row_bytes(dataset, options, index.label_bytes),
         free_bytes=shutil.disk_usage(folder).free,
         missing=tuple(index.missing),
     )

@@ -164,7 +164,7 @@ def _fit_seconds(run: Run, width: int, task: Task, size: CorpusSize, on: Device)
     settings = run.evaluation
     n = min(size.n_records[0], settings.probe_records or size.n_records[0]) * (_BEATS if task.unit == "beat" else 1)
     steps = min(settings.probe_epochs, _EPOCHS) * -(-n // settings.probe_batch_size)
-    products = 4.0 * settings.probe_batch_size * width * max(1, size.n_labels.get(task.label_set, 1))
+    products = 4.0 * settings.probe_batch_size * width * max(1, size.n_labels_of(task.label_set))
     speed = on.speed_fp32(run.architecture.kind, 1.0) if on.gpu else _PROBE_SPEED
     return steps * (_PROBE_STEP + products / speed)
 

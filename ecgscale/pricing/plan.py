@@ -15,7 +15,7 @@ from ecgscale.data.batches import bytes_of
 from ecgscale.definitions import code_facts
 from ecgscale.phrases import did_you_mean
 from ecgscale.pool.shares import gpu_share, limit_of
-from ecgscale.pool.states import measured_memory, states
+from ecgscale.pool.states import measured_memory, outstanding, states
 from ecgscale.pricing import calibration
 from ecgscale.pricing.calibration import Device
 from ecgscale.pricing.counts import remembered
@@ -41,9 +41,10 @@ def plan(
     published size. Of a run that is done with a class of one's own, N and MACs are those it was done with, whatever the
     class has become. ``state`` is the run's (``pool.states``), or "infeasible" if it is to be done and cannot be, for
     the reason that ``infeasible`` says in words; ``not_measured`` says why its backbone is measured on all tasks but
-    some. ``device_hours`` is the sum of ``training_hours``, ``evaluation_hours`` and ``probe_hours`` (see ``hours``),
-    without what masked runs share (``shared_parts``); ``clock_hours`` how long its ``processes`` take together, which
-    share training and evaluations; ``evaluation_share`` the part of it spent on measuring;
+    some, ``tasks_left`` which of them wait for their corpora (``launch --tasks-available``). ``device_hours`` is the
+    sum of ``training_hours``, ``evaluation_hours`` and ``probe_hours`` (see ``hours``), without what masked runs share
+    (``shared_parts``); ``clock_hours`` how long its ``processes`` take together, which share training and evaluations;
+    ``evaluation_share`` the part of it spent on measuring;
     ``gpu_share`` the part of a GPU that a launch gives the run (``pool.shares``), or how many, 0 on CPUs; ``gpu_busy``
     the part of the GPU's fastest speed at which the run trains, where that was measured. ``processes`` do each run,
     with a device each; if left out one does, or as many as a run needs that is too large for one GPU and not for all of
@@ -54,6 +55,7 @@ def plan(
     state = states(sweep, results).set_index("run_id")["state"]
     missing = [name for name, size in sizes.items() if not size.prepared]
     free, measured, counted = _free_bytes(home), measured_memory(results), _counted(sweep, results)
+    left = outstanding(sweep, results)
 
     def line(run: Run) -> dict[str, Any]:
         size, parts = sizes[run.slice.corpus], [sizes[name] for name in run.slice.corpora]
@@ -103,6 +105,7 @@ def plan(
             "state": "infeasible" if obstacle else state[run.run_id],
             "infeasible": obstacle,
             "not_measured": "; ".join(_not_measured(sweep, run)),
+            "tasks_left": _left(sweep, run, left.get(run.run_id, ()), done=not to_do),
         }
 
     with remembered(home):
@@ -125,6 +128,12 @@ def _not_measured(sweep: Sweep, run: Run) -> list[str]:
         if reason := why_not(task, run):
             reasons.setdefault(reason, []).append(task.name)
     return [f"{', '.join(names)}: {reason}" for reason, names in reasons.items()]
+
+
+def _left(sweep: Sweep, run: Run, outstanding: Sequence[str], done: bool) -> str:
+    """Names of the tasks that a run was begun without, and, if it is to be done, of those that it will be."""
+    planned = () if done else [task.name for task in measurable(sweep.left_out, run)]
+    return ", ".join(dict.fromkeys([*outstanding, *planned]))
 
 
 def shared_parts(sweep: Sweep, home: Path, on: Device) -> dict[str, float]:
@@ -163,7 +172,7 @@ def shares(sweep: Sweep, priced: pd.DataFrame, home: Path, results: Path) -> Cal
 
 
 def _cost(run: Run, size: data.CorpusSize) -> Cost:
-    return cost(run.architecture, run.objective, size.n_labels.get(run.slice.label_set, 0), size.n_samples)
+    return cost(run.architecture, run.objective, size.n_labels_of(run.slice.label_set), size.n_samples)
 
 
 def _gpu_share(processes: int, memory: float, busy: float | None, on: Device) -> float:
@@ -214,13 +223,13 @@ def stores_of(run: Run, tasks: Sequence[Task], sizes: Mapping[str, data.CorpusSi
 
     def trained(part: data.CorpusSize, n_records: float) -> int:
         book = run.objective.codebook
-        return n_bytes(part, n_records, 2 * book.n_tokens if book else 4 * part.n_labels.get(labels, 0))
+        return n_bytes(part, n_records, 2 * book.n_tokens if book else 4 * part.n_labels_of(labels))
 
     held = [trained(part, part.n_records[split]) for split in (1, 2) for part in parts]
     held += [trained(part, part.n_records[0] * run.slice.fraction) for part in parts]
     asked = dict.fromkeys((task.corpus, task.label_set if task.by == "head" else "") for task in tasks)
     probed = [
-        n_bytes(sizes[name], sum(sizes[name].n_records), 4 * sizes[name].n_labels.get(label_set, 0))
+        n_bytes(sizes[name], sum(sizes[name].n_records), 4 * sizes[name].n_labels_of(label_set))
         for name, label_set in asked
     ]
     return _Stores(tuple(held), tuple(probed))

@@ -13,11 +13,14 @@ from ecgscale.compute import cost
 from ecgscale.data.allowance import Allowance, allowance_beside
 from ecgscale.data.batches import Store
 from ecgscale.data.corpus import Corpus
+from ecgscale.data.label_sets import Label
 from ecgscale.data.mixture import Mixture, stored
+from ecgscale.data.recording import INDEPENDENT_LEADS, LEADS
 from ecgscale.models import Backbone
 from ecgscale.probing.external import external_scores
 from ecgscale.probing.heads import columns, head_scores
 from ecgscale.probing.probe import probe
+from ecgscale.records import canonical
 from ecgscale.spec.run import Run
 from ecgscale.spec.sweep import Sweep
 from ecgscale.spec.tasks import Task, measurable
@@ -55,12 +58,14 @@ class Measurement:
         self.tasks = measurable(sweep.tasks, run)
         self.precision = precision_on(device, sweep.evaluation_precision)
         self.corpora = {task.corpus: data.open_corpus(task.corpus, home) for task in self.tasks}
+        self.tasks = [task for task in self.tasks if reads(run, self.corpora[task.corpus])]
         labels = run.slice.label_set
         self.stores = self._stores()
         trained = [(one, one.rows("train", run.slice.fraction, labels)) for one in (corpus, *mixed)]
         n_labels = len(corpus.label_names(labels))
         found = {name: columns(corpus, labels, name) for name in sweep.label_sets if run.objective.needs_labels}
         self.heads = {name: at for name, at in found.items() if at}
+        self.numbers = [label.number for label in corpus.manifest.labels_of(labels)]
         self.cost = cost(run.architecture, run.objective, n_labels, corpus.signal.shape[-1])
         self.identity: Row = {
             "sweep": sweep.name,
@@ -82,6 +87,14 @@ class Measurement:
             "n_patients": sum(len(set(one.patient[rows].tolist())) for one, rows in trained),
             "batch_size": run.schedule.batch_size,
         }
+
+    @property
+    def number_facts(self) -> dict[str, str]:
+        """What a results file says of the targets whose labels are numbers, or some of them."""
+        run, own = self.run, self.corpus.manifest
+        labels = {run.slice.name: own.labels_of(run.slice.label_set)}
+        labels |= {f"{run.slice.name}:{name}": own.labels_of(name) for name in self.heads}
+        return number_facts(labels | labels_asked(self.tasks, self.corpora))
 
     def _stores(self) -> dict[str, Store | Mixture]:
         run, corpora = self.run, (self.corpus, *self.mixed)
@@ -144,9 +157,10 @@ class Measurement:
         for name, value in health.items():
             rows.append(_row(at, corpus_name, "ID", "val", name, value, len(examined)))
         if self.heads:
-            stores = {split: store for split, store in self.stores.items() if isinstance(store, Store)}
-            for h in head_scores(snapshot.module, run.objective, self.heads, stores, processes):
-                whole = "/" not in h.label_set  # the run's own labels, whose loss it has already
+            for h in head_scores(snapshot.module, run.objective, self.heads, self.stores, self.numbers, processes):
+                whole = "/" not in h.label_set and len(self.heads[h.label_set]) == len(
+                    self.numbers
+                )  # the run's own labels, whose loss it has already
                 target = corpus_name if whole else f"{corpus_name}:{h.label_set}"
                 if not (whole and h.metric == "loss"):
                     rows.append(_row(at, target, "ID", h.split, h.metric, h.value, h.n_evaluated, h.n_classes))
@@ -171,6 +185,27 @@ def taking_part(
     """What another process of a run than its leader measures snapshots by."""
     measurement = Measurement(run, sweep, inputs.corpus, home, device, inputs.mixed, memory.allowance, inputs.words)
     return measurement.rows_or_streamed
+
+
+def reads(run: Run, corpus: Corpus) -> bool:
+    """Whether a run's network reads the leads of a corpus: any, or the twelve."""
+    return run.architecture.any_leads or tuple(corpus.manifest.leads) in (LEADS, INDEPENDENT_LEADS)
+
+
+def labels_asked(tasks: Sequence[Task], corpora: Mapping[str, Corpus]) -> dict[str, tuple[Label, ...]]:
+    """The labels of each task that is of recordings."""
+    of_recordings = [task for task in tasks if task.unit == "recording"]
+    return {task.name: corpora[task.corpus].manifest.labels_of(task.label_set) for task in of_recordings}
+
+
+def number_facts(labels: Mapping[str, Sequence[Label]]) -> dict[str, str]:
+    """Of the targets with numbers among their labels, these with their units, and how many labels there are."""
+    said = {
+        target: {"of": len(some), "units": {one.name: one.number.unit for one in some if one.number}}
+        for target, some in labels.items()
+        if any(one.number for one in some)
+    }
+    return {"numbers": canonical(said)} if said else {}
 
 
 def computing_in(precision: str, device: str) -> torch.autocast:

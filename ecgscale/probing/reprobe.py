@@ -1,5 +1,6 @@
 """More tasks for runs that are done: their kept weights are probed, and nothing is trained."""
 
+import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -8,17 +9,18 @@ import torch
 from ecgscale import data, records
 from ecgscale.data.allowance import allowance_beside
 from ecgscale.models import Backbone
-from ecgscale.probing.measure import Row, computing_in, probe_rows
+from ecgscale.probing.measure import Row, computing_in, labels_asked, number_facts, probe_rows
 from ecgscale.spec.run import Run
 from ecgscale.spec.sweep import Sweep
-from ecgscale.spec.tasks import Task, measurable, own_tasks, task_facts
+from ecgscale.spec.tasks import Task, left_out_facts, measurable, own_tasks, task_facts, told_left_out
 from ecgscale.training import kept_weights
 from ecgscale.training.inputs import initial_weights
 
 
 def lacking(run: Run, sweep: Sweep, results: Path, tasks: Sequence[str | Task]) -> list[str]:
     """Names of those tasks on which a finished run was never measured and could be."""
-    measured = set(records.read(records.path_of(results, sweep.name, run.run_id)).rows["target"])
+    file = records.read(records.path_of(results, sweep.name, run.run_id))
+    measured = set(file.rows["target"]) - set(told_left_out(file.facts))
     return [task.name for task in _probed(tasks, run) if task.name not in measured]
 
 
@@ -56,7 +58,13 @@ def reprobe(
             new += probe_rows(before[step], backbone, asked, corpora, run, device, allowance)
     replaced = file.rows["target"].isin([task.name for task in asked]) & file.rows["step"].isin(steps)
     known = own_tasks(file.facts.get("own_tasks", "")) | {task.name: task for task in asked}
-    facts = dict(file.facts) | task_facts([*known.values()])
+    still = [name for name in told_left_out(file.facts) if name not in {task.name for task in asked}]
+    facts = {fact: told for fact, told in file.facts.items() if fact != "tasks_left_out"}
+    facts |= task_facts([*known.values()]) | left_out_facts(still)
+    said = json.loads(facts.get("numbers", "{}")) | json.loads(
+        number_facts(labels_asked(asked, corpora)).get("numbers", "{}")
+    )
+    facts |= {"numbers": records.canonical(said)} if said else {}
     records.write(path, records.as_rows(file.rows[~replaced]) + new, file.description, facts, guard)
     return steps
 

@@ -89,8 +89,9 @@ def build(run: Run, corpus: Corpus, codes: CodebookModule | None = None) -> Pret
         raise ValueError(f"corpus {corpus.name} is at {stored} Hz; this {run.architecture.kind} reads {read} Hz")
     torch.manual_seed(run.seed)
     backbone = run.architecture.build()
-    n_labels = len(corpus.label_names(run.slice.label_set))
-    return run.objective.build(backbone, n_labels, ObjectiveInputs(codes, corpus.manifest.scale_mv))
+    labels = corpus.manifest.labels_of(run.slice.label_set)
+    numbers = tuple(label.number is not None for label in labels)
+    return run.objective.build(backbone, len(labels), ObjectiveInputs(codes, corpus.manifest.scale_mv, numbers))
 
 
 @dataclass(frozen=True)

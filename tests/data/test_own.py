@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 
 from ecgscale import data
-from ecgscale.data import alike, corpus
+from ecgscale.data import alike, corpus, preparation, tables
 from ecgscale.data.filters import Recipe
 from ecgscale.data.own import edf
 from ecgscale.data.own.said import millivolts
@@ -65,7 +65,9 @@ def test_a_recording_is_the_same_from_every_kind_of_file(
     assert opened.labels[:, 0].tolist() == [1, 0, 255, 1, 0, 1, 0, 0, 1, 0, 0, 1]
     assert opened.labels[:, 1].tolist() == [1, 0] * (N // 2)
     assert len(np.unique(opened.patient)) == N // 2
-    assert "column age of labels.csv holds numbers other than 0 and 1: no label" in opened.manifest.notes
+    assert opened.targets("age", np.arange(N))[:, 0] * opened.manifest.labels_of("age")[0].number.deviation == (  # type: ignore[union-attr]
+        pytest.approx(40 + np.arange(N) - opened.manifest.number_sets["age"]["age"]["mean"], abs=1e-4)
+    )
 
 
 def test_rows_of_one_array(recordings: list[Recording], table: pd.DataFrame, tmp_path: Path) -> None:
@@ -261,7 +263,7 @@ def test_eight_leads_are_twelve(recordings: list[Recording], table: pd.DataFrame
     ages = table.assign(age=["41", ">89", "50", "42"] * (N // 4))
     ages.to_csv(tmp_path / "raw" / "labels.csv", index=False)
     again = prepared(tmp_path / "raw", tmp_path / "other")
-    assert "column age of labels.csv holds numbers other than 0 and 1: no label" in again.manifest.notes
+    assert again.manifest.notes["age of labels.csv that is no number ('>89'): missing"] == N // 4
 
 
 def test_the_corpus_is_known_by_what_was_said_and_says_who_nobody_is(
@@ -277,7 +279,7 @@ def test_the_corpus_is_known_by_what_was_said_and_says_who_nobody_is(
         prepared(raw, home, data.Said(units="1000 uV", hz=100))
     assert prepared(raw, home, SAID["csv"]).manifest == opened.manifest
     assert data.verify("mine", home, raw)["ok"].all()
-    assert corpus_size("mine", home).n_labels == {"labels": 1, "sex": 1}
+    assert corpus_size("mine", home).n_labels == {"labels": 1, "sex": 1, "age": 1}
     how = alike.preprocessing_of(opened)
     assert (how.leads, how.einthoven, how.window) == (LEADS, 0.05, "centre")
     listed = data.listing(home).set_index("name")
@@ -288,6 +290,54 @@ def test_the_corpus_is_known_by_what_was_said_and_says_who_nobody_is(
         card + json.dumps(opened.manifest.reader) + (corpus.folder_of(home, "mine") / "manifest.json").read_text()
     )
     assert not any(name in everything for name in ("CANARY", "rec0", str(tmp_path)))
+
+
+COLUMNS = {
+    "Potassium (mmol/L)": ["4.1", "3,9", "", "unknown", *["5.0"] * (N - 4)],
+    "qt_ms": [str(380 + at) for at in range(N)],
+    "nyha": ["1", "2", "3"] * (N // 3),
+    "ecg_id": [str(9100000 + at) for at in range(N)],
+    "report": ["sinus"] * N,
+}
+
+
+def test_columns_of_a_table_are_taken_for_what_they_hold(
+    recordings: list[Recording], table: pd.DataFrame, tmp_path: Path
+) -> None:
+    raw = strangers.written(tmp_path / "raw", "hdf5", recordings[:N], table.assign(**COLUMNS))
+    with pytest.raises(ValueError, match=r"'nyha' holds nothing but 1, 2, 3, codes or numbers.*--leave-out nyha"):
+        data.taken_for(raw, data.Said())
+    taken = data.taken_for(raw, data.Said(leave_out="nyha"))
+    assert taken["af"] == "a label (0, 1 or missing) of the set 'labels'"
+    assert taken["age"] == "a number in years: the set 'age'"
+    assert taken["Potassium (mmol/L)"] == "a number in mmol/L: the set 'Potassium'"
+    assert taken["qt_ms"] == "a number in ms: the set 'qt_ms'"
+    assert "identifiers" in taken["ecg_id"]
+    assert taken["report"] == "no label: it holds words"
+    assert data.taken_for(raw, data.Said(numbers="nyha=class"))["nyha"] == "a number in class: the set 'nyha'"
+    index = preparation.indexed(data.own("mine", raw, "table", data.Said(leave_out="nyha")), raw)
+    assert index.number_units["Potassium"] == {"Potassium": "mmol/L"}
+    assert index.numbers is not None
+    column = list(index.number_units).index("Potassium")
+    assert index.numbers[:4, column].tolist() == pytest.approx([4.1, 3.9, np.nan, np.nan], nan_ok=True)
+
+
+@pytest.mark.parametrize(
+    ("column", "value", "sentence"),
+    [
+        ("age", "300", "line 7, column 'age': a number is no age in years .0 to 125.: mend it, leave it blank"),
+        ("age", "inf", "line 7, column 'age': 'inf' is no measurement"),
+        ("qt_ms", "-9", "line 7, column 'qt_ms': '-9' seems to stand for missing"),
+        ("af", "inf", "line 7, column 'af': 'inf' is neither 0, 1 nor blank"),
+    ],
+)
+def test_numbers_that_nobody_has_are_refused(
+    column: str, value: str, sentence: str, table: pd.DataFrame, tmp_path: Path
+) -> None:
+    with_intervals = table.assign(qt_ms=COLUMNS["qt_ms"])
+    cell(5, column, value)(with_intervals).to_csv(tmp_path / "labels.csv", index=False)
+    with pytest.raises(tables.UnreadableTable, match=sentence):
+        data.taken_for(tmp_path, data.Said())
 
 
 @pytest.mark.parametrize("name", ["ptbxl", "simulated-100", "Mine", "a+b"])

@@ -96,7 +96,7 @@ def test_models_are_counted_once_a_home(tiny_sweep: Sweep, tmp_path: Path, monke
 
 
 def test_every_dataset_is_priced_with_every_label_set_before_anybody_has_it(tmp_path: Path) -> None:
-    assert len(data.DATASETS) == 21
+    assert len(data.DATASETS) == 23
     runs = []
     for name, dataset in data.DATASETS.items():
         backbone = ResNet(3, 4) if dataset.leads == LEADS else ViT(2, 64, 2)

@@ -13,9 +13,11 @@ from ecgscale.data.readers import (
     icentia,
     ludb,
     mimic,
+    mimic_open,
     mitbih,
     ptbxl,
     sph,
+    zzu,
 )
 from ecgscale.registry import Registry
 
@@ -44,6 +46,8 @@ DATASETS: Registry[Dataset] = Registry(
         "ptbxl-challenge": challenge.PTBXL,
         "incart": challenge.INCART,
         "chapman": chapman.DATASET,
+        "mimic-open": mimic_open.DATASET,
+        "zzu-pecg": zzu.DATASET,
     },
     lambda name, thing: "" if isinstance(thing, Dataset) else "it is no ecgscale.data.Dataset",
 )
