@@ -1,6 +1,7 @@
 """An evaluation that processes share: the numbers of one, every recording computed once, and no one waits for ever."""
 
 import time
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -48,10 +49,10 @@ def process(rank: int, size: int, folder: Path, home: Path) -> None:
     with joined(rank, size, folder / "meeting") as processes:
         found: dict[str, Any] = {run.objective.kind: measured(run, home, processes) for run in RUNS}
 
-        def full(things: list[int]) -> list[int]:
+        def full(things: Sequence[int]) -> list[int]:
             if rank == 1:
                 raise torch.OutOfMemoryError("CUDA out of memory")
-            return things
+            return list(things)
 
         try:
             processes.divided([1, 2, 3], full)
@@ -66,10 +67,10 @@ def paused(processes: Processes, heard: Path) -> float:
     """Seconds until the leader, which is through with its part, hears a wish to pause, while the other computes."""
     started = time.monotonic()
 
-    def long(things: list[int]) -> list[int]:
+    def long(things: Sequence[int]) -> list[int]:
         while processes.rank and not heard.exists():
             time.sleep(0.01)
-        return things
+        return list(things)
 
     with suppress(RuntimeError, Paused), may_pause(lambda: processes.leads and time.monotonic() > started + 0.2):
         processes.divided([1, 2], long)
