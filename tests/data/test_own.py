@@ -289,6 +289,14 @@ def test_the_corpus_is_known_by_what_was_said_and_says_who_nobody_is(
         prepared(raw, home, data.Said(units="1000 uV", hz=100))
     assert prepared(raw, home, SAID["csv"]).manifest == opened.manifest
     assert data.verify("mine", home, raw)["ok"].all()
+    coded = table.assign(age=["1", "2"] * (N // 2))  # as prepared before numbers were labels, and now in doubt
+    coded.to_csv(raw / "labels.csv", index=False)
+    before = replace(
+        opened.manifest, number_sets={}, files={k: v for k, v in opened.manifest.files.items() if k != "numbers"}
+    )
+    corpus.write_manifest(corpus.folder_of(home, "mine"), before)
+    assert data.verify("mine", home, raw)["ok"].all()
+    corpus.write_manifest(corpus.folder_of(home, "mine"), opened.manifest)
     assert corpus_size("mine", home).n_labels == {"labels": 1, "sex": 1, "age": 1}
     how = alike.preprocessing_of(opened)
     assert (how.leads, how.einthoven, how.window) == (LEADS, 0.05, "centre")
