@@ -345,6 +345,7 @@ def test_columns_of_a_table_are_taken_for_what_they_hold(
     [
         ("age", "300", "line 7, column 'age': a number is no age in years .0 to 125.: mend it, leave it blank"),
         ("age", "inf", "line 7, column 'age': 'inf' is no measurement"),
+        ("qt", "0.39", r"line 7, column 'qt': '0.39' is no qt in ms .50 to 2000.*say its unit \(--numbers qt=UNIT\)"),
         ("qt_ms", "-9", "line 7, column 'qt_ms': '-9' seems to stand for missing"),
         ("af", "inf", "line 7, column 'af': 'inf' is neither 0, 1 nor blank"),
     ],
@@ -352,7 +353,7 @@ def test_columns_of_a_table_are_taken_for_what_they_hold(
 def test_numbers_that_nobody_has_are_refused(
     column: str, value: str, sentence: str, table: pd.DataFrame, tmp_path: Path
 ) -> None:
-    with_intervals = table.assign(qt_ms=COLUMNS["qt_ms"])
+    with_intervals = table.assign(qt_ms=COLUMNS["qt_ms"], qt=COLUMNS["qt_ms"])
     cell(5, column, value)(with_intervals).to_csv(tmp_path / "labels.csv", index=False)
     with pytest.raises(tables.UnreadableTable, match=sentence):
         data.taken_for(tmp_path, data.Said())
