@@ -117,15 +117,16 @@ def _number(unit: str, values: np.ndarray) -> Number:
 
 # Of usual quantities, by bare name: the unit that is meant where none is said, and the least and most that can be.
 _AGE = ("years", 0.0, 125.0)
-_EJECTION = ("%", 0.0, 100.0)
+_EJECTION = ("%", 2.0, 100.0)
 _RATE = ("1/min", 5.0, 500.0)
-_INTERVAL = ("ms", 0.0, 6000.0)
+_QT, _SHORT, _RR = ("ms", 50.0, 2000.0), ("ms", 10.0, 2000.0), ("ms", 100.0, 10_000.0)
 PLAUSIBLE: Mapping[str, tuple[str, float, float]] = {
     **dict.fromkeys(("age", "ageyears", "patientage", "ageatecg"), _AGE),
     **dict.fromkeys(("ejectionfraction", "lvef", "ef", "lvefvalue"), _EJECTION),
     **dict.fromkeys(("heartrate", "hr", "ventricularrate", "ventrate"), _RATE),
-    **dict.fromkeys(("qt", "qtinterval", "qtc", "qtcinterval", "pr", "printerval", "rr", "rrinterval"), _INTERVAL),
-    **dict.fromkeys(("qrs", "qrsduration", "qrsinterval"), _INTERVAL),
+    **dict.fromkeys(("qt", "qtinterval", "qtc", "qtcinterval"), _QT),
+    **dict.fromkeys(("pr", "printerval", "qrs", "qrsduration", "qrsinterval"), _SHORT),
+    **dict.fromkeys(("rr", "rrinterval"), _RR),
     "potassium": ("mmol/L", 0.5, 20.0),
     "sodium": ("mmol/L", 50.0, 250.0),
     "height": ("cm", 20.0, 260.0),
