@@ -364,7 +364,7 @@ def sph(raw: Path, n: int = 10, prefix: str = "") -> None:
             file["ecg"] = signal.astype(np.float16)
         codes = ("1", "22;23", "60+310;50")[i % 3]
         rows.append({"ECG_ID": name, "AHA_Code": codes, "Patient_ID": f"S{prefix}{i // 2:05d}", "Sex": "MF"[i % 2]})
-        rows[-1]["Age"] = 50 + i
+        rows[-1]["Age"] = str(50 + i)
     pd.DataFrame(rows).to_csv(raw / "metadata.csv", index=False)
 
 

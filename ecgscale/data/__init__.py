@@ -173,9 +173,17 @@ def verify(name: str, home: Path, raw: Path | None = None, reader: str = "") -> 
     """
     base = name.partition("@")[0]
     dataset = DATASETS.get(base)
-    if dataset is None and corpus.is_prepared(home, name) and (told := corpus.manifest_of(home, name).reader):
+    if (
+        dataset is None
+        and corpus.is_prepared(home, name)
+        and (told := (manifest := corpus.manifest_of(home, name)).reader)
+    ):
         file = registered.script_of(told, reader, raw) if raw is not None else None
-        dataset = registered.own_dataset(base, told) if file is None else script.dataset(base, file, raw or Path())
+        dataset = (
+            registered.own_dataset(base, told, bool(manifest.number_sets))
+            if file is None
+            else script.dataset(base, file, raw or Path())
+        )
     return verification.verify(name, home, dataset, raw)
 
 

@@ -19,6 +19,10 @@ from ecgscale.data.peaks import DETECTORS
 from ecgscale.data.readers import ludb
 from ecgscale.data.recording import INDEPENDENT_LEADS, LEADS, TWELVE_FROM_EIGHT, Recording
 from ecgscale.data.sizes import corpus_size
+from ecgscale.models import ResNet
+from ecgscale.objectives import Supervised
+from ecgscale.pricing.obstacles import checked
+from ecgscale.spec import Run, Sweep, Task
 from tests import strangers
 from tests.paths import NO_RAW, RAW
 
@@ -65,9 +69,9 @@ def test_a_recording_is_the_same_from_every_kind_of_file(
     assert opened.labels[:, 0].tolist() == [1, 0, 255, 1, 0, 1, 0, 0, 1, 0, 0, 1]
     assert opened.labels[:, 1].tolist() == [1, 0] * (N // 2)
     assert len(np.unique(opened.patient)) == N // 2
-    assert opened.targets("age", np.arange(N))[:, 0] * opened.manifest.labels_of("age")[0].number.deviation == (  # type: ignore[union-attr]
-        pytest.approx(40 + np.arange(N) - opened.manifest.number_sets["age"]["age"]["mean"], abs=1e-4)
-    )
+    assert opened.numbers is not None
+    assert opened.numbers[:, 0].tolist() == list(range(40, 40 + N))
+    assert opened.manifest.number_sets["age"]["age"]["unit"] == "years"
 
 
 def test_rows_of_one_array(recordings: list[Recording], table: pd.DataFrame, tmp_path: Path) -> None:
@@ -153,6 +157,7 @@ def cell(row: int, column: str, value: str) -> Callable[[pd.DataFrame], pd.DataF
         ({"hz": 100, "leads": TWELVE}, "the files do not say their unit: say it with --units"),
         ({"units": "uV", "hz": 100, "leads": TWELVE}, "about 1,000 times too small; .* uV as --units says"),
         ({"units": "mV", "hz": 50, "leads": TWELVE}, "at --hz 50 the hearts of 10 records beat"),
+        ({"units": "mV", "hz": 25, "leads": TWELVE}, "at --hz 25 the waves of 10 records are too slow for hearts"),
         ({"units": "mV", "hz": 100, "leads": "I,II"}, r"array of 1000 x 12 numbers: --leads or the file names 2"),
         (
             {"units": "mV", "hz": 100, "leads": TWELVE, "patient": "pateint"},
@@ -250,6 +255,11 @@ def test_leads_are_chosen_by_the_files_names_for_them(
         prepared(raw, tmp_path / "home")
     opened = prepared(raw, tmp_path / "home", data.Said(leads="CH2=II"))
     assert opened.manifest.leads == ["II"]
+    run = Run(ResNet(3, 2), Supervised(), corpus.Slice("ludb-sample", 1.0, "rhythm"))
+    with pytest.raises(
+        ValueError, match="can be measured on one: corpus mine has not the twelve leads that this resnet"
+    ):
+        checked(Sweep("s", (run,), (Task("one", "mine", "labels", "A"),)), tmp_path / "home")
     assert np.abs(opened.signal[0, 0] * 0.001 - recordings[0].signal[1]).max() <= 1.5 * strangers.STEP
 
 
@@ -279,6 +289,14 @@ def test_the_corpus_is_known_by_what_was_said_and_says_who_nobody_is(
         prepared(raw, home, data.Said(units="1000 uV", hz=100))
     assert prepared(raw, home, SAID["csv"]).manifest == opened.manifest
     assert data.verify("mine", home, raw)["ok"].all()
+    coded = table.assign(age=["1", "2"] * (N // 2))  # as prepared before numbers were labels, and now in doubt
+    coded.to_csv(raw / "labels.csv", index=False)
+    before = replace(
+        opened.manifest, number_sets={}, files={k: v for k, v in opened.manifest.files.items() if k != "numbers"}
+    )
+    corpus.write_manifest(corpus.folder_of(home, "mine"), before)
+    assert data.verify("mine", home, raw)["ok"].all()
+    corpus.write_manifest(corpus.folder_of(home, "mine"), opened.manifest)
     assert corpus_size("mine", home).n_labels == {"labels": 1, "sex": 1, "age": 1}
     how = alike.preprocessing_of(opened)
     assert (how.leads, how.einthoven, how.window) == (LEADS, 0.05, "centre")
@@ -374,7 +392,12 @@ def test_a_reader_of_ones_own_is_a_file(recordings: list[Recording], table: pd.D
     assert opened.manifest.files["signal"] == by_table.manifest.files["signal"]
     assert alike.preprocessing_of(opened).leads == LEADS
     assert "mine.py" in json.dumps(data.card("mine", tmp_path / "home"))
+    assert data.verify("mine", tmp_path / "home", raw, str(file))["ok"].all()
+    with pytest.raises(ValueError, match=r"read by mine.py: say where that file is, unchanged, with --reader"):
+        data.verify("mine", tmp_path / "home", raw)
     file.write_text(SCRIPT.replace("def load", "def read"))
+    with pytest.raises(ValueError, match="is not the file that the corpus was read by"):
+        data.verify("mine", tmp_path / "home", raw, str(file))
     with pytest.raises(ValueError, match=r"mine.py has no function load\(\)"):
         data.prepare("mine", raw, tmp_path / "third", reader=str(file))
     with pytest.raises(ValueError, match="no reader 'tabel'; did you mean 'table'"):

@@ -30,6 +30,7 @@ class TableReader:
     """The index and the records of a table with what was said of them; it travels to other processes."""
 
     said: Said
+    numbers: bool = True  # False: they are left out, as when there were none
 
     def index(self, raw: Path) -> Index:
         """Every row of the table is a record, refused, or absent. Raises UnreadableTable or OSError in one sentence."""
@@ -46,7 +47,7 @@ class TableReader:
                 f"no file that {table.name} names in column {used.record!r} is in the raw folder: write paths relative "
                 f"to it, or names of files ({', '.join(signals.SUFFIXES)}), or say the folder with --signals DIR"
             )
-        said = labelled.labels(table, used, self.said)
+        said = labelled.labels(table, used, self.said, numbers=self.numbers)
         nobody = np.full(len(table), "", dtype=np.dtypes.StringDType())
         whole = said.sets.get(labelled.LABEL_SET, ())
         return Index(
@@ -206,11 +207,14 @@ def _sha256(file: Path) -> str:
         return hashlib.file_digest(content, "sha256").hexdigest()
 
 
-def again(name: str, said: Mapping[str, Any]) -> Dataset | None:
-    """The dataset of a prepared corpus, from what that keeps of its reader; None for a reader in a file of its own."""
+def again(name: str, said: Mapping[str, Any], numbers: bool = True) -> Dataset | None:
+    """The dataset of a prepared corpus, from what that keeps of its reader; None for a reader in a file of its own.
+
+    Without ``numbers``: of one that was prepared before there were any.
+    """
     if said.get("reader") != TABLE:
         return None
     known = {f.name for f in fields(Said)}
     options = Said(**{key: value for key, value in said["said"].items() if key in known})
     kept = {key: value for key, value in said.items() if key not in ("leads", "einthoven", "window", "recipe")}
-    return described(name, TableReader(options), kept, leads=said["leads"], einthoven=said["einthoven"])
+    return described(name, TableReader(options, numbers), kept, leads=said["leads"], einthoven=said["einthoven"])

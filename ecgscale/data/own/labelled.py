@@ -144,13 +144,14 @@ def splits(table: Table, column: str) -> np.ndarray:
     return words.map(_SPLITS).to_numpy(dtype=np.uint8)
 
 
-def labels(table: Table, used: Columns, said: Said) -> Labels:
+def labels(table: Table, used: Columns, said: Said, *, numbers: bool = True) -> Labels:
     """The labels of every column that holds some, or of those that are said.
 
     Zeros and ones, in numbers or words, are the classes of one set, "labels"; a column of men and women is one of its
     own, and so is each that ``classes`` names, and each of numbers (see ``quantities``). Other words, and what seems to
-    be identifiers, are left out, which is noted. Raises UnreadableTable for a cell that is neither where the others of
-    its column are labels, with its line, and for a column that may be codes or numbers.
+    be identifiers, are left out, which is noted; so are numbers without ``numbers``, as in corpora from before there
+    were any. Raises UnreadableTable for a cell that is neither where the others of its column are labels, with its
+    line, and for a column that may be codes or numbers.
     """
     names = [str(name) for name in table.rows if name not in (used.record, used.patient, used.split, "row", "file")]
     asked, of_words, left_out = _listed(said.label_columns), _listed(said.classes), _listed(said.leave_out)
@@ -163,7 +164,7 @@ def labels(table: Table, used: Columns, said: Said) -> Labels:
                 )
     decided = {*of_words, *said.named_numbers, *left_out}
     looked_at = [name for name in (asked or names) if name not in decided]
-    kinds = {name: _kind(table, name, name in asked) for name in looked_at}
+    kinds = {name: _kind(table, name, name in asked, numbers) for name in looked_at}
     sets: dict[str, tuple[str, ...]] = {}
     parts: list[np.ndarray] = []
     notes: dict[str, int] = {}
@@ -187,7 +188,8 @@ def labels(table: Table, used: Columns, said: Said) -> Labels:
         sets[name], notes = tuple(words), {**notes, **of_classes}
         taken[name] = f"{len(words)} classes: the set {name!r}"
         parts.append(values)
-    measured = quantities.read(table, [name for name in names if kinds.get(name) == "numbers"], said.named_numbers)
+    of_numbers = [name for name in names if kinds.get(name) == "numbers"]
+    measured = quantities.read(table, of_numbers if numbers else [], said.named_numbers)
     notes = {**notes, **measured.notes}
     taken |= measured.taken
     for kind, what in (
@@ -209,7 +211,7 @@ def _listed(text: str) -> list[str]:
     return [part.strip() for part in re.split(r"[,;]", text) if part.strip()]
 
 
-def _kind(table: Table, name: str, asked: bool) -> str:
+def _kind(table: Table, name: str, asked: bool, numbers: bool) -> str:
     """What a column holds: "labels", "sex", "numbers", "identifiers", "words" or nothing ("blank").
 
     Raises UnreadableTable for one that holds labels, or is said to, and something else besides, and for one of few
@@ -229,9 +231,9 @@ def _kind(table: Table, name: str, asked: bool) -> str:
     if (
         not asked and not has_words and (n_numbers == len(unknown) or n_numbers > max(2, len(unknown) / 2))
     ):  # ">89" among ages
-        if quantities.are_identifiers(table, name):
+        if numbers and quantities.are_identifiers(table, name):
             return "identifiers"
-        if codes := quantities.codes_in(table, name, always=tables.bare_name(name) in _SEX):
+        if numbers and (codes := quantities.codes_in(table, name, always=tables.bare_name(name) in _SEX)):
             raise UnreadableTable(
                 f"{table.name}: column {name!r} holds {codes}, codes or numbers? Say --numbers {name} if they measure "
                 f"something, --classes {name} if each is a class of its own, or --leave-out {name}"

@@ -11,12 +11,12 @@ from ecgscale.data.filters import recipe_of
 from ecgscale.data.own import described
 
 
-def own_dataset(name: str, said: Mapping[str, Any]) -> Dataset:
-    """The dataset of a prepared corpus, from its manifest's ``reader``.
+def own_dataset(name: str, said: Mapping[str, Any], numbers: bool = True) -> Dataset:
+    """The dataset of a prepared corpus, from its manifest's ``reader``; ``numbers``: whether it has any.
 
     One that a Python file has read can be described without the file, and not read again.
     """
-    again = described.again(name, said)
+    again = described.again(name, said, numbers)
     if again is not None:
         return again
     recipe = recipe_of(said["recipe"])
