@@ -357,8 +357,8 @@ def icentia(raw: Path, n: int = 6, prefix: str = "") -> None:
 def sph(raw: Path, n: int = 10, prefix: str = "") -> None:
     """metadata.csv and records/*.h5 in half precision; statements with modifiers."""
     (raw / "records").mkdir(parents=True, exist_ok=True)
-    rows = []
-    for i, signal in enumerate(signals(n, 500, (10, 12, 15)[1])):
+    rows: list[dict[str, str]] = []
+    for i, signal in enumerate(signals(n, 500, 12)):
         name = f"A{prefix}{i + 1:05d}"
         with h5py.File(raw / "records" / f"{name}.h5", "w") as file:
             file["ecg"] = signal.astype(np.float16)

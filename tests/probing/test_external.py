@@ -13,7 +13,7 @@ from ecgscale import data
 from ecgscale.data.batches import Store
 from ecgscale.data.concepts import CONCEPTS, VOCABULARIES, matched, vocabulary
 from ecgscale.data.corpus import Slice
-from ecgscale.data.readers import chapman, cinc2017, code, ludb, mitbih
+from ecgscale.data.readers import cart, chapman, cinc2017, code, ludb, mitbih
 from ecgscale.data.recording import LEADS
 from ecgscale.models import Net1D, ResNet, ViT
 from ecgscale.objectives import Supervised
@@ -38,6 +38,7 @@ def test_every_name_of_the_table_is_one_of_its_dataset() -> None:
         "ludb": set(ludb.RHYTHMS),
         "cinc2017": set(cinc2017.RHYTHMS.values()),
         "mitbih": set(mitbih.RHYTHMS),
+        "cart": set(cart.FINDINGS),
         "cpsc": set(data.readers.challenge.CPSC),
         "challenge": set(data.readers.challenge.SCORED),
     }
