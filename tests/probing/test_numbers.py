@@ -139,6 +139,7 @@ def test_a_run_on_numbers_says_its_units_from_the_rows_to_the_figures(home: Path
     points = observations(tmp_path, ["aged"])
     unit = points.set_index("target")["loss_unit"]
     assert (unit["years"], unit["ludb-rhythm"], unit["ludb-sample"]) == ("SD² of age", "nats", "nats and SD²")
+    assert unit["years-head"] == "SD² of age"
     assert observed.loss_unit(points) == "nats, SD²"
     years = points[points["target"] == "years"]
     assert years["prevalence_loss"].item() == pytest.approx(1, abs=0.3)
