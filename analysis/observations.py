@@ -219,5 +219,6 @@ def worse_than_prevalence(points: pd.DataFrame) -> str:
     """
     if not {"loss", "prevalence_loss"} <= set(points):
         return ""
-    worse = int((points["loss"] > points["prevalence_loss"]).sum())
+    loss, prevalence = (points[c].to_numpy(float) for c in ("loss", "prevalence_loss"))
+    worse = int((loss > prevalence).sum())
     return f"{worse} of {len(points)} losses are worse than prevalence" if worse else ""

@@ -8,10 +8,11 @@ from dataclasses import replace
 
 import numpy as np
 
-from ecgscale.analysis.fitting.intervals import Interval, Quantity, profile
+from ecgscale.analysis.fitting.intervals import Interval, profile
 from ecgscale.analysis.fitting.laws import Law
 from ecgscale.analysis.fitting.newton import Solution
 from ecgscale.analysis.fitting.problem import Array, Problems
+from ecgscale.analysis.fitting.quantities import Quantity
 from ecgscale.analysis.fitting.starts import solve_globally
 
 

@@ -13,10 +13,11 @@ import pandas as pd
 
 from ecgscale.analysis.fitting.allocation import Compute, log_optimum
 from ecgscale.analysis.fitting.identifiability import BadPoints
-from ecgscale.analysis.fitting.intervals import Parameter, Quantity, profile
+from ecgscale.analysis.fitting.intervals import profile
 from ecgscale.analysis.fitting.laws import LAWS, Law
 from ecgscale.analysis.fitting.newton import Solution
 from ecgscale.analysis.fitting.problem import Array, natural, problems_of
+from ecgscale.analysis.fitting.quantities import Parameter, Quantity
 from ecgscale.analysis.fitting.resampling import percentile, resample_counts
 from ecgscale.analysis.fitting.starts import refit, solve_globally
 from ecgscale.analysis.fitting.status import OPEN, REACHED
