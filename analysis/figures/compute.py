@@ -113,11 +113,11 @@ def _frontier(
     style.logarithmic(ax.xaxis, spent.min(), spent.max())
     ax.set_xlim(ax.get_xlim()[0], right)
     ax.axvspan(spent.max(), right, color=style.EXTRAPOLATED, linewidth=0, zorder=0)
-    ax.text(0.98, 0.98, style.FORMULAS["frontier"], transform=ax.transAxes, ha="right", va="top", bbox=style.PAPER)
     low, top, above = style.without_outliers(cloud["loss"].tolist())
     ax.set_ylim(low - 0.05 * (top - low), top + 0.06 * (top - low))
     style.say_above(ax, above, "checkpoint")
     style.linear(ax.yaxis, 6)
+    style.in_emptiest_corner(ax, style.FORMULAS["frontier"])
     ax.set_xlabel("training compute C (FLOP)")
     ax.set_ylabel(f"test loss, {style.target(task).label} (nats)")
     columns = len(lines) if sum(len(str(line.get_label())) for line in lines) < 100 else 2
