@@ -15,9 +15,10 @@ def numbered(columns: Sequence[NDArray[np.float64]]) -> NDArray[np.intp]:
     """A number for each row of some columns [n] each, numbered as they come; equal rows have the same."""
     place = np.zeros(len(columns[0]), np.intp)
     for column in columns:
-        level = pd.factorize(column, use_na_sentinel=False)[0]
-        place = pd.factorize(place * (level.max(initial=0) + 1) + level)[0]
-    return place
+        values, level = np.unique(column, return_inverse=True)
+        place = np.unique(place * len(values) + level, return_inverse=True)[1]
+    first = np.unique(place, return_index=True)[1]
+    return np.argsort(np.argsort(first))[place]
 
 
 def cells_of(points: pd.DataFrame, variables: Sequence[str]) -> NDArray[np.intp]:

@@ -149,7 +149,7 @@ def compiled(*arguments: Any) -> Callable[[Callable[..., Any]], Any]:
 
     def decorated(function: Callable[..., Any]) -> Any:
         if not arguments:
-            return numba.njit(nogil=True, error_model="numpy")(function)
+            return numba.njit(nogil=True, error_model="numpy", forceinline=True)(function)
         signature = types.void(*arguments)
         try:
             return numba.njit(signature, cache=True, nogil=True, error_model="numpy")(function)
