@@ -64,8 +64,11 @@ def profiled_together(
 
 def _apart(found: Solution, theta: Array, members: Sequence[int]) -> dict[int, Solution]:
     """The solution of each member of a batch, at theta [S, p] in its own unit."""
-    parts = [found.objective, found.decrement, found.converged]
-    return {i: Solution(theta[s : s + 1], *(part[s : s + 1] for part in parts)) for s, i in enumerate(members)}
+    apart = {}
+    for s, i in enumerate(members):
+        one = slice(s, s + 1)
+        apart[i] = Solution(theta[one], found.objective[one], found.decrement[one], found.converged[one])
+    return apart
 
 
 def _batches(posed: Sequence[Problems]) -> Iterator[list[int]]:

@@ -161,7 +161,7 @@ def test_runs_of_one_cell_that_have_something_in_common_are_not_counted_twice() 
 
 def test_a_term_that_vanished_makes_no_replicates_of_what_it_read() -> None:
     grid = designs()["full"]
-    x = {v: grid[v].to_numpy(float) for v in ("N", "D")}
-    posed = problems_of(LAWS["joint"].without("B"), x, np.ones(len(grid)))
+    x = {v: np.tile(grid[v].to_numpy(float), 2) for v in ("N", "D")}
+    posed = problems_of(LAWS["joint"].without("B"), x, np.ones(2 * len(grid)))
     assert posed.cells is not None
     assert posed.cells.max() + 1 == len(grid)
