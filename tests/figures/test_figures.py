@@ -142,7 +142,7 @@ def test_a_formula_stands_where_it_covers_nothing() -> None:
     ax = Figure().add_subplot(xlim=(0, 1), ylim=(0, 1))
     ax.plot([0.05, 0.05, 0.95], [0.05, 0.95, 0.95], "o")
     plate = in_emptiest_corner(ax, "L = E")
-    assert (plate.get_ha(), plate.get_va()) == ("right", "bottom")
+    assert (plate.get_horizontalalignment(), plate.get_verticalalignment()) == ("right", "bottom")
 
 
 def test_failed_fits_are_not_found() -> None:

@@ -108,7 +108,7 @@ def test_nothing_done_is_said_in_a_sentence(tmp_path: Path) -> None:
 
 def test_a_group_whose_label_set_is_missing_is_a_group(results: Path) -> None:
     points = observations(results)
-    bare = points.assign(label_set=np.where(points["target"] == "code", None, points["label_set"]))
+    bare = points.assign(label_set=points["label_set"].where(points["target"] != "code"))
     whole, groups = groups_of(prepared(points)), groups_of(prepared(bare), trajectories(results))
     assert [len(group.points) for group in groups] == [len(group.points) for group in whole]
     (missing,) = [group for group in groups if group.facts["target"] == "code"]
