@@ -15,6 +15,7 @@ from ecgscale.models.net1d import NET1D, NET1DS, Net1D
 from ecgscale.models.resnet import RESNET_200M, RESNETS, RIBEIRO, ResNet
 from ecgscale.models.s4d import S4D, S4DS
 from ecgscale.models.sequence_transformer import ITRANSFORMER, PATCHTST, SEQUENCE_TRANSFORMER, SequenceTransformer
+from ecgscale.models.sparse_transformer import INFORMER, REFORMER, SparseTransformer
 from ecgscale.models.tcn import BAI_TCN, TCN
 from ecgscale.models.transformer import TRANSFORMER_200M, TRANSFORMERS, Transformer
 from ecgscale.models.vit import VITS, ViT
@@ -45,6 +46,7 @@ ARCHITECTURES: Registry[type[Architecture]] = Registry(
         "tcn": TCN,
         "sequence-transformer": SequenceTransformer,
         "decomposition-transformer": DecompositionTransformer,
+        "sparse-transformer": SparseTransformer,
         "s4d": S4D,
         "mamba": Mamba,
     },
@@ -59,6 +61,7 @@ __all__ = [
     "FEDFORMER",
     "HUBERT_ECG",
     "INCEPTIONTIME",
+    "INFORMER",
     "ITRANSFORMER",
     "MAMBAS",
     "MERL_RESNET18",
@@ -67,6 +70,7 @@ __all__ = [
     "NET1DS",
     "PATCHTST",
     "PCLR",
+    "REFORMER",
     "RESNETS",
     "RESNET_200M",
     "RESNET_WANG",
@@ -94,6 +98,7 @@ __all__ = [
     "Net1D",
     "ResNet",
     "SequenceTransformer",
+    "SparseTransformer",
     "Transformer",
     "ViT",
     "Wave",

@@ -15,9 +15,9 @@ from torch.nn import functional as F
 from ecgscale.data.batches import Batch
 from ecgscale.models.architecture import Architecture
 from ecgscale.models.decomposition import SeasonalNorm, without_trend
+from ecgscale.models.embedding import sinusoids
 from ecgscale.models.features import Backbone, Features
 from ecgscale.models.precision import autocast_of
-from ecgscale.models.sequence_transformer import sinusoids
 
 _LEADS, _SAMPLES = 12, 1000  # of a whole recording: ten seconds at 100 Hz
 

@@ -19,10 +19,18 @@ class PostNormLayer(nn.Module):
         self.dropout = nn.Dropout(dropout)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
+        x = self.norm1(x + self.dropout(self.project(self.attended(x))))
+        return self.norm2(x + self.dropout(self.contract(self.dropout(F.gelu(self.expand(x))))))
+
+    def attended(self, x: torch.Tensor) -> torch.Tensor:
+        """Values [n, n_tokens, width] as the tokens attend to them, heads side by side."""
+        dropped = self.dropout.p if self.dropout.training else 0.0
+        query, key, value = self.by_heads(x)
+        return F.scaled_dot_product_attention(query, key, value, dropout_p=dropped).transpose(1, 2).flatten(2)
+
+    def by_heads(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """Queries, keys and values, each [n, heads, n_tokens, width of a head]."""
         query, key, value = (
             layer(x).unflatten(-1, (self.heads, -1)).transpose(1, 2) for layer in (self.query, self.key, self.value)
         )
-        dropped = self.dropout.p if self.dropout.training else 0.0
-        attended = F.scaled_dot_product_attention(query, key, value, dropout_p=dropped).transpose(1, 2).flatten(2)
-        x = self.norm1(x + self.dropout(self.project(attended)))
-        return self.norm2(x + self.dropout(self.contract(self.dropout(F.gelu(self.expand(x))))))
+        return query, key, value

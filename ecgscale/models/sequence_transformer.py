@@ -4,7 +4,6 @@ Three ways to make tokens of a recording: a sample of all leads (Vaswani et al. 
 et al. 2024), a stretch of one lead (PatchTST, Nie et al. 2023). Their head reads all positions one behind the other.
 """
 
-import math
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -14,10 +13,10 @@ from torch.nn import functional as F
 
 from ecgscale.data.batches import Batch
 from ecgscale.models.architecture import Architecture
+from ecgscale.models.embedding import LEADS, SAMPLES, SampleTokens, sinusoids
 from ecgscale.models.features import Backbone, Features
 from ecgscale.models.post_norm import PostNormLayer
 
-_LEADS, _SAMPLES = 12, 1000  # of a whole recording: ten seconds at 100 Hz
 TOKENS = ("sample", "lead", "patch")
 _EPS = 1e-5
 
@@ -58,8 +57,8 @@ class SequenceTransformer(Architecture):
     @property
     def n_tokens(self) -> int:
         """Of a whole recording."""
-        patches = (_SAMPLES + self.stride - self.patch) // self.stride + 1
-        return {"sample": _SAMPLES, "lead": _LEADS, "patch": _LEADS * patches}[self.token]
+        patches = (SAMPLES + self.stride - self.patch) // self.stride + 1
+        return {"sample": SAMPLES, "lead": LEADS, "patch": LEADS * patches}[self.token]
 
     def build(self) -> Backbone:
         return SequenceTransformerBackbone(self)
@@ -73,8 +72,9 @@ class SequenceTransformerBackbone(Backbone):
         self.description = description
         width = description.width
         self.width = width * (description.n_tokens if description.pooling == "flatten" else 1)
-        kinds = {"sample": SampleTokens, "lead": LeadTokens, "patch": PatchTokens}
-        self.tokens = kinds[description.token](description)
+        kinds = {"lead": LeadTokens, "patch": PatchTokens}
+        token = description.token
+        self.tokens = SampleTokens(width) if token == "sample" else kinds[token](description)
         self.dropout = nn.Dropout(description.dropout)
         self.layers = nn.ModuleList(
             PostNormLayer(width, description.heads, description.ffn, description.dropout)
@@ -91,7 +91,7 @@ class SequenceTransformerBackbone(Backbone):
             x = layer(x)
         if self.description.token == "patch":  # [n x leads, n_patches, width]
             n_patches, width = x.shape[1:]
-            x = self.norm(x.transpose(1, 2)).reshape(len(inputs[0]), _LEADS, width, n_patches)
+            x = self.norm(x.transpose(1, 2)).reshape(len(inputs[0]), LEADS, width, n_patches)
             local = x.transpose(2, 3).flatten(1, 2)
         else:
             x = local = F.gelu(self.norm(x))
@@ -99,24 +99,9 @@ class SequenceTransformerBackbone(Backbone):
             return Features(self.dropout(local.mean(1)), local)
         if local.shape[1] != self.description.n_tokens:
             raise ValueError(
-                f"a SequenceTransformer whose features are flattened reads whole recordings of {_SAMPLES} samples"
+                f"a SequenceTransformer whose features are flattened reads whole recordings of {SAMPLES} samples"
             )
         return Features(self.dropout(x.flatten(1)), local)
-
-
-class SampleTokens(nn.Module):
-    """A token is a sample of all leads and its two neighbours, in a circle, with its position added."""
-
-    def __init__(self, description: SequenceTransformer) -> None:
-        super().__init__()
-        width = description.width
-        self.embed = nn.Conv1d(_LEADS, width, 3, padding=1, padding_mode="circular", bias=False)
-        nn.init.kaiming_normal_(self.embed.weight, mode="fan_in", nonlinearity="leaky_relu")
-        self.register_buffer("position", sinusoids(_SAMPLES, width), persistent=False)
-
-    def forward(self, signal: torch.Tensor) -> torch.Tensor:
-        x = self.embed(signal).transpose(1, 2)
-        return x + self.get_buffer("position")[: x.shape[1]].to(x.dtype)
 
 
 class LeadTokens(nn.Module):
@@ -124,10 +109,10 @@ class LeadTokens(nn.Module):
 
     def __init__(self, description: SequenceTransformer) -> None:
         super().__init__()
-        self.embed = nn.Linear(_SAMPLES, description.width)
+        self.embed = nn.Linear(SAMPLES, description.width)
 
     def forward(self, signal: torch.Tensor) -> torch.Tensor:
-        return self.embed(F.pad(signal, (0, _SAMPLES - signal.shape[-1])))  # type: ignore[no-any-return]
+        return self.embed(F.pad(signal, (0, SAMPLES - signal.shape[-1])))  # type: ignore[no-any-return]
 
 
 class PatchTokens(nn.Module):
@@ -137,7 +122,7 @@ class PatchTokens(nn.Module):
         super().__init__()
         self.patch, self.stride = description.patch, description.stride
         self.embed = nn.Linear(description.patch, description.width, bias=False)
-        n_patches = description.n_tokens // _LEADS
+        n_patches = description.n_tokens // LEADS
         self.register_buffer("position", sinusoids(n_patches, description.width), persistent=False)
 
     def forward(self, signal: torch.Tensor) -> torch.Tensor:
@@ -146,13 +131,6 @@ class PatchTokens(nn.Module):
         x = F.pad(signal, (0, self.stride), mode="replicate").unfold(-1, self.patch, self.stride)
         x = self.embed(x.flatten(0, 1))
         return x + self.get_buffer("position")[: x.shape[1]].to(x.dtype)
-
-
-def sinusoids(n_positions: int, width: int) -> torch.Tensor:
-    """Positions [n_positions, width] of Vaswani et al. (2017): sines in even places, cosines in odd ones."""
-    place = torch.arange(n_positions, dtype=torch.float32)[:, None]
-    angle = place * torch.exp(torch.arange(0, width, 2, dtype=torch.float32) * (-math.log(10000.0) / width))
-    return torch.stack([angle.sin(), angle.cos()], -1).flatten(1)
 
 
 SEQUENCE_TRANSFORMER = SequenceTransformer()
