@@ -172,7 +172,9 @@ def same_people_in_words(sweep: Sweep) -> list[str]:
     """What is to be known of a sweep that is measured on people whom its runs may have been trained on."""
     said = []
     for trained in dict.fromkeys(name.partition("@")[0] for run in sweep.runs for name in run.slice.corpora):
-        tasks = [task for task in _known(sweep)[0] if {trained, task.corpus.partition("@")[0]} in SAME_PEOPLE]
+        tasks = [
+            task for task in _known(sweep)[0] if frozenset((trained, task.corpus.partition("@")[0])) in SAME_PEOPLE
+        ]
         by_corpus = {task.corpus: [one for one in tasks if one.corpus == task.corpus] for task in tasks}
         said += [
             f"{_named(some)}: {name} holds patients of {trained}, on which runs are trained; what is measured there is "
