@@ -14,7 +14,10 @@ from ecgscale.cli.terminal import say, table
 data_app = typer.Typer(help="Datasets: what is known, prepared, licensed.", no_args_is_help=True, **PLAIN)
 app.add_typer(data_app, name="data", rich_help_panel="Before: price and prepare")
 
-Dataset = Annotated[str, typer.Argument(metavar="NAME", help="A dataset of `ecgscale data list`.")]
+Dataset = Annotated[
+    str,
+    typer.Argument(metavar="NAME", help="A dataset of `ecgscale data list`, or yours by the name that you give it."),
+]
 Raw = Annotated[Path | None, typer.Option(help="The dataset as its provider ships it.", show_default=False)]
 
 
@@ -64,7 +67,9 @@ def prepare(
     reader: Annotated[str, typer.Option(help="Of recordings of your own: table, or your reader's Python file.")] = "",
     labels: Annotated[str, typer.Option(help="The table of labels (CSV or Parquet).", rich_help_panel=_OWN)] = "",
     units: Annotated[str, typer.Option(help="mV, uV, V, '4.88 uV' or '200/mV'.", rich_help_panel=_OWN)] = "",
-    hz: Annotated[float, typer.Option(help="Sampling rate of the files.", rich_help_panel=_OWN)] = 0.0,
+    hz: Annotated[
+        float, typer.Option(help="Sampling rate of the files.", show_default=False, rich_help_panel=_OWN)
+    ] = 0.0,
     leads: Annotated[
         str, typer.Option(help="In the files' order, I,II,III, or by their names, CH1=I.", rich_help_panel=_OWN)
     ] = "",
@@ -116,6 +121,10 @@ def prepare(
         say(f"{_duration(p.seconds)}, {p.disk_bytes / 1e9:.3g} GB of disk ({p.free_bytes / 1e9:.3g} GB free)")
         for part in p.missing:
             say(f"missing in the raw folder: {part}")
+        for reason, n in p.refused.items():
+            say(f"refused: {n} x {reason}")
+        for note, n in p.notes.items():
+            say(f"noted: {n} x {note}")
         return
     shown, said = -1, 0.0
 

@@ -48,7 +48,7 @@ def plan(
         from ecgscale.pool.states import outdated, outstanding, outstanding_in_words
         from ecgscale.pricing import plan as pricing
         from ecgscale.pricing.hours import wall_hours
-        from ecgscale.pricing.obstacles import begun_without, left_in_words, unlaunchable
+        from ecgscale.pricing.obstacles import begun_without, left_in_words, same_people_in_words, unlaunchable
 
         loaded = changed(sweep, changes)
         if tasks_available:
@@ -102,6 +102,7 @@ def plan(
     for sentence in (
         *outdated(loaded, results),
         *left_in_words(loaded),
+        *same_people_in_words(loaded),
         *outstanding_in_words(loaded, outstanding(loaded, results)),
     ):
         say(sentence)

@@ -25,6 +25,7 @@ def reprobe(
     tasks_available: TasksAvailable = False,
 ) -> None:
     """Measure kept weights on more tasks, without training; without --task on those that the sweep has gained."""
+    from collections import Counter
     from dataclasses import replace
 
     import torch
@@ -32,7 +33,7 @@ def reprobe(
     from ecgscale import leases, records
     from ecgscale.data.corpus import command_for
     from ecgscale.pool.states import outstanding, outstanding_in_words, states
-    from ecgscale.pricing.obstacles import checked
+    from ecgscale.pricing.obstacles import checked, why_unmeasured
     from ecgscale.probing.reprobe import lacking
     from ecgscale.probing.reprobe import reprobe as measure
     from ecgscale.training import kept_weights
@@ -52,6 +53,14 @@ def reprobe(
     state = states(loaded, results)
     finished = [loaded.run(run_id) for run_id in state.loc[state["state"] == "done", "run_id"]]
     wanted = {run: list(tasks) if task else lacking(run, loaded, results, [*tasks.values()]) for run in finished}
+    unread = {run: {name: why_unmeasured(tasks[name], run, sizes) for name in names} for run, names in wanted.items()}
+    for reason, n in Counter(why for reasons in unread.values() for why in {*reasons.values()} - {""}).items():
+        say(f"{n} {'run' if n == 1 else 'runs'} not measured: {reason}")
+    left = outstanding(loaded, results)
+    wanted = {
+        run: [name for name in names if not unread[run][name] or name in left.get(run.run_id, ())]
+        for run, names in wanted.items()
+    }
     wanted = {run: names for run, names in wanted.items() if names}
     ready = [run for run in wanted if kept_weights.is_ready(run, home_of(home))]
     if wanted and not ready:
@@ -70,7 +79,9 @@ def reprobe(
                 steps = measure(run, loaded, asked, home_of(home), results, on, guard=lease.check)
         finally:
             lease.release()
-        say(f"{run.run_id}  {loaded.names[run.run_id]}: {', '.join(wanted[run])} at {len(steps)} steps")
+        probed = [name for name in wanted[run] if not unread[run][name]]
+        if probed:
+            say(f"{run.run_id}  {loaded.names[run.run_id]}: {', '.join(probed)} at {len(steps)} steps")
     n_complete, n_lost = len(finished) - len(wanted), len(wanted) - len(ready)
     say(f"{len(ready)} runs probed, {n_complete} had nothing to add, {n_lost} not kept")
     if n_lost:

@@ -142,7 +142,7 @@ def _launch(
     from ecgscale.pool.states import states as states_of
     from ecgscale.pool.surroundings import Infeasible
     from ecgscale.pricing import plan as pricing
-    from ecgscale.pricing.obstacles import begun_without, left_in_words, unlaunchable
+    from ecgscale.pricing.obstacles import begun_without, left_in_words, same_people_in_words, unlaunchable
     from ecgscale.spec.sweep import stages
 
     home, results = place.home, place.results
@@ -150,6 +150,8 @@ def _launch(
         loaded = begun_without(loaded, home)
         for sentence in left_in_words(loaded):
             say(f"  {sentence}")
+    for sentence in same_people_in_words(loaded):
+        say(f"  {sentence}")
     for sentence in set_aside_damaged(loaded, results):
         say(f"  {sentence}")
     for sentence in outdated(loaded, results):
@@ -164,6 +166,8 @@ def _launch(
     obstacles = unlaunchable(loaded, home, results, runs, allow_missing=guards.allow_missing) if runs else []
     if obstacles:
         raise Refused("; ".join(obstacles))
+    for reason, those in left[left["not_measured"] != ""].groupby("not_measured", sort=False):
+        say(f"  not measured on all tasks: {len(those)} runs: {reason}")
     if not pool.address:  # what this machine has no room for, a cluster may have
         for reason, those in left[left["infeasible"] != ""].groupby("infeasible", sort=False):
             say(f"left out, for they cannot be done here: {len(those)} runs: {reason}")

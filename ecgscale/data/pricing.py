@@ -4,6 +4,7 @@ import os
 import shutil
 import tempfile
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -29,6 +30,8 @@ class Price:
     disk_bytes: int
     free_bytes: int
     missing: tuple[str, ...]  # what the tables promise and the raw folder lacks
+    refused: Mapping[str, int]  # reason -> rows of the tables left out
+    notes: Mapping[str, int]  # what is unknown, or read otherwise than it stands there
 
 
 def price(
@@ -73,6 +76,8 @@ def price(
     starting = max(0.0, warm - times[0] - n_warm / rate)
     folder = next(parent for parent in (home, *home.absolute().parents) if parent.exists())
     return Price(
+        refused=index.refused,
+        notes=index.notes,
         n_records=n,
         n_timed=n_timed,
         n_processes=n_processes,

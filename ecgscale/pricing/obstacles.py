@@ -3,12 +3,13 @@
 Tasks may wait for their corpora, if one says so: what is left out is measured later (``probing.reprobe``).
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from ecgscale import data, records
 from ecgscale.data.label_sets import apart
+from ecgscale.data.readers import SAME_PEOPLE
 from ecgscale.phrases import did_you_mean
 from ecgscale.spec.run import Run
 from ecgscale.spec.sweep import Sweep, defined
@@ -51,16 +52,7 @@ def checked(sweep: Sweep, home: Path) -> dict[str, data.CorpusSize]:
         missing = [one for name in sweep.label_sets for one in apart(name, known_sets) if one not in known_sets]
         wrong += [f"no corpus of its runs has a label set {name!r}{did_you_mean(name, known_sets)}" for name in missing]
     for task in dict.fromkeys(task.clean for task in tasks):
-        of_task = sizes.get(task.corpus)
-        reasons = [
-            why_not(task, run)
-            or (
-                f"corpus {task.corpus} has not the twelve leads that this {run.architecture.kind} reads"
-                if of_task is not None and not of_task.twelve_leads and not run.architecture.any_leads
-                else ""
-            )
-            for run in sweep.runs
-        ]
+        reasons = [why_unmeasured(task, run, sizes) for run in sweep.runs]
         size = sizes.get(task.corpus) if task.unit == "recording" else None
         if size is not None and size.n_labels and (lacks := size.lacks(task.label_set)):
             there = did_you_mean(lacks, size.n_labels)
@@ -75,6 +67,14 @@ def checked(sweep: Sweep, home: Path) -> dict[str, data.CorpusSize]:
     if wrong:
         raise ValueError(f"sweep {sweep.name}: " + "; ".join(wrong))
     return sizes
+
+
+def why_unmeasured(task: Task, run: Run, sizes: Mapping[str, data.CorpusSize]) -> str:
+    """Why a run cannot be measured on a task, in words, by the leads of corpora of one's own too; empty if it can."""
+    size = sizes.get(task.corpus)
+    unread = size is not None and not size.twelve_leads and not run.architecture.any_leads
+    of_leads = f"corpus {task.corpus} has not the twelve leads that this {run.architecture.kind} reads"
+    return why_not(task, run) or (of_leads if unread else "")
 
 
 def unlaunchable(
@@ -165,6 +165,22 @@ def left_in_words(sweep: Sweep) -> list[str]:
             else "heads are gone then"
         )
         said.append(f"reprobe can add nothing on {_named(lost)}: {why}")
+    return said
+
+
+def same_people_in_words(sweep: Sweep) -> list[str]:
+    """What is to be known of a sweep that is measured on people whom its runs may have been trained on."""
+    said = []
+    for trained in dict.fromkeys(name.partition("@")[0] for run in sweep.runs for name in run.slice.corpora):
+        tasks = [
+            task for task in _known(sweep)[0] if frozenset((trained, task.corpus.partition("@")[0])) in SAME_PEOPLE
+        ]
+        by_corpus = {task.corpus: [one for one in tasks if one.corpus == task.corpus] for task in tasks}
+        said += [
+            f"{_named(some)}: {name} holds patients of {trained}, on which runs are trained; what is measured there is "
+            "no transfer to other people"
+            for name, some in by_corpus.items()
+        ]
     return said
 
 

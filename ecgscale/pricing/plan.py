@@ -20,10 +20,10 @@ from ecgscale.pricing import calibration
 from ecgscale.pricing.calibration import Device
 from ecgscale.pricing.counts import remembered
 from ecgscale.pricing.hours import run_hours, shared_hours
-from ecgscale.pricing.obstacles import checked
+from ecgscale.pricing.obstacles import checked, why_unmeasured
 from ecgscale.spec.run import Run, parts_of
 from ecgscale.spec.sweep import Sweep
-from ecgscale.spec.tasks import Task, measurable, task_of, why_not
+from ecgscale.spec.tasks import Task, measurable, task_of
 from ecgscale.training.footprint import needed_bytes, working_bytes
 
 _MOST_GPUS = 16  # of a machine
@@ -104,7 +104,7 @@ def plan(
             "gpu_busy": busy,
             "state": "infeasible" if obstacle else state[run.run_id],
             "infeasible": obstacle,
-            "not_measured": "; ".join(_not_measured(sweep, run)),
+            "not_measured": "; ".join(_not_measured(sweep, run, sizes)),
             "tasks_left": _left(sweep, run, left.get(run.run_id, ()), done=not to_do),
         }
 
@@ -121,11 +121,11 @@ def _counted(sweep: Sweep, results: Path) -> dict[str, tuple[int, int, int]]:
     return {str(run_id): (int(n), int(head), int(macs)) for run_id, n, head, macs in rows[columns].to_numpy()}
 
 
-def _not_measured(sweep: Sweep, run: Run) -> list[str]:
+def _not_measured(sweep: Sweep, run: Run, sizes: Mapping[str, data.CorpusSize]) -> list[str]:
     """Why a run is not measured on some tasks of its sweep, one sentence a reason; of a task's conditions the task."""
     reasons: dict[str, list[str]] = {}
     for task in dict.fromkeys(task_of(one).clean for one in sweep.tasks):
-        if reason := why_not(task, run):
+        if reason := why_unmeasured(task, run, sizes):
             reasons.setdefault(reason, []).append(task.name)
     return [f"{', '.join(names)}: {reason}" for reason, names in reasons.items()]
 

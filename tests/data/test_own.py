@@ -19,9 +19,10 @@ from ecgscale.data.peaks import DETECTORS
 from ecgscale.data.readers import ludb
 from ecgscale.data.recording import INDEPENDENT_LEADS, LEADS, TWELVE_FROM_EIGHT, Recording
 from ecgscale.data.sizes import corpus_size
-from ecgscale.models import ResNet
+from ecgscale.models import ResNet, ViT
 from ecgscale.objectives import Supervised
 from ecgscale.pricing.obstacles import checked
+from ecgscale.pricing.plan import _not_measured
 from ecgscale.spec import Run, Sweep, Task
 from tests import strangers
 from tests.paths import NO_RAW, RAW
@@ -236,6 +237,27 @@ def test_rows_that_cannot_be_used_are_counted(recordings: list[Recording], table
     assert opened.manifest.notes["recordings without a patient: each is taken as a person of its own"] == 1
 
 
+def test_a_dry_run_says_which_rows_cannot_be_used(
+    recordings: list[Recording], table: pd.DataFrame, tmp_path: Path
+) -> None:
+    """What preparing would refuse and what it would take for missing, before anything is prepared."""
+    raw = strangers.written(tmp_path / "raw", "hdf5", recordings, table)
+    pd.concat([cell(4, "age", "old")(table), table.iloc[[1]].assign(af="1")]).to_csv(raw / "labels.csv", index=False)
+    priced = data.price("mine", raw, tmp_path / "home", workers=1, reader="table", said=data.Said())
+    reason = "row of labels.csv that contradicts another of the same file in af (first: line 3)"
+    assert priced.refused == {reason: 2}
+    assert priced.notes["age of labels.csv that is no number ('old'): missing"] == 1
+
+
+def test_a_column_called_row_keeps_its_name(recordings: list[Recording], table: pd.DataFrame, tmp_path: Path) -> None:
+    raw = strangers.written(tmp_path / "raw", "npy", recordings, table)
+    table.rename(columns={"record": "row"}).to_csv(raw / "labels.csv", index=False)
+    assert data.taken_for(raw, data.Said())["row"] == "the record"
+    table.assign(record=range(N)).rename(columns={"record": "row"}).to_csv(raw / "labels.csv", index=False)
+    with pytest.raises(FileNotFoundError, match="names in column 'row' is in the raw folder"):
+        prepared(raw, tmp_path / "home")
+
+
 def test_a_file_that_contradicts_what_is_said_is_refused(
     recordings: list[Recording], table: pd.DataFrame, tmp_path: Path
 ) -> None:
@@ -260,6 +282,11 @@ def test_leads_are_chosen_by_the_files_names_for_them(
         ValueError, match="can be measured on one: corpus mine has not the twelve leads that this resnet"
     ):
         checked(Sweep("s", (run,), (Task("one", "mine", "labels", "A"),)), tmp_path / "home")
+    any_leads = replace(run, architecture=ViT(1, 4, 1, 8))
+    some = Sweep("s", (run, any_leads), (Task("one", "mine", "labels", "A"),))
+    sizes = checked(some, tmp_path / "home")
+    reason = "one: corpus mine has not the twelve leads that this resnet reads"
+    assert [_not_measured(some, one, sizes) for one in some.runs] == [[reason], []]
     assert np.abs(opened.signal[0, 0] * 0.001 - recordings[0].signal[1]).max() <= 1.5 * strangers.STEP
 
 

@@ -9,8 +9,9 @@ import torch
 
 from ecgscale import data, records
 from ecgscale.attempt import Attempt, Place
+from ecgscale.data.readers import SAME_PEOPLE
 from ecgscale.pool.states import outstanding, outstanding_in_words
-from ecgscale.pricing.obstacles import begun_without, left_in_words, unlaunchable
+from ecgscale.pricing.obstacles import begun_without, left_in_words, same_people_in_words, unlaunchable
 from ecgscale.probing.reprobe import lacking, reprobe
 from ecgscale.spec.sweep import Sweep, load
 from ecgscale.spec.tasks import Task, task_of
@@ -69,6 +70,31 @@ def test_a_run_that_goes_on_has_a_task_at_all_its_steps_or_later_by_reprobe(
     assert outstanding(whole, place.results) == {}
     assert lacking(run, whole, place.results, whole.tasks) == []
     pd.testing.assert_frame_equal(rows(place.results, run.run_id), rows(tmp_path / "whole", run.run_id))
+
+
+def test_people_who_are_in_two_datasets_are_no_others(tiny_sweep: Sweep) -> None:
+    trained = replace(tiny_sweep.runs[0], slice=replace(tiny_sweep.runs[0].slice, corpus="mimic-open"))
+    tasks = (Task("here", "mimic", "sex", "D"), Task("there", "ptbxl", "sex", "D"))
+    (said,) = same_people_in_words(replace(tiny_sweep, runs=(trained,), tasks=tasks))
+    assert said.startswith("task here: mimic holds patients of mimic-open, on which runs are trained")
+    kept_apart = replace(trained, slice=replace(trained.slice, corpus="mimic-icd10"))  # by folds
+    assert same_people_in_words(replace(tiny_sweep, runs=(kept_apart,), tasks=tasks)) == []
+    assert {name for pair in SAME_PEOPLE for name in pair} <= set(data.DATASETS)
+
+
+def test_reprobe_adds_nothing_on_leads_that_a_network_does_not_read(
+    tiny_sweep: Sweep, home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    torch.set_num_threads(1)
+    run = tiny_sweep.runs[1]
+    whole = replace(tiny_sweep, runs=(run,), tasks=("ludb-rhythm",), left_out=(LATE,), keep="all")
+    assert trial(run, whole, Place(home, tmp_path)) == "done"
+    before = rows(tmp_path, run.run_id)
+    assert outstanding(whole, tmp_path) == {run.run_id: ("ludb-late",)}
+    monkeypatch.setattr("ecgscale.probing.reprobe.reads", lambda run, corpus: False)
+    reprobe(run, whole, [LATE], home, tmp_path)
+    assert outstanding(whole, tmp_path) == {}  # never to be measured
+    pd.testing.assert_frame_equal(rows(tmp_path, run.run_id), before)
 
 
 def test_the_open_grid_holds_its_sets_out_and_spans_three_decades() -> None:

@@ -43,9 +43,10 @@ class TableReader:
             table = table.keep(~blank, f"blank {used.split} in {table.name}")
         table, missing = filing.filed(table, used.record, place, raw, self.said)
         if missing and not len(table):
+            column = labelled.headed(used.record)
             raise FileNotFoundError(
-                f"no file that {table.name} names in column {used.record!r} is in the raw folder: write paths relative "
-                f"to it, or names of files ({', '.join(signals.SUFFIXES)}), or say the folder with --signals DIR"
+                f"no file that {table.name} names in column {column!r} is in the raw folder: write paths relative to "
+                f"it, or names of files ({', '.join(signals.SUFFIXES)}), or say the folder with --signals DIR"
             )
         said = labelled.labels(table, used, self.said, numbers=self.numbers)
         nobody = np.full(len(table), "", dtype=np.dtypes.StringDType())
@@ -78,7 +79,8 @@ def taken_for(raw: Path, said: Said) -> dict[str, str]:
     """What each column of the table is taken for, in words. Raises as ``TableReader.index``."""
     table, used = labelled.read(labelled.located(raw, said.labels), said)
     roles = {used.record: "the record", used.patient: "the patient", used.split: "the split"}
-    return {name: role for name, role in roles.items() if name} | dict(labelled.labels(table, used, said).taken)
+    taken = {name: role for name, role in roles.items() if name} | dict(labelled.labels(table, used, said).taken)
+    return {labelled.headed(name): role for name, role in taken.items()}
 
 
 def dataset(name: str, raw: Path, said: Said) -> Dataset:

@@ -125,6 +125,11 @@ def _apart(name: str) -> str:
     return "row_" if name == "row" else name
 
 
+def headed(name: str) -> str:
+    """A column's name as it stands in the table."""
+    return "row" if name == "row_" else name
+
+
 def _text(value: object) -> str:
     if value is None or value is pd.NA or value is pd.NaT or (isinstance(value, float) and np.isnan(value)):
         return ""
