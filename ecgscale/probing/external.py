@@ -37,7 +37,8 @@ class ExternalScore(NamedTuple):
 def pairs(trained: Corpus, label_set: str, task: Task, asked: Corpus) -> list[tuple[int, int]]:
     """Places of the labels that a head trained on ``label_set`` shares with a task's; empty if there are none.
 
-    Findings are matched by what they mean (``data.concepts``), numbers by name and unit.
+    Findings are matched by what they mean (``data.concepts``), those of two corpora of one's own by name; numbers by
+    name and unit.
     """
     if not label_set:
         return []
@@ -48,9 +49,9 @@ def pairs(trained: Corpus, label_set: str, task: Task, asked: Corpus) -> list[tu
         for place, other in _parts(asked, task.label_set):
             said = matched(
                 trained.label_names(own),
-                vocabulary(trained.name, own),
+                _vocabulary(trained, own),
                 asked.label_names(other),
-                vocabulary(asked.name, other),
+                _vocabulary(asked, other),
             )
             shared += [(first + i, place + j) for i, j in said]
     shared = [(i, j) for i, j in shared if mine[i].number is None and theirs[j].number is None]
@@ -58,6 +59,11 @@ def pairs(trained: Corpus, label_set: str, task: Task, asked: Corpus) -> list[tu
         if label.number and (label.name.casefold(), label.number.unit) in numbers:
             shared.append((numbers[label.name.casefold(), label.number.unit], j))
     return shared
+
+
+def _vocabulary(corpus: Corpus, label_set: str) -> str:
+    """Whose names the labels of a set bear; who prepared corpora of their own named those of all of them."""
+    return "one's own" if corpus.manifest.reader else vocabulary(corpus.name, label_set)
 
 
 def _parts(corpus: Corpus, label_set: str) -> list[tuple[int, str]]:
