@@ -39,7 +39,7 @@ def test_it_is_priced_trained_and_probed(tmp_path: Path, home: Path) -> None:
         (
             "PlainCNN(Architecture)",
             "PlainCNN",
-            "PlainCNN says no input, sampling_hz, native_hz, amplitude, any_leads, localised, macs",
+            "PlainCNN says no input, sampling_hz, native_hz, amplitude",
         ),
         ("@dataclass(frozen=True)\nclass PlainCNN", "class PlainCNN", "takes no arguments"),
         ("    def build", "    def built", "abstract method '?build"),
