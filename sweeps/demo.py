@@ -1,6 +1,6 @@
 """The demo: the paper's four configurations, small in scale, on the real recordings that ship with the package.
 
-What it costs: about 10 minutes on 2 CPU cores. What to expect: losses of ResNets that fall with N and D in a power law,
+What it costs: about 15 minutes on 2 CPU cores. What to expect: losses of ResNets that fall with N and D in a power law,
 masked Transformers that fall with N, and supervised Transformers, which so few recordings teach too little, that say
 that they cannot tell. How to run it: `make demo`, or `ecgscale codebook train --sweep demo && ecgscale launch demo`.
 
