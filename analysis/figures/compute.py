@@ -8,7 +8,7 @@ from ecgscale.analysis.figures import fitted, isoloss, observed, style
 from ecgscale.analysis.figures.figure import NothingToShow, Page, letter, panel_letter, source_of
 from ecgscale.analysis.figures.grid import batches
 from ecgscale.analysis.fitting import bands
-from ecgscale.analysis.fitting.allocation import frontier, pareto
+from ecgscale.analysis.fitting.frontier import frontier, pareto
 from ecgscale.analysis.fitting.identifiability import BadPoints
 
 CAPTION = (

@@ -12,19 +12,15 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 from scipy import special
 
 from ecgscale.analysis.fitting.identifiability import BadPoints, clean
 from ecgscale.analysis.fitting.laws import LAWS
 from ecgscale.analysis.fitting.optimum import Compute, allocate_numerically
-from ecgscale.analysis.fitting.options import Options
 from ecgscale.analysis.fitting.problem import Array
 from ecgscale.analysis.fitting.result import Coefficient, Fit
-from ecgscale.analysis.fitting.shifted import fit_curved
 
 SHARES = ("model_share", "data_share")
-RESAMPLES = 200  # of the frontier: each has a front of its own
 
 
 def compute_law(points: pd.DataFrame, epochs: bool = False) -> Compute:
@@ -113,59 +109,6 @@ def _beyond(law: Fit, name: str, value: float) -> str:
     if value > high:
         return f"{value / high:.3g} times beyond the largest fitted {name}"
     return f"{low / value:.3g} times below the smallest fitted {name}" if value < low else ""
-
-
-def pareto(flops: Array, loss: Array) -> NDArray[np.bool_]:
-    """Which points no other beats with less or equal compute."""
-    order = np.lexsort((loss, flops))
-    best = np.minimum.accumulate(loss[order])
-    front = np.zeros(len(loss), bool)
-    front[order] = loss[order] < np.r_[np.inf, best[:-1]]
-    return front
-
-
-def frontier(table: pd.DataFrame, bootstrap: int = RESAMPLES, level: float = 0.95, seed: int = 0) -> Fit:
-    """Compute frontier ``E + k (C + C0)^-gamma`` through the Pareto points of all runs' checkpoints (Fig. 5a).
-
-    ``table``: columns C, loss and, where runs left several checkpoints, run_id. The bootstrap draws runs and finds the
-    front of each resample anew. A short frontier identifies gamma, E and C0 poorly: bounds hit are flagged.
-    """
-    points, _ = clean(table, ["C", "loss"])
-    flops, loss = points["C"].to_numpy(float), points["loss"].to_numpy(float)
-    run = points["run_id"].factorize()[0] if "run_id" in points else np.arange(len(points))
-    rng = np.random.default_rng(seed)
-    weights = np.vstack([pareto(flops, loss).astype(float), *_fronts(flops, loss, run, bootstrap, rng)])
-    if weights[0].sum() < 5:
-        raise BadPoints(f"the compute frontier has {int(weights[0].sum())} points; its law needs five")
-    used = weights.any(0)
-    return fit_curved(LAWS["frontier"], points.iloc[np.flatnonzero(used)], Options(level=level), weights[:, used])
-
-
-def _fronts(
-    flops: Array, loss: Array, run: NDArray[np.intp], n_resamples: int, rng: np.random.Generator
-) -> list[Array]:
-    """Pareto fronts of resamples of the runs: weights [R, n], 0 off the front, else how often the run was drawn.
-
-    A front of fewer than five points is drawn again, up to 20 times.
-    """
-    order = np.lexsort((loss, flops))
-    n_runs, batch = int(run.max()) + 1, max(n_resamples, 1)
-    kept: list[Array] = []
-    tries = 0
-    while len(kept) < n_resamples:
-        times = np.zeros((batch, n_runs))
-        np.add.at(times, (np.arange(batch)[:, None], rng.integers(0, n_runs, (batch, n_runs))), 1.0)
-        drawn = np.where(times[:, run[order]] > 0, loss[order], np.inf)
-        best = np.minimum.accumulate(drawn, axis=1)
-        lower = drawn < np.pad(best[:, :-1], ((0, 0), (1, 0)), constant_values=np.inf)
-        fronts = np.zeros(lower.shape)
-        fronts[:, order] = np.where(lower, times[:, run[order]], 0.0)
-        for front, enough in zip(fronts, lower.sum(1) >= 5, strict=True):
-            tries += 1
-            if len(kept) < n_resamples and (enough or tries == 20):
-                kept.append(front)
-                tries = 0
-    return kept
 
 
 @dataclass(frozen=True)

@@ -27,7 +27,7 @@ from ecgscale.analysis.fitting.nonlinear_fit import fit_nonlinear
 from ecgscale.analysis.fitting.options import Options
 from ecgscale.analysis.fitting.problem import Array, Problems, natural, problems_of, terms_of
 from ecgscale.analysis.fitting.resampling import resample_counts
-from ecgscale.analysis.fitting.residuals import lack_of_fit
+from ecgscale.analysis.fitting.residuals import jacobian_of, lack_of_fit
 from ecgscale.analysis.fitting.result import Coefficient, Fit
 from ecgscale.analysis.fitting.shifted import SHIFTS, fit_curved
 from ecgscale.analysis.fitting.starts import refit
@@ -248,12 +248,9 @@ def _health(
 
 def _lack_of_fit(posed: Problems, solution: Solution, x: Mapping[str, Array]) -> float:
     """p of the test of the law's form (see ``residuals``), at the free parameters."""
-    terms, total = terms_of(posed.design, posed.design.features, solution.theta)
+    total = terms_of(posed.design, posed.design.features, solution.theta)[1]
     root = np.sqrt(np.broadcast_to(posed.weights[0], total[0].shape))
-    jacobian = np.zeros((len(total[0]), len(posed.design.names)))
-    for columns, features, term in zip(posed.design.columns, posed.design.features, terms, strict=True):
-        share = 1.0 if len(columns) == 1 else np.broadcast_to(term, total.shape)[0][:, None]
-        jacobian[:, columns] += share * features / total[0][:, None]
+    jacobian = jacobian_of(posed, solution.theta[0])
     _, free = hessian_at(posed, solution.theta)
     residual = np.log(total[0]) - posed.y[0]
     used = root > 0

@@ -9,10 +9,11 @@ from scipy import special
 
 from ecgscale.analysis.fitting.fit import fit
 from ecgscale.analysis.fitting.intervals import profile
-from ecgscale.analysis.fitting.loss_pairs import EXACT, Curve
-from ecgscale.analysis.fitting.newton import minimise
-from ecgscale.analysis.fitting.problem import Array
+from ecgscale.analysis.fitting.loss_pairs import EXACT, Curve, Origin
+from ecgscale.analysis.fitting.newton import Solution, hessian_at, minimise
+from ecgscale.analysis.fitting.problem import Array, Problems, terms_of
 from ecgscale.analysis.fitting.quantities import Parameter
+from ecgscale.analysis.fitting.residuals import jacobian_of
 from ecgscale.analysis.fitting.result import Fit
 from ecgscale.analysis.fitting.starts import refit
 from ecgscale.analysis.fitting.status import REACHED
@@ -86,4 +87,17 @@ def curve_of(found: Fit, level: float) -> Curve:
         floors.append(0.0)
         distance.append(max(-whole, float(special.ndtri(special.stdtr(freedom, -t)))))
     order = np.argsort(distance)
-    return Curve(np.array(floors)[order], np.array(distance)[order])
+    return Curve(np.array(floors)[order], np.array(distance)[order], _origin(posed, solution, freedom))
+
+
+def _origin(posed: Problems, solution: Solution, freedom: int) -> Origin | None:
+    """What the losses did to the floor of their joint law; None for a floor at zero, which they do not move."""
+    free, entry = hessian_at(posed, solution.theta)[1][0], posed.design.names.index("E")
+    if not free[entry]:
+        return None
+    root = np.sqrt(posed.weights[0])
+    jacobian = root[:, None] * jacobian_of(posed, solution.theta[0])[:, free]
+    moves = np.linalg.pinv(jacobian)[int(free[:entry].sum())]
+    residual = posed.y[0] - np.log(terms_of(posed.design, posed.design.features, solution.theta)[1][0])
+    noise = math.sqrt(2 * float(solution.objective[0]) / freedom)
+    return Origin(moves / np.linalg.norm(moves), residual, noise)

@@ -33,20 +33,41 @@ LAW = Law(
 KAPPAS = np.geomspace(*TRANSFER, 33)  # at which E_ood and K are solved for exactly, for starts
 STEPS = 40  # of the search for an end
 CLOSE = 1e-4  # of the distance at an end
+MOST = 0.95  # of a correlation
 EXACT = 1e-22  # variance of ln L below which pairs lie on the law but for rounding
 
 
 @dataclass(frozen=True)
+class Origin:
+    """The losses [n] that told a floor: how much of its error is each one's (its squares add up to 1), how far the log
+    of each lies off their law, and ``noise``, the standard deviation of the log of one of weight 1."""
+
+    pull: Array
+    residual: Array
+    noise: float
+
+
+@dataclass(frozen=True)
 class Curve:
-    """Floors E_id [J] and how far each lies from the best, in standard normal units with sign [J]; one is 0."""
+    """Floors E_id [J] and how far each lies from the best, in standard normal units with sign [J]; one is 0.
+
+    ``origin``: the pairs' own losses, where these told the floor."""
 
     floors: Array
     distance: Array
+    origin: Origin | None = None
 
     @property
     def best(self) -> int:
         """Which floor is the best."""
         return int(np.abs(self.distance).argmin())
+
+    def of_pairs(self, kept: NDArray[np.bool_]) -> "Curve":
+        """The same for those of the losses that pairs are kept of."""
+        if self.origin is None:
+            return self
+        o = self.origin
+        return replace(self, origin=replace(o, pull=o.pull[kept], residual=o.residual[kept]))
 
 
 @dataclass(frozen=True)
@@ -122,19 +143,26 @@ def ends(x: Array, y: Array, curve: Curve, weights: Array, freedom: int, level: 
     """Intervals of E_ood, K and kappa: profiled at every floor of the curve, and the farthest ends of all.
 
     ``freedom``: degrees of freedom of the residuals, F(1, freedom) on the sum of squares (Bates & Watts 1988, section
-    6.1).
+    6.1). Given a floor that lies d standard errors from the best, a coefficient whose error goes with the floor's
+    (``correlations``, rho) is expected rho d off its optimum there, and its own error is less by sqrt(1 - rho^2).
     """
     posed = pose(x, y, curve.floors, weights)
     optimum, least = solve(posed)
     variance = 2 * float(least[curve.best]) / freedom
     whole = float(special.ndtri(0.5 + level / 2))
     left = np.sqrt(np.maximum(whole**2 - curve.distance**2, 0.0))
-    need = np.where(left > 0, special.stdtrit(freedom, special.ndtr(left)), 0.0)
+    together = correlations(x, y, curve, weights, optimum[curve.best], variance)
     answer = {}
     for entry, name in enumerate(NAMES):
         found: list[tuple[float, str]] = []
+        rho = together[entry]
         for side in (-1, 1):
-            end, kind = _ends_at(posed, optimum, least, variance, need, entry, side)
+            away = side * rho * curve.distance + math.sqrt(1 - rho**2) * left  # in units of its error, outwards
+            need = np.where(away != 0, special.stdtrit(freedom, special.ndtr(np.abs(away))), 0.0)
+            end, kind = _ends_at(posed, optimum, least, variance, np.where(away > 0, need, 0.0), entry, side)
+            if (away < 0).any():
+                back = _ends_at(posed, optimum, least, variance, np.where(away < 0, need, 0.0), entry, -side)[0]
+                end = np.where(away < 0, back, end)
             far = int((side * end).argmax())
             value = side * _top(np.arcsin(np.clip(curve.distance / whole, -1, 1)), side * end, far)
             found.append((value if kind[far] == REACHED else float(end[far]), str(kind[far])))
@@ -148,6 +176,34 @@ def ends(x: Array, y: Array, curve: Curve, weights: Array, freedom: int, level: 
             found[1][1],
         )
     return answer
+
+
+def correlations(x: Array, y: Array, curve: Curve, weights: Array, theta: Array, variance: float) -> Array:
+    """How the errors of E_ood, ln K and kappa [3] at a known floor go with the floor's own, where the pairs' own losses
+    told it; else 0.
+
+    The log of an in-distribution loss that came out high by e moves the floor, and its pair lies elasticity e below the
+    curve, but for what the loss beside it has in common with it: how much of that the pairs show is its coefficient in
+    their residuals.
+    """
+    origin, floor = curve.origin, curve.floors[curve.best]
+    if origin is None or variance <= EXACT:
+        return np.zeros(len(NAMES))
+    posed = pose(x, y, np.array([floor]), weights)
+    log_excess, root = posed.design.features[1][0, :, 1], np.sqrt(weights)
+    rise = np.exp(theta[1] + theta[2] * log_excess)
+    predicted = theta[0] + rise
+    jacobian = np.column_stack([1 / predicted, rise / predicted, rise * log_excess / predicted])
+    free = hessian_at(posed, theta[None])[1][0]
+    inverse = np.zeros((len(NAMES), len(x)))
+    inverse[free] = np.linalg.pinv(root[:, None] * jacobian[:, free])
+    elasticity = theta[2] * rise / predicted * x / (x - floor)
+    lowered = -elasticity * origin.residual * root
+    own = lowered - root * (jacobian @ (inverse @ lowered))
+    share = float(own @ (root * (posed.y[0] - np.log(predicted)))) / max(float(own @ own), 1e-300)
+    length = np.sqrt(variance * (inverse**2).sum(1))
+    covariance = -share * origin.noise * (inverse * elasticity * origin.pull).sum(1)
+    return np.clip(np.where(length > 0, covariance / np.maximum(length, 1e-300), 0.0), -MOST, MOST)
 
 
 def _top(angle: Array, height: Array, highest: int) -> float:

@@ -9,7 +9,7 @@ from scipy import special
 
 from ecgscale.analysis.fitting.cells import numbered
 from ecgscale.analysis.fitting.newton import Solution
-from ecgscale.analysis.fitting.problem import Array, Problems
+from ecgscale.analysis.fitting.problem import Array, Problems, terms_of
 
 REPLICATES = 4  # degrees of freedom of pure error from which on residuals are held against it
 
@@ -61,6 +61,16 @@ def lack_of_fit(
         return math.nan
     freedom = n - p - extra
     return float(special.fdtrc(extra, freedom, explained / extra / (max(squares - explained, 1e-300) / freedom)))
+
+
+def jacobian_of(problems: Problems, theta: Array) -> Array:
+    """Derivatives [n, p] of ln(loss) by the entries of theta [p]."""
+    terms, total = terms_of(problems.design, problems.design.features, theta[None])
+    jacobian = np.zeros((total.shape[1], len(problems.design.names)))
+    for columns, features, term in zip(problems.design.columns, problems.design.features, terms, strict=True):
+        share = 1.0 if len(columns) == 1 else np.broadcast_to(term, total.shape)[0][:, None]
+        jacobian[:, columns] += share * features / total[0][:, None]
+    return jacobian
 
 
 def error_of(problems: Problems, solution: Solution) -> tuple[Array, Array]:

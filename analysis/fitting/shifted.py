@@ -12,6 +12,7 @@ from types import MappingProxyType
 import numpy as np
 import pandas as pd
 
+from ecgscale.analysis.fitting.cells import cells_of
 from ecgscale.analysis.fitting.health import Health, Reached
 from ecgscale.analysis.fitting.identifiability import BadPoints, clean
 from ecgscale.analysis.fitting.laws import EXPONENT, TRANSFER, Law, Term
@@ -21,16 +22,21 @@ from ecgscale.analysis.fitting.problem import Array, Problems, centred, design, 
 from ecgscale.analysis.fitting.resampling import percentile, resample_counts
 from ecgscale.analysis.fitting.residuals import lack_of_fit
 from ecgscale.analysis.fitting.result import Coefficient, Fit
+from ecgscale.analysis.fitting.run_noise import noise_of, unit_noise
 from ecgscale.analysis.fitting.starts import solve_globally
 from ecgscale.analysis.fitting.status import BOUND, kinds_of, of_number, worst
 
 GRID = 25  # shifts tried before the search closes in
 CLOSING = 32  # golden-section steps: the bracket shrinks by 2e-7
-COARSE = 12  # of these for resamples: by 3e-3, far below the spread of the shifts
+COARSE = 12  # for resamples: by 3e-3, far below the spread of the shifts
 PATIENCE = 40  # steps of a solve: those that take more lie in a valley where no shift can be told from the next
 RESAMPLES = 300
 DIFFERENCE = 1e-5  # relative, of a coefficient
 GOLDEN = (math.sqrt(5) - 1) / 2
+
+
+# Coefficients of so many resamples, about those of the fit.
+Resample = Callable[[Mapping[str, float], Options, int], pd.DataFrame]
 
 
 @dataclass(frozen=True)
@@ -71,11 +77,10 @@ SHIFTS = {
 }
 
 
-def fit_curved(law: Law, data: pd.DataFrame, options: Options, counts: Array | None = None) -> Fit:
-    """Fit one of these laws; see ``analysis.fitting.fit.fit``. Intervals are bootstrapped.
+def fit_curved(law: Law, data: pd.DataFrame, options: Options, resample: Resample | None = None) -> Fit:
+    """Fit one of these laws; see ``analysis.fitting.fit.fit``.
 
-    ``counts`` [1 + R, n] are weights of the points, first the fit's own, then those of the resamples (clean points
-    only).
+    Intervals are percentiles of a bootstrap: the coefficients that ``resample`` gives, or those of resampled points.
     """
     points, excluded = clean(data, [*law.variables, law.response])
     x = {v: points[v].to_numpy(float) for v in law.variables}
@@ -84,28 +89,36 @@ def fit_curved(law: Law, data: pd.DataFrame, options: Options, counts: Array | N
         raise BadPoints(
             f"the {law.name} law has {len(law.coefficients)} coefficients; {len(points)} points are too few"
         )
-    if counts is None:
-        counts = np.ones((1, len(points)))
-        n_resamples = RESAMPLES if options.bootstrap is None else options.bootstrap
-        if n_resamples:
-            counts = np.vstack([counts, resample_counts(points[list(law.variables)], n_resamples, options.seed)])
-    values, limits, draws = _shifted(law, points, loss, options.scale, counts)
-    used = counts[0] > 0
-    health = _health(law, values, {v: z[used] for v, z in x.items()}, loss[used], excluded, options.scale)
+    column = law.variables[0]
+    if len(np.unique(x[column])) < 4:
+        raise BadPoints(
+            f"the {law.name} law needs at least four values of {column}; there are {len(np.unique(x[column]))}"
+        )
+    found, position = optima(law, x[column], loss, np.ones(len(points)), options.scale, CLOSING)
+    values = {name: float(v[0]) for name, v in found.items()}
+    limits = _limits(values, SHIFTS[law.name], position[0])
+    n_resamples = RESAMPLES if options.bootstrap is None else options.bootstrap
+    draws = None
+    if n_resamples:
+        draws = (
+            resample(values, options, n_resamples)
+            if resample
+            else _resampled(law, points, values, options, n_resamples)
+        )
+    health = _health(law, values, x, loss, excluded, options.scale)
     tested = health.tested
     coefficients = {}
     for name in law.coefficients:
         low, high = percentile(draws[name].to_numpy(), options.level) if draws is not None else (math.nan, math.nan)
+        low, high = min(float(low), values[name]), max(float(high), values[name])
         at = limits.get(name, "")
-        kinds = kinds_of(float(low), float(high), _allowed(law, name))
+        kinds = kinds_of(low, high, _allowed(law, name))
         note = f"{name} at its {'lower' if at == 'low' else 'upper'} bound" if at else ""
         if kinds[0] == kinds[1] == BOUND:
             note = "; ".join(text for text in (note, f"all resamples have {name} at a bound") if text)
             low = high = math.nan
-        status = of_number(float(low), float(high), *kinds, at, tested)
-        coefficients[name] = Coefficient(
-            values[name], float(low), float(high), at, status, note, low_end=kinds[0], high_end=kinds[1]
-        )
+        status = of_number(low, high, *kinds, at, tested)
+        coefficients[name] = Coefficient(values[name], low, high, at, status, note, low_end=kinds[0], high_end=kinds[1])
     notes = [c.note for c in coefficients.values() if c.note]
     return Fit(
         law=law.name,
@@ -124,15 +137,32 @@ def fit_curved(law: Law, data: pd.DataFrame, options: Options, counts: Array | N
     )
 
 
-def _shifted(
-    law: Law, points: pd.DataFrame, loss: Array, scale: float, counts: Array
-) -> tuple[dict[str, float], dict[str, str], pd.DataFrame | None]:
-    """Coefficients, bounds hit, and bootstrap draws of a shifted power law."""
+def _resampled(
+    law: Law, points: pd.DataFrame, values: Mapping[str, float], options: Options, n_resamples: int
+) -> pd.DataFrame:
+    """Coefficients of resamples, each at its own optimum.
+
+    A frontier in least squares: the law with noise drawn anew (``run_noise``), which points at one place share. Any
+    other: pairs of points, for a variable that has noise too, and an objective that outliers leave as it is.
+    """
+    x, loss = points[law.variables[0]].to_numpy(float), points[law.response].to_numpy(float)
+    if law.name == "frontier" and math.isinf(options.scale):
+        cell, rng = cells_of(points, law.variables), np.random.default_rng(options.seed)
+        curve = np.asarray(law(values, **{law.variables[0]: x}), float)
+        noise = noise_of(np.log(loss / curve), jacobian_at(law, values, {law.variables[0]: x}), cell)
+        which, scale = noise.drawn(n_resamples, rng)
+        losses = curve * np.exp(scale[:, None] * unit_noise(noise.shares[which], cell, rng))
+        return pd.DataFrame(optima(law, x, losses, np.ones(len(x)), options.scale, COARSE)[0])
+    counts = resample_counts(points[list(law.variables)], n_resamples, options.seed)
+    distinct, place = np.unique(counts, axis=0, return_inverse=True)  # of few runs many resamples are alike
+    found = optima(law, x, loss, distinct, options.scale, COARSE)[0]
+    return pd.DataFrame({name: v[place] for name, v in found.items()})
+
+
+def optima(law: Law, x: Array, loss: Array, weights: Array, scale: float, steps: int) -> tuple[dict[str, Array], Array]:
+    """Coefficients [S] of a shifted power law fitted to losses [n] or [S, n] with weights [n] or [S, n], and where in
+    its range the shift lies, 0 to 1 [S]; ``steps`` of the search for it."""
     shift = SHIFTS[law.name]
-    column = law.variables[0]
-    x = points[column].to_numpy(float)
-    if len(np.unique(x)) < 4:
-        raise BadPoints(f"the {law.name} law needs at least four values of {column}; there are {len(np.unique(x))}")
     inner = Law(
         "shifted",
         law.function,
@@ -141,22 +171,19 @@ def _shifted(
         (Term(shift.floor), Term(shift.factor, {shift.exponent: ("x", shift.sign)})),
         MappingProxyType({shift.exponent: shift.bounds}),
     )
-    distinct, place = np.unique(counts[1:], axis=0, return_inverse=True)  # of few runs many resamples are alike
-    counts = np.vstack([counts[:1], distinct])
-    size = len(counts)
     grid = np.linspace(0, 1, GRID)
+    first = replace(
+        problems_of(inner, {"x": shift.moved(x, shift.at(grid[:1], x))}, loss, weights, scale), patience=PATIENCE
+    )
+    size = len(first)
     objective = np.empty((GRID, size))
     found: list[dict[str, Array]] = []
-    first = replace(
-        problems_of(inner, {"x": shift.moved(x, shift.at(grid[:1], x))}, loss, counts, scale), patience=PATIENCE
-    )
 
-    def at(s: Array, size: int) -> Problems:  # the first so many, with x moved by s [S or 1]
-        layout = design(inner, {"x": shift.moved(x, s)}, loss)
-        return replace(first, design=layout, weights=counts[:size])
+    def at(s: Array) -> Problems:  # with x moved by s [S or 1]
+        return replace(first, design=design(inner, {"x": shift.moved(x, s)}, loss))
 
     for i, t in enumerate(grid):
-        posed = at(shift.at(np.array(t), x), size)
+        posed = at(shift.at(np.array(t), x))
         if i == 0:
             solution, _ = solve_globally(posed, 4)
         else:  # from one shift to the next the optimum moves little: follow it
@@ -166,23 +193,18 @@ def _shifted(
     best = objective.argmin(0)
     warm = {name: np.stack([f[name] for f in found])[best, np.arange(size)] for name in inner.coefficients}
 
-    def solved(t: Array) -> tuple[Array, dict[str, Array]]:  # of the first so many resamples
-        posed = at(shift.at(t[:, None], x), len(t))
-        solution = minimise(posed, centred(inner, posed.design.centre, {k: v[: len(t)] for k, v in warm.items()}))
+    def solved(t: Array) -> tuple[Array, dict[str, Array]]:
+        posed = at(shift.at(t[:, None], x))
+        solution = minimise(posed, centred(inner, posed.design.centre, warm))
         return solution.objective, natural(inner, posed.design.centre, solution.theta)
 
-    low, high = grid[np.maximum(best - 1, 0)], grid[np.minimum(best + 1, GRID - 1)]
-    low, high = _close_in(solved, low, high, COARSE)
-    low[:1], high[:1] = _close_in(solved, low[:1], high[:1], CLOSING - COARSE)
+    low, high = _close_in(solved, grid[np.maximum(best - 1, 0)], grid[np.minimum(best + 1, GRID - 1)], steps)
     t = (low + high) / 2
     value, natural_at = solved(t)
     kept = objective.min(0) < value  # an end of the range
     t = np.where(kept, grid[best], t)
     table = {name: np.where(kept, warm[name], natural_at[name]) for name in inner.coefficients}
-    table[shift.shift] = shift.at(t, x)
-    values = {name: float(v[0]) for name, v in table.items()}
-    limits = _limits(values, shift, t[0])
-    return values, limits, pd.DataFrame({k: v[1:][place] for k, v in table.items()}) if size > 1 else None
+    return table | {shift.shift: shift.at(t, x)}, t
 
 
 def _close_in(
@@ -244,11 +266,11 @@ def _health(
             starts_agree=math.nan,
             objective_value=float((clipped * (residual - clipped / 2)).sum()),
         ),
-        lack_of_fit=lack_of_fit(residual, _jacobian(law, values, x), logs),
+        lack_of_fit=lack_of_fit(residual, jacobian_at(law, values, x), logs),
     )
 
 
-def _jacobian(law: Law, values: Mapping[str, float], x: Mapping[str, Array]) -> Array:
+def jacobian_at(law: Law, values: Mapping[str, float], x: Mapping[str, Array]) -> Array:
     """Derivatives of ln(loss) by relative changes of the coefficients [n, p], by differences; none of those at zero."""
     columns = []
     for name, value in values.items():

@@ -93,7 +93,8 @@ def loss_to_loss(
     problem = loss_pairs.pose(x[above], y[above], floor.curve.floors[[floor.curve.best]], weights[above])
     theta = loss_pairs.solve(problem)[0]
     values = {"E_id": best} | {k: float(v[0]) for k, v in loss_pairs.coefficients(problem, theta).items()}
-    ends = loss_pairs.ends(x[above], y[above], floor.curve, weights[above], n_cells - len(loss_pairs.NAMES), level)
+    curve = floor.curve.of_pairs(above)
+    ends = loss_pairs.ends(x[above], y[above], curve, weights[above], n_cells - len(loss_pairs.NAMES), level)
     ends["E_id"] = _ends_of(floor.curve, level, given=E_id is not None)
     draws = _draws(cells, above, E_id, values, bootstrap, seed) if bootstrap else None
     notes = [f"E_id: {floor.note}"] if floor.note else []

@@ -17,9 +17,9 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from ecgscale.analysis.fitting.allocation import frontier
 from ecgscale.analysis.fitting.effective_data import replaced
 from ecgscale.analysis.fitting.fit import fits, tuned
+from ecgscale.analysis.fitting.frontier import frontier
 from ecgscale.analysis.fitting.identifiability import BadPoints
 from ecgscale.analysis.fitting.laws import EXPONENT, LAWS
 from ecgscale.analysis.fitting.options import Options

@@ -14,13 +14,12 @@ from ecgscale.analysis.fitting.allocation import (
     allocate,
     compute_law,
     exponents_of,
-    frontier,
     isoflop,
     log_optimum,
-    pareto,
 )
 from ecgscale.analysis.fitting.fit import BadPoints, fit
 from ecgscale.analysis.fitting.forecast import allocate_group, predict
+from ecgscale.analysis.fitting.frontier import frontier, pareto
 from ecgscale.analysis.fitting.laws import joint
 from ecgscale.analysis.fitting.overfitting import collapse, extent, minimum_data
 from ecgscale.analysis.planning.coverage import PLANTED

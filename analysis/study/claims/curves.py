@@ -5,8 +5,8 @@ import math
 import numpy as np
 import pandas as pd
 
-from ecgscale.analysis.fitting.allocation import pareto
 from ecgscale.analysis.fitting.fit import fit
+from ecgscale.analysis.fitting.frontier import pareto
 from ecgscale.analysis.fitting.identifiability import BadPoints
 from ecgscale.analysis.fitting.overfitting import collapse
 from ecgscale.analysis.fitting.quantities import Quantity

@@ -7,7 +7,7 @@ from functools import partial
 import numpy as np
 import pandas as pd
 
-from ecgscale.analysis.fitting.allocation import frontier
+from ecgscale.analysis.fitting.frontier import frontier
 from ecgscale.analysis.fitting.identifiability import BadPoints
 from ecgscale.analysis.fitting.laws import LAWS
 from tests.benchmarks.coverage import Cell
