@@ -19,7 +19,7 @@ from ecgscale.analysis.fitting.options import Options
 from ecgscale.analysis.fitting.problem import Array
 from ecgscale.analysis.fitting.result import Fit
 from ecgscale.analysis.fitting.run_noise import RunNoise, noise_of, unit_noise
-from ecgscale.analysis.fitting.shifted import COARSE, fit_curved, jacobian_at, optima
+from ecgscale.analysis.fitting.shifted import fit_curved, jacobian_at, optima
 
 RESAMPLES = 200
 LEAST = 5  # points of a front that its law is fitted to
@@ -94,7 +94,7 @@ def _resampled(
             break
     used = fronts.any(0)
     weights = fronts[:, used].astype(float)
-    return pd.DataFrame(optima(law, flops[used], np.exp(logs[:, used]), weights, options.scale, COARSE)[0])
+    return pd.DataFrame(optima(law, flops[used], np.exp(logs[:, used]), weights, options.scale, exact=False)[0])
 
 
 def _luck(

@@ -7,9 +7,11 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import special
 
 from ecgscale.analysis.fitting.problem import Array
 
+RAREST = 0.01  # of variances: larger ones are no larger, since with few degrees of freedom they grow beyond all numbers
 RATIOS = np.logspace(-2, 6, 17)  # variance that a run's points share, to that of each alone
 
 
@@ -34,7 +36,8 @@ class RunNoise:
         Percentiles of what is linear in the noise are then Student's t intervals (Box & Tiao 1973, section 2.4).
         """
         which = rng.choice(len(self.shares), n_resamples, p=self.probabilities)
-        return which, np.sqrt(self.squares[which] / rng.chisquare(self.freedom, n_resamples))
+        square = np.maximum(rng.chisquare(self.freedom, n_resamples), special.chdtri(self.freedom, 1 - RAREST))
+        return which, np.sqrt(self.squares[which] / square)
 
 
 def noise_of(residual: Array, jacobian: Array, run: NDArray[np.intp]) -> RunNoise:

@@ -30,6 +30,7 @@ GRID = 25  # shifts tried before the search closes in
 CLOSING = 32  # golden-section steps: the bracket shrinks by 2e-7
 COARSE = 12  # for resamples: by 3e-3, far below the spread of the shifts
 PATIENCE = 40  # steps of a solve: those that take more lie in a valley where no shift can be told from the next
+BRIEF = 20  # of a solve for a resample
 RESAMPLES = 300
 DIFFERENCE = 1e-5  # relative, of a coefficient
 GOLDEN = (math.sqrt(5) - 1) / 2
@@ -94,7 +95,7 @@ def fit_curved(law: Law, data: pd.DataFrame, options: Options, resample: Resampl
         raise BadPoints(
             f"the {law.name} law needs at least four values of {column}; there are {len(np.unique(x[column]))}"
         )
-    found, position = optima(law, x[column], loss, np.ones(len(points)), options.scale, CLOSING)
+    found, position = optima(law, x[column], loss, np.ones(len(points)), options.scale, exact=True)
     values = {name: float(v[0]) for name, v in found.items()}
     limits = _limits(values, SHIFTS[law.name], position[0])
     n_resamples = RESAMPLES if options.bootstrap is None else options.bootstrap
@@ -152,16 +153,18 @@ def _resampled(
         noise = noise_of(np.log(loss / curve), jacobian_at(law, values, {law.variables[0]: x}), cell)
         which, scale = noise.drawn(n_resamples, rng)
         losses = curve * np.exp(scale[:, None] * unit_noise(noise.shares[which], cell, rng))
-        return pd.DataFrame(optima(law, x, losses, np.ones(len(x)), options.scale, COARSE)[0])
+        return pd.DataFrame(optima(law, x, losses, np.ones(len(x)), options.scale, exact=False)[0])
     counts = resample_counts(points[list(law.variables)], n_resamples, options.seed)
     distinct, place = np.unique(counts, axis=0, return_inverse=True)  # of few runs many resamples are alike
-    found = optima(law, x, loss, distinct, options.scale, COARSE)[0]
+    found = optima(law, x, loss, distinct, options.scale, exact=False)[0]
     return pd.DataFrame({name: v[place] for name, v in found.items()})
 
 
-def optima(law: Law, x: Array, loss: Array, weights: Array, scale: float, steps: int) -> tuple[dict[str, Array], Array]:
+def optima(
+    law: Law, x: Array, loss: Array, weights: Array, scale: float, exact: bool
+) -> tuple[dict[str, Array], Array]:
     """Coefficients [S] of a shifted power law fitted to losses [n] or [S, n] with weights [n] or [S, n], and where in
-    its range the shift lies, 0 to 1 [S]; ``steps`` of the search for it."""
+    its range the shift lies, 0 to 1 [S]. Not ``exact``: near enough for resamples."""
     shift = SHIFTS[law.name]
     inner = Law(
         "shifted",
@@ -173,7 +176,8 @@ def optima(law: Law, x: Array, loss: Array, weights: Array, scale: float, steps:
     )
     grid = np.linspace(0, 1, GRID)
     first = replace(
-        problems_of(inner, {"x": shift.moved(x, shift.at(grid[:1], x))}, loss, weights, scale), patience=PATIENCE
+        problems_of(inner, {"x": shift.moved(x, shift.at(grid[:1], x))}, loss, weights, scale),
+        patience=PATIENCE if exact else BRIEF,
     )
     size = len(first)
     objective = np.empty((GRID, size))
@@ -198,7 +202,9 @@ def optima(law: Law, x: Array, loss: Array, weights: Array, scale: float, steps:
         solution = minimise(posed, centred(inner, posed.design.centre, warm))
         return solution.objective, natural(inner, posed.design.centre, solution.theta)
 
-    low, high = _close_in(solved, grid[np.maximum(best - 1, 0)], grid[np.minimum(best + 1, GRID - 1)], steps)
+    low, high = _close_in(
+        solved, grid[np.maximum(best - 1, 0)], grid[np.minimum(best + 1, GRID - 1)], CLOSING if exact else COARSE
+    )
     t = (low + high) / 2
     value, natural_at = solved(t)
     kept = objective.min(0) < value  # an end of the range
