@@ -19,7 +19,6 @@ from ecgscale.analysis.fitting.allocation import (
 )
 from ecgscale.analysis.fitting.fit import BadPoints, fit
 from ecgscale.analysis.fitting.forecast import allocate_group, predict
-from ecgscale.analysis.fitting.frontier import frontier, pareto
 from ecgscale.analysis.fitting.laws import joint
 from ecgscale.analysis.fitting.overfitting import collapse, extent, minimum_data
 from ecgscale.analysis.planning.coverage import PLANTED
@@ -118,24 +117,6 @@ def test_isoflop_parabolas_agree_on_a_centred_symmetric_grid() -> None:
     assert found.minima["inside"].all()
     skewed = isoflop(points.assign(loss=joint(points["N"], points["D"], **(c | {"beta": 0.3, "B": 3 * 3e6**-0.1}))))
     assert abs(skewed.a.value - 0.3 / 0.7) > 1e-3  # the bias that makes the joint fit the answer
-
-
-def test_the_pareto_front() -> None:
-    flops, loss = np.array([1.0, 2.0, 2.0, 3.0, 4.0]), np.array([5.0, 4.0, 3.0, 3.5, 1.0])
-    assert pareto(flops, loss).tolist() == [True, False, True, False, True]
-
-
-def test_a_planted_frontier_is_recovered_and_a_short_one_is_flagged() -> None:
-    flops = np.geomspace(1e12, 1e18, 18)
-    table = pd.DataFrame({"C": flops, "loss": 0.05 + 300 * (flops + 1e13) ** -0.2})
-    found = frontier(table, bootstrap=20)
-    assert found["gamma"] == pytest.approx(0.2, rel=1e-5)
-    assert found["E"] == pytest.approx(0.05, rel=1e-5)
-    assert found["C0"] == pytest.approx(1e13, rel=1e-4)
-    short = pd.DataFrame({"C": [1e12, 2e12, 4e12, 8e12, 1.6e13], "loss": [0.5, 0.45, 0.405, 0.3645, 0.32805]})
-    assert frontier(short, bootstrap=0).status == "bound"
-    with pytest.raises(BadPoints, match="needs five"):
-        frontier(short.iloc[:3])
 
 
 def test_overfitting_collapses_and_names_the_data_it_needs() -> None:

@@ -1,5 +1,7 @@
 """Transfer between losses: the published kappa, honest intervals when floors are uncertain, the paper's bound hits."""
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -7,8 +9,10 @@ from scipy import optimize, special
 
 from ecgscale.analysis.fitting import loss_pairs
 from ecgscale.analysis.fitting.fit import BadPoints, fit
+from ecgscale.analysis.fitting.floors import floor_of
 from ecgscale.analysis.fitting.laws import joint
 from ecgscale.analysis.fitting.transfer import CONVENTIONS, bound_hits, disagree, loss_to_loss
+from ecgscale.analysis.planning.coverage import PLANTED
 from ecgscale.analysis.planning.transfer_coverage import simulate_transfer
 from ecgscale.analysis.points import fit_points
 from ecgscale.analysis.study.constants import REFERENCE
@@ -140,27 +144,56 @@ def residual(c: np.ndarray, z: np.ndarray, y: np.ndarray) -> np.ndarray:
     return np.log(np.abs(c[0]) + np.abs(c[1]) * z) - np.log(y)
 
 
-def test_ends_are_those_of_constrained_optimisation() -> None:
-    """Every floor and every kappa tried, the rest solved anew: the farthest kappa within the level."""
+def test_ends_are_those_of_constrained_optimisation(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every floor and every kappa tried, the rest solved anew: the farthest kappa within the level, whose error goes
+    with the floor's as much as is said."""
     rng = np.random.default_rng(3)
     x = 0.05 + np.geomspace(0.03, 0.4, 20)
     y = (0.1 + 0.5 * (x - 0.05) ** 0.6) * np.exp(0.02 * rng.standard_normal(20))
     distance = np.linspace(-1.95996, 1.95996, 7)
     curve = loss_pairs.Curve(0.05 + 0.004 * distance, distance)
-    found = loss_pairs.ends(x, y, curve, np.ones(20), 17, 0.95)["kappa"]
     best = loss_pairs.solve(loss_pairs.pose(x, y, np.array([0.05])))[1][0]
-    tried, inside = np.linspace(0.3, 1.0, 36), []
-    for floor, far in zip(0.05 + 0.004 * np.linspace(-1.95, 1.95, 7), np.linspace(-1.95, 1.95, 7), strict=True):
+    tried, away = np.linspace(0.3, 1.0, 36), np.linspace(-1.95, 1.95, 7)
+    z = np.empty((len(away), len(tried)))
+    for i, floor in enumerate(0.05 + 0.004 * away):
         rise = np.log(x - floor)
-        least = loss_pairs.solve(loss_pairs.pose(x, y, np.array([floor])))[1][0]
-        for kappa in tried:
-            z = np.exp(kappa * rise)
-            start = np.linalg.lstsq(np.column_stack([np.ones(20), z]), y, rcond=None)[0]
-            cost = optimize.least_squares(residual, np.abs(start), args=(z, y)).cost
-            t = np.sqrt(max(cost - least, 0) * 17 / best)
-            if special.ndtri(special.stdtr(17, t)) ** 2 + far**2 <= 1.95996**2:
-                inside.append(kappa)
-    assert (found.low, found.high) == pytest.approx((min(inside), max(inside)), abs=0.02)
+        theta, least = loss_pairs.solve(loss_pairs.pose(x, y, np.array([floor])))
+        for j, kappa in enumerate(tried):
+            power = np.exp(kappa * rise)
+            start = np.linalg.lstsq(np.column_stack([np.ones(20), power]), y, rcond=None)[0]
+            cost = optimize.least_squares(residual, np.abs(start), args=(power, y)).cost
+            t = np.sqrt(max(cost - least[0], 0) * 17 / best)
+            z[i, j] = np.sign(kappa - theta[0, 2]) * special.ndtri(special.stdtr(17, t))
+    for rho in (0.0, -0.5, 0.8):
+        monkeypatch.setattr(loss_pairs, "correlations", lambda *_, rho=rho: np.full(3, rho))
+        found = loss_pairs.ends(x, y, curve, np.ones(20), 17, 0.95)["kappa"]
+        far = (z - rho * away[:, None]) ** 2 / (1 - rho**2) + away[:, None] ** 2
+        inside = np.broadcast_to(tried, z.shape)[far <= 1.95996**2]
+        assert (found.low, found.high) == pytest.approx((inside.min(), inside.max()), abs=0.02)
+
+
+def test_a_floors_error_goes_with_that_of_its_pairs() -> None:
+    """Over sweeps the error of E_ood at the true floor and the floor's own are correlated by -0.45; not where another
+    sweep told the floor."""
+    rng, grid = np.random.default_rng(6), designs()["seven"].drop_duplicates(ignore_index=True)
+    inside = np.asarray(joint(grid["N"], grid["D"], **PLANTED), float)
+    outside = 0.1 + 0.5 * (inside - PLANTED["E"]) ** 0.6
+    own, other, narrower = [], [], []
+    for _ in range(8):
+        x, y, again = (v * np.exp(0.005 * rng.standard_normal(42)) for v in (inside, outside, inside))
+        for told, losses in ((own, x), (other, again)):
+            curve = floor_of(grid.assign(loss_id=losses, weight=1.0), "loss_id", 0.95).curve
+            posed = loss_pairs.pose(x, y, curve.floors[[curve.best]])
+            theta, least = loss_pairs.solve(posed)
+            told.append(loss_pairs.correlations(x, y, curve, np.ones(42), theta[0], 2 * least[0] / 39)[0])
+        both = grid.assign(loss_id=x, loss_ood=y)
+        width = loss_to_loss(both).coefficients["E_ood"]
+        curve = replace(floor_of(both.assign(weight=1.0), "loss_id", 0.95).curve, origin=None)
+        apart = loss_pairs.ends(x, y, curve, np.ones(42), 39, 0.95)["E_ood"]
+        narrower.append((width.high - width.low) / (apart.high - apart.low))
+    assert -0.65 < np.mean(own) < -0.3
+    assert abs(np.mean(other)) < 0.2
+    assert 0.7 < np.mean(narrower) < 0.95
 
 
 def test_intervals_of_transfer_cover() -> None:
