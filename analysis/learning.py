@@ -11,7 +11,7 @@ from typing import Any
 import pandas as pd
 
 from ecgscale.analysis.naming import label
-from ecgscale.analysis.observations import own
+from ecgscale.analysis.observations import NATS, own
 
 ORDER = ("transformer-sl", "transformer-ssl", "resnet-sl", "resnet-ssl")
 COLUMNS = (
@@ -27,26 +27,34 @@ COLUMNS = (
     "prevalence_loss",
     "auroc",
     "auroc_untrained",
+    "r2",
+    "r2_untrained",
+    "mae",
+    "loss_unit",
+    "mae_unit",
     "lower_loss",
     "higher_auroc",
+    "higher_r2",
     "beats_prevalence",
+)
+_MEANS = ("N", "D", "step", "loss", "loss_untrained", "prevalence_loss", "auroc", "auroc_untrained") + (
+    *("r2", "r2_untrained", "mae"),
 )
 
 
 def learning(points: pd.DataFrame) -> pd.DataFrame:
     """One row a configuration and target, columns ``COLUMNS``, from observations (see ``analysis.observations``).
 
-    ``lower_loss``, ``higher_auroc`` and ``beats_prevalence`` are "yes", "no", or "" where the number was not measured.
-    Several seeds of the largest model are averaged.
+    ``lower_loss``, ``higher_auroc``, ``higher_r2`` and ``beats_prevalence`` (of numbers: the training recordings' mean)
+    are "yes", "no", or "" where the number was not measured. Several seeds of the largest model are averaged.
     """
     rows = []
     for (sweep, name), part in points.groupby(["sweep", "configuration"], sort=False):
         largest = part[part["N"] == part["N"].max()]
         largest = largest[largest["D"] == largest["D"].max()]
         for (target, domain), runs in largest.groupby(["target", "domain"], sort=False):
-            mean = runs[
-                ["N", "D", "step", "loss", "loss_untrained", "prevalence_loss", "auroc", "auroc_untrained"]
-            ].mean()
+            mean = runs.reindex(columns=list(_MEANS)).astype(float).mean()
+            units = runs.reindex(columns=["loss_unit", "mae_unit"]).iloc[0]
             rows.append(
                 {
                     "sweep": sweep,
@@ -54,8 +62,11 @@ def learning(points: pd.DataFrame) -> pd.DataFrame:
                     "target": target,
                     "domain": domain,
                     **mean.to_dict(),
+                    "loss_unit": units["loss_unit"] if isinstance(units["loss_unit"], str) else NATS,
+                    "mae_unit": units["mae_unit"] if isinstance(units["mae_unit"], str) else "",
                     "lower_loss": _less(mean["loss"], mean["loss_untrained"]),
                     "higher_auroc": _less(mean["auroc_untrained"], mean["auroc"]),
+                    "higher_r2": _less(mean["r2_untrained"], mean["r2"]),
                     "beats_prevalence": _less(mean["loss"], mean["prevalence_loss"]),
                 }
             )
@@ -123,7 +134,8 @@ def _sentence(row: Mapping[Any, Any]) -> str:
         parts.append(f"training lowers the loss ({losses}) but does not rank better ({aurocs})")
     if row["beats_prevalence"] == "no":
         parts.append(
-            f"its loss {row['loss']:.3f} is no better than always predicting the prevalence"
+            f"its loss {row['loss']:.3f} is no better than always predicting the "
+            f"{'prevalence' if row.get('loss_unit', NATS) == NATS else 'mean'}"
             f" ({row['prevalence_loss']:.3f})"
         )
     return f"{who}: {'; '.join(parts)}." if parts else ""

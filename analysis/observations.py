@@ -6,11 +6,13 @@ is reported is the TEST loss at that step. ``select="val"`` is clean; ``select="
 biases losses down.
 """
 
+import json
 import math
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, Self
 
+import numpy as np
 import pandas as pd
 
 from ecgscale import records
@@ -45,16 +47,22 @@ COLUMNS = (
     "loss",
     "auroc",
     "f1",
+    "r2",
+    "mae",
+    "loss_unit",
+    "mae_unit",
     "step",
     "selected_by",
     "loss_untrained",
     "auroc_untrained",
+    "r2_untrained",
     "prevalence_loss",
     "macs_per_param",
     "n_tried",
     "at_edge",
 )
 SELECTING = ("val", "test")
+NATS = "nats"  # of losses, unless labels are numbers
 ABSURD = 50.0  # times the loss of predicting each label's rate: above that a trained network's loss is no measurement
 MOST = 1_000.0  # nats, where there is no such loss, and of an untrained network: no objective here begins above 20
 
@@ -68,9 +76,10 @@ def _all(loaded: records.Results) -> records.Results:
 def trajectories(results: Path, sweeps: Iterable[str] | None = None, narrow: Narrow = _all) -> pd.DataFrame:
     """Losses along training: one row a run x target x step.
 
-    Columns: those of the run, N, D, C (floats), target, domain, step, loss, auroc and f1 (test split), loss_val,
-    loss_train, prevalence_loss. Only runs with status "done" enter; ``attrs["runs"]`` counts runs by status and
-    ``attrs["lost"]`` holds those that ended otherwise (sweep, configuration, N, D, status, where they measured
+    Columns: those of the run, N, D, C (floats), target, domain, step, loss, auroc, f1, r2 and mae (test split),
+    loss_val, loss_train, prevalence_loss, loss_unit ("nats", or what it is of numbers), mae_unit. Only runs with status
+    "done" enter; ``attrs["runs"]`` counts runs by status and ``attrs["lost"]`` holds those that ended otherwise (sweep,
+    configuration, N, D, status, where they measured
     anything), ``attrs["bad"]`` names files that could not be believed, and ``attrs["flagged"]`` counts by reason the
     losses that cannot be and were left out (see ``without_absurd``). ``narrow`` chooses among the runs first.
     """
@@ -87,10 +96,14 @@ def trajectories(results: Path, sweeps: Iterable[str] | None = None, narrow: Nar
         described.assign(settings=described["run"].map(settings_of)).drop(columns="run"), on=["sweep", "run_id"]
     )
     table = wide.merge(facts, on=["sweep", "run_id", "step"], how="left")
+    table = table.merge(_units(loaded.runs), on=["sweep", "run_id", "target"], how="left")
+    table = table.fillna({"loss_unit": NATS, "mae_unit": ""})
     renamed = {
         "loss_test": "loss",
         "auroc_test": "auroc",
         "f1_test": "f1",
+        "r2_test": "r2",
+        "mae_test": "mae",
         "loss_val": "loss_val",
         "loss_train": "loss_train",
         "prevalence_loss_test": "prevalence_loss",
@@ -104,6 +117,7 @@ def trajectories(results: Path, sweeps: Iterable[str] | None = None, narrow: Nar
         macs_per_param=table["macs_per_sample"].astype(float) / table["n_params"].astype(float),
     )
     kept = [*RUN_COLUMNS, "N", "D", "C", "target", "domain", "step", *renamed.values(), "macs_per_param", "settings"]
+    kept += ["loss_unit", "mae_unit"]
     table = table[kept].sort_values(["sweep", "configuration", "N", "D", "run_id", "target", "step"], ignore_index=True)
     table, flagged = without_absurd(table)
     nans = rows["value"].isna() & (rows["metric"] == "loss") & rows["split"].isin(SELECTING)  # no pivot keeps them
@@ -112,6 +126,19 @@ def trajectories(results: Path, sweeps: Iterable[str] | None = None, narrow: Nar
     table.attrs["lost"] = _lost(loaded)
     table.attrs["bad"] = Aside(loaded.bad)
     return table
+
+
+def _units(runs: pd.DataFrame) -> pd.DataFrame:
+    """In what loss and absolute error are, where labels are numbers: columns sweep, run_id, target, and both."""
+    found = []
+    told = runs.reindex(columns=["sweep", "run_id", "numbers"]).dropna(subset="numbers")
+    for sweep, run_id, said in told.itertuples(index=False):
+        for target, numbers in json.loads(said).items():
+            units = numbers["units"]
+            of = f"SD² of {next(iter(units))}" if len(units) == 1 else "SD²"
+            loss = of if len(units) == numbers["of"] else f"{NATS} and SD²"
+            found.append((sweep, run_id, target, loss, " or ".join(sorted(set(units.values())))))
+    return pd.DataFrame(found, columns=["sweep", "run_id", "target", "loss_unit", "mae_unit"], dtype=object)
 
 
 def without_absurd(table: pd.DataFrame) -> tuple[pd.DataFrame, dict[str, int]]:
@@ -188,8 +215,9 @@ def best_over_steps(table: pd.DataFrame, select: str = "val") -> pd.DataFrame:
     if select not in SELECTING:
         raise ValueError(f"select is '{select}'; steps are selected on {' or '.join(SELECTING)}")
     keys = ["sweep", "run_id", "target"]
-    untrained = table[table["step"] == 0].drop_duplicates(keys)[[*keys, "loss", "auroc", "prevalence_loss"]]
-    untrained = untrained.rename(columns={"loss": "loss_untrained", "auroc": "auroc_untrained"})
+    of_twins = {name: f"{name}_untrained" for name in ("loss", "auroc", "r2") if name in table}
+    untrained = table[table["step"] == 0].drop_duplicates(keys)[[*keys, *of_twins, "prevalence_loss"]]
+    untrained = untrained.rename(columns=of_twins)
     trained = table[(table["step"] > 0) & table["loss"].notna()]
     has_val = trained.groupby(keys)["loss_val"].transform("count") > 0
     by_val = has_val & (select == "val")
@@ -212,12 +240,21 @@ def best_over_steps(table: pd.DataFrame, select: str = "val") -> pd.DataFrame:
 
 
 def worse_than_prevalence(points: pd.DataFrame) -> str:
-    """For a fit's note: how many of its losses are above that of predicting each label's rate; empty if none is.
+    """For a fit's note: how many losses are above that of predicting each label's rate, or a number's mean; or "".
 
     A probe starts there and keeps what validation likes best, so such a loss says that what it learned of the training
     patients does not hold for those of the test.
     """
     if not {"loss", "prevalence_loss"} <= set(points):
         return ""
-    worse = int((points["loss"] > points["prevalence_loss"]).sum())
-    return f"{worse} of {len(points)} losses are worse than prevalence" if worse else ""
+    loss, prevalence = (points[c].to_numpy(float) for c in ("loss", "prevalence_loss"))
+    worse = loss > prevalence
+    is_nats = (
+        (points["loss_unit"].fillna(NATS) == NATS).to_numpy() if "loss_unit" in points else np.full(len(points), True)
+    )
+    said = [
+        f"{n} of {len(points)} losses are worse than {what}"
+        for what, some in (("prevalence", is_nats), ("the training recordings' mean", ~is_nats))
+        if (n := int((worse & some).sum()))
+    ]
+    return "; ".join(said)

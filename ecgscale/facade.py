@@ -119,23 +119,27 @@ def run(
     results: str | Path = "results",
     home: str | Path | None = None,
     device: str = "cpu",
+    tasks_available: bool = False,
 ) -> str:
     """Do one run of a sweep in this process, without Ray; its state: "done", "failed", "diverged" or "oom".
 
     ``run_id`` may be the beginning of one. ``home``: where corpora and checkpoints live, else $ECGSCALE_HOME, else a
-    folder per user. Raises ValueError for what the run lacks (a corpus, a codebook), or if another launch is doing it.
+    folder per user. With ``tasks_available`` tasks whose corpora are not prepared are left for ``reprobe``. Raises
+    ValueError for what the run lacks (a corpus, a codebook), or if another launch is doing it.
     """
     from ecgscale import leases, records
     from ecgscale.attempt import Attempt, Place, Resources
     from ecgscale.cli.door import home_of
     from ecgscale.home import checkpoint_files, note
-    from ecgscale.pricing.obstacles import unlaunchable
+    from ecgscale.pricing.obstacles import begun_without, unlaunchable
     from ecgscale.trial import trial
 
     one, place = sweep.run(run_id), Place(home_of(Path(home) if home is not None else None), Path(results))
     path = records.path_of(place.results, sweep.name, one.run_id)
     if records.state_of(path)[0] == "done":
         return "done"
+    if tasks_available:
+        sweep = begun_without(sweep, place.home)
     if obstacles := unlaunchable(sweep, place.home, place.results, [one]):
         raise ValueError("; ".join(obstacles))
     claims = leases.Claims(leases.folder_of(place.results, sweep.name), f"run of {os.getpid()}")

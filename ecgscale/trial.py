@@ -1,6 +1,9 @@
 """One run, the whole way: corpus, training, measurement, rows. Ray calls this; this never calls Ray."""
 
 import traceback
+from collections.abc import Mapping
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -12,11 +15,11 @@ from ecgscale.leases import Lost
 from ecgscale.objectives import Collapsed
 from ecgscale.pausing import Paused, may_pause
 from ecgscale.place_faults import fault_of
-from ecgscale.probing.measure import Measurement, Row, id_curve
+from ecgscale.probing.measure import EvaluationFull, Measurement, Row, id_curve, taking_part
 from ecgscale.redact import describe_error, without_paths
 from ecgscale.spec.run import Run, parts_of
 from ecgscale.spec.sweep import Sweep
-from ecgscale.spec.tasks import task_facts
+from ecgscale.spec.tasks import left_out_facts, measurable, task_facts, task_of, told_left_out
 from ecgscale.training import kept_weights, session
 from ecgscale.training.codewords import Interrupted
 from ecgscale.training.footprint import memory_of
@@ -44,7 +47,7 @@ def trial(run: Run, sweep: Sweep, place: Place, resources: Resources = ONE_CPU, 
         file, run.description, lease.token if lease else 0, lease.check if lease else records.unguarded
     )
     journal.rows = _measured(file)
-    facts = _facts(resources, attempt)
+    facts = _facts(resources, attempt) | left_out_facts(told_left_out(records.facts(file)))
 
     def end(status: str, why: str) -> str:
         memory = str(provenance.peak_memory_bytes(device))
@@ -69,7 +72,7 @@ def trial(run: Run, sweep: Sweep, place: Place, resources: Resources = ONE_CPU, 
         return end("diverged", str(error))
     except (MemoryError, torch.OutOfMemoryError) as error:
         facts["memory"] = "host" if isinstance(error, MemoryError) else "device"
-        facts["ran_out_in"] = "evaluation" if isinstance(error, _EvaluationFull) else "training"
+        facts["ran_out_in"] = "evaluation" if isinstance(error, EvaluationFull) else "training"
         return end("oom", describe_error(error, place.home, place.results))
     except Exception as error:
         if isinstance(error, OSError) and error.errno in records.FULL:
@@ -102,28 +105,33 @@ def _take(
     except Interrupted:
         attempt.note("paused while the words of its corpus were labelled")
         return False
+    resume = session.resumable(run, sweep.name, home, {row["step"] for row in journal.rows}, inputs.digests)
+    measured = _measured_last(journal.rows, resume)
+    if not kept_weights.begin(run, home, sweep.keep, inputs.digests, measured):
+        resume = measured = None
+    sweep = _as_begun(sweep, facts) if measured is not None else sweep
+    facts.pop("tasks_left_out", None)
     facts |= {**inputs.digests, **task_facts(sweep.tasks), **code_facts(parts_of(run))}
+    facts |= left_out_facts([task.name for task in measurable(sweep.left_out, run)])
     memory = memory_of(run, inputs.corpus, resources)
     measurement = Measurement(
         run, sweep, inputs.corpus, home, resources.device, inputs.mixed, memory.allowance, inputs.words
     )
     facts["evaluation_precision"] = measurement.precision
+    facts |= measurement.number_facts
     lacking = data.missing_parts([*run.slice.corpora, *measurement.corpora], home)
     facts["n_missing_parts"] = str(sum(len(parts) for parts in lacking.values()))
-    resume = session.resumable(run, sweep.name, home, {row["step"] for row in journal.rows}, inputs.digests)
-    measured = _measured_last(journal.rows, resume)
-    if not kept_weights.begin(run, home, sweep.keep, inputs.digests, measured):
-        resume = measured = None
     journal.begin([row for row in journal.rows if row["step"] <= measured] if measured is not None else [], facts)
     attempt.note(f"attempt {facts['attempt']}" + (f", from step {resume['step']}" if resume else ""))
     if _stalled(run, journal.rows):
         return True
     again = bool(resume and resume["again"])  # the first snapshot is the one that was saved
-    with session.start(run, inputs, sweep.name, home, resources, attempt, resume, memory) as (snapshots, save):
-        for snapshot in snapshots:
+    measuring = partial(taking_part, run, sweep, home)
+    with session.start(run, inputs, sweep.name, home, resources, attempt, measuring, resume, memory) as training:
+        for snapshot in training.snapshots:
             facts |= snapshot.execution.facts
             if not again:
-                save(snapshot, measured)
+                training.save(snapshot, measured)
             again = False
             if not snapshot.due:
                 if not snapshot.paused:
@@ -133,7 +141,7 @@ def _take(
             if snapshot.step != measured:
                 try:
                     with may_pause(attempt.pause):
-                        rows = _rows(measurement, snapshot, attempt)
+                        rows = measurement.rows_or_streamed(snapshot, training.share(), attempt.note)
                 except Paused:
                     attempt.note(f"paused in the evaluation of step {snapshot.step}, which will be done again")
                     return False
@@ -152,23 +160,6 @@ def _take(
                 attempt.note(f"paused at step {snapshot.step}")
                 return False
     return True
-
-
-class _EvaluationFull(torch.OutOfMemoryError):
-    """The device's memory was too small for an evaluation, with no recordings staying there."""
-
-
-def _rows(measurement: Measurement, snapshot: Snapshot, attempt: Attempt) -> list[Row]:
-    """The rows of a snapshot; measured again without recordings on the device if that runs out of memory."""
-    try:
-        return measurement.rows(snapshot)
-    except torch.OutOfMemoryError:
-        attempt.note(f"step {snapshot.step}: the device ran out of memory in the evaluation; recordings are streamed")
-    measurement.stream()  # what the failed attempt held went with its traceback
-    try:
-        return measurement.rows(snapshot)
-    except torch.OutOfMemoryError as error:
-        raise _EvaluationFull(str(error)) from error
 
 
 def _facts(resources: Resources, attempt: Attempt) -> dict[str, str]:
@@ -195,6 +186,15 @@ def _measured_last(rows: list[Row], resume: session.State | None) -> int | None:
         return None
     own = resume["again"] and any(row["step"] == resume["step"] for row in rows)
     return resume["step"] if own else resume["measured"]
+
+
+def _as_begun(sweep: Sweep, facts: Mapping[str, str]) -> Sweep:
+    """The sweep without the tasks that a run was begun without: it has a task at all its steps, or later by reprobe."""
+    left = told_left_out(facts)
+    late = tuple(task for task in sweep.tasks if task_of(task).name in left)
+    return replace(
+        sweep, tasks=tuple(task for task in sweep.tasks if task not in late), left_out=(*sweep.left_out, *late)
+    )
 
 
 def _progress(run: Run, rows: list[Row], snapshot: Snapshot) -> str:

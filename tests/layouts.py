@@ -148,7 +148,12 @@ def ptbxl(raw: Path, n: int = 12, prefix: int = 0) -> None:
         folder = f"records500/{ecg_id // 1000 * 1000:05d}"
         wfdb_record(raw / folder, f"{ecg_id:05d}_hr", signal, 500, [lead.upper() for lead in LEADS])
         codes = str(arrays["scp_codes"][i]).replace('"', "'")
-        row = {"ecg_id": ecg_id, "patient_id": f"{prefix + 15000 + i // 2}.0", "age": 300.0, "sex": i % 2}
+        row = {
+            "ecg_id": ecg_id,
+            "patient_id": f"{prefix + 15000 + i // 2}.0",
+            "age": 300.0 if i == 0 else 40.0 + i % 40,
+            "sex": i % 2,
+        }
         row |= {"scp_codes": codes, "strat_fold": 1 + (i // 2) % 10}
         low = folder.replace("500", "100", 1)
         rows.append(row | {"filename_lr": f"{low}/{ecg_id:05d}_lr", "filename_hr": f"{folder}/{ecg_id:05d}_hr"})
@@ -195,7 +200,12 @@ def chapman(raw: Path, n: int = 8, prefix: str = "") -> None:
         name = f"MUSE_{prefix}20180113_{i:06d}"
         np.savetxt(raw / "ECGDataDenoised" / f"{name}.csv", signal.T * 1000, fmt="%.0f", delimiter=",")
         rows.append(
-            {"FileName": name, "Rhythm": ("SB", "AFIB")[i % 2], "Beat": "NONE", "Gender": ("MALE", "FEMALE")[i % 2]}
+            {
+                "FileName": name,
+                "Rhythm": ("SB", "AFIB")[i % 2],
+                "PatientAge": 40 + i,
+                "Gender": ("MALE", "FEMALE")[i % 2],
+            }
         )
     pd.DataFrame(rows).to_csv(raw / "Diagnostics.csv", index=False)
 
@@ -246,6 +256,77 @@ def mimic_files(raw: Path, n: int = 28, prefix: str = "") -> None:
     acute.to_csv(raw / "mds_ed.csv", index=False)
 
 
+# What carts say, line by line, and what they measure: rr_interval, p_onset, p_end, qrs_onset, qrs_end, t_end, axes.
+CART_LINES = (
+    ("Sinus rhythm", "Normal ECG"),
+    ("Sinus bradycardia with borderline 1st degree A-V block", "Inferior infarct - age undetermined", "Abnormal ECG"),
+    ("Atrial fibrillation with rapid ventricular response", "Right bundle branch block", "Abnormal ECG"),
+    ("Demand pacing", "Pacemaker rhythm - no further analysis", "Abnormal ECG"),
+    ("Sinus tachycardia", "Possible left ventricular hypertrophy", "Left bundle branch block"),
+    ("Sinus rhythm with 1st degree A-V block", "Left axis deviation"),
+)
+CART_WAVES = (
+    (800, 40, 150, 200, 290, 600, 45, -10, 60),
+    (1200, 40, 150, 230, 320, 660, 50, 20, 40),
+    (500, 29999, 29999, 170, 310, 540, 32767, 90, -20),
+    (750, 29999, 29999, 180, 330, 600, -32768, -70, 100),
+    (65535, 40, 140, 180, 320, 560, 60, -15, 140),
+    (900, 20, 130, 260, 350, 680, 55, -45, 70),
+)
+
+
+def mimic_open(raw: Path, n: int = 48, prefix: str = "") -> None:
+    """files/pNNNN/p.../s.../... with record_list.csv and machine_measurements.csv as the open module has them."""
+    raw.mkdir(parents=True, exist_ok=True)
+    order = [LEADS.index(lead) for lead in MIMIC_ORDER]
+    records, carts = [], []
+    waves = ("rr_interval", "p_onset", "p_end", "qrs_onset", "qrs_end", "t_end", "p_axis", "qrs_axis", "t_axis")
+    for i, signal in enumerate(signals(min(n, 64), 500)):
+        subject, study = f"{prefix}1000{i // 2:04d}", f"{prefix}4000{i:04d}"
+        folder = f"files/p{subject[:4]}/p{subject}/s{study}"
+        wfdb_record(raw / folder, study, signal[order], 500, MIMIC_ORDER)
+        row: dict[str, object] = {"subject_id": subject, "study_id": study}
+        time = {"ecg_time": "2180-05-06 12:00:00"}
+        records.append(row | {"file_name": study} | time | {"path": f"{folder}/{study}"})
+        lines = CART_LINES[i // 2 % 6]
+        said = {f"report_{line}": lines[line] if line < len(lines) else "" for line in range(18)}
+        settings = {"bandwidth": "0.005-150 Hz", "filtering": "60 Hz notch Baseline filter"}
+        carts.append(
+            row | {"cart_id": 6848296} | time | said | settings | dict(zip(waves, CART_WAVES[i // 2 % 6], strict=True))
+        )
+    pd.DataFrame(records).to_csv(raw / "record_list.csv", index=False)
+    pd.DataFrame(carts[::-1]).to_csv(raw / "machine_measurements.csv", index=False)
+
+
+def zzu(raw: Path, n: int = 16, prefix: str = "") -> None:
+    """Child_ecg/P00/P00001/P00001_E01, 5 to 30 s; every fifth record with nine leads; quoted lists, ages in days."""
+    raw.mkdir(parents=True, exist_ok=True)
+    nine, native = ("I", "II", "III", "aVR", "aVL", "aVF", "V1", "V3", "V5"), signals(n, 500, 30)
+    codes = ("'A1'", "'C21'", "'C22';'Left ventricular high voltage'", "'E50+Modifier362';'C21'")
+    ills = ("'J18.9'", "'Q21.0'", "'(FO) Q21.1';'M30.3'", "")
+    rows = []
+    for i in range(n):
+        seconds = (5, 10, 15, 30)[i % 4]
+        signal = native[i, :, : 500 * seconds]
+        leads = nine if i % 5 == 4 else LEADS
+        patient = f"P{prefix}{i // 2:05d}"
+        name = f"{patient}_E{1 + i % 2:02d}"
+        places = [LEADS.index(lead) for lead in leads]
+        wfdb_record(
+            raw / "Child_ecg" / patient[:3] / patient, name, signal[places], 500, [lead.upper() for lead in leads]
+        )
+        row: dict[str, object] = {"Filename": f"{patient[:3]}/{patient}/{name}", "ECG_ID": name, "Patient_ID": patient}
+        row |= {"Age": f"{30 + 300 * i}d", "Gender": f"'{('Male', 'Female')[i // 2 % 2]}'"}
+        row |= {"Acquisition_date": "2017-11-22 10:46:08", "Sampling_point": 500 * seconds, "Lead": len(leads)}
+        rows.append(row | {"AHA_code": codes[i % 4], "CHN_code": "'A1'", "ICD-10 code": ills[i % 4]})
+    pd.DataFrame(rows).to_csv(raw / "AttributesDictionary.csv", index=False)
+    kinds = {"Myocarditis": "(F) I40.0", "Cardiomyopathy": "I42.0", "Kawasaki disease": "M30.3"}
+    kinds |= {"Congenital\nheart disease": "Q21.0", "Congenital heart disease": "(FO) Q21.1"}
+    listed = [(kind, "one of them", code, "in words") for kind, code in kinds.items()]
+    names = ["Disease Type", "Disease Category", "ICD-10 Code", "ICD-10 Description"]
+    pd.DataFrame(listed, columns=names).to_csv(raw / "DiseaseCode.csv", index=False)
+
+
 def heedb(raw: Path, n: int = 12, prefix: str = "") -> None:
     """ECG/WFDB/S000x/YYYY/..., demographics, interpretations and duplicates."""
     (raw / "Metadata").mkdir(parents=True, exist_ok=True)
@@ -276,13 +357,14 @@ def icentia(raw: Path, n: int = 6, prefix: str = "") -> None:
 def sph(raw: Path, n: int = 10, prefix: str = "") -> None:
     """metadata.csv and records/*.h5 in half precision; statements with modifiers."""
     (raw / "records").mkdir(parents=True, exist_ok=True)
-    rows = []
-    for i, signal in enumerate(signals(n, 500, (10, 12, 15)[1])):
+    rows: list[dict[str, str]] = []
+    for i, signal in enumerate(signals(n, 500, 12)):
         name = f"A{prefix}{i + 1:05d}"
         with h5py.File(raw / "records" / f"{name}.h5", "w") as file:
             file["ecg"] = signal.astype(np.float16)
         codes = ("1", "22;23", "60+310;50")[i % 3]
         rows.append({"ECG_ID": name, "AHA_Code": codes, "Patient_ID": f"S{prefix}{i // 2:05d}", "Sex": "MF"[i % 2]})
+        rows[-1]["Age"] = str(50 + i)
     pd.DataFrame(rows).to_csv(raw / "metadata.csv", index=False)
 
 
@@ -369,4 +451,6 @@ LAYOUTS: dict[str, Callable[..., None]] = {
     "ptbxl-challenge": ptbxl_challenge,
     "incart": incart,
     "chapman": chapman,
+    "mimic-open": mimic_open,
+    "zzu-pecg": zzu,
 }

@@ -39,7 +39,7 @@ SMALL: dict[str, Architecture] = {
     "multilead-vit": MultileadViT(2, 24, 2, native_hz=100),
     "wave": Wave(2, 24, 2, 48, (12, 12), (4, 4), (4, 4), position_kernel=8, position_groups=2, native_hz=100),
     "xresnet": XResNet((1, 1), 4, hidden=8, zero_start=False),
-    "inceptiontime": InceptionTime(3, 4, 8, hidden=8),
+    "inceptiontime": InceptionTime(3, 8, 16, hidden=16),
     "sequence-transformer": SequenceTransformer(2, 16, 2, 32, "patch", 50, 50, dropout=0.0, pooling="mean"),
     "decomposition-transformer": DecompositionTransformer(1, 8, 2, 16, modes=8, dropout=0.0, pooling="mean"),
     "sparse-transformer": SparseTransformer(1, 8, 2, 16, dropout=0.0, pooling="mean"),
@@ -48,7 +48,7 @@ SMALL: dict[str, Architecture] = {
     "crossformer": Crossformer(2, 8, 2, 16, 40, routers=2, dropout=0.0, pooling="mean"),
     "mamba": Mamba(2, 8, 4, patch=10),
     "s4d": S4D(1, 12, 4, dropout=0.0),
-    "tcn": TCN((8, 12), dropout=0.0, pooling="last"),
+    "tcn": TCN((32,), dropout=0.0, pooling="mean"),
 }
 # Every objective by its kind, and its variants beside it.
 PLAIN: dict[str, Objective] = {kind: cls() for kind, cls in OBJECTIVES.items() if cls is not Masked}  # type: ignore[call-arg]

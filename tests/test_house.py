@@ -42,16 +42,16 @@ TRAINING = in_order(
 ANALYSIS = in_order(
     """
     records naming tuning observations
-    fitting: repetition cells laws status problem resampling residuals health descent amplitudes newton starts
-    fitting: intervals alike identifiability structure options formula noise result description shifted
-    fitting: nonlinear nonlinear_ends nonlinear_fit fit bands
+    fitting: repetition cells laws status problem resampling health descent amplitudes newton residuals starts
+    fitting: quantities profile_ends intervals alike identifiability structure options formula noise result
+    fitting: description shifted nonlinear nonlinear_ends nonlinear_fit fit bands
     fitting: loss_pairs floors joint_floors transfer effective_data optimum allocation forecast overfitting
-    table: where markup query build
+    table: where markup query groups build
     columns points comparison
     planning: coverage transfer_coverage adaptive adaptive_vs_grid
     learning figures
     study: constants benchmark published beside finetuned figures claims tables
-    answer inline report
+    answer inline sections report
     """
 )
 ALONE = {

@@ -21,6 +21,7 @@ from ecgscale.redact import describe_error
 from ecgscale.spec.run import Evaluation, Run, Schedule
 from ecgscale.spec.sweep import Sweep
 from ecgscale.training import checkpoint, session
+from ecgscale.training.sharding import Processes
 from ecgscale.training.train import Snapshot
 
 
@@ -217,9 +218,9 @@ def test_a_pause_in_an_evaluation_costs_that_evaluation_alone(
     assert trial.trial(run, tiny_sweep, Place(home, tmp_path / "whole")) == "done"
     measured, taken = trial.Measurement.rows, list[int]()
 
-    def counted(measurement: trial.Measurement, snapshot: trial.Snapshot) -> list[trial.Row]:
+    def counted(measurement: trial.Measurement, snapshot: trial.Snapshot, *processes: Processes) -> list[trial.Row]:
         taken.append(snapshot.step)
-        return measured(measurement, snapshot)
+        return measured(measurement, snapshot, *processes)
 
     monkeypatch.setattr(trial.Measurement, "rows", counted)
 
@@ -266,12 +267,12 @@ def test_an_evaluation_that_runs_out_of_memory_is_done_again_with_streamed_recor
     """Once: nothing is lost and every row is as it would be. Twice: the file says where memory ran out."""
     run, resident, left = tiny_sweep.runs[0], [], [times]
 
-    def scarce(measurement: Measurement, snapshot: Snapshot) -> list[Row]:
+    def scarce(measurement: Measurement, snapshot: Snapshot, *processes: Processes) -> list[Row]:
         resident.append([store.is_resident for store in measurement.stores.values()])
         if snapshot.step and left[0]:
             left[0] -= 1
             raise torch.OutOfMemoryError("CUDA out of memory")
-        return measured(measurement, snapshot)
+        return measured(measurement, snapshot, *processes)
 
     measured = Measurement.rows
     monkeypatch.setattr(Measurement, "rows", scarce)

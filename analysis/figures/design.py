@@ -65,7 +65,8 @@ def _widths(page: Page, ax: Axes, part: pd.DataFrame, design: str, name: str) ->
 def _arrivals(page: Page, ax: Axes, arrived: pd.DataFrame) -> None:
     """One dot a law and adaptive design, the median as a bar."""
     designs: Sequence[str] = [d for d in DESIGNS if d in set(arrived["design"])]
-    edge = float(arrived.loc[np.isfinite(arrived["flops"]), "flops"].max())
+    reached_at = arrived.loc[np.isfinite(arrived["flops"]), "flops"]
+    first, edge = (1.0, 1.0) if reached_at.empty else (float(reached_at.min()), float(reached_at.max()))
     for place, design in enumerate(designs):
         colour, marker, _ = LOOKS[design]
         flops = np.sort(arrived.loc[arrived["design"] == design, "flops"].to_numpy())
@@ -82,7 +83,7 @@ def _arrivals(page: Page, ax: Axes, arrived: pd.DataFrame) -> None:
     ax.set_ylim(-0.6, len(designs) - 0.2)
     ax.yaxis.set_major_locator(NullLocator())
     ax.grid(False, axis="y")
-    _shares(ax, pd.Series([arrived["flops"].min(), edge * 1.4]))
+    _shares(ax, pd.Series([first, edge * 1.4]))
     ax.set_xlabel("compute ÷ grid's, where as narrow")
 
 

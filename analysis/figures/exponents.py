@@ -14,7 +14,7 @@ CAPTION = (
     "interval where the points set no limit. Where no joint law is "
     "fitted, α, E and R² are those of the marginal law over N, and β of that over D (Eq. 2)."
 )
-PANELS = (("alpha", "parameter exponent α"), ("beta", "data exponent β"), ("E", "floor E (nats)"), ("r2", "R²"))
+PANELS = (("alpha", "parameter exponent α"), ("beta", "data exponent β"), ("E", "floor E ({unit})"), ("r2", "R²"))
 
 LAW_OF = {"alpha": "alpha", "beta": "beta", "E": "alpha", "r2": "alpha"}
 
@@ -35,7 +35,7 @@ def draw(points: pd.DataFrame, table: pd.DataFrame) -> list[Page]:
             why = fitted.failure(table, "joint", look.name, target)
             page.note_missing(f"{look.label} on {style.target(target).label} ({why})")
     for k, (ax, (what, title)) in enumerate(zip(axes, PANELS, strict=True)):
-        ax.set_xlabel(title)
+        ax.set_xlabel(title.format(unit="nats" if observed.loss_unit(best) == "nats" else "loss"))
         panel_letter(ax, letter(k))
         ax.grid(False, axis="y")
         for row in range(1, len(targets)):

@@ -43,7 +43,7 @@ def draw(points: pd.DataFrame, table: pd.DataFrame) -> list[Page]:
         panel_letter(ax, letter(k))
         ax.set_xlabel("downstream recordings")
         if k % across == 0:
-            ax.set_ylabel("test loss (nats)")
+            ax.set_ylabel(f"test loss ({observed.loss_unit(best)})")
         _panel(page, ax, *found[k], sizes, looks[found[k][0]["configuration"].removesuffix("-tuned")])
         _exponents(ax, found[k][0], table)
     handles = [

@@ -75,7 +75,10 @@ def draw(points: pd.DataFrame, table: pd.DataFrame) -> list[Page]:
         style.key("N*(C), joint law", linewidth=1.8),
         style.key("power law through minima", linewidth=0.9, linestyle=(0, (1, 1))),
     ]
-    ylabels = {"slices": f"loss, {title} (nats)", "sizes": "optimal parameters N*"}
+    ylabels = {
+        "slices": f"loss, {title} ({observed.loss_unit(best[best['target'] == task])})",
+        "sizes": "optimal parameters N*",
+    }
     legend = {"fontsize": style.SMALL}
     return grid(looks, list(ylabels), panel, page, ylabels=ylabels, keys=lambda _: keys, legend=legend)
 

@@ -15,7 +15,7 @@ CAPTION = (
     "random draws; filled and full: grown from the first fixed set, open and dashed: from the second. In distribution "
     "the loss is the one trained on."
 )
-MEASURES = (("loss", "test loss (nats)"), ("auroc", "macro AUROC"))
+MEASURES = (("loss", "test loss ({unit})"), ("auroc", "macro AUROC"))
 LINES = ("-", (0, (3, 1.5)), (0, (1, 1)), (0, (4, 1, 1, 1)))  # a fixed set each; further ones begin again
 
 
@@ -53,7 +53,7 @@ def draw(points: pd.DataFrame, table: pd.DataFrame) -> list[Page]:
             ax, how = axes[i, j], panels[measure, column]
             panel_letter(ax, letter(i * len(columns) + j))
             if j == 0:
-                ax.set_ylabel(words)
+                ax.set_ylabel(words.format(unit=observed.loss_unit(best)))
             if i == 0:
                 ax.set_title(_title(best, column, task), fontsize=8)
             if callable(how):

@@ -14,14 +14,16 @@ from ecgscale.analysis.learning import learning
 CAPTION = (
     "Linear probes on frozen features of each configuration's largest model at full data (filled) and of the same "
     "network before any training (open); the arrow is what pretraining changed. Left: test loss, the dashed line "
-    "is always predicting each label's prevalence. Right: macro AUROC, the dashed line is chance. A cross marks a "
-    "model that training did not improve by that measure."
+    "is always predicting each label's prevalence (a number's mean). Right: macro AUROC, the dashed line is chance "
+    "(of numbers R², the dashed line is their mean). A cross marks a model that training did not improve by that "
+    "measure."
 )
 DOWN = 7  # tasks under each other
 MEASURES = (
-    ("loss", "loss_untrained", "lower_loss", "test loss (nats)"),
+    ("loss", "loss_untrained", "lower_loss", "test loss ({unit})"),
     ("auroc", "auroc_untrained", "higher_auroc", "macro AUROC"),
 )
+OF_NUMBERS = ("r2", "r2_untrained", "higher_r2", "R²")  # instead of the last, where labels are numbers
 
 
 def draw(points: pd.DataFrame, table: pd.DataFrame) -> list[Page]:
@@ -32,12 +34,14 @@ def draw(points: pd.DataFrame, table: pd.DataFrame) -> list[Page]:
         raise NothingToShow("no task was probed")
     across = 1 if len(tasks) <= DOWN else 2
     rows = -(-len(tasks) // across)
-    height = min(style.PAGE, 0.75 + rows * (0.45 + 0.17 * len(looks)))
     source = source_of(best, observed.selection(table))
-    page = Page(style.TWO_COLUMNS, height, "Trained, untrained, blind", CAPTION, source)
     frame = learning(best)
-    measures = [m for m in MEASURES if frame.loc[frame["domain"] == "OOD", m[0]].notna().any()]
+    outside = frame[frame["domain"] == "OOD"]
+    of_numbers = set(outside.loc[outside["r2"].notna() & outside["auroc"].isna(), "target"])
+    measures = [m for m in MEASURES if outside[m[0]].notna().any() or (m[0] != "loss" and of_numbers)]
     wide = len(measures)
+    height = min(style.PAGE, 0.75 + rows * (0.45 + 0.17 * len(looks) + 0.2 * bool(of_numbers)))
+    page = Page(style.TWO_COLUMNS, height, "Trained, untrained, blind", CAPTION, source)
     axes = page.subplots(rows, wide * across, squeeze=False)
     for i in range(rows * across):
         pair = axes[i % rows, wide * (i // rows) : wide * (i // rows + 1)]
@@ -47,12 +51,15 @@ def draw(points: pd.DataFrame, table: pd.DataFrame) -> list[Page]:
             continue
         task = tasks[i]
         part = {str(r["configuration"]): r for r in frame[frame["target"] == task].to_dict("records")}
+        unit = observed.loss_unit(best[best["target"] == task])
         for j, measure in enumerate(measures):
+            after, before, verdict, words = OF_NUMBERS if measure[0] == "auroc" and task in of_numbers else measure
+            measure = (after, before, verdict, words.format(unit=unit))
             _panel(page, pair[j], part, looks, task, measure)
             panel_letter(pair[j], letter(wide * i + j))
             if across > 1:
                 style.linear(pair[j].xaxis, 3)
-            if i % rows == rows - 1 or i == len(tasks) - 1:
+            if of_numbers or i % rows == rows - 1 or i == len(tasks) - 1:
                 pair[j].set_xlabel(measure[3])
     handles = [
         style.key("untrained twin", marker="o", markerfacecolor="white", linestyle=""),
@@ -132,7 +139,8 @@ def _panel(
                 clip_on=False,
             )
     if part:
-        line = float(np.median([r["prevalence_loss"] for r in part.values()])) if after == "loss" else 0.5
+        chance = 0.5 if after == "auroc" else 0.0
+        line = float(np.median([r["prevalence_loss"] for r in part.values()])) if after == "loss" else chance
         if np.isfinite(line):
             ax.axvline(line, color=style.MUTED, linewidth=0.9, linestyle=(0, (4, 2)), zorder=1)
             page.record(

@@ -3,7 +3,7 @@
 import pandas as pd
 
 from ecgscale.analysis.figures import style
-from ecgscale.analysis.observations import best_over_steps
+from ecgscale.analysis.observations import NATS, best_over_steps
 
 LEVELS = 3  # distinct values that make a line worth looking at
 
@@ -57,8 +57,22 @@ def scale(points: pd.DataFrame) -> tuple[dict[str, float], str]:
     baseline = outside.groupby("target")["prevalence_loss"].median() if len(outside) else pd.Series(dtype=float)
     names = [str(t) for t in outside["target"].unique()] if len(outside) else []
     if names and baseline.reindex(names).notna().all() and (baseline > 0).all():
-        return {str(t): float(v) for t, v in baseline.items()}, "OOD loss ÷ prevalence"
-    return dict.fromkeys(names, 1.0), "OOD loss (nats)"
+        of = {NATS: "prevalence"}.get(loss_unit(outside), "prevalence or mean")
+        return {str(t): float(v) for t, v in baseline.items()}, f"OOD loss ÷ {of}"
+    return dict.fromkeys(names, 1.0), f"OOD loss ({loss_unit(outside)})"
+
+
+def loss_unit(points: pd.DataFrame) -> str:
+    """In what the losses of these points are: nats, squared standard deviations where labels are numbers, or both."""
+    units = sorted(set(points["loss_unit"].dropna())) if "loss_unit" in points else []
+    if len(units) > 1:
+        units = sorted({part.partition(" of ")[0] for unit in units for part in unit.split(" and ")})
+    return ", ".join(sorted(map(str, units), key=lambda unit: (unit != NATS, unit))) or NATS
+
+
+def inside(points: pd.DataFrame) -> pd.DataFrame:
+    """The points in distribution."""
+    return points[points["domain"] == "ID"]
 
 
 def lost(points: pd.DataFrame, configuration: str | None = None) -> pd.DataFrame:

@@ -28,7 +28,7 @@ CAPTION = (
 LEAST = 2  # checkpoints that make a line
 LISTED = 5  # amounts of data that fit into the legend
 TABLE = 4  # sizes in the table of D_min
-ROWS = {"training": "ID loss (nats)", "cost": "δ, cost of finite data", "collapse": "δ", "minimum data": ""}
+ROWS = {"training": "ID loss ({unit})", "cost": "δ, cost of finite data", "collapse": "δ", "minimum data": ""}
 HEIGHTS = {"training": 1, "cost": 1, "collapse": 1, "minimum data": 0.42}
 
 
@@ -49,7 +49,8 @@ def draw(points: pd.DataFrame, table: pd.DataFrame) -> list[Page]:
         return Page(style.TWO_COLUMNS, {1: 2.3, 3: 4.7, 4: 6.6}[rows], "Training and validation", CAPTION, source)
 
     looks, keys = observed.configurations(best), _keys(amounts)
-    return grid(looks, list(ROWS), panel, page, ylabels=ROWS, keys=lambda _: keys, columns=7, heights=HEIGHTS)
+    ylabels = {row: words.format(unit=observed.loss_unit(observed.inside(best))) for row, words in ROWS.items()}
+    return grid(looks, list(ROWS), panel, page, ylabels=ylabels, keys=lambda _: keys, columns=7, heights=HEIGHTS)
 
 
 def _keys(amounts: list[float]) -> list[style.Line2D]:

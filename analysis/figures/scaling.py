@@ -69,11 +69,12 @@ def _page(
             page.note_missing(f"{domain} loss against {variable}: not measured")
     axes = page.subplots(len(looks), len(columns), squeeze=False)
     any_lost = False
+    own = f"ID loss ({observed.loss_unit(observed.inside(best))})"
     for i, look in enumerate(looks):
         for j, (domain, variable) in enumerate(columns):
             ax, shown = axes[i, j], series[look.name, (domain, variable)]
             panel = f"{look.label}, {domain} against {variable}"
-            _panel(page, ax, panel, shown, label if domain == "OOD" else "ID loss (nats)", variable)
+            _panel(page, ax, panel, shown, label if domain == "OOD" else own, variable)
             if domain == "ID" or len(tasks) <= LISTED:
                 any_lost |= mark_lost(page, ax, panel, best, look.name, variable) if shown else False
             panel_letter(ax, letter(i * len(columns) + j))
@@ -96,7 +97,7 @@ def _page(
                     color=style.legible(look.colour),
                 )
             if j == 0 or domain != columns[j - 1][0]:
-                ax.set_ylabel("ID loss (nats)" if domain == "ID" else label)
+                ax.set_ylabel(own if domain == "ID" else label)
     _legend(page, tasks, any_lost)
     return page
 
@@ -136,7 +137,7 @@ def _panel(page: Page, ax: Axes, panel: str, series: list[Series], y_name: str, 
         return
     frame(ax, series)
     low, high = ax.get_ylim()
-    if y_name.endswith("prevalence") and low < 1 < high:
+    if "÷" in y_name and low < 1 < high:
         ax.axhline(1, color=style.FAINT, linewidth=0.6, zorder=1)
     for s in series:
         draw_series(page, ax, panel, s, y_name, crowded=len(series) > LISTED)

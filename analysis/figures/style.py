@@ -8,6 +8,7 @@ import math
 import statistics
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import product
 from typing import Any
 from zlib import crc32
 
@@ -16,6 +17,7 @@ from matplotlib.axes import Axes
 from matplotlib.axis import Axis
 from matplotlib.colors import to_rgb
 from matplotlib.lines import Line2D
+from matplotlib.text import Text
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 from matplotlib.typing import ColorType
 
@@ -240,6 +242,24 @@ def say_above(ax: Axes, above: int, what: str) -> None:
             bbox={"boxstyle": "square,pad=0.1", "facecolor": "white", "edgecolor": "none", "alpha": 0.8},
             zorder=5,
         )
+
+
+def in_emptiest_corner(ax: Axes, text: str) -> Text:
+    """A plate in the corner of a panel where it covers fewest of the points and words that were drawn there before."""
+    drawn = [line.get_transform().transform(line.get_xydata()) for line in ax.lines]
+    marks = np.concatenate([np.empty((0, 2)), *drawn])
+    others = [words.get_window_extent() for words in ax.texts]
+    plate = ax.text(0, 0, text, transform=ax.transAxes, bbox=PAPER)
+
+    def put(corner: tuple[str, str]) -> int:
+        """Put the plate into a corner, and count what it covers."""
+        ha, va = corner
+        plate.set(x=0.98 if ha == "right" else 0.02, y=0.98 if va == "top" else 0.02, ha=ha, va=va)
+        box = plate.get_window_extent().padded(3)
+        return int(((marks > box.min) & (marks < box.max)).all(1).sum()) + sum(box.overlaps(other) for other in others)
+
+    put(min(product(("right", "left"), ("top", "bottom")), key=put))
+    return plate
 
 
 def say(ax: Axes, text: str, colour: str = MUTED, at: tuple[float, float] = (0.5, 0.5)) -> None:

@@ -13,7 +13,7 @@ from ecgscale.analysis.figures.figure import Page, source_of
 from ecgscale.analysis.figures.grid import Panel, grid
 
 CAPTION = (
-    "Test loss (nats) of every run along training, against the compute spent: in distribution (first row) and on each "
+    "Test loss of every run along training, against the compute spent: in distribution (first row) and on each "
     "task. One line a run, darker for more parameters; dashed lines saw only a part of the data. The open marker "
     "is the step that was selected."
 )
@@ -49,16 +49,21 @@ def draw(points: pd.DataFrame, table: pd.DataFrame) -> list[Page]:
         targets,
         panel,
         page,
-        ylabels={target: _ylabel(target, target in inside, len(targets) > MANY) for target in targets},
+        ylabels={
+            target: _ylabel(
+                target, target in inside, len(targets) > MANY, observed.loss_unit(best[best["target"] == target])
+            )
+            for target in targets
+        },
         xlabel="compute C (FLOP)",
         keys=lambda _: keys,
         inner_ticks=len(targets) <= MANY,
     )
 
 
-def _ylabel(target: str, inside: bool, many: bool) -> str:
+def _ylabel(target: str, inside: bool, many: bool, unit: str) -> str:
     words = "in\ndistribution" if inside else style.target(target).label.replace(" ", "\n", 1)
-    return words if many else "ID loss (nats)" if inside else f"{words}\nloss (nats)"
+    return words if many else f"ID loss ({unit})" if inside else f"{words}\nloss ({unit})"
 
 
 def _panel(

@@ -199,10 +199,10 @@ def _panel(
     style.say_above(ax, above, "run")
     style.linear(ax.yaxis)
     _mark_excluded(page, ax, look.label, excluded, label)
-    if label.endswith("prevalence"):
+    if "÷" in label:
         ax.axhline(1, color=style.FAINT, linewidth=0.6, zorder=1)
     which = "E of each fit" if len(floors) > 1 else f"E = {floor:.3f}" if (floor := floors.pop()) > 5e-4 else "E = 0"
-    ax.set_xlabel(f"ID loss − E (nats; {which})")
+    ax.set_xlabel(f"ID loss − E ({observed.loss_unit(observed.inside(part))}; {which})")
     if len(tasks) > LISTED:
         left, right = ax.get_xlim()
         ax.set_xlim(left, right * (right / left) ** 0.06)  # room for the exponents at the ends

@@ -8,11 +8,12 @@ from dataclasses import replace
 
 import numpy as np
 
-from ecgscale.analysis.fitting.intervals import Interval, Quantity, profile
+from ecgscale.analysis.fitting.intervals import Interval, profile
 from ecgscale.analysis.fitting.laws import Law
 from ecgscale.analysis.fitting.newton import Solution
 from ecgscale.analysis.fitting.problem import Array, Problems
-from ecgscale.analysis.fitting.starts import solve_globally
+from ecgscale.analysis.fitting.quantities import Quantity
+from ecgscale.analysis.fitting.starts import refit, solve_globally
 
 
 def solved_together(posed: Sequence[Problems], n_starts: int) -> list[tuple[Solution, float]]:
@@ -22,10 +23,19 @@ def solved_together(posed: Sequence[Problems], n_starts: int) -> list[tuple[Solu
         batch, shift = _stacked([posed[i] for i in members])
         found, agree = solve_globally(batch, n_starts)
         theta = _shifted(batch, found.theta, -shift)
-        for s, i in enumerate(members):
-            one = slice(s, s + 1)
-            own = Solution(theta[one], found.objective[one], found.decrement[one], found.converged[one])
-            answer[i] = own, float(agree[s])
+        own = _apart(found, theta, members)
+        answer |= {i: (own[i], float(agree[s])) for s, i in enumerate(members)}
+    return [answer[i] for i in range(len(posed))]
+
+
+def refitted_together(posed: Sequence[Problems], optima: Sequence[Array], n_starts: int) -> list[Solution]:
+    """``refit`` of single problems, each from an optimum [1, p] of its own."""
+    answer: dict[int, Solution] = {}
+    for members in _batches(posed):
+        batch, shift = _stacked([posed[i] for i in members])
+        centres = _shifted(batch, np.concatenate([optima[i] for i in members]), shift)
+        found = refit(batch, centres[:, None], n_starts)
+        answer |= _apart(found, _shifted(batch, found.theta, -shift), members)
     return [answer[i] for i in range(len(posed))]
 
 
@@ -50,6 +60,15 @@ def profiled_together(
             ends = (found.low[:, one], found.high[:, one], found.low_end[:, one], found.high_end[:, one])
             answer[i] = Interval(*ends)
     return [answer[i] for i in range(len(posed))]
+
+
+def _apart(found: Solution, theta: Array, members: Sequence[int]) -> dict[int, Solution]:
+    """The solution of each member of a batch, at theta [S, p] in its own unit."""
+    apart = {}
+    for s, i in enumerate(members):
+        one = slice(s, s + 1)
+        apart[i] = Solution(theta[one], found.objective[one], found.decrement[one], found.converged[one])
+    return apart
 
 
 def _batches(posed: Sequence[Problems]) -> Iterator[list[int]]:

@@ -16,11 +16,12 @@ from scipy import special
 
 from ecgscale.analysis.fitting.fit import fit
 from ecgscale.analysis.fitting.identifiability import BadPoints
-from ecgscale.analysis.fitting.intervals import Parameter, Quantity, error_of
 from ecgscale.analysis.fitting.laws import LAWS
 from ecgscale.analysis.fitting.newton import minimise
 from ecgscale.analysis.fitting.problem import Array
+from ecgscale.analysis.fitting.quantities import Parameter, Quantity
 from ecgscale.analysis.fitting.resampling import percentile
+from ecgscale.analysis.fitting.residuals import error_of
 from ecgscale.analysis.fitting.result import Fit, intervals_of
 
 LEVEL = 0.95

@@ -11,11 +11,19 @@ import pandas as pd
 from numpy.typing import NDArray
 
 
+def numbered(columns: Sequence[NDArray[np.float64]]) -> NDArray[np.intp]:
+    """A number for each row of some columns [n] each, numbered as they come; equal rows have the same."""
+    place = np.zeros(len(columns[0]), np.intp)
+    for column in columns:
+        values, level = np.unique(column, return_inverse=True)
+        place = np.unique(place * len(values) + level, return_inverse=True)[1]
+    first = np.unique(place, return_index=True)[1]
+    return np.argsort(np.argsort(first))[place]
+
+
 def cells_of(points: pd.DataFrame, variables: Sequence[str]) -> NDArray[np.intp]:
-    """Which cell each point [n] lies in: points that agree in all variables lie in one."""
-    places = points[list(variables)].to_numpy(float)
-    _, first, place = np.unique(places, axis=0, return_index=True, return_inverse=True)
-    return np.argsort(np.argsort(first))[place.ravel()]  # numbered as they come
+    """Which cell each point [n] lies in, numbered as they come: points that agree in all variables lie in one."""
+    return numbered([points[v].to_numpy(float) for v in variables])
 
 
 def means_by_cell(points: pd.DataFrame, cell: NDArray[np.intp], losses: Sequence[str]) -> pd.DataFrame:

@@ -23,13 +23,14 @@ STRIDE = 2.0  # the longest step of an exponent
 GRACE = 5  # steps in which a descent that met another face of the bounds has to come out lower than before
 FIRST_DAMPING = 1.0  # after a step that failed: half way to the majoriser
 LARGEST = 300.0  # of the logarithm of a term
+SHARE, HARMONIC = 1, 2  # formulas of two parameters u and v: v/(u + v), and uv/(u + v)
 
 
 class Posed(NamedTuple):
     """S fits over one design, as ``problem.Problems`` poses them; what all share has a first axis of 1.
 
     ``features`` [S, K, n, M] are the factors of a term's parameters, ``columns`` [K, M] which these are, of which the
-    first ``counts`` [K] are used.
+    first ``counts`` [K] are used. ``pulls`` [S] say which formula of two parameters is pulled to a target, if any.
     """
 
     features: Any
@@ -43,14 +44,23 @@ class Posed(NamedTuple):
     amplitude: Any  # [p], whether it is the log of one
     tolerance: float
     patience: int
+    pulls: Any  # [S]: 0 (none), SHARE or HARMONIC
+    pulled: Any  # [S, 2], of which parameters
+    target: Any  # [S]
+    strength: Any  # [S], weight of half the square of the distance to the target
 
 
 class Points(NamedTuple):
-    """The points of one fit: factors [K, n, M], targets [n], weights [n]."""
+    """The points of one fit: factors [K, n, M], targets [n], weights [n]; and what pulls on two of its parameters."""
 
     x: Any
     y: Any
     w: Any
+    pull: Any
+    first: Any
+    second: Any
+    target: Any
+    strength: Any
 
 
 class Scratch(NamedTuple):
@@ -120,7 +130,13 @@ def _array(number: Any, axes: int) -> Any:
 
 _F, _I, _B = types.float64, types.int64, types.boolean
 ONE, TWO, THREE, WHICH, FLAGS = _array(_F, 1), _array(_F, 2), _array(_F, 3), _array(_I, 1), _array(_B, 1)
-POSED = types.NamedTuple((types.Array(_F, 4, "C"), TWO, TWO, _array(_I, 2), WHICH, _F, ONE, ONE, FLAGS, _F, _I), Posed)
+POSED = types.NamedTuple(
+    (
+        types.Array(_F, 4, "C"), TWO, TWO, _array(_I, 2), WHICH, _F, ONE, ONE, FLAGS, _F, _I,
+        WHICH, _array(_I, 2), ONE, ONE,
+    ),
+    Posed,
+)  # fmt: skip
 PLACES = types.NamedTuple((TWO, ONE, TWO, THREE, ONE, ONE, TWO), Places)
 PROPOSALS = types.NamedTuple((TWO, FLAGS, ONE, FLAGS, FLAGS, ONE), Proposals)
 ENDS = types.NamedTuple((TWO, ONE, ONE, FLAGS), Ends)
@@ -133,7 +149,7 @@ def compiled(*arguments: Any) -> Callable[[Callable[..., Any]], Any]:
 
     def decorated(function: Callable[..., Any]) -> Any:
         if not arguments:
-            return numba.njit(nogil=True, error_model="numpy")(function)
+            return numba.njit(nogil=True, error_model="numpy", forceinline=True)(function)
         signature = types.void(*arguments)
         try:
             return numba.njit(signature, cache=True, nogil=True, error_model="numpy")(function)
@@ -146,8 +162,39 @@ def compiled(*arguments: Any) -> Callable[[Callable[..., Any]], Any]:
 @compiled()
 def points_of(posed: Posed, s: int) -> Points:
     """The points of fit s."""
-    features, y, weights = posed.features, posed.y, posed.weights
-    return Points(features[s % len(features)], y[s % len(y)], weights[s % len(weights)])
+    features, y, weights, pull = posed.features, posed.y, posed.weights, s % len(posed.pulls)
+    return Points(
+        features[s % len(features)], y[s % len(y)], weights[s % len(weights)],
+        posed.pulls[pull], posed.pulled[pull, 0], posed.pulled[pull, 1], posed.target[pull], posed.strength[pull],
+    )  # fmt: skip
+
+
+@compiled()
+def formula(theta: Any, points: Points) -> tuple[float, float, float]:
+    """The value of what is pulled, and its derivatives by its two parameters."""
+    u, v = theta[points.first], theta[points.second]
+    whole = u + v
+    if points.pull == SHARE:
+        return v / whole, -v / whole**2, u / whole**2
+    return u * v / whole, (v / whole) ** 2, (u / whole) ** 2
+
+
+@compiled()
+def stretched(theta: Any, points: Points) -> float:
+    """What the pull adds to the objective."""
+    if points.pull == 0:
+        return 0.0
+    return 0.5 * points.strength * (formula(theta, points)[0] - points.target) ** 2
+
+
+@compiled()
+def stiffen(theta: Any, points: Points, matrix: Any) -> None:
+    """Adds the pull's part of the Hessian, ``strength d d'`` with d the formula's gradient, below the diagonal."""
+    _, by_u, by_v = formula(theta, points)
+    u, v = points.first, points.second
+    matrix[u, u] += points.strength * by_u * by_u
+    matrix[v, v] += points.strength * by_v * by_v
+    matrix[max(u, v), min(u, v)] += points.strength * by_u * by_v
 
 
 @compiled()
@@ -225,6 +272,13 @@ def derivatives(theta: Any, points: Points, posed: Posed, scratch: Scratch, grad
                     for q in range(m + 1):
                         a, b = columns[k, m], columns[k, q]
                         hessian[max(a, b), min(a, b)] += psi * share[k] * x[k, i, m] * x[k, i, q]
+    if points.pull != 0:
+        level, by_u, by_v = formula(theta, points)
+        force = points.strength * (level - points.target)
+        value += 0.5 * force * (level - points.target)
+        gradient[points.first] += force * by_u
+        gradient[points.second] += force * by_v
+        stiffen(theta, points, hessian)
     for a in range(p):
         for b in range(a):
             hessian[b, a] = hessian[a, b]
@@ -235,7 +289,7 @@ def derivatives(theta: Any, points: Points, posed: Posed, scratch: Scratch, grad
 def objective(theta: Any, points: Points, posed: Posed) -> float:
     """What ``derivatives`` gives, alone: most steps that fail are soon told."""
     x, columns, counts, delta = points.x, posed.columns, posed.counts, posed.delta
-    value = 0.0
+    value = stretched(theta, points)
     for i in range(len(points.y)):
         if points.w[i] == 0.0:
             continue
@@ -265,6 +319,8 @@ def majoriser(theta: Any, points: Points, posed: Posed, scratch: Scratch) -> Non
         for a in range(len(theta)):
             for b in range(a + 1):
                 matrix[a, b] += slope * jacobian[a] * jacobian[b]
+    if points.pull != 0:
+        stiffen(theta, points, matrix)
     for a in range(len(theta)):
         for b in range(a):
             matrix[b, a] = matrix[a, b]
@@ -629,7 +685,10 @@ def descend(posed: Posed, entry: Any, which: Any, ends: Ends) -> None:
             age += 1
             usable, predicted = propose(here, 0, points, posed, scratch, trial, positive, known, projected)
             known = not positive or here.damping[0] > 0.0
-            new = project(trial, held, points, posed, inner) if projected else objective(trial, points, posed)
+            if projected:
+                new = project(trial, held, points, posed, inner) + stretched(trial, points)
+            else:
+                new = objective(trial, points, posed)
             if usable and not spent and grace == 0 and not new < value and other_face(theta, trial, posed):
                 before[:] = theta
                 least, grace, moved, here.damping[0] = value, GRACE, True, 0.0

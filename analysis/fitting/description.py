@@ -8,16 +8,19 @@ from typing import Any
 import numpy as np
 
 from ecgscale.analysis.fitting.alike import profiled_together
-from ecgscale.analysis.fitting.intervals import Interval, Parameter, Quantity
+from ecgscale.analysis.fitting.descent import HARMONIC, SHARE
+from ecgscale.analysis.fitting.intervals import Interval
 from ecgscale.analysis.fitting.laws import Law
 from ecgscale.analysis.fitting.newton import Solution
 from ecgscale.analysis.fitting.problem import Array, Problems
-from ecgscale.analysis.fitting.result import Coefficient, Fit, concluded, intervals_of
+from ecgscale.analysis.fitting.quantities import Formula, Parameter, Quantity
+from ecgscale.analysis.fitting.result import Coefficient, Fit, concluded, intervals_of, sided
 from ecgscale.analysis.fitting.status import of_number
 
 
 def derived_quantities(law: Law, centre: Mapping[str, float]) -> dict[str, Quantity]:
-    """What follows from a law: loss of each term at the geometric mean of the points, allocation exponents."""
+    """What follows from a law: loss of each term at the geometric mean of the points, allocation exponents (of which b
+    is what a leaves of one: see ``remainder``)."""
     quantities: dict[str, Quantity] = {}
     for term in law.terms:
         if term.powers:
@@ -28,9 +31,8 @@ def derived_quantities(law: Law, centre: Mapping[str, float]) -> dict[str, Quant
 
             quantities[f"{term.amplitude}_centre"] = Parameter(term.amplitude, at_centre)
     if law.name == "joint" and {"alpha", "beta"} <= set(law.coefficients):
-        quantities["a"] = lambda c: c["beta"] / (c["alpha"] + c["beta"])
-        quantities["b"] = lambda c: c["alpha"] / (c["alpha"] + c["beta"])
-        quantities["gamma"] = lambda c: c["alpha"] * c["beta"] / (c["alpha"] + c["beta"])
+        quantities["a"] = Formula(SHARE, "alpha", "beta")
+        quantities["gamma"] = Formula(HARMONIC, "alpha", "beta")
     return quantities
 
 
@@ -101,7 +103,28 @@ def _described(
     if any(name in reasons for name in solved.exponents):
         found = {k: replace(v, status="unidentified") if k in ("a", "b", "gamma") else v for k, v in found.items()}
     silent = amplitudes - set(reasons)  # their intervals are those of the terms at the centre
-    return concluded(result, coefficients, {k: found[k] for k in derived}, "relative Newton decrement", silent)
+    known = {k: found[k] for k in derived}
+    if "a" in known:
+        known["b"] = remainder(known["a"], result.tested)
+    return concluded(result, coefficients, known, "relative Newton decrement", silent)
+
+
+def remainder(share: Coefficient, tested: str) -> Coefficient:
+    """What a share leaves of one, with the share's interval turned round; ``tested`` as ``Health`` says of the fit."""
+    kinds = share.high_end, share.low_end
+    low, high = 1 - share.high, 1 - share.low
+    settled = share.status in ("unidentified", "few points")
+    return Coefficient(
+        value=1 - share.value,
+        low=low,
+        high=high,
+        status=share.status if settled else of_number(low, high, *kinds, fit=tested),
+        note=sided(*kinds) if share.note else "",
+        bootstrap_low=1 - share.bootstrap_high,
+        bootstrap_high=1 - share.bootstrap_low,
+        low_end=kinds[0],
+        high_end=kinds[1],
+    )
 
 
 def _hit(law: Law, name: str, at: str) -> str:

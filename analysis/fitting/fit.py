@@ -16,8 +16,7 @@ import numpy as np
 import pandas as pd
 
 from ecgscale.analysis import tuning
-from ecgscale.analysis.fitting.alike import solved_together
-from ecgscale.analysis.fitting.cells import cells_of
+from ecgscale.analysis.fitting.alike import refitted_together, solved_together
 from ecgscale.analysis.fitting.description import bound_hit, described
 from ecgscale.analysis.fitting.health import Health, Reached, largest_tenth
 from ecgscale.analysis.fitting.identifiability import BadPoints, clean, identifiable, law_named
@@ -80,17 +79,21 @@ def fits(law: str | Law, parts: Sequence[pd.DataFrame], options: Options) -> lis
     optima |= zip(fewer, solved_together([p.problem for p in fewer.values()], options.n_starts), strict=True)
     bootstrap = options.resamples(RESAMPLES)
     found: dict[int, Fit] = {}
+    held = {i: _held(p.problem, optima[i][0], p.reasons) for i, p in posed.items()}
+    holdouts = _holdouts(posed, held, {i: solution for i, (solution, _) in optima.items()}) if options.intervals else {}
     for i, p in posed.items():
         solution, agree = optima[i]
-        problem = _held(p.problem, solution, p.reasons)
-        places = p.points[list(law.variables)]
-        draws = _bootstrap(p.solved, problem, solution, places, bootstrap, options.seed) if bootstrap else None
-        health = _health(p.solved, problem, solution, agree, p.loss, p.x, p.excluded, options.intervals)
+        problem = held[i]
+        draws = None
+        if bootstrap:
+            places = p.points[list(law.variables)]
+            draws = _bootstrap(p.solved, problem, solution, places, bootstrap, options.seed)
+        health = _health(p.solved, problem, solution, agree, p.loss, p.x, p.excluded, holdouts.get(i, math.nan))
         found[i] = Fit(
             law=law.name,
             coefficients={},
             derived={},
-            health=replace(health, n_cells=len(np.unique(cells_of(p.points, law.variables)))),
+            health=replace(health, n_cells=len(p.loss) if problem.cells is None else int(problem.cells.max()) + 1),
             objective=options.objective,
             delta=options.scale,
             interval=options.kind_of_interval(bool(bootstrap)),
@@ -221,7 +224,7 @@ def _health(
     loss: Array,
     x: Mapping[str, Array],
     excluded: Mapping[str, int],
-    deep: bool,
+    holdout: float,
 ) -> Health:
     values = {k: v[0] for k, v in natural(law, posed.design.centre, solution.theta).items()}
     hessian, free = hessian_at(posed, solution.theta)
@@ -238,7 +241,7 @@ def _health(
             condition=float(np.linalg.cond(hessian[0][np.ix_(free[0], free[0])])),
             objective_value=float(solution.objective[0]),
         ),
-        holdout=_holdout(posed, solution, x) if deep else math.nan,
+        holdout=holdout,
         lack_of_fit=_lack_of_fit(posed, solution, x),
     )
 
@@ -261,14 +264,19 @@ def _lack_of_fit(posed: Problems, solution: Solution, x: Mapping[str, Array]) ->
     )
 
 
-def _holdout(posed: Problems, solution: Solution, x: Mapping[str, Array]) -> float:
-    """Error of predicting the largest tenth of the runs (at least one) from all others."""
-    extent = sum(np.log(v) for v in x.values())
-    largest = largest_tenth(np.asarray(extent))
-    n_params = len(posed.design.names)
-    if (~largest).sum() <= n_params:
-        return math.nan
-    small = replace(posed, weights=posed.weights * ~largest)
-    found = refit(small, solution.theta[0], 4)
-    residual = np.log(terms_of(posed.design, posed.design.features, found.theta)[1]) - posed.y
-    return float(np.sqrt((residual[0, largest] ** 2).mean()))
+def _holdouts(
+    posed: Mapping[int, _Posed], held: Mapping[int, Problems], optima: Mapping[int, Solution]
+) -> dict[int, float]:
+    """Errors of predicting the largest tenth of each fit's runs (at least one) from all others; none for fits that too
+    few others are left for."""
+    largest, small = {}, {}
+    for i, p in posed.items():
+        last = largest_tenth(np.asarray(sum(np.log(v) for v in p.x.values())))
+        if (~last).sum() > len(held[i].design.names):
+            largest[i], small[i] = last, replace(held[i], weights=held[i].weights * ~last)
+    found = refitted_together(list(small.values()), [optima[i].theta for i in small], 4)
+    errors = {}
+    for (i, problem), solution in zip(small.items(), found, strict=True):
+        residual = np.log(terms_of(problem.design, problem.design.features, solution.theta)[1]) - problem.y
+        errors[i] = float(np.sqrt((residual[0, largest[i]] ** 2).mean()))
+    return errors

@@ -8,10 +8,11 @@ import pandas as pd
 from scipy import special
 
 from ecgscale.analysis.fitting.fit import fit
-from ecgscale.analysis.fitting.intervals import Parameter, profile
+from ecgscale.analysis.fitting.intervals import profile
 from ecgscale.analysis.fitting.loss_pairs import EXACT, Curve
 from ecgscale.analysis.fitting.newton import minimise
 from ecgscale.analysis.fitting.problem import Array
+from ecgscale.analysis.fitting.quantities import Parameter
 from ecgscale.analysis.fitting.result import Fit
 from ecgscale.analysis.fitting.starts import refit
 from ecgscale.analysis.fitting.status import REACHED
@@ -69,13 +70,13 @@ def curve_of(found: Fit, level: float) -> Curve:
     if freedom < 1 or 2 * solution.objective[0] / freedom <= EXACT:
         return Curve(np.array([best]), np.zeros(1))
     floors, distance = [best], [0.0]
-    for angle in ANGLES:
-        away = whole * math.sin(angle)
-        ends = profile(law, posed, solution, [Parameter("E")], 2 * float(special.ndtr(away)) - 1)
+    aways = whole * np.sin(ANGLES)
+    ends = profile(law, posed, solution, [Parameter("E")] * len(aways), 2 * special.ndtr(aways) - 1)
+    for i, away in enumerate(aways):
         for side, end, kind in ((-1, ends.low, ends.low_end), (1, ends.high, ends.high_end)):
-            if kind[0, 0] == REACHED:
-                floors.append(float(end[0, 0]))
-                distance.append(side * away)
+            if kind[i, 0] == REACHED:
+                floors.append(float(end[i, 0]))
+                distance.append(side * float(away))
     if best > 0 and min(distance) > -whole * (1 - 1e-9):  # the law's bound is nearer than the end
         entry = posed.design.names.index("E")
         start = np.where(np.arange(len(posed.design.names)) == entry, 0.0, solution.theta)

@@ -4,7 +4,9 @@ from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
+from ecgscale.analysis.fitting.cells import numbered
 from ecgscale.analysis.fitting.laws import LAWS, Law
 from ecgscale.phrases import did_you_mean, nearest
 
@@ -32,9 +34,11 @@ def clean(data: pd.DataFrame, columns: Sequence[str]) -> tuple[pd.DataFrame, dic
             near = nearest(column, data.columns)
             hint = f" (did you mean to rename '{near}'?)" if near else ""
             raise BadPoints(f"the points have no column '{column}'{hint}; columns needed: {', '.join(columns)}")
-    numbers = {c: np.asarray(pd.to_numeric(data[c], errors="coerce"), float) for c in columns}
+    numbers = {c: _numbers(data[c]) for c in columns}
     keep, excluded = np.ones(len(data), bool), {}
     for column, v in numbers.items():
+        if (np.isfinite(v) & (v > 0)).all():
+            continue
         for reason, bad in (("not a number", np.isnan(v)), ("infinite", np.isinf(v)), ("not positive", v <= 0)):
             count = int((bad & keep).sum())
             if count:
@@ -44,29 +48,34 @@ def clean(data: pd.DataFrame, columns: Sequence[str]) -> tuple[pd.DataFrame, dic
         why = "; ".join(f"{n} with {r}" for r, n in excluded.items()) or "the table is empty"
         raise BadPoints(f"no point can be fitted: {why}")
     # Only points that have all numbers in common can be copies: it is soon told.
-    _, place, times = np.unique(
-        np.column_stack(list(numbers.values())), axis=0, return_inverse=True, return_counts=True
-    )
-    again = times[place.ravel()] > 1
+    place = numbered(list(numbers.values()))
+    again = np.bincount(place)[place] > 1
     copies = keep & again
     if copies.any():
         copies[again] &= data[again].duplicated().to_numpy()
     if copies.any():
         excluded["the same values as another row"] = int(copies.sum())
         keep &= ~copies
-    kept = data.loc[keep].copy()
+    kept = data.copy() if keep.all() else data.loc[keep].copy()
     for column, v in numbers.items():
-        kept[column] = v[keep]
+        if kept[column].dtype != float:
+            kept[column] = v[keep]
     return kept.reset_index(drop=True), excluded
+
+
+def _numbers(column: pd.Series) -> NDArray[np.float64]:
+    """A column as floats, NaN for what is no number."""
+    values = column.to_numpy()
+    return np.asarray(values if values.dtype == float else pd.to_numeric(column, errors="coerce"), float)
 
 
 def identifiable(law: Law, points: pd.DataFrame) -> tuple[Law, dict[str, str]]:
     """The part of a law that the points can say something about, and why each other exponent can't be known."""
     reasons: dict[str, str] = {}
-    solved = law
+    solved, levels = law, {v: len(np.unique(points[v].to_numpy(float))) for v in law.variables_used()}
     for term in law.terms:
         for exponent, (variable, _) in term.powers.items():
-            if points[variable].nunique() == 1:
+            if levels[variable] == 1:
                 reasons[exponent] = f"{exponent} can't be known: {variable} takes one value"
                 if term.amplitude in solved.coefficients:
                     solved = solved.without(term.amplitude)
@@ -76,7 +85,7 @@ def identifiable(law: Law, points: pd.DataFrame) -> tuple[Law, dict[str, str]]:
     floor = next((t.amplitude for t in solved.terms if not t.powers), None)
     for term in solved.terms:
         for exponent, (variable, _) in term.powers.items():
-            if floor and points[variable].nunique() == 2 and len(solved.exponents) == len(solved.variables_used()):
+            if floor and levels[variable] == 2 and len(solved.exponents) == len(solved.variables_used()):
                 reasons[exponent] = f"{exponent} can't be known: {variable} takes two values, it needs three"
                 reasons[floor] = f"{floor} can't be told from {term.amplitude}: {variable} takes two values"
     if len(law.variables) == 2 and not reasons:

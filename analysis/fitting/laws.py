@@ -8,6 +8,7 @@ recordings that are seen several times, C FLOP, E the irreducible loss; losses i
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from types import MappingProxyType
 from typing import Any
 
@@ -54,7 +55,7 @@ class Law:
         """What it is called for whoever asked for it: the formula as typed, else its name."""
         return self.written or self.name
 
-    @property
+    @cached_property
     def exponents(self) -> tuple[str, ...]:
         """Coefficients that are exponents, in the order of the coefficients."""
         return tuple(c for c in self.coefficients if c in self.powers or any(c in t.powers for t in self.terms))

@@ -17,7 +17,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ecgscale.analysis.fitting import descent
-from ecgscale.analysis.fitting.problem import Array, Problems
+from ecgscale.analysis.fitting.problem import Array, Penalty, Problems, Pull
+
+FREE = Pull(np.zeros(1, np.int64), np.zeros((1, 2), np.int64), np.zeros(1), np.zeros(1))  # no pull
 
 
 @dataclass(frozen=True)
@@ -32,20 +34,14 @@ class Solution:
 
 def _posed(problems: Problems) -> descent.Posed:
     """Problems as compiled loops take them."""
-    design = problems.design
-    counts = np.array([len(c) for c in design.columns])
-    columns = np.zeros((len(counts), counts.max()), np.int64)
-    own = [f for f in design.features if f.ndim == 3]
-    features = np.zeros((len(own[0]) if own else 1, len(counts), problems.y.shape[1], counts.max()))
-    for k, (places, factors) in enumerate(zip(design.columns, design.features, strict=True)):
-        columns[k, : len(places)] = places
-        features[:, k, :, : len(places)] = factors
+    features, columns, counts, amplitude = problems.design.packed
     y, weights = (np.array(v, float, order="C") for v in (problems.y, problems.weights))
     low, high = (np.array(v, float) for v in (problems.low, problems.high))
-    amplitude = np.array([kind == "amplitude" for kind in design.kinds])
+    pull = problems.penalty if isinstance(problems.penalty, Pull) else FREE
     return descent.Posed(
         features, y, weights, columns, counts, float(problems.delta),
         low, high, amplitude, float(problems.tolerance), int(problems.patience),
+        pull.formula, pull.of, pull.target, pull.weight,
     )  # fmt: skip
 
 
@@ -94,7 +90,7 @@ def minimise(problems: Problems, theta: Array, which: NDArray[np.intp] | None = 
     size = len(theta)
     which = np.ascontiguousarray(np.arange(size) if which is None else which, np.int64)
     found = Solution(theta, np.full(size, np.inf), np.full(size, np.inf), np.zeros(size, bool))
-    if problems.penalty is not None:
+    if isinstance(problems.penalty, Penalty):
         _in_step(problems, found, which)
         return found
     entry = np.array([-1]) if problems.held is None else np.ascontiguousarray(problems.held, np.int64)
@@ -106,13 +102,13 @@ def minimise(problems: Problems, theta: Array, which: NDArray[np.intp] | None = 
 def _in_step(problems: Problems, found: Solution, which: NDArray[np.intp]) -> None:
     """Minimise under a penalty that is not compiled: all descents take their steps together; fills ``found``."""
     posed, penalty = _posed(problems), problems.penalty
-    assert penalty is not None
+    assert isinstance(penalty, Penalty)
 
     def at(theta: Array, rows: NDArray[np.intp]) -> tuple[Array, Array, Array, Array]:
         problem = which[rows]
         value, gradient, hessian = np.empty(len(theta)), np.empty(theta.shape), np.empty((*theta.shape, p))
         descent.derive(posed, problem, theta, value, gradient, hessian)
-        assert penalty is not None
+        assert isinstance(penalty, Penalty)
         level, direction = penalty.quantity(theta, problem)
         stretch, weight = level - penalty.target[problem], penalty.weight[problem]
         value += 0.5 * weight * stretch**2

@@ -2,10 +2,12 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from ecgscale.analysis.fitting.cells import numbered
 from ecgscale.analysis.fitting.laws import Law
 
 Array = NDArray[np.float64]
@@ -33,6 +35,19 @@ class Design:
     features: tuple[Array, ...]
     centre: Mapping[str, float]
 
+    @cached_property
+    def packed(self) -> tuple[Array, NDArray[np.int64], NDArray[np.int64], NDArray[np.bool_]]:
+        """As compiled loops take it: features [1 or S, K, n, M], columns [K, M], how many of the M each term has [K],
+        and which entries of theta are amplitudes."""
+        counts = np.array([len(c) for c in self.columns], np.int64)
+        columns = np.zeros((len(counts), counts.max()), np.int64)
+        own = [f for f in self.features if f.ndim == 3]
+        features = np.zeros((len(own[0]) if own else 1, len(counts), self.features[0].shape[-2], counts.max()))
+        for k, (places, factors) in enumerate(zip(self.columns, self.features, strict=True)):
+            columns[k, : len(places)] = places
+            features[:, k, :, : len(places)] = factors
+        return features, columns, counts, np.array([kind == "amplitude" for kind in self.kinds])
+
     def of_kind(self, kind: str) -> NDArray[np.intp]:
         """Entries of theta of a kind."""
         return np.array([i for i, k in enumerate(self.kinds) if k == kind], int)
@@ -51,6 +66,17 @@ class Penalty:
 
 
 @dataclass(frozen=True)
+class Pull:
+    """A ``Penalty`` on a formula of two entries of theta that is compiled (see ``descent``): ``formula`` [S], ``of``
+    [S, 2]."""
+
+    formula: NDArray[np.int64]
+    of: NDArray[np.int64]
+    target: Array
+    weight: Array
+
+
+@dataclass(frozen=True)
 class Problems:
     """S problems over one design: logs of the losses [S or 1, n], weights [S or 1, n], objective, bounds [p]."""
 
@@ -60,7 +86,7 @@ class Problems:
     delta: float
     low: Array
     high: Array
-    penalty: Penalty | None = None
+    penalty: Penalty | Pull | None = None
     held: NDArray[np.intp] | None = None
     tolerance: float = TOLERANCE
     patience: int = ITERATIONS
@@ -155,7 +181,7 @@ def problems_of(
     )
     cells = None
     if all(np.ndim(v) == 1 for v in x.values()):
-        places = np.stack([np.log(np.asarray(v, float)) for v in x.values()], 1).round(12)
-        cells = np.unique(places, axis=0, return_inverse=True)[1].ravel()
+        places = numbered([np.log(np.asarray(v, float)).round(12) for v in x.values()])
+        cells = places if places.max() + 1 < len(places) else None
     y = np.log(loss) - layout.centre["loss"]
     return Problems(layout, y, weights, delta, limits[:, 0], limits[:, 1], cells=cells)

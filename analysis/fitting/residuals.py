@@ -7,7 +7,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import special
 
-from ecgscale.analysis.fitting.problem import Array
+from ecgscale.analysis.fitting.cells import numbered
+from ecgscale.analysis.fitting.newton import Solution
+from ecgscale.analysis.fitting.problem import Array, Problems
 
 REPLICATES = 4  # degrees of freedom of pure error from which on residuals are held against it
 
@@ -27,9 +29,8 @@ def lack_of_fit(
     squares = float(residual @ residual)
     if squares <= 1e-20 * n:
         return math.nan
-    once = np.unique(np.column_stack([x, residual]).round(12), axis=0, return_index=True)[1]
-    alike = x[once] if cells is None else cells[once][:, None]
-    cell = np.unique(alike, axis=0, return_inverse=True)[1].ravel()
+    once = np.unique(numbered([*x.T.round(12), residual.round(12)]), return_index=True)[1]
+    cell = numbered(list(x[once].T)) if cells is None else np.unique(cells[once], return_inverse=True)[1]
     count = np.bincount(cell)
     mean = np.bincount(cell, residual[once]) / count
     within, error = len(once) - len(count), float(((residual[once] - mean[cell]) ** 2).sum())
@@ -60,3 +61,25 @@ def lack_of_fit(
         return math.nan
     freedom = n - p - extra
     return float(special.fdtrc(extra, freedom, explained / extra / (max(squares - explained, 1e-300) / freedom)))
+
+
+def error_of(problems: Problems, solution: Solution) -> tuple[Array, Array]:
+    """Sums of squares [S] that tell the noise of least-squares fits, and their degrees of freedom [S].
+
+    With replicates (as many as ``REPLICATES`` beyond the cells) those of the cells' means about the law:
+    the split plot's error (Draper & Smith 1998, section 2.1). Else those of all points.
+    """
+    size, p = solution.theta.shape
+    w = np.broadcast_to(problems.weights, (size, problems.weights.shape[1]))
+    whole, used = 2 * solution.objective, w > 0
+    freedom = np.maximum(used.sum(1) - p, 1)
+    if problems.cells is None:
+        return whole, freedom
+    member = (problems.cells[:, None] == np.arange(problems.cells.max() + 1)).astype(float)
+    heavy, y = w @ member, np.broadcast_to(problems.y, w.shape)
+    mean = (w * y) @ member / np.maximum(heavy, 1e-300)
+    within = (w * (y - mean @ member.T) ** 2).sum(1)
+    cells = (heavy > 0).sum(1)
+    replicated = (used.sum(1) - cells >= REPLICATES) & (cells > p)
+    between = np.maximum(whole - within, 0.0)
+    return np.where(replicated, between, whole), np.where(replicated, np.maximum(cells - p, 1), freedom)

@@ -14,11 +14,13 @@ import pandas as pd
 from scipy import special
 
 from ecgscale.analysis.fitting.health import Health
-from ecgscale.analysis.fitting.intervals import Interval, Parameter, Quantity, error_of, profile
+from ecgscale.analysis.fitting.intervals import Interval, profile
 from ecgscale.analysis.fitting.laws import LAWS, Law
 from ecgscale.analysis.fitting.newton import Solution, hessian_at
 from ecgscale.analysis.fitting.problem import Problems
+from ecgscale.analysis.fitting.quantities import Parameter, Quantity
 from ecgscale.analysis.fitting.resampling import percentile
+from ecgscale.analysis.fitting.residuals import error_of
 from ecgscale.analysis.fitting.status import REACHED, WIDE, kinds_of, of_number, worst
 
 if TYPE_CHECKING:

@@ -17,7 +17,7 @@ from ecgscale.analysis.fitting.identifiability import BadPoints, clean
 from ecgscale.analysis.fitting.laws import EXPONENT, TRANSFER, Law, Term
 from ecgscale.analysis.fitting.newton import minimise
 from ecgscale.analysis.fitting.options import Options
-from ecgscale.analysis.fitting.problem import Array, centred, natural, problems_of
+from ecgscale.analysis.fitting.problem import Array, Problems, centred, design, natural, problems_of
 from ecgscale.analysis.fitting.resampling import percentile, resample_counts
 from ecgscale.analysis.fitting.residuals import lack_of_fit
 from ecgscale.analysis.fitting.result import Coefficient, Fit
@@ -147,24 +147,28 @@ def _shifted(
     grid = np.linspace(0, 1, GRID)
     objective = np.empty((GRID, size))
     found: list[dict[str, Array]] = []
+    first = replace(
+        problems_of(inner, {"x": shift.moved(x, shift.at(grid[:1], x))}, loss, counts, scale), patience=PATIENCE
+    )
+
+    def at(s: Array, size: int) -> Problems:  # the first so many, with x moved by s [S or 1]
+        layout = design(inner, {"x": shift.moved(x, s)}, loss)
+        return replace(first, design=layout, weights=counts[:size])
+
     for i, t in enumerate(grid):
-        posed = problems_of(inner, {"x": shift.moved(x, shift.at(np.array(t), x))}, loss, counts, scale)
+        posed = at(shift.at(np.array(t), x), size)
         if i == 0:
-            solution, _ = solve_globally(replace(posed, patience=PATIENCE), 4)
+            solution, _ = solve_globally(posed, 4)
         else:  # from one shift to the next the optimum moves little: follow it
-            solution = minimise(replace(posed, patience=PATIENCE), centred(inner, posed.design.centre, found[-1]))
+            solution = minimise(posed, centred(inner, posed.design.centre, found[-1]))
         objective[i] = solution.objective
         found.append(natural(inner, posed.design.centre, solution.theta))
     best = objective.argmin(0)
     warm = {name: np.stack([f[name] for f in found])[best, np.arange(size)] for name in inner.coefficients}
 
     def solved(t: Array) -> tuple[Array, dict[str, Array]]:  # of the first so many resamples
-        moved = shift.moved(x, shift.at(t[:, None], x))
-        posed = problems_of(inner, {"x": moved}, loss, counts[: len(t)], scale)
-        solution = minimise(
-            replace(posed, patience=PATIENCE),
-            centred(inner, posed.design.centre, {k: v[: len(t)] for k, v in warm.items()}),
-        )
+        posed = at(shift.at(t[:, None], x), len(t))
+        solution = minimise(posed, centred(inner, posed.design.centre, {k: v[: len(t)] for k, v in warm.items()}))
         return solution.objective, natural(inner, posed.design.centre, solution.theta)
 
     low, high = grid[np.maximum(best - 1, 0)], grid[np.minimum(best + 1, GRID - 1)]

@@ -167,7 +167,7 @@ def solve_globally(
     which: NDArray[np.intp] | None = None,
     fineness: int = FINE,
 ) -> tuple[Solution, Array]:
-    """Fit every problem from its own projected starts, and from ``more`` starts [p] that all share."""
+    """Fit every problem from its own projected starts, and from ``more`` starts: [p] that all share, or [S, 1, p]."""
     n_starts = max(1, n_starts)
     starts = projected_starts(problems, n_starts, which, fineness)
     extra = [np.broadcast_to(m, (len(starts), 1, starts.shape[2])) for m in more]
@@ -183,7 +183,7 @@ def solve_globally(
 
 
 def refit(problems: Problems, centre: Array, n_starts: int = 1) -> Solution:
-    """Fit every problem from a known optimum [p] and from its own projected starts; the better wins."""
+    """Fit every problem from a known optimum ([p], or [S, 1, p]) and from its own projected starts; the better wins."""
     fineness = COARSE if np.isinf(problems.delta) else FINE  # Huber's kinks make more valleys
     found, _ = solve_globally(problems, n_starts, [centre], fineness=fineness)
     return found

@@ -39,11 +39,15 @@ Floors = dict[bytes, Any]  # floors that were found for a column of losses, by w
 
 
 def pairs(points: pd.DataFrame, target: str) -> pd.DataFrame:
+    """``paired`` losses of observations: those in distribution and those on a target."""
+    return paired(own(points), points[points["target"] == target])
+
+
+def paired(inside: pd.DataFrame, outside: pd.DataFrame) -> pd.DataFrame:
     """In- and out-of-distribution losses of the same runs: sweep, run_id, N, D, C, loss_id, loss_ood."""
-    tried = [c for c in ("n_tried", "at_edge") if c in points]
-    inside = own(points)[[*KEYS, "N", "D", "C", *tried, "loss"]].rename(columns={"loss": "loss_id"})
-    outside = points[points["target"] == target][[*KEYS, "loss"]].rename(columns={"loss": "loss_ood"})
-    return inside.merge(outside, on=KEYS)
+    tried = [c for c in ("n_tried", "at_edge") if c in inside]
+    one = inside[[*KEYS, "N", "D", "C", *tried, "loss"]].rename(columns={"loss": "loss_id"})
+    return one.merge(outside[[*KEYS, "loss"]].rename(columns={"loss": "loss_ood"}), on=KEYS)
 
 
 def loss_to_loss(

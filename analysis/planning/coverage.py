@@ -12,11 +12,13 @@ import numpy as np
 import pandas as pd
 
 from ecgscale.analysis.fitting.allocation import Compute, log_optimum
+from ecgscale.analysis.fitting.descent import SHARE
 from ecgscale.analysis.fitting.identifiability import BadPoints
-from ecgscale.analysis.fitting.intervals import Parameter, Quantity, profile
+from ecgscale.analysis.fitting.intervals import profile
 from ecgscale.analysis.fitting.laws import LAWS, Law
 from ecgscale.analysis.fitting.newton import Solution
 from ecgscale.analysis.fitting.problem import Array, natural, problems_of
+from ecgscale.analysis.fitting.quantities import Formula, Parameter, Quantity
 from ecgscale.analysis.fitting.resampling import percentile, resample_counts
 from ecgscale.analysis.fitting.starts import refit, solve_globally
 from ecgscale.analysis.fitting.status import OPEN, REACHED
@@ -33,7 +35,7 @@ def targets(law: Law, grid: pd.DataFrame) -> dict[str, Quantity]:
     asked: dict[str, Quantity] = {name: Parameter(name) for name in names}
     if law.name == "joint":
         flops = BUDGET * 6 * float((grid["N"] * grid["D"]).max())
-        asked["allocation"] = lambda c: c["beta"] / (c["alpha"] + c["beta"])
+        asked["allocation"] = Formula(SHARE, "alpha", "beta")
         asked["N_best"] = lambda c: log_optimum(c, flops, Compute())[0]
     for times in FARTHER:
         far = {v: times * float(grid[v].max()) for v in law.variables}

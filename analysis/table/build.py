@@ -1,6 +1,6 @@
 """The exponents table: every law fitted to every group of observations, one row a coefficient.
 
-A group is a configuration on a target (and corpus, label set, sweep). Laws: the joint law; its marginals over N at full
+Laws of a group (see ``groups``): the joint law; its marginals over N at full
 data and over D at each size that saw several fractions, with and without a floor; transfer from the in-distribution
 loss to each target, by two conventions of where its floors come from; the compute frontier; allocation exponents from
 the joint law.
@@ -25,19 +25,17 @@ from ecgscale.analysis.fitting.laws import EXPONENT, LAWS
 from ecgscale.analysis.fitting.options import Options
 from ecgscale.analysis.fitting.result import Coefficient, Fit
 from ecgscale.analysis.fitting.status import worst
-from ecgscale.analysis.fitting.transfer import CONVENTIONS, Floors, disagree, loss_to_loss, pairs
-from ecgscale.analysis.observations import Narrow, best_over_steps, own, trajectories
+from ecgscale.analysis.fitting.transfer import CONVENTIONS, Floors, disagree, loss_to_loss, paired
+from ecgscale.analysis.observations import Narrow, best_over_steps, trajectories
+from ecgscale.analysis.table.groups import Facts, groups_of, prepared
 from ecgscale.analysis.table.query import COLUMNS, FILE, as_markdown, read
 from ecgscale.analysis.table.where import BadQuery
 from ecgscale.phrases import did_you_mean
 from ecgscale.records import sealed, write_whole
 
-GROUP = ["sweep", "corpus", "label_set", "configuration", "target", "domain"]
 LEVELS = 4  # sizes or fractions below which a marginal law is not tried
-READ = ("N", "D", "loss", "weight", "n_tried", "at_edge", "prevalence_loss", "row")  # by fits; "row": alike in copies
 SIZES_AND_DATA = ("joint", "size", "pure_size", "data", "pure_data")
 ALLOCATION = ("a", "b", "gamma")
-Facts = dict[str, Any]
 
 
 def exponents(
@@ -69,19 +67,11 @@ def exponents(
     resamples = {} if bootstrap is None else {"bootstrap": bootstrap}
     rows: list[Facts] = []
     floors: Floors = {}
-    points = _bare(points)
-    paths = None if paths is None else _bare(paths)
-    if "n_tried" not in points:
-        points = points.assign(n_tried=1, at_edge="")
-    points = points.assign(row=points.groupby(list(points.columns), dropna=False, sort=False).ngroup())
-    groups: list[tuple[Facts, pd.DataFrame]] = []
-    for key, part in points.groupby(GROUP, dropna=False, sort=True):
-        facts: Facts = dict(zip(GROUP, key, strict=True))
-        facts["select"] = "+".join(sorted(part["selected_by"].unique())) if "selected_by" in part else ""
-        facts |= {"n_tried": int(part["n_tried"].max()), "at_edge": _at_edge(part)}
-        groups.append((facts, part))
-    of_sizes_and_data = _of_sizes_and_data([part for _, part in groups], options)
-    for (facts, part), found in zip(groups, of_sizes_and_data, strict=True):
+    points = prepared(points)
+    groups = groups_of(points, paths)
+    of_sizes_and_data = _of_sizes_and_data([group.points for group in groups], options)
+    for group, found in zip(groups, of_sizes_and_data, strict=True):
+        facts = group.facts
         if on_fit:
             on_fit(f"{facts['configuration']} on {facts['target']}")
         joint = None
@@ -91,15 +81,13 @@ def exponents(
             joint = one if law == "joint" and isinstance(one, Fit) else joint
         if joint is not None:
             rows += _allocation(facts, joint)
-        whole = _like(paths, facts)[["run_id", "C", "loss", "step"]] if paths is not None else part
+        whole = group.runs if group.checkpoints is None else group.checkpoints
         # A front of the lowest test losses is selected on them, whatever picked the steps of the other laws.
-        front = partial(_frontier, whole, part, **resamples)
+        front = partial(_frontier, whole, group.points, **resamples)
         rows += _rows(facts | {"law": "frontier", "at": "", "select": "test"}, front)[1]
-        if facts["domain"] != "ID":
-            inside = points[_same(points, facts, [c for c in GROUP if c not in ("target", "domain")])]
-            if len(own(inside)):
-                both = pairs(inside, str(facts["target"]))
-                rows += _transfer(facts, partial(loss_to_loss, both, floors_found=floors, bootstrap=bootstrap))
+        if facts["domain"] != "ID" and len(group.inside):
+            both = paired(group.inside, group.runs)
+            rows += _transfer(facts, partial(loss_to_loss, both, floors_found=floors, bootstrap=bootstrap))
     for facts, attempt in replaced(points):
         rows += _rows(facts | {"law": "replaced", "at": ""}, attempt)[1]
     if weights != "equal":
@@ -114,20 +102,9 @@ def _frontier(paths: pd.DataFrame, points: pd.DataFrame, **options: Any) -> Fit:
     return tuned(frontier(paths, **options), points)
 
 
-def _bare(table: pd.DataFrame) -> pd.DataFrame:
-    """The same table without attributes, which pandas would copy with every column that is taken out."""
-    table = table.copy(deep=False)
-    table.attrs = {}
-    return table
-
-
 def _of_sizes_and_data(parts: list[pd.DataFrame], options: Options) -> list[list[tuple[str, str, Fit | BadPoints]]]:
     """The laws of each group's sizes and data (law, where, fit), those of one design in one batch."""
-    asked = [
-        (i, law, at, points)
-        for i, part in enumerate(parts)
-        for law, at, points in _marginals(part[[c for c in READ if c in part]])
-    ]
+    asked = [(i, law, at, points) for i, part in enumerate(parts) for law, at, points in _marginals(part)]
     found: dict[int, Fit | BadPoints] = {}
     for law in dict.fromkeys(law for _, law, _, _ in asked):
         members = [k for k, (_, name, _, _) in enumerate(asked) if name == law]
@@ -141,21 +118,16 @@ def _of_sizes_and_data(parts: list[pd.DataFrame], options: Options) -> list[list
 def _marginals(part: pd.DataFrame) -> Iterator[tuple[str, str, pd.DataFrame]]:
     """The joint law on all points of a group, and marginal laws on the slices of its ragged grid."""
     yield "joint", "", part
-    full = part[part["D"] == part["D"].max()]
-    if full["N"].nunique() >= LEVELS:
+    sizes, data = (part[v].to_numpy(float) for v in ("N", "D"))
+    full = part[data == data.max()]
+    if len(np.unique(sizes[data == data.max()])) >= LEVELS:
         for law in ("size", "pure_size"):
             yield law, f"D = {full['D'].iloc[0]:.4g}", full
-    for n, row in part.groupby("N"):
-        if row["D"].nunique() >= LEVELS:
+    for n in np.unique(sizes):
+        if len(np.unique(data[sizes == n])) >= LEVELS:
+            row = part[sizes == n]
             for law in ("data", "pure_data"):
                 yield law, f"N = {n:.4g}", row
-
-
-def _at_edge(part: pd.DataFrame) -> str:
-    """In how many cells the best of the settings that were tried lies at their edge, with the first as an example."""
-    cells = part.drop_duplicates(["N", "D"])
-    edge = cells.loc[cells["at_edge"] != "", "at_edge"]
-    return f"{len(edge)} of {len(cells)} cells: {edge.iloc[0]}" if len(edge) else ""
 
 
 def _transfer(facts: Facts, attempt: Callable[..., Fit]) -> list[Facts]:
@@ -228,22 +200,11 @@ def _row(facts: Facts, found: Fit, name: str, c: Coefficient) -> Facts:
     }
 
 
-def _same(table: pd.DataFrame, facts: Facts, columns: list[str]) -> pd.Series:
-    mask = pd.Series(True, index=table.index)
-    for c in columns:
-        mask &= table[c].isna() if pd.isna(facts[c]) else table[c] == facts[c]
-    return mask
-
-
 def _say_alike(rows: list[Facts]) -> None:
     """Say of the laws that know no weights that their runs weigh alike."""
     for row in rows:
         if row["law"] in (*CONVENTIONS, "frontier", "replaced") and row["status"] != "failed":
             row["note"] = "; ".join(text for text in (row["note"], "its runs weigh alike") if text)
-
-
-def _like(table: pd.DataFrame, facts: Facts) -> pd.DataFrame:
-    return table[_same(table, facts, GROUP) & (table["step"] > 0)]
 
 
 def fit_results(

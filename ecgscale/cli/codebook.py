@@ -36,6 +36,7 @@ def train(
 
     from ecgscale.models import Codebook
     from ecgscale.training import codebooks
+    from ecgscale.training.train import CodebookSnapshot
 
     if bool(sweep) == bool(corpus):
         raise ValueError("name either --sweep or --corpus")
@@ -52,9 +53,9 @@ def train(
             say(f"codebook of {recipe.n_codes} codes on {recipe.corpus}: trained already")
             continue
 
-        def progress(step: int, error: float, n_steps: int = recipe.steps) -> None:
-            if step % max(1, n_steps // 5) == 0:
-                say(f"  step {step}/{n_steps}  reconstruction error {error:.3f}")
+        def progress(at: CodebookSnapshot, n_steps: int = recipe.steps) -> None:
+            if at.step % max(1, n_steps // 5) == 0:
+                say(f"  step {at.step}/{n_steps}  reconstruction error {at.reconstruction:.3f}")
 
         digest = codebooks.train(recipe, home_of(home), progress, on)
         say(f"codebook of {recipe.n_codes} codes on {recipe.corpus}: trained, SHA-256 {digest[:12]}")

@@ -14,7 +14,10 @@ from ecgscale.cli.terminal import say, table
 data_app = typer.Typer(help="Datasets: what is known, prepared, licensed.", no_args_is_help=True, **PLAIN)
 app.add_typer(data_app, name="data", rich_help_panel="Before: price and prepare")
 
-Dataset = Annotated[str, typer.Argument(metavar="NAME", help="A dataset of `ecgscale data list`.")]
+Dataset = Annotated[
+    str,
+    typer.Argument(metavar="NAME", help="A dataset of `ecgscale data list`, or yours by the name that you give it."),
+]
 Raw = Annotated[Path | None, typer.Option(help="The dataset as its provider ships it.", show_default=False)]
 
 
@@ -38,8 +41,9 @@ def list_(home: Home = None, as_json: Json = False) -> None:
     drawn = sys.stdout.isatty()
     shown = listed[_NARROW] if drawn else listed
     table(list(shown.columns), [tuple(row) for row in shown.astype(object).fillna("").itertuples(index=False)])
-    for row in listed[listed["prepared"] == ""].itertuples() if drawn else ():
-        say(f"{row.name}: {row.download}")
+    for row in listed[listed["prepared"] == ""].to_dict("records") if drawn else ():
+        size = f" ({row['size']})" if row["size"] else ""
+        say(f"{row['name']}: {row['download']}{size}")
 
 
 @data_app.command()
@@ -63,7 +67,9 @@ def prepare(
     reader: Annotated[str, typer.Option(help="Of recordings of your own: table, or your reader's Python file.")] = "",
     labels: Annotated[str, typer.Option(help="The table of labels (CSV or Parquet).", rich_help_panel=_OWN)] = "",
     units: Annotated[str, typer.Option(help="mV, uV, V, '4.88 uV' or '200/mV'.", rich_help_panel=_OWN)] = "",
-    hz: Annotated[float, typer.Option(help="Sampling rate of the files.", rich_help_panel=_OWN)] = 0.0,
+    hz: Annotated[
+        float, typer.Option(help="Sampling rate of the files.", show_default=False, rich_help_panel=_OWN)
+    ] = 0.0,
     leads: Annotated[
         str, typer.Option(help="In the files' order, I,II,III, or by their names, CH1=I.", rich_help_panel=_OWN)
     ] = "",
@@ -77,6 +83,10 @@ def prepare(
         str, typer.Option(help="Columns of labels (0, 1, blank), with commas.", rich_help_panel=_OWN)
     ] = "",
     classes: Annotated[str, typer.Option(help="Columns of words that are labels each.", rich_help_panel=_OWN)] = "",
+    numbers: Annotated[
+        str, typer.Option(help="Columns of numbers, at will with units: age=years,k=mmol/L.", rich_help_panel=_OWN)
+    ] = "",
+    leave_out: Annotated[str, typer.Option(help="Columns that are no labels.", rich_help_panel=_OWN)] = "",
     einthoven: Annotated[bool, typer.Option(help="Check limb leads by Einthoven's law.", rich_help_panel=_OWN)] = True,
     picture: Annotated[
         Path | None, typer.Option(help="With --dry-run: where to draw ten records.", rich_help_panel=_OWN)
@@ -92,11 +102,17 @@ def prepare(
 
     chosen = {"detector": detector, "sampling_hz": sampling_hz, "recipe": recipe, "flawed_leads": flawed_leads}
     options: dict[str, Any] = {option: value for option, value in chosen.items() if value is not None}
-    told = data.Said(labels, units, hz, leads, signals, record, patient, split, label_columns, classes, einthoven)
+    told = data.Said(
+        *(labels, units, hz, leads, signals, record, patient, split, label_columns, classes, numbers, leave_out),
+        einthoven=einthoven,
+    )
     options |= {"reader": reader, "said": told}
     if dry_run:
         if reader:
-            as_read(data.look(name, raw, reader, told), picture or Path(f"{name}-as-read.png"))
+            looked = data.look(name, raw, reader, told)
+            if reader == "table":
+                table(("column", "taken for"), [*data.taken_for(raw, told).items()])
+            as_read(looked, picture or Path(f"{name}-as-read.png"))
         p = data.price(name, raw, home_of(home), workers=workers, n_records=n_records, **options)
         say(
             f"{p.n_records:,} recordings at {p.records_per_second:.0f} a second with {p.n_processes} "
@@ -105,6 +121,10 @@ def prepare(
         say(f"{_duration(p.seconds)}, {p.disk_bytes / 1e9:.3g} GB of disk ({p.free_bytes / 1e9:.3g} GB free)")
         for part in p.missing:
             say(f"missing in the raw folder: {part}")
+        for reason, n in p.refused.items():
+            say(f"refused: {n} x {reason}")
+        for note, n in p.notes.items():
+            say(f"noted: {n} x {note}")
         return
     shown, said = -1, 0.0
 
@@ -147,11 +167,17 @@ def prepare(
 
 
 @data_app.command()
-def verify(name: Dataset, raw: Raw = None, home: Home = None, as_json: Json = False) -> None:
+def verify(
+    name: Dataset,
+    raw: Raw = None,
+    reader: Annotated[str, typer.Option(help="The Python file that read it, if it is not here or in --raw.")] = "",
+    home: Home = None,
+    as_json: Json = False,
+) -> None:
     """Check a prepared corpus, and the raw folder if given, against what they should hold."""
     from ecgscale import data
 
-    checks = data.verify(name, home_of(home), raw)
+    checks = data.verify(name, home_of(home), raw, reader)
     if as_json:
         print(checks.to_json(orient="records", indent=1))
     else:

@@ -131,5 +131,6 @@ _asking("embed", _features, "Features of recordings: one row each, columns f0, f
 _asking(
     "predict-labels",
     _labels,
-    "Probabilities by a supervised model's own head: one row a recording, a column a label.",
+    "What a supervised model's own head says: one row a recording, a column a label: a probability, or a number in its "
+    "unit.",
 )

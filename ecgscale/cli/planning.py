@@ -1,14 +1,19 @@
 """Verbs before anything is paid: what a sweep costs, and what this machine can do."""
 
 import json
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from ecgscale.cli.door import RESULTS, Home, Json, Results, SweepName, app, home_of, print_json
-from ecgscale.cli.selecting import Changes, Only, changed, ids_of, typed
+from ecgscale.cli.selecting import Changes, Only, TasksAvailable, changed, ids_of, typed
 from ecgscale.cli.terminal import never_silent, say, table
 from ecgscale.phrases import did_you_mean, si
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from ecgscale.spec.sweep import Sweep
 
 CLUSTERS = {
     "slurm": "slurm.sh",
@@ -34,17 +39,20 @@ def plan(
     as_json: Json = False,
     only: Only = None,
     changes: Changes = None,
+    tasks_available: TasksAvailable = False,
 ) -> None:
     """Price a sweep before it is paid: size, data, compute, time, memory, disk and state of every run."""
     with never_silent(f"counting what the runs of {sweep} cost ..."):
         from dataclasses import replace
 
-        from ecgscale.pool.states import outdated
+        from ecgscale.pool.states import outdated, outstanding, outstanding_in_words
         from ecgscale.pricing import plan as pricing
         from ecgscale.pricing.hours import wall_hours
-        from ecgscale.pricing.obstacles import unlaunchable
+        from ecgscale.pricing.obstacles import begun_without, left_in_words, same_people_in_words, unlaunchable
 
         loaded = changed(sweep, changes)
+        if tasks_available:
+            loaded = begun_without(loaded, home_of(home))
         on = pricing.device_named(device, home_of(home))
         priced = pricing.plan(loaded, home_of(home), results, on)
         if only:
@@ -91,17 +99,45 @@ def plan(
         say(f"infeasible: {len(runs)} runs ({named}): {reason}")
     for reason, runs in priced[priced["not_measured"] != ""].groupby("not_measured", sort=False):
         say(f"not measured on all tasks: {len(runs)} runs: {reason}")
-    for sentence in outdated(loaded, results):
+    for sentence in (
+        *outdated(loaded, results),
+        *left_in_words(loaded),
+        *same_people_in_words(loaded),
+        *outstanding_in_words(loaded, outstanding(loaded, results)),
+    ):
         say(sentence)
     asked, states = typed(sweep, changes, only), set(priced["state"])
     if states <= {"done", "running"}:
         say(f"next: ecgscale {'status' if 'running' in states else 'fit'} {asked}")
         return
+    _say_getting(loaded, home_of(home))
     obstacles = unlaunchable(loaded, home_of(home), results)
     for obstacle in obstacles:
         say(f"cannot be launched here yet: {obstacle}")
     if not obstacles:
-        say(f"next: ecgscale launch {asked}")
+        say(f"next: ecgscale launch {asked}{' --tasks-available' if loaded.left_out else ''}")
+
+
+def _say_getting(sweep: "Sweep", home: "Path") -> None:
+    """What it takes to get the corpora of a sweep that are not prepared here, one by one and together."""
+    from ecgscale import data
+    from ecgscale.spec.tasks import task_of
+
+    asked = [name for run in sweep.runs for name in run.slice.corpora]
+    asked += [task_of(task).corpus for task in (*sweep.tasks, *sweep.left_out)]
+    needed = data.to_get(asked, home)
+    for one in needed:
+        say(f"to get {one.in_words}")
+    if len(needed) > 1:
+        gigabytes = sum(one.gigabytes or 0 for one in needed)
+        unknown = ", ".join(one.name for one in needed if one.gigabytes is None)
+        beside = f" and those of {unknown}" if unknown else ""
+        say(
+            f"together: {gigabytes:.3g} GB of downloads{beside}, "
+            f"{sum(one.download_hours or 0 for one in needed):.2g} hours at {data.MBIT_A_SECOND:g} Mbit/s, "
+            f"{sum(one.prepare_hours for one in needed):.2g} core hours of preparation, "
+            f"{sum(one.disk_gb for one in needed):.3g} GB of disk beside the raw files"
+        )
 
 
 @app.command(rich_help_panel="Before: price and prepare")

@@ -36,7 +36,7 @@ def status(
     import time
 
     with never_silent("reading what ran ..."):
-        from ecgscale.pool.states import counts, outdated, states
+        from ecgscale.pool.states import counts, outdated, outstanding, outstanding_in_words, states
         from ecgscale.spec.sweep import sweep_files
 
     if sweep is None:
@@ -57,6 +57,7 @@ def status(
     with in_place(watch and not as_json) as show:
         while True:
             by_sweep = {s.name: states(s, results) for s in sweeps}
+            left = {s.name: outstanding(s, results) for s in sweeps}
             if as_json:
                 described = [
                     {
@@ -64,6 +65,7 @@ def status(
                         "runs": len(t),
                         **counts(t),
                         "states": dict(zip(t["run_id"], t["state"], strict=True)),
+                        "tasks_left": left[name],
                     }
                     for name, t in by_sweep.items()
                 ]
@@ -73,6 +75,9 @@ def status(
                 show(["sweep", "runs", *names_of], [(n, len(t), *counts(t).values()) for n, t in by_sweep.items()])
             open_runs = sum(int(t["state"].isin(OPEN).sum()) for t in by_sweep.values())
             if not watch or not open_runs:
+                for one in sweeps:
+                    for sentence in outstanding_in_words(one, left[one.name]):
+                        say(f"{one.name}: {sentence}")
                 _say_retired(sweeps, results)
                 return
             time.sleep(2)

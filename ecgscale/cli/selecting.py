@@ -42,6 +42,12 @@ Changes = Annotated[
         "--set", metavar="FIELD=VALUE", help="Runs changed so (seed=1), which have ids of their own; repeatable."
     ),
 ]
+TasksAvailable = Annotated[
+    bool,
+    typer.Option(
+        "--tasks-available", help="Measure on the tasks whose corpora are prepared; reprobe adds the others later."
+    ),
+]
 FIELDS = ("run_id", "configuration", "architecture", "objective", "paradigm", "corpus", "fraction", "label_set", "seed")
 
 

@@ -11,7 +11,7 @@ import typer
 
 from ecgscale.cli.devices import ChosenDevice, chosen
 from ecgscale.cli.door import FAILED, RESULTS, Home, Refused, Results, RunId, SweepName, app, home_of, not_below_0
-from ecgscale.cli.selecting import Changes, Only, changed, ids_of, selected
+from ecgscale.cli.selecting import Changes, Only, TasksAvailable, changed, ids_of, selected
 from ecgscale.cli.terminal import never_silent, say, table, where
 
 if TYPE_CHECKING:
@@ -48,6 +48,7 @@ def launch(
     max_device_hours: Annotated[float, typer.Option(help="Ask for --yes above this.", callback=not_below_0)] = 24.0,
     yes: Annotated[bool, typer.Option("--yes", help="Launch whatever it costs.")] = False,
     allow_missing: AllowMissing = False,
+    tasks_available: TasksAvailable = False,
     no_compile: NoCompile = False,
 ) -> None:
     """Schedule every run that is not done, through Ray. The same command resumes; nothing done is repeated.
@@ -63,7 +64,10 @@ def launch(
     if changes:
         new = {run.run_id for run in loaded.runs} - {run.run_id for run in changed(sweep, None).runs}
         say(f"{sweep}: {len(new)} runs differ from the sweep's by {', '.join(changes)} and have ids of their own")
-    pool, guards = Pool(workers, gpus, address), Guards(max_device_hours, yes, allow_missing, no_compile)
+    pool, guards = (
+        Pool(workers, gpus, address),
+        Guards(max_device_hours, yes, allow_missing, no_compile, tasks_available),
+    )
     _launch(loaded, Place(home_of(home), results), Chosen(only or ()), pool, processes, guards)
 
 
@@ -79,6 +83,7 @@ def retry(
     address: Address = None,
     processes: Processes = None,
     allow_missing: AllowMissing = False,
+    tasks_available: TasksAvailable = False,
     no_compile: NoCompile = False,
 ) -> None:
     """Do again what ended as failed, diverged or out of memory; each run from its last checkpoint."""
@@ -87,7 +92,7 @@ def retry(
     from ecgscale.pool.shares import Pool
 
     which = Chosen(only or (), ("failed", "diverged", "oom"))
-    guards = Guards(allow_missing=allow_missing, no_compile=no_compile)
+    guards = Guards(allow_missing=allow_missing, no_compile=no_compile, tasks_available=tasks_available)
     _launch(
         changed(sweep, changes), Place(home_of(home), results), which, Pool(workers, gpus, address), processes, guards
     )
@@ -105,13 +110,15 @@ class Chosen:
 class Guards:
     """What a launch is refused for: more device hours than this without a yes, corpora that lack files.
 
-    With ``no_compile`` not for nodes without a C compiler.
+    With ``no_compile`` not for nodes without a C compiler, with ``tasks_available`` not for tasks whose corpora are
+    not prepared.
     """
 
     max_device_hours: float = float("inf")
     yes: bool = False
     allow_missing: bool = False
     no_compile: bool = False
+    tasks_available: bool = False
 
 
 def _launch(
@@ -121,14 +128,30 @@ def _launch(
     from ecgscale import records
     from ecgscale.cli.muted import muted
     from ecgscale.cli.terminal import Watch
-    from ecgscale.pool.states import Full, Interrupted, PoolLost, Stopped, counts, outdated, set_aside_damaged
+    from ecgscale.pool.states import (
+        Full,
+        Interrupted,
+        PoolLost,
+        Stopped,
+        counts,
+        outdated,
+        outstanding,
+        outstanding_in_words,
+        set_aside_damaged,
+    )
     from ecgscale.pool.states import states as states_of
     from ecgscale.pool.surroundings import Infeasible
     from ecgscale.pricing import plan as pricing
-    from ecgscale.pricing.obstacles import unlaunchable
+    from ecgscale.pricing.obstacles import begun_without, left_in_words, same_people_in_words, unlaunchable
     from ecgscale.spec.sweep import stages
 
     home, results = place.home, place.results
+    if guards.tasks_available:
+        loaded = begun_without(loaded, home)
+        for sentence in left_in_words(loaded):
+            say(f"  {sentence}")
+    for sentence in same_people_in_words(loaded):
+        say(f"  {sentence}")
     for sentence in set_aside_damaged(loaded, results):
         say(f"  {sentence}")
     for sentence in outdated(loaded, results):
@@ -143,6 +166,8 @@ def _launch(
     obstacles = unlaunchable(loaded, home, results, runs, allow_missing=guards.allow_missing) if runs else []
     if obstacles:
         raise Refused("; ".join(obstacles))
+    for reason, those in left[left["not_measured"] != ""].groupby("not_measured", sort=False):
+        say(f"  not measured on all tasks: {len(those)} runs: {reason}")
     if not pool.address:  # what this machine has no room for, a cluster may have
         for reason, those in left[left["infeasible"] != ""].groupby("infeasible", sort=False):
             say(f"left out, for they cannot be done here: {len(those)} runs: {reason}")
@@ -193,6 +218,8 @@ def _launch(
     after = states_of(loaded, results)
     after = after[after["run_id"].isin(lines["run_id"])]
     say("  ".join(f"{n} {state}" for state, n in counts(after).items() if n))
+    for sentence in outstanding_in_words(loaded, outstanding(loaded, results)):
+        say(sentence)
     complete = bool((after["state"] == "done").all())
     say(f"next: ecgscale fit {loaded.name}" if complete else f"next: ecgscale failures {loaded.name}")
     raise typer.Exit(0 if complete else FAILED)
@@ -218,6 +245,7 @@ def run(
     device: ChosenDevice = None,
     processes: Annotated[int, typer.Option(min=1, help="This one and others, on a CPU thread or GPU each.")] = 1,
     allow_missing: AllowMissing = False,
+    tasks_available: TasksAvailable = False,
     only: Only = None,
     changes: Changes = None,
 ) -> None:
@@ -228,7 +256,7 @@ def run(
     from ecgscale.attempt import Attempt, Place, Resources
     from ecgscale.home import checkpoint_files, note
     from ecgscale.pool.states import pausing
-    from ecgscale.pricing.obstacles import unlaunchable
+    from ecgscale.pricing.obstacles import begun_without, left_in_words, unlaunchable
     from ecgscale.trial import trial
 
     loaded, place = selected(sweep, changes, only, home, results), Place(home_of(home), results)
@@ -237,6 +265,10 @@ def run(
     if records.state_of(path)[0] == "done":
         say(f"{one.run_id} ({one.name}) is done already: {where(path)}")
         return
+    if tasks_available:
+        loaded = begun_without(loaded, place.home)
+        for sentence in left_in_words(loaded):
+            say(f"  {sentence}")
     obstacles = unlaunchable(loaded, place.home, results, [one], allow_missing=allow_missing)
     if obstacles:
         raise Refused("; ".join(obstacles))

@@ -11,10 +11,12 @@ from ecgscale.data import cards, corpus, preparation, pricing, simulate, verific
 from ecgscale.data.cards import rates_in_words
 from ecgscale.data.corpus import Corpus, Slice
 from ecgscale.data.dataset import Accounts, Card, Dataset, Index
+from ecgscale.data.getting import MBIT_A_SECOND, Getting, to_get
 from ecgscale.data.library import missing_parts, open_corpus
 from ecgscale.data.lock import Busy
-from ecgscale.data.outcomes import without_outcomes
+from ecgscale.data.outcomes import not_shared, without_outcomes
 from ecgscale.data.own import described, looking, registered, script
+from ecgscale.data.own.described import taken_for
 from ecgscale.data.own.looking import Looked
 from ecgscale.data.own.said import Said
 from ecgscale.data.preparation import Progress
@@ -28,12 +30,14 @@ from ecgscale.phrases import did_you_mean
 
 __all__ = [
     "DATASETS",
+    "MBIT_A_SECOND",
     "Accounts",
     "Busy",
     "Card",
     "Corpus",
     "CorpusSize",
     "Dataset",
+    "Getting",
     "Index",
     "Looked",
     "MalformedRecordError",
@@ -49,10 +53,13 @@ __all__ = [
     "look",
     "missing_parts",
     "named",
+    "not_shared",
     "open_corpus",
     "prepare",
     "price",
     "rates_in_words",
+    "taken_for",
+    "to_get",
     "verify",
     "without_outcomes",
 ]
@@ -158,12 +165,25 @@ def price(
     return pricing.price(_chosen(name, raw, reader, said), raw, home, chosen, workers=workers, n_records=n_records)
 
 
-def verify(name: str, home: Path, raw: Path | None = None) -> pd.DataFrame:
-    """One row a check (item, expected, found, ok) of a prepared corpus, and of its raw folder if given."""
+def verify(name: str, home: Path, raw: Path | None = None, reader: str = "") -> pd.DataFrame:
+    """One row a check (item, expected, found, ok) of a prepared corpus, and of its raw folder if given.
+
+    ``reader`` is the path of the Python file that read it; one of its name here or in the raw folder is found. Raises
+    ValueError for one that is not the file that read it.
+    """
     base = name.partition("@")[0]
     dataset = DATASETS.get(base)
-    if dataset is None and corpus.is_prepared(home, name) and (told := corpus.manifest_of(home, name).reader):
-        dataset = registered.own_dataset(base, told)
+    if (
+        dataset is None
+        and corpus.is_prepared(home, name)
+        and (told := (manifest := corpus.manifest_of(home, name)).reader)
+    ):
+        file = registered.script_of(told, reader, raw) if raw is not None else None
+        dataset = (
+            registered.own_dataset(base, told, bool(manifest.number_sets))
+            if file is None
+            else script.dataset(base, file, raw or Path())
+        )
     return verification.verify(name, home, dataset, raw)
 
 

@@ -10,6 +10,7 @@ import pandas as pd
 from ecgscale.data import corpus, embedded, simulate, split
 from ecgscale.data.corpus import MISSING, Corpus, Manifest
 from ecgscale.data.dataset import Card, Dataset
+from ecgscale.data.getting import size_in_words
 from ecgscale.data.simulation import hospitals
 
 # Made here or shipped: corpora that need no raw folder.
@@ -61,6 +62,7 @@ _CONTENTS = {
     "patient": "int32 pseudonyms: ranks of hashes under a secret that stays in the home they were made in",
     "split": "uint8: 0 train, 1 val, 2 test, 3 none; by the dataset's own folds or a hash that is the same everywhere",
     "quality": "uint8 or uint16, bits of quality flags",
+    "numbers": "float32 [n, n_numbers], labels that are numbers, in their units; NaN where missing",
     "beat_classes": "uint8, class of each R peak, 255 where none",
 }
 
@@ -88,6 +90,8 @@ def listing(cards: Mapping[str, Card], home: Path) -> pd.DataFrame:
                 "gigabytes": round(sum(_bytes(home, one) for one in prepared) / 1e9, 3),
                 "n_upsampled": sum(corpus.manifest_of(home, one).n_upsampled for one in prepared),
                 "download": card.download,
+                "download_gb": card.gigabytes,
+                "size": size_in_words(card),
             }
         )
     return pd.DataFrame(rows).astype({"n_patients": "Int64"})
@@ -134,7 +138,7 @@ def croissant(name: str, card: Card, prepared: Corpus | None) -> dict[str, Any]:
         "license": card.licence,
         "url": card.url,
         "citeAs": card.citation,
-        "conditionsOfAccess": f"{card.access}; {card.download}",
+        "conditionsOfAccess": "; ".join(filter(None, (card.access, card.download, size_in_words(card)))),
         "rai:dataCollection": f"{card.n_records:,} recordings"
         + (f" of {card.n_patients:,} patients" if card.n_patients else "")
         + f" at {card.rates} Hz; units: {card.units}; leads: {card.lead_order}",
@@ -181,6 +185,22 @@ def croissant(name: str, card: Card, prepared: Corpus | None) -> dict[str, Any]:
                 "missing": "sc:Integer",
             },
             label_counts(prepared).to_numpy(dtype=object).tolist(),
+        ),
+        _table(
+            "numbers",
+            {
+                "label_set": "sc:Text",
+                "label": "sc:Text",
+                "unit": "sc:Text",
+                "mean": "sc:Float",
+                "deviation": "sc:Float",
+                "known_in_train": "sc:Integer",
+            },
+            [
+                (name, label, *(number[key] for key in ("unit", "mean", "deviation", "n")))
+                for name, some in said.number_sets.items()
+                for label, number in some.items()
+            ],
         ),
         _table("quality", {"flag": "sc:Text", "recordings": "sc:Integer"}, list(said.flaws.items())),
     ]

@@ -41,6 +41,8 @@ def check(home: Path, name: str, say: Say = lambda _: None) -> Corpus:
     found = _digests(home, name, say)
     if not manifest.files and corpus.digest_of(found) == manifest.digest:
         manifest = replace(manifest, files=found)  # so old that it has only the digest of all
+    if corpus.NUMBERS not in manifest.files:  # they are being put beside
+        found.pop(corpus.NUMBERS, None)
     wrong = [array for array in {**manifest.files, **found} if found.get(array) != manifest.files.get(array)]
     if wrong:
         raise corpus.Damaged(name, ", ".join(f"{array}.npy" for array in wrong), "not what was prepared")

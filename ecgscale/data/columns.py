@@ -9,6 +9,7 @@ import re
 import unicodedata
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -36,6 +37,7 @@ _NOBODY = frozenset(
     ("", "nan", "na", "n/a", "<na>", "nat", "none", "null", "nil", "-", "--", ".", "?", "unknown", "missing")
 )
 _ROWS = 50_000  # looked for at a time
+_OLDEST = 120.0  # years
 _ROUNDED = r"\d+(?:[.,]\d+)?[Ee]\+\d+"  # how a spreadsheet shows a long number, whose last digits it has forgotten
 _NUMERIC = r"\+?\d+(?:[.,]0*)?"
 
@@ -189,6 +191,20 @@ def numbers(table: Table, column: str) -> np.ndarray:
     """Numbers float64 [n_rows] with decimal points or commas; NaN for what is none."""
     said = table.rows[column].str.strip("'\" ").str.replace(r"^([+-]?\d+),(\d*)$", r"\1.\2", regex=True)
     return pd.to_numeric(said, errors="coerce").to_numpy(dtype=np.float64)
+
+
+def ages(said: np.ndarray, of: str) -> tuple[dict[str, Any], dict[str, int]]:
+    """The fields of an Index that hold ages in years (none, if nobody's is known); and how many are not known.
+
+    Ages above 89 are written as 300 or so where laws protect them, and then nobody knows them.
+    """
+    can_be = (said >= 0) & (said <= _OLDEST)
+    if not can_be.any():
+        return {}, {}
+    notes = {f"blank age of {of}: missing": int(np.isnan(said).sum())}
+    notes |= {f"age of {of} that none can be, as 300 for above 89: missing": int((~can_be & ~np.isnan(said)).sum())}
+    fields = {"number_units": {"age": {"age": "years"}}, "numbers": np.where(can_be, said, np.nan)[:, None]}
+    return fields, {what: n for what, n in notes.items() if n}
 
 
 def files(

@@ -9,11 +9,30 @@ from collections.abc import Mapping, Sequence
 # Finding -> what each vocabulary calls it. scp: PTB-XL's SCP-ECG statements (scp_statements.csv); challenge: the scored
 # classes of the 2021 challenge; cpsc: CPSC2018, whose NORM is SNOMED's sinus rhythm; chapman: Chapman-Shaoxing's
 # rhythms, where AF is flutter and AFIB fibrillation; ludb: the words of LUDB's headers; cinc2017: the four classes of
-# the 2017 challenge, whose N is "normal sinus rhythm"; mitbih: the marks of MIT-BIH, whose N is that too.
+# the 2017 challenge, whose N is "normal sinus rhythm"; mitbih: the marks of MIT-BIH, whose N is that too; cart: what
+# the ECG carts of MIMIC-IV-ECG say (readers.cart), whose findings are called as here.
 CONCEPTS: dict[str, Mapping[str, str]] = {
-    "first-degree AV block": {"code": "1dAVb", "scp": "1AVB", "cpsc": "I-AVB", "challenge": "IAVB"},
-    "right bundle branch block": {"code": "RBBB", "scp": "CRBBB", "cpsc": "RBBB", "challenge": "RBBB"},
-    "left bundle branch block": {"code": "LBBB", "scp": "CLBBB", "cpsc": "LBBB", "challenge": "LBBB"},
+    "first-degree AV block": {
+        "code": "1dAVb",
+        "scp": "1AVB",
+        "cpsc": "I-AVB",
+        "challenge": "IAVB",
+        "cart": "first-degree AV block",
+    },
+    "right bundle branch block": {
+        "code": "RBBB",
+        "scp": "CRBBB",
+        "cpsc": "RBBB",
+        "challenge": "RBBB",
+        "cart": "right bundle branch block",
+    },
+    "left bundle branch block": {
+        "code": "LBBB",
+        "scp": "CLBBB",
+        "cpsc": "LBBB",
+        "challenge": "LBBB",
+        "cart": "left bundle branch block",
+    },
     "sinus bradycardia": {
         "code": "SB",
         "scp": "SBRAD",
@@ -21,6 +40,7 @@ CONCEPTS: dict[str, Mapping[str, str]] = {
         "chapman": "SB",
         "ludb": "sinus bradycardia",
         "mitbih": "SBR",
+        "cart": "sinus bradycardia",
     },
     "sinus tachycardia": {
         "code": "ST",
@@ -28,6 +48,7 @@ CONCEPTS: dict[str, Mapping[str, str]] = {
         "challenge": "STach",
         "chapman": "ST",
         "ludb": "sinus tachycardia",
+        "cart": "sinus tachycardia",
     },
     "atrial fibrillation": {
         "code": "AF",
@@ -38,6 +59,7 @@ CONCEPTS: dict[str, Mapping[str, str]] = {
         "ludb": "atrial fibrillation",
         "cinc2017": "atrial fibrillation",
         "mitbih": "AFIB",
+        "cart": "atrial fibrillation",
     },
     "atrial flutter": {
         "scp": "AFLT",
@@ -45,6 +67,7 @@ CONCEPTS: dict[str, Mapping[str, str]] = {
         "chapman": "AF",
         "ludb": "atrial flutter",
         "mitbih": "AFL",
+        "cart": "atrial flutter",
     },
     "sinus rhythm": {
         "scp": "SR",
@@ -54,13 +77,20 @@ CONCEPTS: dict[str, Mapping[str, str]] = {
         "ludb": "sinus rhythm",
         "cinc2017": "normal sinus rhythm",
         "mitbih": "N",
+        "cart": "sinus rhythm",
     },
-    "premature ventricular beats": {"scp": "PVC", "cpsc": "PVC", "challenge": "PVC"},
-    "premature atrial beats": {"scp": "PAC", "cpsc": "PAC", "challenge": "PAC"},
+    "premature ventricular beats": {
+        "scp": "PVC",
+        "cpsc": "PVC",
+        "challenge": "PVC",
+        "cart": "premature ventricular beats",
+    },
+    "premature atrial beats": {"scp": "PAC", "cpsc": "PAC", "challenge": "PAC", "cart": "premature atrial beats"},
 }
 # Label sets that are of a vocabulary; a rhythm set is its dataset's.
 VOCABULARIES: dict[str, str] = {
     "code6": "code",
+    "cart": "cart",
     "diagnostic": "scp",
     "form": "scp",
     "ptbxl:rhythm": "scp",

@@ -6,13 +6,15 @@ import os
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
+from itertools import count, zip_longest
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from ecgscale.data import split as splitting
+from ecgscale.data.label_sets import Label, Units, known_sets, labels_of, scaled
 from ecgscale.data.quality import counted
 from ecgscale.data.recording import INDEPENDENT_LEADS
 from ecgscale.records import document, is_left, own_mark, read_document, write_whole
@@ -20,6 +22,7 @@ from ecgscale.records import document, is_left, own_mark, read_document, write_w
 MISSING = 255  # in labels: unknown, masked out of every loss
 ARRAYS = ("signal", "peaks", "labels", "patient", "split", "quality")
 BEAT_CLASSES = "beat_classes"  # the one array that only datasets with annotated beats have
+NUMBERS = "numbers"  # the one array that only datasets with numbers as labels have
 NOTHING_SAID: Mapping[str, Any] = {}  # to a reader: it is one of the house's
 _ROWS_AT_A_TIME = 4096
 
@@ -30,15 +33,13 @@ class Slice:
 
     corpus: str
     fraction: float = 1.0  # of the training patients; fractions nest
-    label_set: str = ""  # empty: the objective needs no labels
+    label_set: str = ""  # empty: the objective needs no labels; "a+b": both; in a mix, one that all corpora have
     mix: tuple[tuple[str, float], ...] = ()  # other corpora, and how many of their recordings to one of the first
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "mix", tuple((str(name), float(share)) for name, share in self.mix))
         if len(set(self.corpora)) < len(self.corpora) or not all(0 < share < float("inf") for _, share in self.mix):
             raise ValueError(f"mix={self.mix}: other corpora than {self.corpus}, each once with a share above 0")
-        if self.mix and self.label_set:
-            raise ValueError(f"a mix of corpora has no labels in common: leave out label_set={self.label_set!r}")
         if not 0 < self.fraction <= 1:
             raise ValueError(f"fraction={self.fraction}: a fraction of patients is above 0 and at most 1")
 
@@ -62,10 +63,11 @@ class Manifest:
     scale_mv: float  # one global standard deviation of the training signals; models see mV / scale_mv
     label_sets: Mapping[str, Sequence[str]]
     preparation: str  # what was done to the signals, in words
-    digest: str  # SHA-256 over all arrays, and what a reader of one's own was told
+    digest: str  # SHA-256 over all arrays but the numbers, and what a reader of one's own was told
     leads: Sequence[str] = INDEPENDENT_LEADS  # rows of a signal
     units: str = "mV"
     label_subsets: Mapping[str, Sequence[str]] = field(default_factory=dict)  # "set/subset" -> some classes of "set"
+    number_sets: Mapping[str, Mapping[str, Mapping[str, Any]]] = field(default_factory=dict)  # -> label -> a Number
     beat_classes: Sequence[str] = ()
     flaws: Mapping[str, int] = field(default_factory=dict)  # recordings with each quality flag
     refused: Mapping[str, int] = field(default_factory=dict)  # reason -> records that are in no split for it
@@ -78,6 +80,21 @@ class Manifest:
     amplitude: Mapping[str, float] = field(default_factory=dict)  # of the raw files: amplitude.Measured.said
     reader: Mapping[str, Any] = field(default_factory=dict)  # of recordings of one's own: Dataset.reader
 
+    @property
+    def known_label_sets(self) -> dict[str, tuple[str, ...]]:
+        """Names of the labels of every set, and of parts of one: what may be asked for, alone or as "a+b"."""
+        return known_sets(self.label_sets, self.label_subsets, self.number_sets)
+
+    def labels_of(self, label_set: str) -> tuple[Label, ...]:
+        """The labels of a set, in order; none of the empty one. Raises ValueError for one that is not there."""
+        if not label_set:
+            return ()
+        try:
+            return labels_of(label_set, self.label_sets, self.label_subsets, self.number_sets)
+        except KeyError as error:
+            there = ", ".join(self.known_label_sets)
+            raise ValueError(f"corpus {self.name} has no label set {error.args[0]!r}; it has {there}") from None
+
 
 @dataclass(frozen=True)
 class Corpus:
@@ -87,7 +104,8 @@ class Corpus:
     ``peaks`` int16 [n, MAX_BEATS]; ``labels`` uint8 [n, n_labels] with 0, 1 or MISSING, columns in the order of the
     label sets; ``patient`` int32 codes; ``split`` 0 train, 1 val, 2 test, 3 none; ``quality`` flags
     (quality.FLAWS) in uint8 or uint16; ``beat_classes`` uint8 [n, MAX_BEATS], the class of each peak or MISSING, if
-    beats are annotated.
+    beats are annotated; ``numbers`` float32 [n, n_numbers] in their units, NaN where missing, columns in the order of
+    the number sets, if there are any.
     """
 
     manifest: Manifest
@@ -98,6 +116,7 @@ class Corpus:
     split: np.ndarray
     quality: np.ndarray
     beat_classes: np.ndarray | None = None
+    numbers: np.ndarray | None = None
 
     @property
     def name(self) -> str:
@@ -114,34 +133,58 @@ class Corpus:
         return rows[np.isfinite(self.targets(label_set, rows)).any(axis=1)] if label_set else rows
 
     def label_names(self, label_set: str) -> tuple[str, ...]:
-        """Names of a label set's classes; none for the empty set. Raises ValueError for one that is not there."""
-        if not label_set:
-            return ()
-        known = {**self.manifest.label_sets, **self.manifest.label_subsets}
-        if label_set not in known:
-            raise ValueError(f"corpus {self.name} has no label set {label_set!r}; it has {', '.join(known)}")
-        return tuple(known[label_set])
-
-    def label_columns(self, label_set: str) -> list[int]:
-        """Columns of ``labels`` that hold a label set, or a subset of one. Raises as ``label_names``."""
-        names = self.label_names(label_set)
-        full_set = label_set if label_set in self.manifest.label_sets else label_set.rpartition("/")[0]
-        first = 0
-        for name, classes in self.manifest.label_sets.items():
-            if name == full_set:
-                break
-            first += len(classes)
-        place = {name: first + i for i, name in enumerate(self.manifest.label_sets[full_set])}
-        return [place[name] for name in names]
+        """Names of a label set's labels; none for the empty set. Raises ValueError for one that is not there."""
+        return tuple(label.name for label in self.manifest.labels_of(label_set))
 
     def targets(self, label_set: str, rows: np.ndarray) -> np.ndarray:
-        """Labels float32 [n_rows, n_classes]: 1, 0, or NaN where missing."""
-        names = self.label_names(label_set)
-        if not names:
-            return np.zeros((len(rows), 0), dtype=np.float32)
-        values = self.labels[rows][:, self.label_columns(label_set)].astype(np.float32)
-        values[values == MISSING] = np.nan
+        """Labels float32 [n_rows, n_labels] as models learn them: 1 or 0, numbers standardised, NaN where missing.
+
+        Numbers are standardised by ``label_sets.Number``: by what the training recordings are.
+        """
+        labels = self.manifest.labels_of(label_set)
+        values = np.zeros((len(rows), len(labels)), dtype=np.float32)
+        binary = [at for at, label in enumerate(labels) if label.number is None]
+        if binary:
+            found = self.labels[rows][:, [labels[at].column for at in binary]].astype(np.float32)
+            found[found == MISSING] = np.nan
+            values[:, binary] = found
+        for at, label in enumerate(labels):
+            if label.number is not None and self.numbers is not None:
+                values[:, at] = label.number.standardised(self.numbers[rows, label.column].astype(np.float64))
         return values
+
+    def scaled_as(self, other: "Corpus", label_set: str) -> "Corpus":
+        """This corpus with the numbers of a label set standardised as another's are, so that one head says both.
+
+        Raises ValueError if the label sets are not of the same labels, kinds and units.
+        """
+        mine, theirs = self.manifest.labels_of(label_set), other.manifest.labels_of(label_set)
+        said = [[(one.name, one.number.unit if one.number else None) for one in labels] for labels in (mine, theirs)]
+        if said[0] != said[1]:
+            raise ValueError(
+                f"corpora {other.name} and {self.name} do not share the label set {label_set!r}: "
+                f"{_differing(said[1], said[0])}"
+            )
+        shared = {a.column: asdict(b.number) for a, b in zip(mine, theirs, strict=True) if b.number}
+        if not shared:
+            return self
+        column = count()
+        sets = {
+            name: {label: shared.get(next(column), own) for label, own in some.items()}
+            for name, some in self.manifest.number_sets.items()
+        }
+        return replace(self, manifest=replace(self.manifest, number_sets=sets))
+
+
+def _differing(one: Sequence[tuple[str, str | None]], other: Sequence[tuple[str, str | None]]) -> str:
+    """The first label that two label sets do not have alike, in words."""
+
+    def said(label: tuple[str, str | None] | None) -> str:
+        if label is None:
+            return "nothing"
+        return label[0] if label[1] is None else f"{label[0]} as a number ({label[1] or 'no unit is said'})"
+
+    return next((f"{said(a)} and {said(b)}" for a, b in zip_longest(one, other) if a != b), "")
 
 
 def folder_of(home: Path, name: str) -> Path:
@@ -154,10 +197,16 @@ def is_prepared(home: Path, name: str) -> bool:
 
 
 def command_for(name: str) -> str:
-    """The command that prepares a corpus: "ptbxl@500-ecgfounder" is PTB-XL at another rate, with other filters."""
+    """The command that prepares a corpus: "ptbxl@500-ecgfounder" is PTB-XL at another rate, with other filters.
+
+    A name that no dataset has is of recordings of one's own.
+    """
+    from ecgscale.data.readers import DATASETS  # which hold what is defined here
+
     base, _, preparation = name.partition("@")
     options = [f"--sampling-hz {part}" if part.isdigit() else f"--recipe {part}" for part in preparation.split("-")]
-    return " ".join(["ecgscale data prepare", base, *(options if preparation else ()), "--raw DIR"])
+    own = [] if base in DATASETS else ["--reader table (or your reader's file, and what you said)"]
+    return " ".join(["ecgscale data prepare", base, *(options if preparation else ()), "--raw DIR", *own])
 
 
 class Damaged(ValueError):
@@ -199,9 +248,14 @@ def write_manifest(folder: Path, manifest: Manifest) -> None:
 
 
 def digest_of(files: Mapping[str, str], reader: Mapping[str, Any] = NOTHING_SAID) -> str:
-    """The digest of a corpus: SHA-256 over those of its arrays, and over what a reader of one's own was told."""
+    """The digest of a corpus: SHA-256 over those of its arrays, and over what a reader of one's own was told.
+
+    Numbers are sealed by their own SHA-256 alone: a corpus that was prepared before there were any has the digest of
+    one that holds them beside the same recordings and labels, and so have the results on both.
+    """
     told = json.dumps(reader, sort_keys=True) if reader else ""
-    return hashlib.sha256("".join([*files.values(), told]).encode()).hexdigest()
+    of = [sha256 for array, sha256 in files.items() if array != NUMBERS]
+    return hashlib.sha256("".join([*of, told]).encode()).hexdigest()
 
 
 def read(home: Path, name: str) -> Corpus:
@@ -224,6 +278,7 @@ def write(
     patient: np.ndarray,
     split: np.ndarray,
     quality: np.ndarray | None = None,
+    numbers: np.ndarray | None = None,
     **said: Any,
 ) -> Corpus:
     """Write a corpus whole or not at all, and open it; ``said`` as in ``seal``.
@@ -236,6 +291,8 @@ def write(
     with made_elsewhere(home, name) as partial:
         for array_name, values in zip(ARRAYS, (signal, peaks, labels, patient, split, quality), strict=True):
             stored(partial / f"{array_name}.npy", values)
+        if numbers is not None:
+            stored(partial / f"{NUMBERS}.npy", numbers.astype(np.float32))
         return seal(partial, home, name, **said)
 
 
@@ -266,21 +323,26 @@ def seal(
     sampling_hz: int,
     mv_per_unit: float,
     preparation: str,
+    number_units: Units = NOTHING_SAID,
     **further: Any,
 ) -> Corpus:
     """Turn a folder of complete arrays into the corpus ``name``: scale, digests, the manifest last, one rename.
 
-    ``further`` are other fields of Manifest. Raises ValueError if a patient is in two splits.
+    ``number_units`` names the columns of ``numbers``; ``further`` are other fields of Manifest. Raises ValueError if a
+    patient is in two splits.
     """
     arrays = {array: _mapped(partial, array) for array in _names(partial)}
     splitting.assert_disjoint(np.asarray(arrays["patient"]), np.asarray(arrays["split"]))
     files = {array_name: sha256(values) for array_name, values in arrays.items()}
+    scaled_by = _scaled_by(np.asarray(arrays["split"]))
+    numbers = scaled(number_units, arrays[NUMBERS], scaled_by) if NUMBERS in arrays else {}
     manifest = Manifest(
         name=name,
         sampling_hz=sampling_hz,
         mv_per_unit=mv_per_unit,
-        scale_mv=round(deviation(arrays["signal"], _scaled_by(np.asarray(arrays["split"]))) * mv_per_unit, 6),
+        scale_mv=round(deviation(arrays["signal"], scaled_by) * mv_per_unit, 6),
         label_sets=label_sets,
+        number_sets=numbers,
         preparation=preparation,
         digest=digest_of(files, further.get("reader", {})),
         flaws=counted(np.asarray(arrays["quality"])),
@@ -298,6 +360,22 @@ def seal(
         if not is_prepared(home, name):
             raise
         shutil.rmtree(partial)
+    return read(home, name)
+
+
+def add_numbers(home: Path, name: str, numbers: np.ndarray, units: Units) -> Corpus:
+    """Put numbers beside the labels of a corpus that was prepared before there were any; its digest stays.
+
+    Raises ValueError if there are others already, or not a row a recording; OSError where home cannot be written.
+    """
+    opened = read(home, name)
+    if opened.manifest.number_sets or len(numbers) != len(opened.split) or not opened.manifest.files:
+        raise ValueError(f"corpus {name} cannot be given these numbers")
+    folder = folder_of(home, name)
+    stored(folder / f"{NUMBERS}.npy", numbers.astype(np.float32))
+    sets = scaled(units, numbers, _scaled_by(np.asarray(opened.split)))
+    files = {**opened.manifest.files, NUMBERS: sha256(_mapped(folder, NUMBERS))}
+    write_manifest(folder, replace(opened.manifest, number_sets=sets, files=files))
     return read(home, name)
 
 
@@ -351,7 +429,7 @@ def arrays_of(home: Path, name: str) -> dict[str, np.ndarray]:
 
 
 def _names(folder: Path) -> list[str]:
-    return [*ARRAYS, BEAT_CLASSES] if (folder / f"{BEAT_CLASSES}.npy").exists() else list(ARRAYS)
+    return [*ARRAYS, *(array for array in (BEAT_CLASSES, NUMBERS) if (folder / f"{array}.npy").exists())]
 
 
 def _mapped(folder: Path, array: str) -> np.ndarray:

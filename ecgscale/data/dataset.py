@@ -10,6 +10,7 @@ import numpy as np
 from ecgscale.data.amplitude import MILLIVOLTS, Plausible
 from ecgscale.data.columns import ABSENT, ELSEWHERE
 from ecgscale.data.filters import Recipe
+from ecgscale.data.label_sets import Units
 from ecgscale.data.recording import LEADS, Recording
 from ecgscale.data.tables import Table
 
@@ -34,6 +35,7 @@ class Card:
     tested_on: str  # the real files, or a copy of the layout
     citation: str
     doi: str = ""
+    gigabytes: float | None = None  # of the download: as the provider says, or as lengths and format give; 1e9 bytes
     traps: Sequence[str] = ()
     # Recordings in train, val and test where the authors say so or a record is cut; else n_records by Dataset.shares.
     splits: tuple[int, int, int] | None = None
@@ -64,7 +66,13 @@ class Index:
 
     ``where`` is a path inside the raw folder, with "#" and a row or first sample for a file that holds several.
     ``patient`` is "" where nobody knows who it is. ``split`` holds split codes, or is None where the corpus is split by
-    salted hash of the patient.
+    salted hash of the patient. Labels that are numbers stand beside ``labels``: ``number_units`` names them in sets of
+    their own with the unit of each ("" where it is not known), ``numbers`` holds them in these units::
+
+        number_units={"age": {"age": "years"}, "measurements": {"qt": "ms", "axis": "degrees"}},
+        numbers=float [n, 3], columns in this order, NaN where missing (never 0 or a code for it)
+
+    Tasks and slices ask for "age", "measurements", one of several ("measurements/qt"), or more in one ("sex+age").
     """
 
     where: np.ndarray  # text [n]
@@ -77,7 +85,14 @@ class Index:
     refused: Mapping[str, int] = field(default_factory=dict)  # reason -> rows of the table left out
     notes: Mapping[str, int] = field(default_factory=dict)  # what is unknown, or read otherwise than it stands there
     accounts: Accounts | None = None
+    number_units: Units = field(default_factory=dict)  # set -> label -> unit; no name of a label set
+    numbers: np.ndarray | None = None  # float [n, n_numbers]
     split_column: str = ""  # that ``split`` comes from: "strat_fold of ptbxl_database.csv"
+
+    @property
+    def label_bytes(self) -> int:
+        """What the labels of one record take on disk."""
+        return self.labels.shape[1] + 4 * (0 if self.numbers is None else self.numbers.shape[1])
 
 
 @dataclass(frozen=True)

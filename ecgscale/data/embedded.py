@@ -7,15 +7,17 @@ changes made are in NOTICE.
 import hashlib
 import json
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from io import BytesIO
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import scipy
 
-from ecgscale.data import corpus, split
+from ecgscale.data import columns, corpus, split
 from ecgscale.data.dataset import Card
 from ecgscale.data.filters import Recipe, highpass
 from ecgscale.data.peaks import r_peaks
@@ -87,6 +89,7 @@ def ptbxl_sample(home: Path) -> corpus.Corpus:
         label_sets={"code6": tuple(ptbxl.CODE_FROM_SCP), "superdiagnostic": ptbxl.SUPERCLASSES, "sex": ("female",)},
         patient=np.unique(arrays["patient_id"], return_inverse=True)[1].astype(np.int32),
         splits=np.select([arrays["strat_fold"] == 9, arrays["strat_fold"] == 10], [split.VAL, split.TEST], split.TRAIN),
+        age=_age("ptbxl-sample"),
     )
 
 
@@ -104,7 +107,28 @@ def ludb_sample(home: Path) -> corpus.Corpus:
         label_sets={"rhythm": tuple(ludb.RHYTHMS)},
         patient=patient,
         splits=split.by_hash(patient, salt="ludb-sample", shares=(0.6, 0.15, 0.25)),
+        age=_age("ludb-sample"),
     )
+
+
+def _age(name: str) -> dict[str, Any]:
+    """Ages in years, as fields of an Index."""
+    if name == "ptbxl-sample":
+        said = arrays_of("ptbxl2550_100hz_8lead_delta5uV.npz")["age"].astype(np.float64)
+    else:
+        comments = arrays_of("ludb200_100hz_8lead_delta5uV.npz")["comments"]
+        said = ludb.years([" | ".join(json.loads(text)) for text in comments])
+    return columns.ages(said, name)[0]
+
+
+def aged(home: Path, opened: corpus.Corpus) -> corpus.Corpus:
+    """A sample with ages: one that was decoded before numbers were labels is given them, if home can be written."""
+    if opened.manifest.number_sets or not opened.manifest.files:
+        return opened
+    with suppress(OSError, ValueError):  # ValueError: another process has done it meanwhile
+        fields = _age(opened.name)
+        corpus.add_numbers(home, opened.name, fields["numbers"], fields["number_units"])
+    return corpus.read(home, opened.name)
 
 
 EMBEDDED: dict[str, Callable[[Path], corpus.Corpus]] = {
@@ -122,8 +146,10 @@ CARDS: dict[str, Card] = {
         n_patients=2_496,
         sampling_hz=(100,),
         download="none: it is part of the package",
-        label_sets={"code6": "6, CODE's labels by statement", "superdiagnostic": "5", "sex": "1: female"},
-        n_labels={"code6": 6, "superdiagnostic": 5, "sex": 1},
+        gigabytes=None,
+        label_sets={"code6": "6, CODE's labels by statement", "superdiagnostic": "5", "sex": "1: female"}
+        | {"age": "a number, in years"},
+        n_labels={"code6": 6, "superdiagnostic": 5, "sex": 1, "age": 1},
         splits=None,
         tested_on="the real records",
     ),
@@ -133,6 +159,7 @@ CARDS: dict[str, Card] = {
         what="the 200 recordings of LUDB, shipped with ecgscale at 100 Hz in 5 uV steps",
         sampling_hz=(100,),
         download="none: it is part of the package",
+        gigabytes=None,
         tested_on="the real records",
     ),
 }
@@ -147,6 +174,7 @@ def _write(
     label_sets: Mapping[str, tuple[str, ...]],
     patient: np.ndarray,
     splits: np.ndarray,
+    age: Mapping[str, Any],
 ) -> corpus.Corpus:
     peaks = partial(r_peaks, sampling_hz=_SAMPLING_HZ)
     return corpus.write(
@@ -161,4 +189,5 @@ def _write(
         sampling_hz=_SAMPLING_HZ,
         mv_per_unit=_MV_PER_UNIT,
         preparation=_PREPARATION,
+        **age,
     )

@@ -23,7 +23,8 @@ def found(name: str, home: Path) -> corpus.Corpus:
     Raises FileNotFoundError, in one sentence with the command to type, for a corpus that was never prepared.
     """
     if corpus.is_prepared(home, name):
-        return corpus.read(home, name)
+        opened = corpus.read(home, name)
+        return embedded.aged(home, opened) if name in embedded.EMBEDDED else opened
     if name in embedded.EMBEDDED:
         return embedded.EMBEDDED[name](home)
     if hospitals.parsed(name):

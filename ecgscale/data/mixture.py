@@ -29,8 +29,10 @@ def stored(
     """The recordings of a slice in a split; ``corpora`` are those that ``part.corpora`` names.
 
     ``words`` are those of a single corpus (see Store). The training split is cut to the slice's fraction of the
-    patients of each corpus. Raises ValueError as Store, and for corpora that do not go together.
+    patients of each corpus. Labels that are numbers are standardised as those of the first. Raises ValueError as Store,
+    and for corpora that do not go together, or whose label set is not the same.
     """
+    corpora = [one.scaled_as(corpora[0], part.label_set) for one in corpora]
     fraction = part.fraction if split == "train" else 1.0
     rows = [corpus.rows(split, fraction, part.label_set) for corpus in corpora]
     stores = [

@@ -28,6 +28,7 @@ from ecgscale.data.amplitude import Measured, why_not_usual
 from ecgscale.data.chunks import chunks_of, is_marked, is_open, missing_of, said_of, write
 from ecgscale.data.corpus import Corpus
 from ecgscale.data.dataset import Dataset, Index
+from ecgscale.data.label_sets import why_absurd
 from ecgscale.data.lock import alone
 from ecgscale.data.peaks import MAX_BEATS
 from ecgscale.data.prepare_rows import UNIT, Options, in_words, row_bytes, rows_of, stored_leads
@@ -86,7 +87,7 @@ def prepare(
         waiting = missing_of(partial, in_turn)
         began, n_done = time.monotonic(), len(index.where) - sum(last - first for first, last in waiting)
         n_before = n_done
-        disk_bytes = len(index.where) * row_bytes(dataset, options, index.labels.shape[1])
+        disk_bytes = len(index.where) * row_bytes(dataset, options, index.label_bytes)
         for first, last in worked(dataset, raw, partial, index, options, waiting, workers or os.cpu_count() or 1):
             check()
             n_done += last - first
@@ -144,6 +145,7 @@ def indexed(dataset: Dataset, raw: Path) -> Index:
         raise ValueError(f"no record of {title} in the raw folder; is it the right one?")
     if index.labels.shape != (len(index.where), n_labels) or len(index.patient) != len(index.where):
         raise ValueError(f"index of {title}: arrays of different lengths")
+    index = _numbers_checked(title, index)
     _check_accounts(title, index)
     index = _each_its_own(index)
     _check_splits(title, index, dataset.shares)
@@ -157,6 +159,28 @@ def _check_accounts(title: str, index: Index) -> None:
     parts = index.accounts.used + sum(index.refused.values()) + index.accounts.absent + index.accounts.elsewhere
     if parts != index.accounts.total:
         raise ValueError(f"index of {title}: {parts:,} of {index.accounts.total:,} {index.accounts.of} accounted for")
+
+
+def _numbers_checked(title: str, index: Index) -> Index:
+    """The index with its numbers in float32. Raises ValueError for one that is none, or that nobody can have."""
+    names = [(name, label, unit) for name, some in index.number_units.items() for label, unit in some.items()]
+    numbers = np.zeros((len(index.where), 0)) if index.numbers is None else np.asarray(index.numbers)
+    if numbers.shape != (len(index.where), len(names)) or (names and numbers.dtype.kind != "f"):
+        raise ValueError(
+            f"index of {title}: its numbers are {numbers.dtype} {list(numbers.shape)}, not float "
+            f"[{len(index.where)}, {len(names)}] as number_units names them"
+        )
+    for name in index.number_units:
+        if name in {**index.label_sets, **index.label_subsets}:
+            raise ValueError(f"index of {title}: {name!r} is a set of labels and one of numbers; call one another name")
+    for at, (_, label, unit) in enumerate(names):
+        values, places = np.unique(numbers[:, at], return_index=True)
+        for value, row in zip(values.tolist(), places.tolist(), strict=True):
+            if why := why_absurd(label, unit, value):
+                raise ValueError(
+                    f"{title}: {label} of record {row + 1:,} {why}; mend it, or leave it blank if it is unknown"
+                )
+    return replace(index, numbers=numbers.astype(np.float32) if names else None)
 
 
 def _each_its_own(index: Index) -> Index:
@@ -268,7 +292,7 @@ def workplace(dataset: Dataset, index: Index, home: Path, options: Options) -> P
     shutil.rmtree(partial, ignore_errors=True)
     (partial / "done").mkdir(parents=True)
     (partial / "corpus").mkdir()
-    needed = n * row_bytes(dataset, options, index.labels.shape[1])
+    needed = n * row_bytes(dataset, options, index.label_bytes)
     free = shutil.disk_usage(partial).free
     if needed > free:
         raise OSError(f"{options.corpus} needs {needed / 1e9:.3g} GB and the disk of home has {free / 1e9:.3g} GB free")
@@ -288,8 +312,9 @@ def _digest(index: Index) -> str:
         for first in range(0, len(column), _CHUNK):
             digest.update("\n".join([*column[first : first + _CHUNK], ""]).encode())
     digest.update(np.ascontiguousarray(index.labels).data)
-    if index.split is not None:
-        digest.update(np.ascontiguousarray(index.split).data)
+    for array in (index.split, index.numbers):
+        if array is not None:
+            digest.update(np.ascontiguousarray(array).data)
     return digest.hexdigest()
 
 
@@ -341,6 +366,7 @@ def _finished(
         ("labels", index.labels),
         ("patient", codes),
         ("split", splits.astype(np.uint8)),
+        *([(corpus.NUMBERS, index.numbers)] if index.numbers is not None else []),
     ):
         corpus.stored(whole / f"{array}.npy", values)
     prepared = corpus.seal(
@@ -349,6 +375,7 @@ def _finished(
         options.corpus,
         label_sets=index.label_sets,
         label_subsets=index.label_subsets,
+        number_units=index.number_units,
         sampling_hz=options.sampling_hz,
         mv_per_unit=UNIT,
         units=dataset.units,

@@ -267,9 +267,9 @@ def stored_leads(dataset: Dataset) -> tuple[str, ...]:
     return INDEPENDENT_LEADS if dataset.einthoven is not None and dataset.leads == LEADS else dataset.leads
 
 
-def row_bytes(dataset: Dataset, options: Options, n_labels: int) -> int:
+def row_bytes(dataset: Dataset, options: Options, label_bytes: int) -> int:
     beats = MAX_BEATS * (3 if dataset.beat_classes else 2)
-    return len(stored_leads(dataset)) * options.n_samples * 2 + beats + n_labels + 7
+    return len(stored_leads(dataset)) * options.n_samples * 2 + beats + label_bytes + 7
 
 
 def in_words(dataset: Dataset, options: Options) -> str:

@@ -4,6 +4,7 @@ import os
 import shutil
 import tempfile
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -29,6 +30,8 @@ class Price:
     disk_bytes: int
     free_bytes: int
     missing: tuple[str, ...]  # what the tables promise and the raw folder lacks
+    refused: Mapping[str, int]  # reason -> rows of the tables left out
+    notes: Mapping[str, int]  # what is unknown, or read otherwise than it stands there
 
 
 def price(
@@ -54,6 +57,7 @@ def price(
         where=index.where[chosen],
         patient=index.patient[chosen],
         labels=index.labels[chosen],
+        numbers=None if index.numbers is None else index.numbers[chosen],
         split=None if index.split is None else index.split[chosen],
     )
     chunks = preparation.chunks_of(len(chosen), _CHUNK)
@@ -72,12 +76,14 @@ def price(
     starting = max(0.0, warm - times[0] - n_warm / rate)
     folder = next(parent for parent in (home, *home.absolute().parents) if parent.exists())
     return Price(
+        refused=index.refused,
+        notes=index.notes,
         n_records=n,
         n_timed=n_timed,
         n_processes=n_processes,
         records_per_second=rate,
         seconds=starting + n * (1 / rate + sealing),
-        disk_bytes=n * row_bytes(dataset, options, index.labels.shape[1]),
+        disk_bytes=n * row_bytes(dataset, options, index.label_bytes),
         free_bytes=shutil.disk_usage(folder).free,
         missing=tuple(index.missing),
     )

@@ -79,6 +79,10 @@ def _against_raw(
     if "labels" in arrays and n_expected == len(index.where):
         same = np.array_equal(arrays["labels"], index.labels)
         rows.append(("labels", "those of the raw folder", "the same" if same else "others", same))
+        if corpus.NUMBERS in arrays:
+            found = np.zeros((0, 0)) if index.numbers is None else index.numbers
+            same = np.array_equal(arrays[corpus.NUMBERS], found, equal_nan=True)
+            rows.append(("numbers", "those of the raw folder", "the same" if same else "others", same))
         groups = len(np.unique(index.patient)), len(np.unique(arrays["patient"]))
         rows.append(("patients in the raw folder", f"{groups[1]:,}", f"{groups[0]:,}", groups[0] == groups[1]))
     return rows + against_records(dataset, raw, index, arrays, manifest)

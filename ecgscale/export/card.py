@@ -12,7 +12,7 @@ from ecgscale.data.filters import Recipe, recipe_of
 from ecgscale.phrases import si
 from ecgscale.spec.run import Run
 
-_SEEN = ("loss", "auroc", "f1")  # metrics that a card shows
+_SEEN = ("loss", "auroc", "f1", "r2", "mae")  # metrics that a card shows
 
 
 def card(run: Run, config: Mapping[str, Any], rows: pd.DataFrame) -> str:
@@ -54,7 +54,11 @@ def card(run: Run, config: Mapping[str, Any], rows: pd.DataFrame) -> str:
         "",
     ]
     if labels:
-        lines += ["## Labels", "", f"Label set `{config['label_set']}`: {', '.join(labels)}.", ""]
+        units = {name: number["unit"] for name, number in config.get("numbers", {}).items()}
+        named = [
+            f"{name} (a number, {units[name] or 'its unit not said'})" if name in units else name for name in labels
+        ]
+        lines += ["## Labels", "", f"Label set `{config['label_set']}`: {', '.join(named)}.", ""]
     lines += ["## What was measured", "", *_measured(rows), ""]
     lines += [
         "## Whose data",

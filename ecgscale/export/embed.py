@@ -23,9 +23,14 @@ def features_table(found: np.ndarray) -> pd.DataFrame:
 
 
 def labels_table(model: Model) -> Ask:
-    """How features become a column of probabilities a label. Raises ValueError for a model without a head."""
+    """How features become a column a label: its probability, or a number in its unit, which the column names.
+
+    Raises ValueError for a model without a head.
+    """
     model.answers(np.zeros((0, model.backbone.width), np.float32))
-    return lambda found: pd.DataFrame(model.answers(found), columns=list(model.labels))
+    units = {name: number.unit for name, number in model.numbers.items()}
+    columns = [f"{name} ({units[name]})" if units.get(name) else name for name in model.labels]
+    return lambda found: pd.DataFrame(model.answers(found), columns=columns)
 
 
 def of_corpus(model: Model, name: str, home: Path, ask: Ask = features_table) -> pd.DataFrame:

@@ -3,6 +3,7 @@
 import json
 import warnings
 from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from torch import nn
 from ecgscale import beside, data, provenance, records
 from ecgscale.data.alike import Preprocessing, preprocessing_of
 from ecgscale.data.batches import Store
+from ecgscale.data.label_sets import Number
 from ecgscale.definitions import code_facts
 from ecgscale.export.card import card
 from ecgscale.export.model import Model
@@ -49,7 +51,9 @@ def export(
     corpus = data.open_corpus(run.slice.corpus, home)
     file = records.read(records.path_of(results, sweep.name, run.run_id))
     rows = file.rows
-    labels = corpus.label_names(run.slice.label_set) if kept.head else ()
+    known = corpus.manifest.labels_of(run.slice.label_set) if kept.head else ()
+    labels = [label.name for label in known]
+    numbers = {label.name: asdict(label.number) for label in known if label.number}
     tensors = {f"{part}.{name}": tensor.contiguous() for part, name, tensor in _parts(kept)}
     config = {
         "form": _FORM,
@@ -59,7 +63,8 @@ def export(
         "architecture": to_json(run.architecture),
         "own_code": json.loads(file.facts.get("own_code") or "{}"),
         "n_params": int(rows["n_params"].iloc[0]),
-        "labels": list(labels),
+        "labels": labels,
+        **({"numbers": numbers} if numbers else {}),
         "label_set": run.slice.label_set if kept.head else "",
         "preprocessing": preprocessing_of(corpus).said(),
         "run": json.loads(run.description),
@@ -162,7 +167,8 @@ def load(
     if labels := tuple(said["labels"]):
         head = nn.Linear(backbone.width, len(labels))
         _fill(head, _under("head", tensors), folder)
-    return Model(backbone.eval().to(device), head, labels, preprocessing, said)
+    numbers = {name: Number(**one) for name, one in said.get("numbers", {}).items()}
+    return Model(backbone.eval().to(device), head, labels, preprocessing, said, numbers)
 
 
 def _class_in(sweep: Sweep, kind: str) -> type[Architecture] | None:

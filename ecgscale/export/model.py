@@ -1,7 +1,7 @@
-"""A trained model as it is used: from recordings in millivolts to features, and to probabilities of its labels."""
+"""A trained model as it is used: from recordings in millivolts to features, and to what it says of its labels."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -11,6 +11,7 @@ from torch import nn
 from ecgscale.data.alike import Preprocessing, prepared
 from ecgscale.data.batches import Store
 from ecgscale.data.corpus import Corpus
+from ecgscale.data.label_sets import Number
 from ecgscale.data.recording import LEADS, Recording
 from ecgscale.models import Backbone
 from ecgscale.probing.probe import features
@@ -28,6 +29,7 @@ class Model:
     labels: tuple[str, ...]
     preprocessing: Preprocessing
     card: Mapping[str, Any]
+    numbers: Mapping[str, Number] = field(default_factory=dict)  # those of the labels that are, with their units
 
     def features(
         self, signals: np.ndarray | Sequence[np.ndarray], sampling_hz: float, leads: Sequence[str] = LEADS
@@ -42,7 +44,10 @@ class Model:
     def probabilities(
         self, signals: np.ndarray | Sequence[np.ndarray], sampling_hz: float, leads: Sequence[str] = LEADS
     ) -> np.ndarray:
-        """Probability float32 [n, n_labels] of each of ``labels``. Raises as ``features``, and without a head."""
+        """Probability float32 [n, n_labels] of each of ``labels``; what it expects of one of ``numbers``, in its unit.
+
+        Raises as ``features``, and without a head.
+        """
         return self.answers(self.features(signals, sampling_hz, leads))
 
     def features_of(self, recordings: Sequence[Recording]) -> np.ndarray:
@@ -65,8 +70,13 @@ class Model:
         return features(self.backbone, store).numpy()
 
     def answers(self, found: np.ndarray) -> np.ndarray:
-        """Probabilities float32 [n, n_labels] from features [n, width]. Raises ValueError without a head."""
+        """As ``probabilities``, from features [n, width]. Raises ValueError without a head."""
         if self.head is None:
             raise ValueError("this model has no head that names labels; it was trained without labels")
         weight, bias = self.head.weight.detach().cpu(), self.head.bias.detach().cpu()
-        return torch.sigmoid(torch.from_numpy(found) @ weight.T + bias).numpy()
+        said = torch.from_numpy(found) @ weight.T + bias
+        answers = torch.sigmoid(said).numpy()
+        for at, label in enumerate(self.labels):
+            if label in self.numbers:
+                answers[:, at] = self.numbers[label].in_unit(said[:, at].numpy())
+        return answers

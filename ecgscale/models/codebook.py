@@ -89,11 +89,15 @@ class CodebookModule(nn.Module):
         start_normal(self.to_word)
         self.register_buffer("codes", F.normalize(torch.randn(recipe.n_codes, recipe.code_width), dim=1))
         self.register_buffer("started", torch.zeros((), dtype=torch.bool))
+        self._has_started = False  # ``started`` as it was last read: a GPU is not asked at every step
 
-    def embed(self, sentence: Sentence, ids: bool = True) -> torch.Tensor:
-        """Unit vectors [n_words, code_width] of the real words of a batch of sentences."""
-        hidden = self.encoder.encode(*sentence, ids=ids).local[sentence.real]
-        return F.normalize(self.to_code(hidden), dim=1)
+    def embed(self, sentence: Sentence, ids: bool = True, at: torch.Tensor | None = None) -> torch.Tensor:
+        """Unit vectors [n_words, code_width] of the real words of a batch of sentences.
+
+        ``at``: their places among all words, if they are known already (``places_of``).
+        """
+        hidden = self.encoder.encode(*sentence, ids=ids).local.flatten(0, 1)
+        return F.normalize(self.to_code(hidden[places_of(sentence) if at is None else at]), dim=1)
 
     def nearest(self, embedded: torch.Tensor) -> torch.Tensor:
         """Code int64 [n_words] of each embedded word: the nearest, which among codes of length 1 is that of its angle.
@@ -109,27 +113,31 @@ class CodebookModule(nn.Module):
 
         Without ``ids`` the encoder is not told the lead and second of a word.
         """
-        real = sentence.real
+        at = places_of(sentence)
         nothing = F.normalize(self.to_code(sentence.words.new_zeros(1, self.encoder.width)), dim=1)
-        codes = self.nearest(nothing).expand(real.shape).clone()
-        codes[real] = self.nearest(self.embed(sentence, ids))
-        return codes
+        codes = self.nearest(nothing).expand(sentence.lead.numel()).clone()
+        codes[at] = self.nearest(self.embed(sentence, ids, at))
+        return codes.view_as(sentence.lead)
 
     def forward(self, sentence: Sentence) -> Reconstruction:
-        real = sentence.real
-        embedded = self.embed(sentence)
-        if self.training and not bool(self.get_buffer("started")):
-            self._start(embedded.detach())
+        at = places_of(sentence)
+        embedded = self.embed(sentence, at=at)
+        if self.training and not self._has_started:
+            if not bool(self.get_buffer("started")):
+                self._start(embedded.detach())
+            self._has_started = True
         codes = self.nearest(embedded)
         quantised = self.get_buffer("codes")[codes]
         commitment = F.mse_loss(embedded, quantised)
         if self.training:
             self._move(embedded.detach(), codes)
         straight = embedded + (quantised - embedded).detach()
-        words = straight.new_zeros(*real.shape, straight.shape[1])
-        words[real] = straight
-        decoded = self.to_word(self.decoder.encode(words, sentence.lead, sentence.second).local[real])
-        reconstruction = F.mse_loss(decoded, sentence.words[real])
+        n, n_tokens = sentence.lead.shape
+        words = (
+            straight.new_zeros(n * n_tokens, straight.shape[1]).index_put((at,), straight).unflatten(0, (n, n_tokens))
+        )
+        hidden = self.decoder.encode(words, sentence.lead, sentence.second).local.flatten(0, 1)
+        reconstruction = F.mse_loss(self.to_word(hidden[at]), sentence.words.flatten(0, 1)[at])
         return Reconstruction(reconstruction + commitment, reconstruction, codes)
 
     def _start(self, embedded: torch.Tensor) -> None:
@@ -141,15 +149,27 @@ class CodebookModule(nn.Module):
         for _ in range(_KMEANS_ITERATIONS):
             nearest = (embedded @ centres.T).argmax(1)
             sums = torch.zeros_like(centres).index_add_(0, nearest, embedded)
-            counts = torch.bincount(nearest, minlength=k)
+            counts = _counted(nearest, k)
             centres = torch.where(counts[:, None] > 0, F.normalize(sums, dim=1), centres)
         codes.copy_(centres)
         self.get_buffer("started").fill_(True)
 
     def _move(self, embedded: torch.Tensor, nearest: torch.Tensor) -> None:
         codes = self.get_buffer("codes")
-        counts = torch.bincount(nearest, minlength=len(codes)).float()
+        counts = _counted(nearest, len(codes))
         sums = torch.zeros_like(codes).index_add_(0, nearest, embedded)
         means = F.normalize(sums / counts.clamp(min=1)[:, None], dim=1)
         moved = F.normalize(_EMA_DECAY * codes + (1 - _EMA_DECAY) * means, dim=1)
         codes.copy_(torch.where(counts[:, None] > 0, moved, codes))
+
+
+def places_of(sentence: Sentence) -> torch.Tensor:
+    """Places int64 [n_words] of the real words among all n x n_tokens: the one thing that a GPU is waited for."""
+    return sentence.real.flatten().nonzero()[:, 0]
+
+
+def _counted(codes: torch.Tensor, n_codes: int) -> torch.Tensor:
+    """How often each code is named, float32 [n_codes]; ``bincount`` would have a GPU waited for."""
+    return codes.new_zeros(n_codes, dtype=torch.float32).index_add_(
+        0, codes, torch.ones_like(codes, dtype=torch.float32)
+    )

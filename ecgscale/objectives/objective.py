@@ -14,7 +14,7 @@ from ecgscale.objectives.collectives import all_gather_rows
 
 
 class Loss(NamedTuple):
-    """A loss as the sum of its terms (nats) and how many there are, so that batches add up exactly."""
+    """A loss as the sum of its terms (nats, or squared errors) and how many there are, so that batches add up."""
 
     total: torch.Tensor
     n_terms: torch.Tensor
@@ -42,11 +42,13 @@ class Optimiser:
 class ObjectiveInputs:
     """What an objective is built with beside its backbone. Without it (to count, or to price) it cannot be trained.
 
-    ``codes`` is the trained codebook that the objective names; ``scale_mv`` the standard deviation of the corpus.
+    ``codes`` is the trained codebook that the objective names; ``scale_mv`` the standard deviation of the corpus;
+    ``numbers`` says of each label whether it is a (standardised) number; empty: none is.
     """
 
     codes: CodebookModule | None = None
     scale_mv: float = 1.0
+    numbers: tuple[bool, ...] = ()
 
 
 UNTRAINED = ObjectiveInputs()

@@ -4,7 +4,7 @@ import json
 import os
 import signal
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
@@ -16,7 +16,7 @@ from ecgscale import leases, records
 from ecgscale.definitions import code_facts
 from ecgscale.spec.run import Run, parts_of
 from ecgscale.spec.sweep import Sweep
-from ecgscale.spec.tasks import task_facts
+from ecgscale.spec.tasks import task_facts, told_left_out
 
 
 def states(sweep: Sweep, results: Path) -> pd.DataFrame:
@@ -63,6 +63,25 @@ def outdated(sweep: Sweep, results: Path) -> list[str]:
         f"them anew: ecgscale reprobe {sweep.name} --task {name}"
         for name, n in sorted(tasks.items())
     ]
+
+
+def outstanding(sweep: Sweep, results: Path) -> dict[str, tuple[str, ...]]:
+    """By run id, the tasks that a run was begun without (``launch --tasks-available``) and never measured on since."""
+    found: dict[str, tuple[str, ...]] = {}
+    journals = records.running(records.path_of(results, sweep.name, "").parent)
+    for run in sweep.runs:
+        if left := told_left_out(records.facts(records.path_of(results, sweep.name, run.run_id), journals)):
+            found[run.run_id] = left
+    return found
+
+
+def outstanding_in_words(sweep: Sweep, left: Mapping[str, tuple[str, ...]]) -> list[str]:
+    """One sentence about tasks that runs of a sweep are still to be measured on, with what to type; none if none."""
+    runs_by_task = Counter(name for names in left.values() for name in names)
+    if not runs_by_task:
+        return []
+    told = ", ".join(f"{name} ({n} {'run' if n == 1 else 'runs'})" for name, n in runs_by_task.items())
+    return [f"still to be measured: {told}; prepare what they ask of, then: ecgscale reprobe {sweep.name}"]
 
 
 class Stopped(Exception):

@@ -50,7 +50,7 @@ def cells(sweep: Sweep, sizes: dict[str, CorpusSize]) -> list[Cell]:
         runs = list(members)
         size = sizes[runs[0].slice.corpus]
         n_train = sum(sizes[name].n_records[0] for name in runs[0].slice.corpora)
-        n_labels = size.n_labels.get(runs[0].slice.label_set, 0)
+        n_labels = size.n_labels_of(runs[0].slice.label_set)
         own: dict[Architecture, Run] = {}
         for run in runs:
             own.setdefault(run.architecture, run)

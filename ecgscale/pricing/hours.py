@@ -35,15 +35,30 @@ _BEATS = 12  # annotated heartbeats of a recording
 
 @dataclass(frozen=True)
 class RunHours:
-    """Hours that one run keeps its device: in training, in the forward passes of evaluations, in probes."""
+    """Hours that one run keeps its device: in training, in the forward passes of evaluations, in probes.
+
+    ``fits`` are those of single probes, in lists of what is probed on the features of the same corpus and unit.
+    """
 
     training: float
     evaluation: float
     probes: float
+    fits: tuple[tuple[float, ...], ...] = ()
 
     @property
     def total(self) -> float:
         return self.training + self.evaluation + self.probes
+
+    def clock(self, processes: int = 1) -> float:
+        """Hours on the clock of so many processes, with a device each.
+
+        They divide batches and the recordings of evaluations evenly; of the probes on the same features each fits every
+        ``processes``-th, and all wait for the last.
+        """
+        if processes == 1:
+            return self.total
+        waited = sum(max(sum(part[rank::processes]) for rank in range(processes)) for part in self.fits)
+        return (self.training + self.evaluation) / processes + waited
 
 
 def run_hours(
@@ -63,9 +78,19 @@ def run_hours(
     if not isinstance(run.objective, Supervised):  # a probe sees a recording once and whole
         whole = cost(run.architecture, Supervised(), 1, size.n_samples).macs_per_sample
     outside = _forward_seconds(n_probed(tasks, sizes), whole, kind, on)
-    asked = dict.fromkeys(task.clean for task in tasks)
-    fits = sum(_fit_seconds(run, spent.width, task, sizes[task.corpus], on) for task in asked)
-    return RunHours(*(part / 3600 for part in (training, n_evaluations * (inside + outside), n_evaluations * fits)))
+    fits = {
+        task: n_evaluations * _fit_seconds(run, spent.width, task, sizes[task.corpus], on) / 3600
+        for task in dict.fromkeys(task.clean for task in tasks)
+    }
+    alike: dict[tuple[str, str], list[float]] = {}
+    for task in (task for task in fits if task.by == "probe"):
+        alike.setdefault((task.corpus, task.unit), []).append(fits[task])
+    return RunHours(
+        training / 3600,
+        n_evaluations * (inside + outside) / 3600,
+        sum(fits.values()),
+        tuple(map(tuple, alike.values())),
+    )
 
 
 def shared_hours(sweep: Sweep, sizes: Mapping[str, CorpusSize], on: Device, home: Path) -> dict[str, float]:
@@ -89,7 +114,7 @@ def wall_hours(priced: pd.DataFrame, n_gpus: int) -> float:
     if priced.empty:
         return 0.0
     share = priced["gpu_share"].where(priced["gpu_share"] > 0, 1.0)
-    alone = priced["device_hours"] / share.clip(lower=1.0)  # of several GPUs each does its part
+    alone = priced["clock_hours"]
     return float(max((alone * share).sum() / n_gpus, alone.max()))
 
 
@@ -139,7 +164,7 @@ def _fit_seconds(run: Run, width: int, task: Task, size: CorpusSize, on: Device)
     settings = run.evaluation
     n = min(size.n_records[0], settings.probe_records or size.n_records[0]) * (_BEATS if task.unit == "beat" else 1)
     steps = min(settings.probe_epochs, _EPOCHS) * -(-n // settings.probe_batch_size)
-    products = 4.0 * settings.probe_batch_size * width * max(1, size.n_labels.get(task.label_set, 1))
+    products = 4.0 * settings.probe_batch_size * width * max(1, size.n_labels_of(task.label_set))
     speed = on.speed_fp32(run.architecture.kind, 1.0) if on.gpu else _PROBE_SPEED
     return steps * (_PROBE_STEP + products / speed)
 

@@ -1,15 +1,22 @@
-"""What keeps a sweep from being launched: what it names and nobody knows, and what it needs and is not here."""
+"""What keeps a sweep from being launched: what it names and nobody knows, and what it needs and is not here.
 
-from collections.abc import Sequence
+Tasks may wait for their corpora, if one says so: what is left out is measured later (``probing.reprobe``).
+"""
+
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from ecgscale import data, records
+from ecgscale.data.label_sets import apart
+from ecgscale.data.readers import SAME_PEOPLE
 from ecgscale.phrases import did_you_mean
 from ecgscale.spec.run import Run
 from ecgscale.spec.sweep import Sweep, defined
 from ecgscale.spec.tasks import Task, task_of, why_not
 from ecgscale.training import codebooks, kept_weights, weights
+
+_SAID = 6  # tasks named in a sentence
 
 
 def checked(sweep: Sweep, home: Path) -> dict[str, data.CorpusSize]:
@@ -24,11 +31,14 @@ def checked(sweep: Sweep, home: Path) -> dict[str, data.CorpusSize]:
             sizes[name] = data.corpus_size(name, home)
         except ValueError as error:
             wrong.append(str(error))
-    asked = {(run.slice.corpus, run.slice.label_set) for run in sweep.runs if run.slice.label_set}
+    asked = {(name, run.slice.label_set) for run in sweep.runs if run.slice.label_set for name in run.slice.corpora}
     for name, label_set in sorted(asked):
-        if name in sizes and label_set not in (known := sizes[name].n_labels):
-            wrong.append(f"corpus {name} has no label set {label_set!r}{did_you_mean(label_set, known)}")
+        if name in sizes and (lacking := sizes[name].lacks(label_set)):
+            wrong.append(f"corpus {name} has no label set {lacking!r}{did_you_mean(lacking, sizes[name].n_labels)}")
         wrong += data.without_outcomes(name, home, label_set, both=("train",), known=("val",))
+    mixes = {(run.slice.corpora, run.slice.label_set) for run in sweep.runs if run.slice.mix and run.slice.label_set}
+    if not wrong:
+        wrong += [said for names, label_set in sorted(mixes) if (said := data.not_shared(names, home, label_set))]
     for name, kind in dict.fromkeys(
         (name, run.architecture.kind)
         for run in sweep.runs
@@ -39,24 +49,32 @@ def checked(sweep: Sweep, home: Path) -> dict[str, data.CorpusSize]:
         wrong.append(f"corpus {name} has not twelve leads, and a {kind} reads no others")
     known_sets = {name: 0 for size in sizes.values() for name in size.n_labels}
     if known_sets:
-        missing = [name for name in sweep.label_sets if name not in known_sets]
+        missing = [one for name in sweep.label_sets for one in apart(name, known_sets) if one not in known_sets]
         wrong += [f"no corpus of its runs has a label set {name!r}{did_you_mean(name, known_sets)}" for name in missing]
     for task in dict.fromkeys(task.clean for task in tasks):
-        reasons = [why_not(task, run) for run in sweep.runs]
-        sets = sizes[task.corpus].n_labels if task.corpus in sizes and task.unit == "recording" else {}
-        if sets and task.label_set not in sets:
-            there = did_you_mean(task.label_set, sets)
-            wrong.append(f"task {task.name}: corpus {task.corpus} has no label set {task.label_set!r}{there}")
+        reasons = [why_unmeasured(task, run, sizes) for run in sweep.runs]
+        size = sizes.get(task.corpus) if task.unit == "recording" else None
+        if size is not None and size.n_labels and (lacks := size.lacks(task.label_set)):
+            there = did_you_mean(lacks, size.n_labels)
+            wrong.append(f"task {task.name}: corpus {task.corpus} has no label set {lacks!r}{there}")
         if reasons and all(reasons):
             wrong.append(f"none of its runs can be measured on {task.name}: {reasons[0]}")
         elif task.unit == "recording":
             asked_of = ("test",) if task.by == "head" else ("train", "test")
             also = () if task.by == "head" else ("val",)
-            lacking = data.without_outcomes(task.corpus, home, task.label_set, both=asked_of, known=also)
-            wrong += [f"task {task.name}: {text}" for text in lacking]
+            outcomes = data.without_outcomes(task.corpus, home, task.label_set, both=asked_of, known=also)
+            wrong += [f"task {task.name}: {text}" for text in outcomes]
     if wrong:
         raise ValueError(f"sweep {sweep.name}: " + "; ".join(wrong))
     return sizes
+
+
+def why_unmeasured(task: Task, run: Run, sizes: Mapping[str, data.CorpusSize]) -> str:
+    """Why a run cannot be measured on a task, in words, by the leads of corpora of one's own too; empty if it can."""
+    size = sizes.get(task.corpus)
+    unread = size is not None and not size.twelve_leads and not run.architecture.any_leads
+    of_leads = f"corpus {task.corpus} has not the twelve leads that this {run.architecture.kind} reads"
+    return why_not(task, run) or (of_leads if unread else "")
 
 
 def unlaunchable(
@@ -68,11 +86,13 @@ def unlaunchable(
     ``allow_missing``. Raises as ``checked``.
     """
     chosen = sweep if runs is None else replace(sweep, runs=tuple(runs))
-    causes = [
-        f"corpus {name} is not prepared here; run: {data.corpus.command_for(name)}"
-        for name, size in checked(chosen, home).items()
-        if not size.prepared
-    ]
+    absent = [name for name, size in checked(chosen, home).items() if not size.prepared]
+    causes = [f"corpus {name} is not prepared here; run: {data.corpus.command_for(name)}" for name in absent]
+    if waiting := _asked_of(chosen, absent):
+        causes.append(
+            f"{_named(waiting)} can be left for later: --tasks-available begins without, and when the corpora are "
+            f"there: ecgscale reprobe {sweep.name}"
+        )
     lacking = {} if allow_missing else data.missing_parts(_corpora(chosen), home)
     causes += [
         f"corpus {name} was prepared without {'; '.join(parts[:3])}{' ...' if len(parts) > 3 else ''}: "
@@ -114,6 +134,66 @@ def _without_weights(sweep: Sweep, chosen: Sequence[Run], home: Path, results: P
         else f"initial run {runs[0].run_id} ({runs[0].name}) has no kept weights here; {remedy}"
         for remedy, runs in causes.items()
     ]
+
+
+def begun_without(sweep: Sweep, home: Path) -> Sweep:
+    """The sweep with only those tasks whose corpora are prepared here; the others are in its ``left_out``.
+
+    No run's identity changes: tasks are no part of it. Raises as ``checked``, of all its tasks.
+    """
+    absent = {name for name, size in checked(sweep, home).items() if not size.prepared}
+    left = tuple(task for task in sweep.tasks if task_of(task).corpus in absent)
+    here = tuple(task for task in sweep.tasks if task not in left)
+    return replace(sweep, tasks=here, left_out=(*sweep.left_out, *left))
+
+
+def left_in_words(sweep: Sweep) -> list[str]:
+    """What a sweep that is begun without some of its tasks leaves out, how it comes in later, and what never can."""
+    by_corpus: dict[str, list[Task]] = {}
+    for task in map(task_of, sweep.left_out):
+        by_corpus.setdefault(task.corpus, []).append(task)
+    said = [
+        f"left for later: {_named(tasks)}, as corpus {name} is not prepared here; run: "
+        f"{data.corpus.command_for(name)}, and then: ecgscale reprobe {sweep.name}"
+        for name, tasks in by_corpus.items()
+    ]
+    lost = [task for task in map(task_of, sweep.left_out) if sweep.keep == "none" or task.by == "head"]
+    if lost:
+        why = (
+            'the sweep keeps no weights (give it keep="best" or "all")'
+            if sweep.keep == "none"
+            else "heads are gone then"
+        )
+        said.append(f"reprobe can add nothing on {_named(lost)}: {why}")
+    return said
+
+
+def same_people_in_words(sweep: Sweep) -> list[str]:
+    """What is to be known of a sweep that is measured on people whom its runs may have been trained on."""
+    said = []
+    for trained in dict.fromkeys(name.partition("@")[0] for run in sweep.runs for name in run.slice.corpora):
+        tasks = [
+            task for task in _known(sweep)[0] if frozenset((trained, task.corpus.partition("@")[0])) in SAME_PEOPLE
+        ]
+        by_corpus = {task.corpus: [one for one in tasks if one.corpus == task.corpus] for task in tasks}
+        said += [
+            f"{_named(some)}: {name} holds patients of {trained}, on which runs are trained; what is measured there is "
+            "no transfer to other people"
+            for name, some in by_corpus.items()
+        ]
+    return said
+
+
+def _asked_of(sweep: Sweep, corpora: Sequence[str]) -> list[Task]:
+    """The tasks of a sweep on these corpora, but for those that its runs train on, too."""
+    trained_on = {name for run in sweep.runs for name in run.slice.corpora}
+    return [task for task in _known(sweep)[0] if task.corpus in corpora and task.corpus not in trained_on]
+
+
+def _named(tasks: Sequence[Task]) -> str:
+    names = list(dict.fromkeys(task.clean.name for task in tasks))
+    shown = ", ".join(names[:_SAID]) + (f" and {len(names) - _SAID} more" if len(names) > _SAID else "")
+    return f"{'task' if len(names) == 1 else 'tasks'} {shown}"
 
 
 def _corpora(sweep: Sweep) -> list[str]:

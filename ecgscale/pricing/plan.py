@@ -15,15 +15,15 @@ from ecgscale.data.batches import bytes_of
 from ecgscale.definitions import code_facts
 from ecgscale.phrases import did_you_mean
 from ecgscale.pool.shares import gpu_share, limit_of
-from ecgscale.pool.states import measured_memory, states
+from ecgscale.pool.states import measured_memory, outstanding, states
 from ecgscale.pricing import calibration
 from ecgscale.pricing.calibration import Device
 from ecgscale.pricing.counts import remembered
 from ecgscale.pricing.hours import run_hours, shared_hours
-from ecgscale.pricing.obstacles import checked
+from ecgscale.pricing.obstacles import checked, why_unmeasured
 from ecgscale.spec.run import Run, parts_of
 from ecgscale.spec.sweep import Sweep
-from ecgscale.spec.tasks import Task, measurable, task_of, why_not
+from ecgscale.spec.tasks import Task, measurable, task_of
 from ecgscale.training.footprint import needed_bytes, working_bytes
 
 _MOST_GPUS = 16  # of a machine
@@ -41,8 +41,10 @@ def plan(
     published size. Of a run that is done with a class of one's own, N and MACs are those it was done with, whatever the
     class has become. ``state`` is the run's (``pool.states``), or "infeasible" if it is to be done and cannot be, for
     the reason that ``infeasible`` says in words; ``not_measured`` says why its backbone is measured on all tasks but
-    some. ``device_hours`` is the sum of ``training_hours``, ``evaluation_hours`` and ``probe_hours`` (see ``hours``),
-    without what masked runs share (``shared_parts``); ``evaluation_share`` the part of it spent on measuring;
+    some, ``tasks_left`` which of them wait for their corpora (``launch --tasks-available``). ``device_hours`` is the
+    sum of ``training_hours``, ``evaluation_hours`` and ``probe_hours`` (see ``hours``), without what masked runs share
+    (``shared_parts``); ``clock_hours`` how long its ``processes`` take together, which share training and evaluations;
+    ``evaluation_share`` the part of it spent on measuring;
     ``gpu_share`` the part of a GPU that a launch gives the run (``pool.shares``), or how many, 0 on CPUs; ``gpu_busy``
     the part of the GPU's fastest speed at which the run trains, where that was measured. ``processes`` do each run,
     with a device each; if left out one does, or as many as a run needs that is too large for one GPU and not for all of
@@ -53,6 +55,7 @@ def plan(
     state = states(sweep, results).set_index("run_id")["state"]
     missing = [name for name, size in sizes.items() if not size.prepared]
     free, measured, counted = _free_bytes(home), measured_memory(results), _counted(sweep, results)
+    left = outstanding(sweep, results)
 
     def line(run: Run) -> dict[str, Any]:
         size, parts = sizes[run.slice.corpus], [sizes[name] for name in run.slice.corpora]
@@ -89,6 +92,7 @@ def plan(
             "flops": flops,
             "evaluation_share": 1 - hours.training / hours.total,
             "device_hours": hours.total,
+            "clock_hours": hours.clock(n),
             "training_hours": hours.training,
             "evaluation_hours": hours.evaluation,
             "probe_hours": hours.probes,
@@ -100,7 +104,8 @@ def plan(
             "gpu_busy": busy,
             "state": "infeasible" if obstacle else state[run.run_id],
             "infeasible": obstacle,
-            "not_measured": "; ".join(_not_measured(sweep, run)),
+            "not_measured": "; ".join(_not_measured(sweep, run, sizes)),
+            "tasks_left": _left(sweep, run, left.get(run.run_id, ()), done=not to_do),
         }
 
     with remembered(home):
@@ -116,13 +121,19 @@ def _counted(sweep: Sweep, results: Path) -> dict[str, tuple[int, int, int]]:
     return {str(run_id): (int(n), int(head), int(macs)) for run_id, n, head, macs in rows[columns].to_numpy()}
 
 
-def _not_measured(sweep: Sweep, run: Run) -> list[str]:
+def _not_measured(sweep: Sweep, run: Run, sizes: Mapping[str, data.CorpusSize]) -> list[str]:
     """Why a run is not measured on some tasks of its sweep, one sentence a reason; of a task's conditions the task."""
     reasons: dict[str, list[str]] = {}
     for task in dict.fromkeys(task_of(one).clean for one in sweep.tasks):
-        if reason := why_not(task, run):
+        if reason := why_unmeasured(task, run, sizes):
             reasons.setdefault(reason, []).append(task.name)
     return [f"{', '.join(names)}: {reason}" for reason, names in reasons.items()]
+
+
+def _left(sweep: Sweep, run: Run, outstanding: Sequence[str], done: bool) -> str:
+    """Names of the tasks that a run was begun without, and, if it is to be done, of those that it will be."""
+    planned = () if done else [task.name for task in measurable(sweep.left_out, run)]
+    return ", ".join(dict.fromkeys([*outstanding, *planned]))
 
 
 def shared_parts(sweep: Sweep, home: Path, on: Device) -> dict[str, float]:
@@ -161,7 +172,7 @@ def shares(sweep: Sweep, priced: pd.DataFrame, home: Path, results: Path) -> Cal
 
 
 def _cost(run: Run, size: data.CorpusSize) -> Cost:
-    return cost(run.architecture, run.objective, size.n_labels.get(run.slice.label_set, 0), size.n_samples)
+    return cost(run.architecture, run.objective, size.n_labels_of(run.slice.label_set), size.n_samples)
 
 
 def _gpu_share(processes: int, memory: float, busy: float | None, on: Device) -> float:
@@ -212,13 +223,13 @@ def stores_of(run: Run, tasks: Sequence[Task], sizes: Mapping[str, data.CorpusSi
 
     def trained(part: data.CorpusSize, n_records: float) -> int:
         book = run.objective.codebook
-        return n_bytes(part, n_records, 2 * book.n_tokens if book else 4 * part.n_labels.get(labels, 0))
+        return n_bytes(part, n_records, 2 * book.n_tokens if book else 4 * part.n_labels_of(labels))
 
     held = [trained(part, part.n_records[split]) for split in (1, 2) for part in parts]
     held += [trained(part, part.n_records[0] * run.slice.fraction) for part in parts]
     asked = dict.fromkeys((task.corpus, task.label_set if task.by == "head" else "") for task in tasks)
     probed = [
-        n_bytes(sizes[name], sum(sizes[name].n_records), 4 * sizes[name].n_labels.get(label_set, 0))
+        n_bytes(sizes[name], sum(sizes[name].n_records), 4 * sizes[name].n_labels_of(label_set))
         for name, label_set in asked
     ]
     return _Stores(tuple(held), tuple(probed))

@@ -1,7 +1,9 @@
-"""Convex probe: logistic regression with a ridge chosen on validation; one answer, with no step size, draw or epochs.
+"""Convex probe: logistic regression, or ridge regression of numbers, with a ridge chosen on validation.
 
-All labels are minimised together by L-BFGS (Nocedal & Wright 2006, algorithm 7.4). Its first guess of the inverse
-Hessian is exact but for the weights of the recordings: in the eigenbasis of X'X it is a division.
+One answer, with no step size, draw or epochs. Ridge regression (Hoerl & Kennard 1970) has a closed form: in the
+eigenbasis of X'X every ridge is a division. All other labels are minimised together by L-BFGS (Nocedal & Wright 2006,
+algorithm 7.4). Its first guess of the inverse Hessian is exact but for the weights of the recordings: in the eigenbasis
+it is a division too.
 """
 
 import math
@@ -21,7 +23,70 @@ _HISTORY = 8
 _MAX_STEPS, _MAX_TRIALS = 200, 10
 
 
-def fit_convex(x: torch.Tensor, y: torch.Tensor, train: torch.Tensor, val: torch.Tensor) -> torch.Tensor:
+def fit_convex(
+    x: torch.Tensor, y: torch.Tensor, train: torch.Tensor, val: torch.Tensor, is_number: torch.Tensor | None = None
+) -> torch.Tensor:
+    """Weights [width + 1, n_labels] of a linear layer (bias last): ``fit_ridge`` of numbers, else ``fit_logistic``.
+
+    ``is_number`` bool [n_labels]; None: no label is one.
+    """
+    if is_number is None or not is_number.any():
+        return fit_logistic(x, y, train, val)
+    weights = x.new_zeros(x.shape[1] + 1, y.shape[1])
+    if not is_number.all():
+        weights[:, ~is_number] = fit_logistic(x, y[:, ~is_number], train, val)
+    weights[:, is_number] = fit_ridge(x, y[:, is_number], train, val)
+    return weights
+
+
+def fit_ridge(x: torch.Tensor, y: torch.Tensor, train: torch.Tensor, val: torch.Tensor) -> torch.Tensor:
+    """Weights [width + 1, n_labels] of least squares (bias last), each number under the ridge best on validation.
+
+    Minimises mean squared error / 2 + ridge / 2 x mean variance of the features x squared weights; the bias is free.
+    Shapes as in ``fit_logistic``. A number that is known of no recording in validation takes the strongest ridge; of
+    fewer than two in training, their mean (0 of none, which is that of the standardised).
+    """
+    weights = x.new_zeros(x.shape[1] + 1, y.shape[1])
+    known = y.isfinite()
+    bases: dict[bytes, _Basis] = {}  # labels that are known of the same recordings share it
+    for label in range(y.shape[1]):
+        check_pause()
+        rows, checked = train & known[:, label], val & known[:, label]
+        n = int(rows.sum())
+        weights[-1, label] = y[rows, label].mean() if n else 0.0
+        if n < 2:
+            continue
+        key = rows.cpu().numpy().tobytes()
+        basis = bases[key] = bases[key] if key in bases else _basis(x[rows])
+        pull = basis.vectors.T @ ((x[rows] - basis.centre).T @ (y[rows, label] - weights[-1, label])).double() / n
+        ridges = torch.tensor(RIDGES, dtype=torch.float64, device=x.device) * basis.unit
+        slopes = (basis.vectors @ (pull[:, None] / (basis.variance[:, None] + ridges))).float()  # [width, n_ridges]
+        said = (x[checked] - basis.centre) @ slopes + weights[-1, label]
+        errors = (said - y[checked, label][:, None]).square().mean(0)
+        best = int(errors.argmin()) if int(checked.sum()) else 0
+        weights[:-1, label] = slopes[:, best]
+        weights[-1, label] -= basis.centre @ slopes[:, best]
+    return weights
+
+
+@dataclass(frozen=True)
+class _Basis:
+    """Eigenvectors [width, width] and variances [width] of features about their centre [width], in float64."""
+
+    centre: torch.Tensor
+    vectors: torch.Tensor
+    variance: torch.Tensor
+    unit: torch.Tensor  # mean variance
+
+
+def _basis(x: torch.Tensor) -> _Basis:
+    centre = x.mean(0)
+    centred = x - centre
+    variance, vectors = torch.linalg.eigh((centred.T @ centred).double() / len(centred))
+    return _Basis(centre, vectors, variance.clamp(min=0), variance.mean().clamp(min=1e-12))
+
+
+def fit_logistic(x: torch.Tensor, y: torch.Tensor, train: torch.Tensor, val: torch.Tensor) -> torch.Tensor:
     """Weights [width + 1, n_labels] of a linear layer (bias last), each label under the ridge best on validation.
 
     ``x`` [n, width], ``y`` [n, n_labels] with NaN for missing; ``train`` and ``val`` bool [n]. The bias is free. A

@@ -1,5 +1,6 @@
 """More tasks for runs that are done: their kept weights are probed, and nothing is trained."""
 
+import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -8,17 +9,18 @@ import torch
 from ecgscale import data, records
 from ecgscale.data.allowance import allowance_beside
 from ecgscale.models import Backbone
-from ecgscale.probing.measure import Row, computing_in, probe_rows
+from ecgscale.probing.measure import Row, computing_in, labels_asked, number_facts, probe_rows, reads
 from ecgscale.spec.run import Run
 from ecgscale.spec.sweep import Sweep
-from ecgscale.spec.tasks import Task, measurable, own_tasks, task_facts
+from ecgscale.spec.tasks import Task, left_out_facts, measurable, own_tasks, task_facts, told_left_out
 from ecgscale.training import kept_weights
 from ecgscale.training.inputs import initial_weights
 
 
 def lacking(run: Run, sweep: Sweep, results: Path, tasks: Sequence[str | Task]) -> list[str]:
     """Names of those tasks on which a finished run was never measured and could be."""
-    measured = set(records.read(records.path_of(results, sweep.name, run.run_id)).rows["target"])
+    file = records.read(records.path_of(results, sweep.name, run.run_id))
+    measured = set(file.rows["target"]) - set(told_left_out(file.facts))
     return [task.name for task in _probed(tasks, run) if task.name not in measured]
 
 
@@ -35,7 +37,8 @@ def reprobe(
     """Probe a finished run's kept steps, and the network before training, on tasks; returns the steps.
 
     The run's file is replaced once, whole: rows of these tasks at these steps are new, all others stay. A number is
-    what it would have been if the run had had the task from the start. Raises kept_weights.NotKept, in one sentence, if
+    what it would have been if the run had had the task from the start; tasks whose leads its network does not read are
+    no longer left out. Raises kept_weights.NotKept, in one sentence, if
     nothing is kept of the run; ``guard`` is that of ``records.write``.
     """
     path = records.path_of(results, sweep.name, run.run_id)
@@ -45,8 +48,9 @@ def reprobe(
         raise kept_weights.NotKept(f"weights of run {run.run_id} ({run.name}) are not kept here")
     before = {int(row["step"]): row for row in records.as_rows(file.rows.drop_duplicates("step"))}
     steps = [step for step in (0, *sorted(index.losses)) if step in before]
-    asked = _probed(tasks, run)
-    corpora = {task.corpus: data.open_corpus(task.corpus, home) for task in asked}
+    able = _probed(tasks, run)
+    corpora = {task.corpus: data.open_corpus(task.corpus, home) for task in able}
+    asked = [task for task in able if reads(run, corpora[task.corpus])]
     new: list[Row] = []
     precision = str(file.facts.get("evaluation_precision", "fp32"))  # of files from before it was said
     allowance = allowance_beside(device)
@@ -56,7 +60,13 @@ def reprobe(
             new += probe_rows(before[step], backbone, asked, corpora, run, device, allowance)
     replaced = file.rows["target"].isin([task.name for task in asked]) & file.rows["step"].isin(steps)
     known = own_tasks(file.facts.get("own_tasks", "")) | {task.name: task for task in asked}
-    facts = dict(file.facts) | task_facts([*known.values()])
+    still = [name for name in told_left_out(file.facts) if name not in {task.name for task in able}]
+    facts = {fact: told for fact, told in file.facts.items() if fact != "tasks_left_out"}
+    facts |= task_facts([*known.values()]) | left_out_facts(still)
+    said = json.loads(facts.get("numbers", "{}")) | json.loads(
+        number_facts(labels_asked(asked, corpora)).get("numbers", "{}")
+    )
+    facts |= {"numbers": records.canonical(said)} if said else {}
     records.write(path, records.as_rows(file.rows[~replaced]) + new, file.description, facts, guard)
     return steps
 

@@ -1,6 +1,10 @@
-"""Scores of multi-label logits: loss, AUROC and F1, each a mean over the classes that have both outcomes."""
+"""Scores of labels: loss, AUROC and F1 of those that are there or not, R2 and mean absolute error of numbers.
+
+Each is a mean over the labels that can be scored: findings with both outcomes, numbers that differ.
+"""
 
 import math
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -8,15 +12,18 @@ import torch
 from torch.nn import functional as F
 from torchmetrics.functional.classification import binary_auroc
 
+from ecgscale.data.label_sets import Number
 from ecgscale.pausing import check_pause
 
 
 class Scores(NamedTuple):
-    """Macro averages over ``n_classes`` classes: cross-entropy (nats), AUROC, and F1 at the thresholds that were given.
+    """Macro averages over ``n_classes`` labels: the loss of each in its own unit (cross-entropy in nats, squared error
+    of a standardised number), and over those that it is meant for: AUROC, F1 at the thresholds that were given, R2 (1 -
+    squared error / variance), and the mean absolute error in the numbers' unit.
 
-    All three are NaN if no class has both outcomes, F1 also without thresholds. ``n_evaluated`` recordings have a known
-    label; ``n_positive`` and ``n_known`` int64 [n_labels] count every class, ``scored`` bool [n_labels] tells which
-    entered.
+    NaN is what no label was scored for, the mean absolute error also of numbers in different units, F1 also without
+    thresholds. ``n_evaluated`` recordings have a known label; ``n_positive`` (0 of numbers) and ``n_known`` int64
+    [n_labels] count every label, ``scored`` bool [n_labels] tells which entered.
     """
 
     loss: float
@@ -27,15 +34,25 @@ class Scores(NamedTuple):
     n_positive: torch.Tensor
     n_known: torch.Tensor
     scored: torch.Tensor
+    r2: float = math.nan
+    mae: float = math.nan
 
 
-def scores(truth: torch.Tensor, logits: torch.Tensor, thresholds: torch.Tensor | None = None) -> Scores:
+Numbers = Sequence[Number | None]  # of each label, what standardises it; None where it is there or not; empty: all are
+
+
+def scores(
+    truth: torch.Tensor, logits: torch.Tensor, thresholds: torch.Tensor | None = None, numbers: Numbers = ()
+) -> Scores:
     """Score ``logits`` [n, n_labels] against ``truth`` [n, n_labels] of 0, 1 and NaN for missing.
 
-    ``thresholds`` [n_labels]: a logit at or above its class' is a positive; choose them on validation data.
+    ``thresholds`` [n_labels]: a logit at or above its class' is a positive; choose them on validation data. Where
+    ``numbers`` has one, truth and what is said of it are standardised by it.
     """
-    known, scored = truth.isfinite(), both_outcomes(truth)
-    classes = [c for c in range(truth.shape[1]) if scored[c]]
+    known, is_number = truth.isfinite(), which_are(numbers, truth)
+    scored = torch.where(is_number, _differs(truth), both_outcomes(truth))
+    classes = [c for c in range(truth.shape[1]) if scored[c] and not is_number[c]]
+    measured = [c for c in range(truth.shape[1]) if scored[c] and is_number[c]]
 
     def mean(values: list[torch.Tensor]) -> float:
         return float(torch.stack(values).mean()) if values else float("nan")
@@ -45,16 +62,48 @@ def scores(truth: torch.Tensor, logits: torch.Tensor, thresholds: torch.Tensor |
         return binary_auroc(z, y.int())
 
     pairs = [(logits[known[:, c], c], truth[known[:, c], c]) for c in classes]
+    errors = [(logits[known[:, c], c] - truth[known[:, c], c], truth[known[:, c], c]) for c in measured]
+    squared = [error.square().mean() for error, _ in errors]
+    units = {found.unit for c in measured if (found := numbers[c]) is not None}
+    in_unit = [error.abs().mean() * _deviation(numbers[c]) for c, (error, _) in zip(measured, errors, strict=True)]
+    is_scored = torch.tensor(classes, dtype=torch.int64)
     return Scores(
-        loss=mean([F.binary_cross_entropy_with_logits(z, y) for z, y in pairs]),
+        loss=mean([F.binary_cross_entropy_with_logits(z, y) for z, y in pairs] + squared),
         auroc=mean([auroc(z, y) for z, y in pairs]),
-        f1=float("nan") if thresholds is None or not classes else float(_f1(truth, logits, thresholds)[scored].mean()),
+        f1=float("nan")
+        if thresholds is None or not classes
+        else float(_f1(truth, logits, thresholds)[is_scored].mean()),
         n_evaluated=int(known.any(1).sum()),
-        n_classes=len(classes),
-        n_positive=truth.nansum(0).long(),
+        n_classes=len(classes) + len(measured),
+        n_positive=truth.nansum(0).masked_fill(is_number, 0).long(),
         n_known=known.sum(0),
         scored=scored,
+        r2=mean([1 - s / y.var(correction=0) for s, (_, y) in zip(squared, errors, strict=True)]),
+        mae=mean(in_unit) if len(units) == 1 else float("nan"),
     )
+
+
+def metrics_of(numbers: Numbers) -> tuple[str, ...]:
+    """The fields of Scores that are meant for these labels, the loss first."""
+    of_findings = ("auroc", "f1") if not numbers or not all(numbers) else ()
+    return ("loss", *of_findings, *(("r2", "mae") if any(numbers) else ()))
+
+
+def which_are(numbers: Numbers, truth: torch.Tensor) -> torch.Tensor:
+    """Which labels are numbers: bool [n_labels], where ``truth`` [n, n_labels] is."""
+    return torch.tensor([one is not None for one in numbers] or [False] * truth.shape[1], device=truth.device)
+
+
+def _deviation(number: Number | None) -> float:
+    return 1.0 if number is None else number.deviation
+
+
+def _differs(truth: torch.Tensor) -> torch.Tensor:
+    """Which labels have two different values among what is known: bool [n_labels]."""
+    if not len(truth):
+        return torch.zeros(truth.shape[1], dtype=torch.bool, device=truth.device)
+    least = truth.nan_to_num(nan=torch.inf).min(0).values
+    return least < truth.nan_to_num(nan=-torch.inf).max(0).values
 
 
 class LabelAurocs(NamedTuple):

@@ -19,7 +19,7 @@ from ecgscale.records.files import (
     write_together,
     write_whole,
 )
-from ecgscale.records.journal import Journal, give_up, newest_token, pieces_of, read, running, state_of
+from ecgscale.records.journal import Journal, facts, give_up, newest_token, pieces_of, read, running, state_of
 from ecgscale.records.load import Results, load
 from ecgscale.records.schema import COLUMNS, SCHEMA, STATES, canonical, data_dictionary, run_id_of
 from ecgscale.records.seals import Damaged, document, intact, read_document
@@ -39,6 +39,7 @@ __all__ = [
     "compact",
     "data_dictionary",
     "document",
+    "facts",
     "give_up",
     "intact",
     "is_left",

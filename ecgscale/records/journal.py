@@ -152,19 +152,33 @@ def state_of(path: Path, journals: Mapping[str, tuple[int, Path]] | None = None)
 
     ``journals`` are those of the folder (see ``running``), if they are known already.
     """
-    journal = (running(path.parent) if journals is None else journals).get(path.stem)
     try:
-        facts = read_facts(path)[1] if path.is_file() else {}
-        if journal is not None and journal[0] > int(facts.get("lease", "0")):
-            try:
-                facts = dict(read_journal(journal[1]).facts)
-            except FileNotFoundError:  # the run has ended meanwhile
-                facts = read_facts(path)[1]
+        told = _facts(path, journals)
     except FileNotFoundError:
         return "pending", ""
     except BadResults as error:
         return "damaged", error.why
-    return (facts.get("status", "running"), facts.get("why", "")) if facts else ("pending", "")
+    return (told.get("status", "running"), told.get("why", "")) if told else ("pending", "")
+
+
+def facts(path: Path, journals: Mapping[str, tuple[int, Path]] | None = None) -> dict[str, str]:
+    """What a run's file, or the journal of a later holder, says of it; nothing if there is neither, or no belief."""
+    try:
+        return _facts(path, journals)
+    except (FileNotFoundError, BadResults):
+        return {}
+
+
+def _facts(path: Path, journals: Mapping[str, tuple[int, Path]] | None) -> dict[str, str]:
+    """As ``facts``. Raises FileNotFoundError, BadResults."""
+    journal = (running(path.parent) if journals is None else journals).get(path.stem)
+    told = read_facts(path)[1] if path.is_file() else {}
+    if journal is not None and journal[0] > int(told.get("lease", "0")):
+        try:
+            return dict(read_journal(journal[1]).facts)
+        except FileNotFoundError:  # the run has ended meanwhile
+            return read_facts(path)[1]
+    return told
 
 
 def read_journal(journal: Path) -> RunFile:

@@ -53,8 +53,10 @@ COLUMNS = (
         "metric",
         pa.string(),
         "",
-        "loss (nats), auroc (macro), f1 (macro, thresholds from val), prevalence_loss (predicting each label's train "
-        "rate); convex_loss, convex_auroc, convex_f1 (of the convex probe)",
+        "loss (nats; of labels that are numbers, mean squared error over their variance in train), auroc (macro), "
+        "f1 (macro, thresholds from val), r2 and mae (of numbers; the latter in their unit, see `numbers` below), "
+        "prevalence_loss (predicting each label's train rate, or a number's train mean); convex_loss, convex_auroc, "
+        "convex_f1, convex_r2, convex_mae (of the convex probe)",
     ),
     Column("value", pa.float64(), "", "the measured number"),
     Column("n_evaluated", pa.int64(), "recordings", "recordings that entered the number"),
@@ -62,7 +64,7 @@ COLUMNS = (
         "n_classes_scored",
         pa.int64(),
         "",
-        "classes with both outcomes, the others are left out; null if not a class mean",
+        "labels with both outcomes, or numbers that differ; the others are left out; null if not a mean of labels",
     ),
     Column("seconds", pa.float64(), "s", "training time of the run until this step, evaluation excluded"),
 )
@@ -94,7 +96,9 @@ def data_dictionary() -> str:
         "",
         f"File metadata: `run` (canonical JSON, its hash is the file's name), `status` ({', '.join(STATES)}), `why` it",
         "stopped, `corpus_digest`, `commit`, `versions`, `device`, `peak_memory_bytes`, `schema_version`.",
-        "Losses are in nats. No patient or record id and no absolute path is ever stored.",
+        "`numbers`: of each target with labels that are numbers, their units.",
+        "Losses are in nats, those of numbers in units of their variance.",
+        "No patient or record id and no absolute path is ever stored.",
         "",
         "`exponents.parquet` (and `.md`) are fitted from these rows by `ecgscale fit`; figures by `ecgscale figures`.",
     ]

@@ -1,6 +1,7 @@
 """Mistakes in a sweep file that can be seen without running it: all of them at once, with the nearest right name."""
 
 import ast
+from dataclasses import fields
 
 from ecgscale.data.corpus import Slice
 from ecgscale.models import ARCHITECTURES, Codebook
@@ -39,7 +40,8 @@ def mistakes(source: str, *others: type) -> list[str]:
 
 def _wrong(cls: type, call: ast.Call) -> list[tuple[ast.expr, str]]:
     known = hints(cls)
-    given = [(name, value) for name, value in zip(known, call.args, strict=False) if not isinstance(value, ast.Starred)]
+    places = [one.name for one in fields(cls) if one.init and not one.kw_only]
+    given = [(name, one) for name, one in zip(places, call.args, strict=False) if not isinstance(one, ast.Starred)]
     given += [(keyword.arg, keyword.value) for keyword in call.keywords if keyword.arg is not None]
     wrong = []
     for name, value in given:

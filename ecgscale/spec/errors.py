@@ -55,7 +55,9 @@ def _of_call(said: str, frames: list[FrameType]) -> str:
     if not (found := _UNKNOWN.match(said) or _LACKING.match(said) or _MANY.match(said)):
         return ""
     called, of_call = _called(found[1], frames), found[1].removesuffix(".__init__")
-    names = list(inspect.signature(called).parameters) if called is not None else []
+    taken = inspect.signature(called).parameters.values() if called is not None else ()
+    many = found.re is _MANY  # by place
+    names = [one.name for one in taken if not (many and one.kind is one.KEYWORD_ONLY)]
     kind = "field" if isinstance(called, type) else "argument"
     if found.re is _UNKNOWN:
         return f"{of_call} has no {kind} {found[2]!r}{did_you_mean(found[2], names) if names else ''}"

@@ -228,6 +228,21 @@ def task_facts(tasks: Sequence[str | Task]) -> dict[str, str]:
     return {"own_tasks": canonical(own)} if own else {}
 
 
+def left_out_facts(names: Sequence[str]) -> dict[str, str]:
+    """What a results file says of tasks that its run is still to be measured on; nothing if there are none.
+
+    >>> told_left_out(left_out_facts(["csn"])), told_left_out({})
+    (('csn',), ())
+    """
+    return {"tasks_left_out": canonical(list(names))} if names else {}
+
+
+def told_left_out(facts: Mapping[str, str]) -> tuple[str, ...]:
+    """Names of the tasks that a results file tells of by ``left_out_facts``."""
+    said = facts.get("tasks_left_out")
+    return tuple(json.loads(said)) if isinstance(said, str) else ()
+
+
 def own_tasks(said: str) -> dict[str, Task]:
     """The tasks that ``task_facts`` told of; none of an empty text."""
     told = json.loads(said) if said else {}

@@ -15,7 +15,7 @@ from ecgscale.models.published import adopt
 from ecgscale.records import canonical, run_id_of
 from ecgscale.spec.run import to_json
 from ecgscale.training import checkpoint
-from ecgscale.training.train import train_codebook
+from ecgscale.training.train import CodebookSnapshot, train_codebook
 
 _SAVED_EVERY = 1_000  # steps
 
@@ -34,8 +34,8 @@ def is_trained(recipe: Codebook, home: Path) -> bool:
     return True
 
 
-def train(recipe: Codebook, home: Path, progress: Callable[[int, float], None], device: str = "cpu") -> str:
-    """Train a codebook and keep it; returns its digest. ``progress`` hears step and reconstruction error.
+def train(recipe: Codebook, home: Path, progress: Callable[[CodebookSnapshot], None], device: str = "cpu") -> str:
+    """Train a codebook and keep it; returns its digest. ``progress`` is called after every step.
 
     Cut off, it goes on behind its last thousandth step. Raises ValueError for a recipe that names an imported one.
     """
@@ -46,7 +46,7 @@ def train(recipe: Codebook, home: Path, progress: Callable[[int, float], None], 
     found, inputs = checkpoint.load(saved), {"corpus_digest": corpus.manifest.digest}
     resume = found[0] if found is not None and found[0]["inputs"] == inputs else None
     for snapshot in train_codebook(recipe, corpus, device, resume):
-        progress(snapshot.step, snapshot.reconstruction)
+        progress(snapshot)
         if snapshot.step == recipe.steps:
             checkpoint.save(path, {"module": snapshot.module.cpu().state_dict()})
         elif snapshot.step % _SAVED_EVERY == 0:

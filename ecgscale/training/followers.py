@@ -9,7 +9,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import import_module
@@ -43,43 +43,56 @@ class Follower(Child):
         super().__init__("ecgscale.training.followers", job)
 
 
-@contextmanager
-def start_followers(size: int, function: str, told: Any) -> Iterator[Path]:
-    """Have ``size - 1`` followers call a function; yields the file at which all ranks are to meet. At the end they end.
+class Followers:
+    """The followers of a process. If one of them dies, so does this one, with a sentence on stderr and exit code 1.
 
-    If one of them dies meanwhile, so does this process, with a sentence on stderr and exit code 1.
+    ``meeting`` is the file at which all ranks are to meet.
     """
-    with tempfile.TemporaryDirectory(prefix="ecgscale-") as folder:
-        meeting, over = Path(folder) / "meeting", threading.Event()
-        followers = {rank: Follower(Job(rank, size, meeting, function, told)) for rank in range(1, size)}
-        watch = threading.Thread(target=_watch, args=(followers, over), name="followers", daemon=True)
-        watch.start()
+
+    def __init__(self, size: int, function: str, told: Any, meeting: Path) -> None:
+        self.meeting, self._size = meeting, size
+        self._ranks = {rank: Follower(Job(rank, size, meeting, function, told)) for rank in range(1, size)}
+        self._over = threading.Event()
+        self._watch = threading.Thread(target=self._watched, name="followers", daemon=True)
+        self._watch.start()
+
+    @contextmanager
+    def ending(self) -> Iterator[None]:
+        """Have them end with this block; where they exchange anything, before the exchange does, or they would fail."""
         try:
-            yield meeting
+            yield
         except Exception:
             until = time.monotonic() + _GRACE_SECONDS  # when one dies the others' exchange with it fails at once
-            while time.monotonic() < until and not any(follower.failed for follower in followers.values()):
+            while self._ranks and time.monotonic() < until and not any(one.failed for one in self._ranks.values()):
                 time.sleep(_LOOK_SECONDS / 2)
-            _end_with(followers)
+            self._end_with()
             raise
         finally:
-            over.set()
-            watch.join()
-            for follower in followers.values():
+            self._over.set()
+            self._watch.join()
+            for follower in self._ranks.values():
                 follower.stop()
+            self._ranks = {}
+
+    def _watched(self) -> None:
+        while not self._over.wait(_LOOK_SECONDS):
+            self._end_with()
+
+    def _end_with(self) -> None:
+        """End this process if a follower has died."""
+        for rank, follower in self._ranks.items():
+            if follower.failed:
+                print(f"process {rank + 1} of {self._size} {follower.cause()}", file=sys.stderr, flush=True)
+                os._exit(1)
 
 
-def _watch(followers: Mapping[int, Follower], over: threading.Event) -> None:
-    while not over.wait(_LOOK_SECONDS):
-        _end_with(followers)
-
-
-def _end_with(followers: Mapping[int, Follower]) -> None:
-    """End this process if a follower has died."""
-    for rank, follower in followers.items():
-        if follower.failed:
-            print(f"process {rank + 1} of {len(followers) + 1} {follower.cause()}", file=sys.stderr, flush=True)
-            os._exit(1)
+@contextmanager
+def start_followers(size: int, function: str, told: Any) -> Iterator[Followers]:
+    """Have ``size - 1`` followers call a function. At the end of the block they end."""
+    with tempfile.TemporaryDirectory(prefix="ecgscale-") as folder:
+        followers = Followers(size, function, told, Path(folder) / "meeting")
+        with followers.ending():
+            yield followers
 
 
 def main() -> None:

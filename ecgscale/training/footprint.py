@@ -19,7 +19,8 @@ def working_bytes(spent: Cost, batch_size: int, processes: int = 1, recompute: b
     """What training and evaluation need: weights with optimiser, and the larger of both passes' activations.
 
     ``batch_size``: recordings that pass the network of a process at once. Of several processes each has its part of the
-    weights, and the leader a whole copy. Recomputed activations are those between blocks, and of one block at a time.
+    weights, and a whole copy that is measured. Recomputed activations are those between blocks, and of one block at a
+    time.
     """
     n_params = spent.n_params + spent.n_params_head
     weights = _BYTES_A_PARAMETER * n_params / processes + (4 * n_params if processes > 1 else 0)

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from ecgscale import data
-from ecgscale.data.corpus import Corpus
+from ecgscale.data.corpus import NUMBERS, Corpus
 from ecgscale.models import CodebookModule
 from ecgscale.spec.run import Run
 from ecgscale.training import codebooks, kept_weights, weights
@@ -49,6 +49,9 @@ def opened(
     mixed = tuple(data.open_corpus(name, home) for name, _ in run.slice.mix)
     digests = {"corpus_digest": corpus.manifest.digest}
     digests |= {f"corpus_digest_{other.name}": other.manifest.digest for other in mixed}
+    for number, one in enumerate((corpus, *mixed)):
+        if any(label.number for label in one.manifest.labels_of(run.slice.label_set)):
+            digests["numbers_digest" + f"_{one.name}" * (number > 0)] = one.manifest.files.get(NUMBERS, "")
     if run.objective.codebook is not None:
         codes, digests["codebook_digest"] = codebooks.read(run.objective.codebook, home)
         if getattr(run.objective, "reads_codewords", False):

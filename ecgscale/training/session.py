@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -13,9 +14,22 @@ from ecgscale.spec.run import Run
 from ecgscale.training import checkpoint, distributed, sharded_checkpoint
 from ecgscale.training.footprint import Memory
 from ecgscale.training.inputs import Inputs
+from ecgscale.training.sharding import ALONE, Processes
 from ecgscale.training.train import Position, Snapshot, pretrain
 
 State = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Session:
+    """A run's snapshots; ``save`` keeps the last of them with the step that was measured last.
+
+    ``share`` has all processes of the run measure the last one; it gives whom the evaluation is divided with.
+    """
+
+    snapshots: Iterable[Snapshot]
+    save: Callable[[Snapshot, int | None], None]
+    share: Callable[[], Processes]
 
 
 def resumable(run: Run, sweep: str, home: Path, steps: set[int], digests: Mapping[str, str]) -> State | None:
@@ -46,13 +60,14 @@ def start(
     home: Path,
     resources: Resources,
     attempt: Attempt,
+    measuring: distributed.Measuring,
     resume: State | None = None,
     memory: Memory | None = None,
-) -> Iterator[tuple[Iterable[Snapshot], Callable[[Snapshot, int | None], None]]]:
-    """A run's snapshots, and what saves the last of them with the step that was measured last.
+) -> Iterator[Session]:
+    """A run in training: see ``train.pretrain`` for one process, ``distributed.lead`` for more.
 
-    See ``train.pretrain`` for one process, ``distributed.lead`` for more. What is saved is fenced by the attempt's
-    lease.
+    What is saved is fenced by the attempt's lease. ``measuring`` says, if there are several processes, how each of them
+    takes part in an evaluation; it is pickled.
     """
     whole, sharded = checkpoint_path(home, sweep, run.run_id), parts_path(home, sweep, run.run_id)
     token, guard = (attempt.lease.token, attempt.lease.check) if attempt.lease else (0, unguarded)
@@ -68,31 +83,29 @@ def start(
             checkpoint.save(whole, snapshot.state() | metadata(measured), guard)
             sharded_checkpoint.remove(sharded)
 
-        yield (
-            pretrain(
-                run,
-                inputs.corpus,
-                mixed=inputs.mixed,
-                codes=inputs.asked,
-                words=inputs.words,
-                initial=inputs.initial,
-                device=resources.device,
-                resume=resume,
-                micro_batch=resources.sparing.micro_batch,
-                compile=resources.compile,
-                memory=memory,
-                pause=attempt.pause,
-            ),
-            save,
+        snapshots = pretrain(
+            run,
+            inputs.corpus,
+            mixed=inputs.mixed,
+            codes=inputs.asked,
+            words=inputs.words,
+            initial=inputs.initial,
+            device=resources.device,
+            resume=resume,
+            micro_batch=resources.sparing.micro_batch,
+            compile=resources.compile,
+            memory=memory,
+            pause=attempt.pause,
         )
+        yield Session(snapshots, save, lambda: ALONE)
         return
     if resume and "files" not in resume:
         resume = distributed.to_sharded(run, inputs, sharded, resume) | {"again": resume["again"]}
-    assigned = distributed.Assignment(run, home, sharded, resources)
-    with distributed.lead(assigned, inputs, resume=resume, memory=memory, pause=attempt.pause) as (snapshots, put):
+    assigned = distributed.Assignment(run, home, sharded, resources, measuring)
+    with distributed.lead(assigned, inputs, resume=resume, memory=memory, pause=attempt.pause) as led:
 
         def save_sharded(snapshot: Snapshot, measured: int | None) -> None:
-            put(metadata(measured), f"step-{snapshot.step}.{token}", guard)
+            led.save(metadata(measured), f"step-{snapshot.step}.{token}", guard)
             checkpoint.remove(whole)
 
-        yield snapshots, save_sharded
+        yield Session(led.snapshots, save_sharded, led.share)

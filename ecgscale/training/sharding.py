@@ -5,25 +5,43 @@ FSDP takes a second to import, and is imported by those who shard.
 
 import os
 import sys
-from collections.abc import Callable, Iterator
+import time
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
+from itertools import count
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 
 import torch
 from torch import distributed, nn
 
 from ecgscale.objectives import Contrast, Loss, Pretraining
+from ecgscale.pausing import check_pause
+
+T = TypeVar("T")
+S = TypeVar("S")
+_PATIENCE = timedelta(days=7)  # the leader may be measuring meanwhile
+_LOOK_SECONDS = 0.002
+_FINE, _DEVICE_FULL, _HOST_FULL = "fine", "device", "host"  # what processes tell each other of their part of a work
+
+
+class DeviceFull(torch.OutOfMemoryError):
+    """One of a run's processes, perhaps another than this, ran out of its device's memory in what they share."""
 
 
 @dataclass(frozen=True)
 class Processes:
-    """The processes of a run, which torch calls ranks: this one's number, and how many there are (the world size)."""
+    """The processes of a run, which torch calls ranks: this one's number, and how many there are (the world size).
+
+    ``signs`` is what they tell each other by without waiting; several processes have it when they are joined.
+    """
 
     rank: int = 0
     size: int = 1
+    signs: distributed.Store | None = field(default=None, compare=False, repr=False)
+    _works: Iterator[int] = field(default_factory=count, compare=False, repr=False)
 
     @property
     def leads(self) -> bool:
@@ -54,6 +72,41 @@ class Processes:
         """Losses of whole batches, from what ``step.compute_gradients`` gave each process."""
         return self.sum(losses) / self.size if self.size > 1 else losses
 
+    def divided(self, things: Sequence[S], do: Callable[[Sequence[S]], list[T]]) -> list[T]:
+        """What is made of things, one result of each, in their order; every process makes its part, and has all.
+
+        All processes call it with the same things, of which they have every ``size``-th. ``do`` is given a part, none
+        perhaps. A wish to pause (``pausing``) is heard while the others are waited for. Raises, in all of them,
+        DeviceFull or MemoryError if one has too little memory for its part; if it ends by another error, so do they.
+        """
+        if self.size == 1:
+            return do(things)
+        assert self.signs is not None
+        work, how, mine = next(self._works), _FINE, list[T]()
+        try:
+            mine = do(things[self.rank :: self.size])
+        except torch.OutOfMemoryError as error:
+            how = f"{_DEVICE_FULL} {error}"
+        except MemoryError as error:
+            how = f"{_HOST_FULL} {error}"
+        self.signs.set(f"{work} of {self.rank}", how)
+        through = [f"{work} of {rank}" for rank in range(self.size)]
+        while not self.signs.check(through):
+            check_pause()
+            time.sleep(_LOOK_SECONDS)
+        for how in (self.signs.get(key).decode() for key in through):
+            kind, _, why = how.partition(" ")
+            if kind != _FINE:
+                raise (DeviceFull if kind == _DEVICE_FULL else MemoryError)(why)
+        parts = [self._told(mine, rank) for rank in range(self.size)]
+        return [parts[place % self.size][place // self.size] for place in range(len(things))]
+
+    def _told(self, mine: T, rank: int) -> T:
+        """What a process has, in all of them."""
+        box: list[Any] = [mine if rank == self.rank else None]
+        distributed.broadcast_object_list(box, rank, device=torch.device("cpu"))
+        return cast(T, box[0])
+
 
 ALONE = Processes()
 
@@ -67,12 +120,11 @@ def joined(rank: int, size: int, meeting: Path, device: str = "cpu") -> Iterator
     if sys.platform == "linux":
         os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo")  # nobody else may listen
     backend = "cpu:gloo,cuda:nccl" if device.startswith("cuda") else "gloo"
-    patience = timedelta(days=7)  # the leader may be measuring meanwhile
     distributed.init_process_group(
-        backend, init_method=f"file://{meeting}", rank=rank, world_size=size, timeout=patience
+        backend, init_method=f"file://{meeting}", rank=rank, world_size=size, timeout=_PATIENCE
     )
     try:
-        yield Processes(rank, size)
+        yield Processes(rank, size, distributed.FileStore(f"{meeting}.signs", size))
     finally:
         distributed.destroy_process_group()
 
@@ -120,3 +172,20 @@ def whole_state(module: nn.Module) -> dict[str, torch.Tensor]:
 
     options = StateDictOptions(full_state_dict=True, cpu_offload=True)
     return cast(dict[str, torch.Tensor], get_model_state_dict(module, options=options))
+
+
+@torch.no_grad()
+def fill(whole: nn.Module, module: nn.Module) -> None:
+    """Give a whole copy in each process the weights of a sharded module; all processes call it.
+
+    What is not sharded, such as the statistics of a norm over the batch, is the leader's from here on, in the module
+    too: whichever process writes it into a checkpoint. One tensor after another is gathered, so that no second copy of
+    all of them lies on a device.
+    """
+    parts = module.state_dict()
+    for name, tensor in whole.state_dict().items():
+        part = parts[name]
+        gathered: Callable[[], torch.Tensor] | None = getattr(part, "full_tensor", None)
+        if gathered is None:
+            distributed.broadcast(part, 0)
+        tensor.copy_(part if gathered is None else gathered())

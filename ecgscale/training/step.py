@@ -30,7 +30,7 @@ class Execution:
     losses stay float32. ``micro_batch`` is the most recordings that pass the network of a process at once (None: all
     that it has of a batch); their gradients accumulate to that of the whole batch's loss, masks and contrasts included;
     but BatchNorm normalises each micro-batch by its own statistics, and dropout draws other numbers. ``compile`` has
-    torch.compile fuse the passes of the backbone. ``recompute`` is activation
+    torch.compile fuse the passes of the backbone, of several processes those of each block. ``recompute`` is activation
     checkpointing: only what passes between the backbone's blocks is kept, and the rest computed again in the backward
     pass: less memory, a forward pass more, the same gradients.
     """
@@ -77,23 +77,33 @@ def precision_on(device: str, precision: str = "auto") -> str:
     return "bf16" if has_it else "fp32"
 
 
-def prepare_module(module: Pretraining, how: Execution) -> None:
+def prepare_module(module: Pretraining, how: Execution, *, by_block: bool = False) -> None:
     """Have a module's backbone compiled, and its blocks' activations recomputed in training.
 
-    Blocks are the members of the module lists that a backbone owns directly.
+    Blocks are the members of the module lists that a backbone owns directly. ``by_block``: each is compiled by itself,
+    as one that is going to be sharded has to be: between blocks FSDP gathers weights, which no graph can hold.
     """
     backbone: Any = module.backbone
+    lists = [part for part in backbone.children() if isinstance(part, nn.ModuleList)]
+    blocks: list[Any] = [block for part in lists for block in part]
     if how.compile:
         torch.compiler.reset()  # what was compiled for the run before would count against torch's limit of variants
         torch._dynamo.config.recompile_limit = _VARIANTS
     if how.recompute:
-        for part in backbone.children():
-            for block in part if isinstance(part, nn.ModuleList) else ():
-                block.forward = _recomputed(block, how)
+        for block in blocks:
+            block.forward = _recomputed(block, how)
+    elif how.compile and by_block and blocks:
+        for block in blocks:
+            block.forward = _compiled_for_both(block, block.forward, how)
     elif how.compile:
-        train = _compiled(backbone.encode, of_any_number=how.micro_batch is not None)
-        evaluate = _compiled(backbone.encode, of_any_number=True)
-        backbone.encode = lambda *inputs, **options: (train if backbone.training else evaluate)(*inputs, **options)
+        backbone.encode = _compiled_for_both(backbone, backbone.encode, how)
+
+
+def _compiled_for_both(module: nn.Module, function: Callable[..., Any], how: Execution) -> Callable[..., Any]:
+    """A function of a module, compiled for training and for evaluation, whose batches are of any number."""
+    train = _compiled(function, of_any_number=how.micro_batch is not None)
+    evaluate = _compiled(function, of_any_number=True)
+    return lambda *inputs, **options: (train if module.training else evaluate)(*inputs, **options)
 
 
 def _compiled(function: Callable[..., Any], of_any_number: bool) -> Callable[..., Any]:

@@ -89,8 +89,9 @@ def build(run: Run, corpus: Corpus, codes: CodebookModule | None = None) -> Pret
         raise ValueError(f"corpus {corpus.name} is at {stored} Hz; this {run.architecture.kind} reads {read} Hz")
     torch.manual_seed(run.seed)
     backbone = run.architecture.build()
-    n_labels = len(corpus.label_names(run.slice.label_set))
-    return run.objective.build(backbone, n_labels, ObjectiveInputs(codes, corpus.manifest.scale_mv))
+    labels = corpus.manifest.labels_of(run.slice.label_set)
+    numbers = tuple(label.number is not None for label in labels)
+    return run.objective.build(backbone, len(labels), ObjectiveInputs(codes, corpus.manifest.scale_mv, numbers))
 
 
 @dataclass(frozen=True)
@@ -276,39 +277,47 @@ def _snapshot(training: Training, at: Position) -> Snapshot:
 
 
 @torch.no_grad()
-def id_loss(module: Pretraining, store: Store | Mixture) -> tuple[float, int]:
+def id_loss(module: Pretraining, store: Store | Mixture, processes: Processes = ALONE) -> tuple[float, int]:
     """In-distribution loss (nats a term) of a frozen model, and the recordings it was measured on.
 
     Order, masks and batches are the same at every call. Objectives whose loss depends on the batch size leave the
     last, incomplete batch out; a split smaller than a batch is one batch, and its loss no match for others.
+    Of several ``processes``, which all call it, each computes its part of the batches, and the number is that of one.
     """
     module.eval()
     positions = store.evaluated()
     if module.fixed_batches:
         positions = positions[: max(1, len(positions) // ID_BATCH_SIZE) * ID_BATCH_SIZE]
-    starts = range(0, len(positions), ID_BATCH_SIZE)
-    batches = batches_of(store, (positions[start : start + ID_BATCH_SIZE] for start in starts))
-    found = []
-    for start, batch in zip(starts, batches, strict=True):
-        check_pause()
-        found.append(module(batch, randomness(0, start)))
-    if not found:
-        return 0.0, 0
-    total = 0.0
-    for loss in torch.stack([loss.total for loss in found]).tolist():  # a GPU is waited for once
-        total += loss
-    n_terms = int(torch.stack([loss.n_terms for loss in found]).sum())
-    return total / max(1, n_terms), len(positions)
+
+    def losses(starts: Sequence[int]) -> list[tuple[float, float]]:
+        batches = batches_of(store, (positions[start : start + ID_BATCH_SIZE] for start in starts))
+        found = []
+        for start, batch in zip(starts, batches, strict=True):
+            check_pause()
+            found.append(module(batch, randomness(0, start)))
+        if not found:
+            return []
+        totals, n_terms = (torch.stack(part).tolist() for part in zip(*found, strict=True))  # a GPU is waited for here
+        return list(zip(totals, n_terms, strict=True))
+
+    found = processes.divided(range(0, len(positions), ID_BATCH_SIZE), losses)
+    total, n_terms = (sum(part) for part in zip(*found, strict=True)) if found else (0.0, 0)
+    return total / max(1, int(n_terms)), len(positions)
 
 
 @dataclass(frozen=True)
 class CodebookSnapshot:
-    """A codebook in training after a step; ``reconstruction`` is that step's mean squared error."""
+    """A codebook in training after a step; ``error`` is that step's mean squared error of reconstruction, a scalar."""
 
     step: int
-    reconstruction: float
+    error: torch.Tensor
     module: CodebookModule
     optimiser: torch.optim.Optimizer
+
+    @property
+    def reconstruction(self) -> float:
+        """The error as a number, for which a GPU is waited for."""
+        return float(self.error)
 
     def state(self) -> dict[str, Any]:
         return {"step": self.step, "module": self.module.state_dict(), "optimiser": self.optimiser.state_dict()}
@@ -320,7 +329,7 @@ def train_codebook(
     """Train a codebook on a corpus' training split (VQ-HBR), yielding after every step; ``resume`` as in ``pretrain``.
 
     HeartLang's AdamW: betas 0.9 and 0.99, weight decay 1e-4, learning rate down to 1e-5. Raises Diverged when the
-    loss is no longer finite.
+    loss is no longer finite, which is looked at every 250 steps.
     """
     torch.manual_seed(recipe.seed)
     module = recipe.build().to(device).train()
@@ -332,6 +341,7 @@ def train_codebook(
         optimiser.load_state_dict(resume["optimiser"])
         start = resume["step"]
     n_warm = max(1, round(recipe.warmup * recipe.steps))
+    errors: list[torch.Tensor] = []
     for step in range(start, recipe.steps):
         randomness(recipe.seed, step)
         batch = store.batch(order(len(store), recipe.batch_size, recipe.seed, step))
@@ -340,7 +350,10 @@ def train_codebook(
         module.zero_grad(set_to_none=True)
         made.loss.backward()
         optimiser_step(optimiser, lr, settings.clip, settings.weight_decay)
-        reconstruction = float(made.reconstruction.detach())
-        if not math.isfinite(reconstruction):
-            raise Diverged(step, lr)
-        yield CodebookSnapshot(step + 1, reconstruction, module, optimiser)
+        errors.append(made.reconstruction.detach())
+        if (step + 1) % _FINITE_CHECKED == 0 or step + 1 == recipe.steps:
+            finite = torch.stack(errors).isfinite().tolist()
+            if not all(finite):
+                raise Diverged(step + 1 - len(finite) + finite.index(False), lr)
+            errors = []
+        yield CodebookSnapshot(step + 1, made.reconstruction.detach(), module, optimiser)

@@ -70,7 +70,7 @@ def test_a_patient_in_two_splits_is_refused_when_written_and_when_read(tmp_path:
 def test_a_corpus_without_its_manifest_is_not_there(tmp_path: Path) -> None:
     written(tmp_path)
     (corpus.folder_of(tmp_path, "small") / "manifest.json").unlink()
-    with pytest.raises(FileNotFoundError, match="ecgscale data prepare small --raw DIR"):
+    with pytest.raises(FileNotFoundError, match="ecgscale data prepare small --raw DIR --reader table"):
         corpus.read(tmp_path, "small")
 
 
@@ -115,7 +115,10 @@ def test_no_flipped_bit_of_a_corpus_goes_unnoticed(file: str, tmp_path: Path) ->
     assert silent == 0
     assert len(said) > 100
     assert all(sentence.startswith(f"corpus small: {file} damaged (") for sentence in said)
-    assert all(sentence.endswith("then run: ecgscale data prepare small --raw DIR") for sentence in said)
+    assert all(
+        sentence.endswith("data prepare small --raw DIR --reader table (or your reader's file, and what you said)")
+        for sentence in said
+    )
     path.write_bytes(whole)
     assert checked.check(tmp_path, "small").manifest == sound.manifest
 

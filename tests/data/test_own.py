@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 
 from ecgscale import data
-from ecgscale.data import alike, corpus
+from ecgscale.data import alike, corpus, preparation, tables
 from ecgscale.data.filters import Recipe
 from ecgscale.data.own import edf
 from ecgscale.data.own.said import millivolts
@@ -19,6 +19,11 @@ from ecgscale.data.peaks import DETECTORS
 from ecgscale.data.readers import ludb
 from ecgscale.data.recording import INDEPENDENT_LEADS, LEADS, TWELVE_FROM_EIGHT, Recording
 from ecgscale.data.sizes import corpus_size
+from ecgscale.models import ResNet, ViT
+from ecgscale.objectives import Supervised
+from ecgscale.pricing.obstacles import checked
+from ecgscale.pricing.plan import _not_measured
+from ecgscale.spec import Run, Sweep, Task
 from tests import strangers
 from tests.paths import NO_RAW, RAW
 
@@ -65,7 +70,9 @@ def test_a_recording_is_the_same_from_every_kind_of_file(
     assert opened.labels[:, 0].tolist() == [1, 0, 255, 1, 0, 1, 0, 0, 1, 0, 0, 1]
     assert opened.labels[:, 1].tolist() == [1, 0] * (N // 2)
     assert len(np.unique(opened.patient)) == N // 2
-    assert "column age of labels.csv holds numbers other than 0 and 1: no label" in opened.manifest.notes
+    assert opened.numbers is not None
+    assert opened.numbers[:, 0].tolist() == list(range(40, 40 + N))
+    assert opened.manifest.number_sets["age"]["age"]["unit"] == "years"
 
 
 def test_rows_of_one_array(recordings: list[Recording], table: pd.DataFrame, tmp_path: Path) -> None:
@@ -151,6 +158,7 @@ def cell(row: int, column: str, value: str) -> Callable[[pd.DataFrame], pd.DataF
         ({"hz": 100, "leads": TWELVE}, "the files do not say their unit: say it with --units"),
         ({"units": "uV", "hz": 100, "leads": TWELVE}, "about 1,000 times too small; .* uV as --units says"),
         ({"units": "mV", "hz": 50, "leads": TWELVE}, "at --hz 50 the hearts of 10 records beat"),
+        ({"units": "mV", "hz": 25, "leads": TWELVE}, "at --hz 25 the waves of 10 records are too slow for hearts"),
         ({"units": "mV", "hz": 100, "leads": "I,II"}, r"array of 1000 x 12 numbers: --leads or the file names 2"),
         (
             {"units": "mV", "hz": 100, "leads": TWELVE, "patient": "pateint"},
@@ -229,6 +237,27 @@ def test_rows_that_cannot_be_used_are_counted(recordings: list[Recording], table
     assert opened.manifest.notes["recordings without a patient: each is taken as a person of its own"] == 1
 
 
+def test_a_dry_run_says_which_rows_cannot_be_used(
+    recordings: list[Recording], table: pd.DataFrame, tmp_path: Path
+) -> None:
+    """What preparing would refuse and what it would take for missing, before anything is prepared."""
+    raw = strangers.written(tmp_path / "raw", "hdf5", recordings, table)
+    pd.concat([cell(4, "age", "old")(table), table.iloc[[1]].assign(af="1")]).to_csv(raw / "labels.csv", index=False)
+    priced = data.price("mine", raw, tmp_path / "home", workers=1, reader="table", said=data.Said())
+    reason = "row of labels.csv that contradicts another of the same file in af (first: line 3)"
+    assert priced.refused == {reason: 2}
+    assert priced.notes["age of labels.csv that is no number ('old'): missing"] == 1
+
+
+def test_a_column_called_row_keeps_its_name(recordings: list[Recording], table: pd.DataFrame, tmp_path: Path) -> None:
+    raw = strangers.written(tmp_path / "raw", "npy", recordings, table)
+    table.rename(columns={"record": "row"}).to_csv(raw / "labels.csv", index=False)
+    assert data.taken_for(raw, data.Said())["row"] == "the record"
+    table.assign(record=range(N)).rename(columns={"record": "row"}).to_csv(raw / "labels.csv", index=False)
+    with pytest.raises(FileNotFoundError, match="names in column 'row' is in the raw folder"):
+        prepared(raw, tmp_path / "home")
+
+
 def test_a_file_that_contradicts_what_is_said_is_refused(
     recordings: list[Recording], table: pd.DataFrame, tmp_path: Path
 ) -> None:
@@ -248,6 +277,16 @@ def test_leads_are_chosen_by_the_files_names_for_them(
         prepared(raw, tmp_path / "home")
     opened = prepared(raw, tmp_path / "home", data.Said(leads="CH2=II"))
     assert opened.manifest.leads == ["II"]
+    run = Run(ResNet(3, 2), Supervised(), corpus.Slice("ludb-sample", 1.0, "rhythm"))
+    with pytest.raises(
+        ValueError, match="can be measured on one: corpus mine has not the twelve leads that this resnet"
+    ):
+        checked(Sweep("s", (run,), (Task("one", "mine", "labels", "A"),)), tmp_path / "home")
+    any_leads = replace(run, architecture=ViT(1, 4, 1, 8))
+    some = Sweep("s", (run, any_leads), (Task("one", "mine", "labels", "A"),))
+    sizes = checked(some, tmp_path / "home")
+    reason = "one: corpus mine has not the twelve leads that this resnet reads"
+    assert [_not_measured(some, one, sizes) for one in some.runs] == [[reason], []]
     assert np.abs(opened.signal[0, 0] * 0.001 - recordings[0].signal[1]).max() <= 1.5 * strangers.STEP
 
 
@@ -261,7 +300,7 @@ def test_eight_leads_are_twelve(recordings: list[Recording], table: pd.DataFrame
     ages = table.assign(age=["41", ">89", "50", "42"] * (N // 4))
     ages.to_csv(tmp_path / "raw" / "labels.csv", index=False)
     again = prepared(tmp_path / "raw", tmp_path / "other")
-    assert "column age of labels.csv holds numbers other than 0 and 1: no label" in again.manifest.notes
+    assert again.manifest.notes["age of labels.csv that is no number ('>89'): missing"] == N // 4
 
 
 def test_the_corpus_is_known_by_what_was_said_and_says_who_nobody_is(
@@ -277,7 +316,15 @@ def test_the_corpus_is_known_by_what_was_said_and_says_who_nobody_is(
         prepared(raw, home, data.Said(units="1000 uV", hz=100))
     assert prepared(raw, home, SAID["csv"]).manifest == opened.manifest
     assert data.verify("mine", home, raw)["ok"].all()
-    assert corpus_size("mine", home).n_labels == {"labels": 1, "sex": 1}
+    coded = table.assign(age=["1", "2"] * (N // 2))  # as prepared before numbers were labels, and now in doubt
+    coded.to_csv(raw / "labels.csv", index=False)
+    before = replace(
+        opened.manifest, number_sets={}, files={k: v for k, v in opened.manifest.files.items() if k != "numbers"}
+    )
+    corpus.write_manifest(corpus.folder_of(home, "mine"), before)
+    assert data.verify("mine", home, raw)["ok"].all()
+    corpus.write_manifest(corpus.folder_of(home, "mine"), opened.manifest)
+    assert corpus_size("mine", home).n_labels == {"labels": 1, "sex": 1, "age": 1}
     how = alike.preprocessing_of(opened)
     assert (how.leads, how.einthoven, how.window) == (LEADS, 0.05, "centre")
     listed = data.listing(home).set_index("name")
@@ -288,6 +335,55 @@ def test_the_corpus_is_known_by_what_was_said_and_says_who_nobody_is(
         card + json.dumps(opened.manifest.reader) + (corpus.folder_of(home, "mine") / "manifest.json").read_text()
     )
     assert not any(name in everything for name in ("CANARY", "rec0", str(tmp_path)))
+
+
+COLUMNS = {
+    "Potassium (mmol/L)": ["4.1", "3,9", "", "unknown", *["5.0"] * (N - 4)],
+    "qt_ms": [str(380 + at) for at in range(N)],
+    "nyha": ["1", "2", "3"] * (N // 3),
+    "ecg_id": [str(9100000 + at) for at in range(N)],
+    "report": ["sinus"] * N,
+}
+
+
+def test_columns_of_a_table_are_taken_for_what_they_hold(
+    recordings: list[Recording], table: pd.DataFrame, tmp_path: Path
+) -> None:
+    raw = strangers.written(tmp_path / "raw", "hdf5", recordings[:N], table.assign(**COLUMNS))
+    with pytest.raises(ValueError, match=r"'nyha' holds nothing but 1, 2, 3, codes or numbers.*--leave-out nyha"):
+        data.taken_for(raw, data.Said())
+    taken = data.taken_for(raw, data.Said(leave_out="nyha"))
+    assert taken["af"] == "a label (0, 1 or missing) of the set 'labels'"
+    assert taken["age"] == "a number in years: the set 'age'"
+    assert taken["Potassium (mmol/L)"] == "a number in mmol/L: the set 'Potassium'"
+    assert taken["qt_ms"] == "a number in ms: the set 'qt_ms'"
+    assert "identifiers" in taken["ecg_id"]
+    assert taken["report"] == "no label: it holds words"
+    assert data.taken_for(raw, data.Said(numbers="nyha=class"))["nyha"] == "a number in class: the set 'nyha'"
+    index = preparation.indexed(data.own("mine", raw, "table", data.Said(leave_out="nyha")), raw)
+    assert index.number_units["Potassium"] == {"Potassium": "mmol/L"}
+    assert index.numbers is not None
+    column = list(index.number_units).index("Potassium")
+    assert index.numbers[:4, column].tolist() == pytest.approx([4.1, 3.9, np.nan, np.nan], nan_ok=True)
+
+
+@pytest.mark.parametrize(
+    ("column", "value", "sentence"),
+    [
+        ("age", "300", "line 7, column 'age': a number is no age in years .0 to 125.: mend it, leave it blank"),
+        ("age", "inf", "line 7, column 'age': 'inf' is no measurement"),
+        ("qt", "0.39", r"line 7, column 'qt': '0.39' is no qt in ms .50 to 2000.*say its unit \(--numbers qt=UNIT\)"),
+        ("qt_ms", "-9", "line 7, column 'qt_ms': '-9' seems to stand for missing"),
+        ("af", "inf", "line 7, column 'af': 'inf' is neither 0, 1 nor blank"),
+    ],
+)
+def test_numbers_that_nobody_has_are_refused(
+    column: str, value: str, sentence: str, table: pd.DataFrame, tmp_path: Path
+) -> None:
+    with_intervals = table.assign(qt_ms=COLUMNS["qt_ms"], qt=COLUMNS["qt_ms"])
+    cell(5, column, value)(with_intervals).to_csv(tmp_path / "labels.csv", index=False)
+    with pytest.raises(tables.UnreadableTable, match=sentence):
+        data.taken_for(tmp_path, data.Said())
 
 
 @pytest.mark.parametrize("name", ["ptbxl", "simulated-100", "Mine", "a+b"])
@@ -324,7 +420,12 @@ def test_a_reader_of_ones_own_is_a_file(recordings: list[Recording], table: pd.D
     assert opened.manifest.files["signal"] == by_table.manifest.files["signal"]
     assert alike.preprocessing_of(opened).leads == LEADS
     assert "mine.py" in json.dumps(data.card("mine", tmp_path / "home"))
+    assert data.verify("mine", tmp_path / "home", raw, str(file))["ok"].all()
+    with pytest.raises(ValueError, match=r"read by mine.py: say where that file is, unchanged, with --reader"):
+        data.verify("mine", tmp_path / "home", raw)
     file.write_text(SCRIPT.replace("def load", "def read"))
+    with pytest.raises(ValueError, match="is not the file that the corpus was read by"):
+        data.verify("mine", tmp_path / "home", raw, str(file))
     with pytest.raises(ValueError, match=r"mine.py has no function load\(\)"):
         data.prepare("mine", raw, tmp_path / "third", reader=str(file))
     with pytest.raises(ValueError, match="no reader 'tabel'; did you mean 'table'"):

@@ -34,6 +34,8 @@ TABLES: dict[str, tuple[str, str, str]] = {
     "cinc2017": ("REFERENCE-v3.csv", "", "1"),
     "sph": ("metadata.csv", "Patient_ID", "AHA_Code"),
     "chapman": ("Diagnostics.csv", "FileName", "Rhythm"),
+    "mimic-open": ("record_list.csv", "subject_id", ""),
+    "zzu-pecg": ("AttributesDictionary.csv", "Patient_ID", "Gender"),
 }
 HEADERS = dict.fromkeys(("cpsc2018", "csn", "georgia", "cpsc2018-extra", "ptb", "ptbxl-challenge", "incart"), "#Dx: ")
 HEADERS |= {"ludb": "#Rhythm: "}
@@ -92,7 +94,7 @@ def labelled(word: str) -> Callable[[str, Path], bool]:
             psv.write_text("\n".join(lines))
         elif name in HEADERS:
             in_header(raw, HEADERS[name], word or None)
-        return name not in BARE
+        return name not in (*BARE, "mimic-open")  # of whose carts a line may say anything, or nothing
 
     return change
 

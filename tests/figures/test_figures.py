@@ -6,10 +6,12 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from matplotlib.figure import Figure
 
 from ecgscale.analysis.figures import FIGURES, SPECIAL, NoSuchFigure, across, draw, save
 from ecgscale.analysis.figures.figure import Page
 from ecgscale.analysis.figures.fitted import find, number_of
+from ecgscale.analysis.figures.style import in_emptiest_corner
 from tests import drawn
 from tests.drawn import OWN, PARTIAL, TWO, WHY, words
 from tests.planted import CONFIGURATIONS, DATA, JOINT, NO_POINTS, NO_TABLE, SIZES, planted_points, planted_table
@@ -134,6 +136,13 @@ def test_a_number_reads_as_its_status_and_ends_say() -> None:
     assert not number_of("size", row | {"status": "lack of fit"}).known
     floor = row | {"coefficient": "E", "value": 0.0, "low": 0.0, "high": 0.14, "at_bound": "low", "status": "bound"}
     assert "≤ 0.14" in number_of("joint", floor | {"low_end": "bound"}).text()
+
+
+def test_a_formula_stands_where_it_covers_nothing() -> None:
+    ax = Figure().add_subplot(xlim=(0, 1), ylim=(0, 1))
+    ax.plot([0.05, 0.05, 0.95], [0.05, 0.95, 0.95], "o")
+    plate = in_emptiest_corner(ax, "L = E")
+    assert (plate.get_horizontalalignment(), plate.get_verticalalignment()) == ("right", "bottom")
 
 
 def test_failed_fits_are_not_found() -> None:

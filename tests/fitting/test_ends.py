@@ -10,9 +10,9 @@ import pytest
 from scipy import optimize, stats
 
 from ecgscale.analysis.fitting.fit import fit
-from ecgscale.analysis.fitting.intervals import BOUND, OPEN, REACHED
 from ecgscale.analysis.fitting.laws import EXPONENT, joint
 from ecgscale.analysis.fitting.problem import Array
+from ecgscale.analysis.fitting.status import BOUND, OPEN, REACHED
 from tests.designs import designs
 
 SIZES, DATA = (1672.0, 5677.0, 43018.0), (2010.0, 4020.0, 8040.0)

@@ -9,6 +9,7 @@ import pytest
 from scipy import stats
 
 from ecgscale.analysis.fitting.fit import fit
+from ecgscale.analysis.fitting.intervals import profile
 from ecgscale.analysis.fitting.laws import LAWS, joint
 from ecgscale.analysis.fitting.problem import problems_of
 from ecgscale.analysis.fitting.resampling import resample_counts
@@ -64,6 +65,23 @@ def test_lmfit_agrees_on_values_and_profile_intervals() -> None:
         low, _, high = (value for _, value in intervals[name])
         assert found.coefficients[name].low == pytest.approx(low, rel=5e-3)
         assert found.coefficients[name].high == pytest.approx(high, rel=5e-3)
+
+
+def test_allocation_exponents_have_the_ends_of_any_quantity() -> None:
+    found = fit("joint", planted_grid(0.04, 0))
+    assert found.solved_law is not None
+    assert found.posed is not None
+    assert found.solution is not None
+    asked = {
+        "a": lambda c: c["beta"] / (c["alpha"] + c["beta"]),
+        "b": lambda c: c["alpha"] / (c["alpha"] + c["beta"]),
+        "gamma": lambda c: c["alpha"] * c["beta"] / (c["alpha"] + c["beta"]),
+    }
+    ends = profile(found.solved_law, found.posed, found.solution, list(asked.values()))
+    for i, name in enumerate(asked):
+        one = found.derived[name]
+        assert (one.low, one.high) == pytest.approx((ends.low[i, 0], ends.high[i, 0]), rel=1e-4)
+        assert (one.low_end, one.high_end) == (ends.low_end[i, 0], ends.high_end[i, 0])
 
 
 def test_a_fit_is_familiar_to_lmfit() -> None:
@@ -143,7 +161,7 @@ def test_runs_of_one_cell_that_have_something_in_common_are_not_counted_twice() 
 
 def test_a_term_that_vanished_makes_no_replicates_of_what_it_read() -> None:
     grid = designs()["full"]
-    x = {v: grid[v].to_numpy(float) for v in ("N", "D")}
-    posed = problems_of(LAWS["joint"].without("B"), x, np.ones(len(grid)))
+    x = {v: np.tile(grid[v].to_numpy(float), 2) for v in ("N", "D")}
+    posed = problems_of(LAWS["joint"].without("B"), x, np.ones(2 * len(grid)))
     assert posed.cells is not None
     assert posed.cells.max() + 1 == len(grid)

@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pandas as pd
@@ -12,10 +13,12 @@ from numpy.typing import NDArray
 from scipy import optimize
 
 from ecgscale.analysis.fitting.amplitudes import subsets
+from ecgscale.analysis.fitting.descent import HARMONIC, SHARE
 from ecgscale.analysis.fitting.fit import fit
 from ecgscale.analysis.fitting.laws import LAWS, joint
 from ecgscale.analysis.fitting.newton import derivatives, minimise, solve
-from ecgscale.analysis.fitting.problem import Array, Penalty, centred, natural, problems_of, terms_of
+from ecgscale.analysis.fitting.problem import Array, Penalty, Pull, centred, natural, problems_of, terms_of
+from ecgscale.analysis.fitting.quantities import Formula, value_and_gradient
 from ecgscale.analysis.fitting.resampling import resample_counts
 from ecgscale.analysis.fitting.starts import best_of, projected_starts, refit, solve_globally
 from tests.designs import TRUTHS, designs
@@ -196,6 +199,23 @@ def test_a_pulled_parameter_comes_to_rest_on_the_profile_of_the_held_one() -> No
     np.testing.assert_array_equal(held.theta[:, alpha], pulled.theta[:, alpha])
     penalty = 0.5 * weight * (pulled.theta[:, alpha] - target) ** 2
     np.testing.assert_allclose(pulled.objective - penalty, held.objective, rtol=1e-9)
+
+
+@pytest.mark.parametrize("kind", [SHARE, HARMONIC])
+def test_a_compiled_formula_is_pulled_to_where_any_other_quantity_is(kind: int) -> None:
+    points = planted_grid(0.01, 0)
+    posed = problems_of(LAWS["joint"], {"N": points["N"], "D": points["D"]}, points["loss"])
+    found, _ = solve_globally(posed)
+    quantity, names = Formula(kind, "alpha", "beta"), posed.design.names
+    here = partial(value_and_gradient, LAWS["joint"], posed.design.centre, quantity)
+    target, weight = here(found.theta)[0] * np.linspace(0.8, 1.2, 5), np.full(5, 50.0)
+    posed, starts = replace(posed, weights=np.repeat(posed.weights, 5, 0)), np.repeat(found.theta, 5, 0)
+    pair = np.tile(np.array([names.index("alpha"), names.index("beta")]), (5, 1))
+    one = minimise(replace(posed, penalty=Pull(np.full(5, kind), pair, target, weight)), starts)
+    other = minimise(replace(posed, penalty=Penalty(target, weight, lambda theta, which: here(theta))), starts)
+    assert one.converged.all()
+    np.testing.assert_allclose(one.objective, other.objective, rtol=1e-9)
+    np.testing.assert_allclose(here(one.theta)[0], here(other.theta)[0], rtol=1e-6)
 
 
 coefficients = st.fixed_dictionaries(

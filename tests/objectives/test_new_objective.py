@@ -76,7 +76,7 @@ def test_it_has_an_identity_a_price_and_rows(run: Run, tmp_path: Path) -> None:
     assert plan(sweep, home, tmp_path)["objective"].to_list() == ["counted"]
     (cause,) = [cause for cause in unlaunchable(sweep, home, tmp_path) if "codebook" in cause]
     assert "ecgscale codebook train --sweep s" in cause
-    codebooks.train(TINY_CODEBOOK, home, lambda step, error: None)
+    codebooks.train(TINY_CODEBOOK, home, lambda at: None)
     assert not [cause for cause in unlaunchable(sweep, home, tmp_path) if "codebook" in cause]
     with preflight.expecting(sweep, home, tmp_path) as expected:
         assert len(expected.codebooks) == 1

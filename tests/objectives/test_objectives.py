@@ -16,7 +16,7 @@ from ecgscale.models import Codebook, ResNet, Transformer
 from ecgscale.objectives import CMSC, Masked, ObjectiveInputs, Supervised
 from ecgscale.objectives.cmsc import VARIANTS
 from ecgscale.objectives.masked import MaskedModule
-from ecgscale.objectives.supervised import binary_loss
+from ecgscale.objectives.supervised import label_loss
 
 CODEBOOK = Codebook("none", 8192, 16, 1, 1, 16, 1, 32, n_tokens=40)
 ARCHITECTURE = Transformer(1, 16, 1, 32, n_tokens=40)
@@ -134,7 +134,7 @@ def test_focal_loss_is_the_slow_one(gamma: float) -> None:
     logits = (3 * torch.randn(9, 4, generator=draw, dtype=torch.float64)).requires_grad_()
     labels = torch.randint(2, (9, 4), generator=draw).double()
     labels[2, 1] = math.nan
-    loss = binary_loss(logits, labels.nan_to_num(), ~labels.isnan(), gamma).mean
+    loss = label_loss(logits, labels.nan_to_num(), ~labels.isnan(), gamma).mean
     expected = slow_focal(logits.detach().numpy(), labels.numpy(), gamma)
     assert float(loss.detach()) == pytest.approx(expected, abs=1e-6)
     loss.backward()
@@ -148,7 +148,7 @@ def test_focal_loss_is_the_slow_one(gamma: float) -> None:
 def test_focal_loss_of_a_sure_answer_has_a_slope() -> None:
     """No NaN where an answer is so sure that 1 - p is 0 in float32."""
     logits = torch.tensor([[200.0, -200.0]], requires_grad=True)
-    loss = binary_loss(logits, torch.tensor([[1.0, 1.0]]), torch.ones(1, 2, dtype=torch.bool), 0.5).mean
+    loss = label_loss(logits, torch.tensor([[1.0, 1.0]]), torch.ones(1, 2, dtype=torch.bool), 0.5).mean
     loss.backward()
     assert float(loss.detach()) == pytest.approx(100)
     assert logits.grad is not None

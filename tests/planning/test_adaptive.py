@@ -227,6 +227,14 @@ def measure(run: Run, results: Path) -> None:
     records.write(records.path_of(results, "mine", run.run_id), rows, run.description, {"status": "done"})
 
 
+def test_a_race_in_which_nobody_arrives_is_drawn() -> None:
+    looks = [(design, share, 2.0, 3.0) for design in DESIGNS for share in (0.1, 0.5, 1.0)]
+    race = pd.DataFrame(looks, columns=["design", "flops", "alpha", "beta"]).assign(law=0, n_runs=9)
+    assert np.isinf(reached(race)["flops"]).all()
+    page = draw(race, "a grid")
+    assert page.axes[2].get_xlim()[1] >= 1.35  # the mark of those that did not arrive
+
+
 @pytest.mark.slow
 def test_the_race_of_a_sweep_is_run_and_drawn(shell: Shell) -> None:
     demo = str(HOUSE / "sweeps" / "demo.py")

@@ -96,7 +96,7 @@ def test_models_are_counted_once_a_home(tiny_sweep: Sweep, tmp_path: Path, monke
 
 
 def test_every_dataset_is_priced_with_every_label_set_before_anybody_has_it(tmp_path: Path) -> None:
-    assert len(data.DATASETS) == 21
+    assert len(data.DATASETS) == 23
     runs = []
     for name, dataset in data.DATASETS.items():
         backbone = ResNet(3, 4) if dataset.leads == LEADS else ViT(2, 64, 2)
@@ -232,7 +232,10 @@ def test_a_run_too_large_for_one_gpu_is_given_as_many_as_it_needs(
     assert shared["state"] == "pending"
     assert 1 < shared["processes"] == shared["gpu_share"] <= 4
     assert shared["memory_gb"] < 0.9 * most["memory_gb"]
-    assert set(plan(tiny_sweep, home, tmp_path, processes=3)["processes"]) == {3}
+    three = plan(tiny_sweep, home, tmp_path, processes=3)
+    assert set(three["processes"]) == {3}
+    divided = (three["training_hours"] + three["evaluation_hours"]) / 3
+    assert three["clock_hours"].to_list() == pytest.approx((divided + three["probe_hours"]).to_list())  # of one task
     assert set(plan(tiny_sweep, home, tmp_path)["processes"]) == {1}  # a CPU's memory is not added up
 
 

@@ -13,17 +13,17 @@ from ecgscale import data
 from ecgscale.data.batches import Store
 from ecgscale.data.concepts import CONCEPTS, VOCABULARIES, matched, vocabulary
 from ecgscale.data.corpus import Slice
-from ecgscale.data.readers import chapman, cinc2017, code, ludb, mitbih
+from ecgscale.data.readers import cart, chapman, cinc2017, code, ludb, mitbih
 from ecgscale.data.recording import LEADS
 from ecgscale.models import Net1D, ResNet, ViT
 from ecgscale.objectives import Supervised
 from ecgscale.pricing.obstacles import checked
-from ecgscale.probing.external import external_scores
+from ecgscale.probing.external import external_scores, pairs
 from ecgscale.probing.measure import Measurement
 from ecgscale.probing.scores import label_aurocs
 from ecgscale.spec.run import Evaluation, Run, Schedule
 from ecgscale.spec.sweep import Sweep
-from ecgscale.spec.tasks import TASKS
+from ecgscale.spec.tasks import TASKS, Task
 from ecgscale.training.train import build, pretrain
 from tests import layouts
 from tests.paths import FIXTURES
@@ -38,6 +38,7 @@ def test_every_name_of_the_table_is_one_of_its_dataset() -> None:
         "ludb": set(ludb.RHYTHMS),
         "cinc2017": set(cinc2017.RHYTHMS.values()),
         "mitbih": set(mitbih.RHYTHMS),
+        "cart": set(cart.FINDINGS),
         "cpsc": set(data.readers.challenge.CPSC),
         "challenge": set(data.readers.challenge.SCORED),
     }
@@ -79,6 +80,15 @@ def test_a_head_is_scored_on_what_it_shares(architecture: ResNet | Net1D, home: 
     assert mean.value == pytest.approx(sum(each) / 3)
     assert by_key["ludb-rhythm-head", "auroc_low"].value <= mean.value <= by_key["ludb-rhythm-head", "auroc_high"].value
     assert not list(external_scores(module, trained, "sex", [LUDB], {"ludb-sample": asked}))
+
+
+def test_findings_of_two_corpora_of_ones_own_match_by_name(home: Path) -> None:
+    sample = data.open_corpus("ludb-sample", home)
+    own = [replace(sample, manifest=replace(sample.manifest, name=name, reader={"reader": "table"})) for name in "ab"]
+    task = Task("b-head", "b", "rhythm", "A", by="head")
+    n_labels = len(sample.label_names("rhythm"))
+    assert pairs(own[0], "rhythm", task, own[1]) == [(i, i) for i in range(n_labels)]
+    assert not pairs(sample, "rhythm", task, own[1])  # a public one's names are its own
 
 
 def test_a_sweep_measures_heads(home: Path) -> None:

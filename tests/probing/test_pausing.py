@@ -43,14 +43,14 @@ def test_at_most_one_batch_is_computed_between_two_looks_for_a_pause(
         assert len(events) - before > REPLICATES
         return found
 
-    def counted(measurement: Any, snapshot: Any) -> Any:
+    def counted(measurement: Any, snapshot: Any, *processes: Any) -> Any:
         events.clear()
         hook = register_module_forward_pre_hook(
             lambda module, _: (
                 events.append("b") if isinstance(module, Backbone) and not isinstance(module, _Known) else None
             )
         )
-        found = measured(measurement, snapshot)
+        found = measured(measurement, snapshot, *processes)
         hook.remove()
         evaluations.append("".join(events))
         return found

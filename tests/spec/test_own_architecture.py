@@ -36,7 +36,11 @@ def test_it_is_priced_trained_and_probed(tmp_path: Path, home: Path) -> None:
 @pytest.mark.parametrize(
     ("was", "becomes", "sentence"),
     [
-        ("PlainCNN(Architecture)", "PlainCNN", "PlainCNN says no input, sampling_hz, any_leads, localised"),
+        (
+            "PlainCNN(Architecture)",
+            "PlainCNN",
+            "PlainCNN says no input, sampling_hz, native_hz, amplitude",
+        ),
         ("@dataclass(frozen=True)\nclass PlainCNN", "class PlainCNN", "takes no arguments"),
         ("    def build", "    def built", "abstract method '?build"),
         ('    kind: ClassVar[str] = "plaincnn"\n', "", "abstract method '?kind"),

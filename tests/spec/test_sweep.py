@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import replace
+from itertools import product
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ from ecgscale.data.noise import KINDS
 from ecgscale.models import Codebook, ResNet, Transformer
 from ecgscale.objectives import CMSC, Masked, Supervised
 from ecgscale.spec.override import set_fields
+from ecgscale.spec.rates import size_of
 from ecgscale.spec.run import Evaluation, Run, Schedule
 from ecgscale.spec.sweep import Sweep, load
 from ecgscale.spec.tasks import measurable, robustness
@@ -104,17 +106,25 @@ def test_shipped_sweeps_load_and_each_of_their_tasks_is_for_some_run(name: str) 
         assert any(measurable([task], run) for run in sweep.runs), f"no run can be measured on {task}"
 
 
-def test_the_demo_is_as_large_as_it_claims() -> None:
-    sweep = load("demo")
-    configurations = {run.configuration for run in sweep.runs}
-    assert len(sweep.runs) >= 36
-    assert len(configurations) == 4
-    for configuration in configurations:
-        runs = [run for run in sweep.runs if run.configuration == configuration]
-        sizes = [sum(p.numel() for p in r.architecture.build().parameters()) for r in runs if r.slice.fraction == 1]
-        assert len(sizes) >= 4
-        assert max(sizes) >= 95 * min(sizes)
-        assert len({run.slice.fraction for run in runs}) >= 4
+@pytest.mark.parametrize(("name", "n_sizes", "n_fractions"), [("demo", 3, 3), ("sample_study", 4, 5)])
+def test_studies_of_the_sample_are_grids_that_a_joint_law_can_be_fitted_to(
+    name: str, n_sizes: int, n_fractions: int
+) -> None:
+    sweep = load(name)
+    by_configuration: dict[str, list[tuple[int, float]]] = {}
+    for run in sweep.runs:
+        cell = (size_of(run.architecture), run.slice.fraction)
+        by_configuration.setdefault(run.configuration, []).append(cell)
+    assert len(by_configuration) == 4
+    for cells in by_configuration.values():
+        sizes, fractions = (sorted(set(values)) for values in zip(*cells, strict=True))
+        assert set(cells) == set(product(sizes, fractions))
+        assert len(sizes) >= n_sizes
+        assert len(fractions) >= n_fractions
+        assert sizes[-1] >= 9 * sizes[0]
+        assert fractions[-1] >= 10 * fractions[0]
+    most = sorted(len(set(cells)) for cells in by_configuration.values())
+    assert min(most[1:]) >= 12  # of three configurations at least, for five coefficients
 
 
 def test_the_grid_is_the_papers() -> None:

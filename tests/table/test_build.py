@@ -23,6 +23,7 @@ from ecgscale.analysis.study.beside import with_paper
 from ecgscale.analysis.study.constants import task_key
 from ecgscale.analysis.table import query
 from ecgscale.analysis.table.build import exponents, fit_results, write
+from ecgscale.analysis.table.groups import groups_of, prepared
 from ecgscale.analysis.table.where import BadQuery
 from tests.designs import designs
 from tests.planted import planted_table
@@ -103,6 +104,17 @@ def test_nothing_done_is_said_in_a_sentence(tmp_path: Path) -> None:
         fit_results(tmp_path)
     with pytest.raises(query.BadQuery, match="ecgscale fit"):
         query.read(tmp_path)
+
+
+def test_a_group_whose_label_set_is_missing_is_a_group(results: Path) -> None:
+    points = observations(results)
+    bare = points.assign(label_set=points["label_set"].where(points["target"] != "code"))
+    whole, groups = groups_of(prepared(points)), groups_of(prepared(bare), trajectories(results))
+    assert [len(group.points) for group in groups] == [len(group.points) for group in whole]
+    (missing,) = [group for group in groups if group.facts["target"] == "code"]
+    assert math.isnan(missing.facts["label_set"])
+    assert missing.checkpoints is not None
+    assert missing.checkpoints.empty  # theirs have a label set
 
 
 def test_the_table_recovers_what_was_planted(table: pd.DataFrame, results: Path) -> None:

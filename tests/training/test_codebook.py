@@ -179,7 +179,7 @@ def test_an_import_is_part_of_the_identity(imported: tuple[CodebookModule, Codeb
     assert described(run.description) == run
     assert run.run_id != other.run_id
     with pytest.raises(ValueError, match="imported, not trained; run: ecgscale codebook import FILE"):
-        codebooks.train(recipe, tmp_path, lambda step, error: None)
+        codebooks.train(recipe, tmp_path, lambda at: None)
     with pytest.raises(FileNotFoundError, match="codebook import FILE, with the file of SHA-256 000000"):
         codebooks.read(replace(recipe, imported="0" * 64), tmp_path)
 

@@ -22,7 +22,7 @@ from ecgscale.models import ViT
 from ecgscale.objectives import DINO, Objective, Supervised, dino
 from ecgscale.spec.run import Evaluation, Run, Schedule
 from ecgscale.spec.sweep import Sweep, load
-from ecgscale.training import distributed
+from ecgscale.training import distributed, session
 from ecgscale.trial import trial
 from tests.shell import Shell
 
@@ -161,6 +161,20 @@ def test_self_distillation_by_two_processes_is_paused_and_finished_by_one(
     assert set(found.index.get_level_values("step")) == {0, 3, 6}
     assert np.isfinite(found["value"]).all()
     assert [line.partition(", ")[2] for line in said if "attempt" in line] == ["", "from step 4"]
+
+
+@pytest.mark.slow
+def test_a_pause_in_an_evaluation_ends_all_processes(home: Path, tmp_path: Path) -> None:
+    """Nothing of it counts, the checkpoint before it is there, and no process is left."""
+    torch.set_num_threads(1)
+    said: list[str] = []
+    attempt = Attempt(pause=asked(2), note=said.append)
+    assert trial(RUN, SWEEP, Place(home, tmp_path), Resources("cpu", 2), attempt) == "paused"
+    assert said[-1] == "paused in the evaluation of step 0, which will be done again"
+    assert records.read(records.path_of(tmp_path, "mine", RUN.run_id)).rows.empty
+    assert parts_path(home, "mine", RUN.run_id).exists()
+    assert not [child for child in psutil.Process().children() if "ecgscale.training.followers" in child.cmdline()]
+    session.forget(RUN, "mine", home)
 
 
 def evaluations(shell: Shell) -> int:

@@ -1,11 +1,14 @@
 """A run over two processes has the loss and the gradients of one, and goes on with any number of processes."""
 
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from torch import multiprocessing
+from torch._dynamo.utils import counters
 
 from ecgscale.data.batches import Batch
 from ecgscale.models import Architecture, Codebook, Net1D, ResNet, Transformer, ViT
@@ -14,7 +17,7 @@ from ecgscale.objectives.cmsc import VARIANTS
 from ecgscale.objectives.dino import DINOModule
 from ecgscale.objectives.distillation import sinkhorn_knopp
 from ecgscale.training import sharded_checkpoint, sharding
-from ecgscale.training.step import Execution, compute_gradients, optimiser_of, optimiser_step
+from ecgscale.training.step import Execution, compute_gradients, optimiser_of, optimiser_step, prepare_module
 
 N, STEPS = 7, 2  # so that one process has a recording more
 KINDS: dict[str, Architecture] = {
@@ -28,6 +31,7 @@ ADAMW = Optimiser("adamw", eps=1e-4)  # a smaller one makes whole steps of what 
 SMALL_DINO = DINO(n_prototypes=16, head_width=16, bottleneck=8, n_local=2, gram_from=0.01)
 CODEBOOK = Codebook("any", 64, 8, 1, 1, 16, 1, 32, n_tokens=48, leads="independent")
 MASKED = Masked(CODEBOOK)
+COMPILED: dict[str, int | None] = {"transformer": None, "resnet": 2}  # micro-batches
 CONTRASTS = tuple(f"cmsc-{variant}" for variant in VARIANTS)
 
 # The lower ones far from 0, as they are where one process has hidden no patch.
@@ -68,6 +72,7 @@ def stepped(
     processes: sharding.Processes = sharding.ALONE,
     told: list | None = None,
     micro_batch: int | None = None,
+    after: Callable[[int], None] = lambda step: None,
 ) -> tuple[torch.optim.Optimizer, list]:
     """``told`` is given all weights before and after each step."""
     optimiser = optimiser_of(module.groups(), ADAMW)
@@ -81,6 +86,7 @@ def stepped(
         module.end()
         if told is not None:
             told.append((before, sharding.whole_state(module)))
+        after(step)
     return optimiser, losses
 
 
@@ -103,6 +109,47 @@ def process(rank: int, size: int, folder: str) -> None:
                 if processes.leads:
                     torch.save({"state": whole, "losses": mean}, Path(folder) / f"{name}.pt")
                     torch.save(told, Path(folder) / f"{name}-steps.pt")
+
+
+def compiled(kind: str, micro_batch: int | None, processes: sharding.Processes) -> tuple[torch.Tensor, list[int]]:
+    """Losses of steps, and how many graphs there are after each with evaluations of 7, 5 and 2 recordings behind it."""
+    module, whole, how, graphs = built(kind), built(kind), Execution(micro_batch=micro_batch, compile=True), list[int]()
+    prepare_module(whole, how)
+    prepare_module(module, how, by_block=True)
+    sharding.shard(module, in_micro_batches=micro_batch is not None)
+
+    @torch.no_grad()
+    def evaluate(step: int) -> None:
+        sharding.fill(whole, module)
+        for n in (N, 5, 2):
+            whole.eval()(batches(step, np.arange(n)), draw(step))
+        graphs.append(counters["stats"]["unique_graphs"])
+
+    counters.clear()
+    _, losses = stepped(module, processes, micro_batch=micro_batch, after=evaluate)
+    assert not counters["graph_break"]
+    return processes.mean(torch.stack(losses)), graphs
+
+
+def compiling(rank: int, size: int, folder: str) -> None:
+    torch.set_num_threads(1)
+    torch.compile = partial(torch.compile, backend="eager", fullgraph=True)  # type: ignore[assignment]
+    with sharding.joined(rank, size, Path(folder) / "met") as processes:
+        for kind, micro_batch in COMPILED.items():
+            torch.save(compiled(kind, micro_batch, processes), Path(folder) / f"{kind}-compiled-{rank}.pt")
+
+
+@pytest.mark.slow
+def test_what_is_compiled_block_by_block_has_the_same_losses_and_is_compiled_once(folder: Path) -> None:
+    """Blocks are whole graphs, or torch raises; no later step, evaluation or smaller batch compiles one again."""
+    multiprocessing.spawn(compiling, (2, str(folder)), nprocs=2)
+    for kind, micro_batch in COMPILED.items():
+        plain = torch.load(folder / f"{kind}{'-micro' if micro_batch else ''}.pt", weights_only=True)["losses"]
+        for rank in range(2):
+            losses, graphs = torch.load(folder / f"{kind}-compiled-{rank}.pt", weights_only=True)
+            torch.testing.assert_close(losses, plain, rtol=1e-6, atol=1e-6)
+            assert graphs[0] > 1
+            assert set(graphs) == {graphs[0]}
 
 
 @pytest.fixture(scope="module")

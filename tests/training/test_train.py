@@ -19,7 +19,7 @@ from ecgscale.spec.run import Run, Schedule
 from ecgscale.spec.sweep import Sweep
 from ecgscale.training import checkpoint, codebooks
 from ecgscale.training.rates import learning_rate, rate_of, weight_decay
-from ecgscale.training.train import Diverged, Snapshot, id_loss, pretrain, train_codebook
+from ecgscale.training.train import CodebookSnapshot, Diverged, Snapshot, id_loss, pretrain, train_codebook
 from tests.runs import TINY_CODEBOOK
 
 
@@ -27,7 +27,7 @@ def codes_of(run: Run, home: Path) -> codebooks.CodebookModule | None:
     if not isinstance(run.objective, Masked):
         return None
     if not codebooks.is_trained(run.objective.codebook, home):
-        codebooks.train(run.objective.codebook, home, lambda step, error: None)
+        codebooks.train(run.objective.codebook, home, lambda at: None)
     return codebooks.read(run.objective.codebook, home)[0]
 
 
@@ -260,8 +260,8 @@ def test_a_codebook_whose_training_is_cut_off_has_the_same_bits(
     monkeypatch.setattr(data, "open_corpus", lambda name, home: corpus)
     steps: list[int] = []
 
-    def progress(step: int, error: float) -> None:
-        steps.append(step)
+    def progress(at: CodebookSnapshot) -> None:
+        steps.append(at.step)
         if steps == [1, 2, 3]:
             raise KeyboardInterrupt
 

@@ -1,5 +1,6 @@
 """A training step keeps a GPU at work: nothing in it waits for a result, and nothing mixes devices."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -7,7 +8,7 @@ import pytest
 import torch
 
 from ecgscale import data
-from ecgscale.data import beats
+from ecgscale.data import batches, beats
 from ecgscale.data.allowance import Allowance
 from ecgscale.data.batches import Batch, Store
 from ecgscale.models import native, transformer
@@ -17,6 +18,7 @@ from ecgscale.probing.convex import fit_convex
 from ecgscale.probing.probe import fit_linear
 from ecgscale.spec.run import Evaluation
 from ecgscale.training.step import Execution, compute_gradients, optimiser_of, optimiser_step, randomness
+from ecgscale.training.train import train_codebook
 from tests.pretended import pretended_cuda
 from tests.small import CODEBOOK, MADE, SMALL
 
@@ -56,6 +58,22 @@ def test_a_step_waits_for_nothing(architecture: str, objective: str, most: int, 
             assert told.there(loss) or objective == "dino"
             assert sum(told.waits.values()) <= most, dict(told.waits)
             assert not told.mixed
+
+
+def test_a_step_of_a_codebook_waits_once(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """For how many words a batch has, behind the first step, in which codes are started."""
+    monkeypatch.setattr(batches, "allowance_beside", lambda device: Allowance(1e9))
+    corpus, recipe = data.open_corpus("ptbxl-sample", home), replace(CODEBOOK, steps=4, batch_size=12)
+    for kept in (transformer._rows, beats._inside):
+        kept.cache_clear()
+    with pretended_cuda() as told:
+        waits = []
+        for snapshot in train_codebook(recipe, corpus, "cuda"):
+            waits.append(sum(told.waits.values()))
+            assert told.there(snapshot.error)
+            told.forget()
+        assert waits[1:] == [1, 1, 1]
+        assert not told.mixed
 
 
 def test_a_probe_is_fitted_on_a_gpu_without_waits_and_is_what_a_cpu_fits(monkeypatch: pytest.MonkeyPatch) -> None:

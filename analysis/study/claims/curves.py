@@ -8,8 +8,8 @@ import pandas as pd
 from ecgscale.analysis.fitting.allocation import pareto
 from ecgscale.analysis.fitting.fit import fit
 from ecgscale.analysis.fitting.identifiability import BadPoints
-from ecgscale.analysis.fitting.intervals import Quantity
 from ecgscale.analysis.fitting.overfitting import collapse
+from ecgscale.analysis.fitting.quantities import Quantity
 from ecgscale.analysis.fitting.result import Fit
 from ecgscale.analysis.fitting.status import MEASURED, limits
 from ecgscale.analysis.study.claims.evidence import Evidence

@@ -12,6 +12,7 @@ from ecgscale.data import columns, tables
 from ecgscale.data.dataset import Card, Dataset, Index, accounted
 from ecgscale.data.filters import Recipe
 from ecgscale.data.folders import inside
+from ecgscale.data.label_sets import known_sets
 from ecgscale.data.own import clinical, filing, labelled, signals
 from ecgscale.data.own.completed import Unsaid, completed, leads_of
 from ecgscale.data.own.said import Said
@@ -29,6 +30,7 @@ class TableReader:
     """The index and the records of a table with what was said of them; it travels to other processes."""
 
     said: Said
+    numbers: bool = True  # False: they are left out, as when there were none
 
     def index(self, raw: Path) -> Index:
         """Every row of the table is a record, refused, or absent. Raises UnreadableTable or OSError in one sentence."""
@@ -41,11 +43,12 @@ class TableReader:
             table = table.keep(~blank, f"blank {used.split} in {table.name}")
         table, missing = filing.filed(table, used.record, place, raw, self.said)
         if missing and not len(table):
+            column = labelled.headed(used.record)
             raise FileNotFoundError(
-                f"no file that {table.name} names in column {used.record!r} is in the raw folder: write paths relative "
-                f"to it, or names of files ({', '.join(signals.SUFFIXES)}), or say the folder with --signals DIR"
+                f"no file that {table.name} names in column {column!r} is in the raw folder: write paths relative to "
+                f"it, or names of files ({', '.join(signals.SUFFIXES)}), or say the folder with --signals DIR"
             )
-        said = labelled.labels(table, used, self.said)
+        said = labelled.labels(table, used, self.said, numbers=self.numbers)
         nobody = np.full(len(table), "", dtype=np.dtypes.StringDType())
         whole = said.sets.get(labelled.LABEL_SET, ())
         return Index(
@@ -53,6 +56,8 @@ class TableReader:
             patient=tables.texts(table.rows[used.patient]) if used.patient else nobody,
             label_sets=said.sets,
             labels=said.values,
+            number_units=said.units,
+            numbers=said.numbers if said.units else None,
             split=labelled.splits(table, used.split) if used.split else None,
             split_column=f"{used.split} of {table.name}" if used.split else "",
             label_subsets={
@@ -68,6 +73,14 @@ class TableReader:
         file = inside(raw, name)
         array = self.said.signals.partition(":")[2]
         return completed(signals.read(file, int(row) if row else None, array), self.said)
+
+
+def taken_for(raw: Path, said: Said) -> dict[str, str]:
+    """What each column of the table is taken for, in words. Raises as ``TableReader.index``."""
+    table, used = labelled.read(labelled.located(raw, said.labels), said)
+    roles = {used.record: "the record", used.patient: "the patient", used.split: "the split"}
+    taken = {name: role for name, role in roles.items() if name} | dict(labelled.labels(table, used, said).taken)
+    return {labelled.headed(name): role for name, role in taken.items()}
 
 
 def dataset(name: str, raw: Path, said: Said) -> Dataset:
@@ -134,7 +147,9 @@ def card_of(name: str, said: Mapping[str, Any], index: Index | None = None) -> C
     kinds = ", ".join(f"{count:,} {kind[1:]}" for kind, count in said.get("files", {}).items())
     of = f"{said['table']} (SHA-256 {said['sha256'][:12]})" if "table" in said else f"{said['reader']}"
     sets = {} if index is None else {key: _classes(classes) for key, classes in index.label_sets.items()}
-    subsets = {} if index is None else index.label_subsets
+    units = {} if index is None else index.number_units
+    sets |= {key: "numbers: " + ", ".join(_with_unit(*one) for one in some.items()) for key, some in units.items()}
+    known = {} if index is None else known_sets(index.label_sets, index.label_subsets, index.number_units)
     return Card(
         title=name,
         what=f"recordings of one's own ({kinds or 'by a reader of their own'}), described by {of}",
@@ -148,9 +163,7 @@ def card_of(name: str, said: Mapping[str, Any], index: Index | None = None) -> C
         units=f"mV, from {told['units']} as --units says" if told.get("units") else "mV, by what the files say",
         lead_order=", ".join(said["leads"]),
         label_sets=sets,
-        n_labels={}
-        if index is None
-        else {key: len(classes) for key, classes in {**index.label_sets, **subsets}.items()},
+        n_labels={key: len(some) for key, some in known.items()},
         tested_on="ten of its records when it is prepared",
         citation="",
         traps=[f"said once: {key} {value}" for key, value in told.items()],
@@ -159,6 +172,10 @@ def card_of(name: str, said: Mapping[str, Any], index: Index | None = None) -> C
 
 def _classes(classes: Sequence[str]) -> str:
     return f"{len(classes)}: {', '.join(classes[:12])}{' ...' if len(classes) > 12 else ''}"
+
+
+def _with_unit(label: str, unit: str) -> str:
+    return f"{label} in {unit}" if unit else label
 
 
 def _worst(index: Index) -> str:
@@ -192,11 +209,14 @@ def _sha256(file: Path) -> str:
         return hashlib.file_digest(content, "sha256").hexdigest()
 
 
-def again(name: str, said: Mapping[str, Any]) -> Dataset | None:
-    """The dataset of a prepared corpus, from what that keeps of its reader; None for a reader in a file of its own."""
+def again(name: str, said: Mapping[str, Any], numbers: bool = True) -> Dataset | None:
+    """The dataset of a prepared corpus, from what that keeps of its reader; None for a reader in a file of its own.
+
+    Without ``numbers``: of one that was prepared before there were any.
+    """
     if said.get("reader") != TABLE:
         return None
     known = {f.name for f in fields(Said)}
     options = Said(**{key: value for key, value in said["said"].items() if key in known})
     kept = {key: value for key, value in said.items() if key not in ("leads", "einthoven", "window", "recipe")}
-    return described(name, TableReader(options), kept, leads=said["leads"], einthoven=said["einthoven"])
+    return described(name, TableReader(options, numbers), kept, leads=said["leads"], einthoven=said["einthoven"])

@@ -12,6 +12,7 @@ from ecgscale.data import columns, split, tables
 from ecgscale.data.columns import BLANK, LABELS, MALE, bare, meant, shown
 from ecgscale.data.corpus import MISSING
 from ecgscale.data.folders import Place
+from ecgscale.data.own import quantities
 from ecgscale.data.own.said import ORDER, Said
 from ecgscale.data.tables import Table, UnreadableTable
 from ecgscale.phrases import did_you_mean
@@ -50,11 +51,14 @@ class Columns:
 
 @dataclass(frozen=True)
 class Labels:
-    """Label sets, their values uint8 [n_rows, n_labels], and what is to be said of the columns."""
+    """Label sets, their values uint8 [n_rows, n_labels], numbers beside, and what each column is taken for."""
 
     sets: Mapping[str, tuple[str, ...]]
     values: np.ndarray
     notes: Mapping[str, int]
+    taken: Mapping[str, str]  # column -> what for, in words
+    units: Mapping[str, Mapping[str, str]]  # a set for each column of numbers, named as it without its unit
+    numbers: np.ndarray  # float64 [n_rows, n_numbers], NaN where missing
 
 
 def located(raw: Path, said: str) -> Place:
@@ -121,6 +125,11 @@ def _apart(name: str) -> str:
     return "row_" if name == "row" else name
 
 
+def headed(name: str) -> str:
+    """A column's name as it stands in the table."""
+    return "row" if name == "row_" else name
+
+
 def _text(value: object) -> str:
     if value is None or value is pd.NA or value is pd.NaT or (isinstance(value, float) and np.isnan(value)):
         return ""
@@ -140,33 +149,41 @@ def splits(table: Table, column: str) -> np.ndarray:
     return words.map(_SPLITS).to_numpy(dtype=np.uint8)
 
 
-def labels(table: Table, used: Columns, said: Said) -> Labels:
+def labels(table: Table, used: Columns, said: Said, *, numbers: bool = True) -> Labels:
     """The labels of every column that holds some, or of those that are said.
 
     Zeros and ones, in numbers or words, are the classes of one set, "labels"; a column of men and women is one of its
-    own, and so is each that ``classes`` names. Numbers and other words are left out, which is noted. Raises
-    UnreadableTable for a cell that is neither where the others of its column are labels, with its line.
+    own, and so is each that ``classes`` names, and each of numbers (see ``quantities``). Other words, and what seems to
+    be identifiers, are left out, which is noted; so are numbers without ``numbers``, as in corpora from before there
+    were any. Raises UnreadableTable for a cell that is neither where the others of its column are labels, with its
+    line, and for a column that may be codes or numbers.
     """
     names = [str(name) for name in table.rows if name not in (used.record, used.patient, used.split, "row", "file")]
-    asked, of_words = _listed(said.label_columns), _listed(said.classes)
-    for option, some in (("label-columns", asked), ("classes", of_words)):
+    asked, of_words, left_out = _listed(said.label_columns), _listed(said.classes), _listed(said.leave_out)
+    options = {"label-columns": asked, "classes": of_words, "numbers": said.named_numbers, "leave-out": left_out}
+    for option, some in options.items():
         for name in some:
             if name not in names:
                 raise UnreadableTable(
                     f"--{option}: {table.name} has no column {name!r}{did_you_mean(name, names[:40])}"
                 )
-    kinds = {name: _kind(table, name, name in asked) for name in (asked or names) if name not in of_words}
+    decided = {*of_words, *said.named_numbers, *left_out}
+    looked_at = [name for name in (asked or names) if name not in decided]
+    kinds = {name: _kind(table, name, name in asked, numbers) for name in looked_at}
     sets: dict[str, tuple[str, ...]] = {}
     parts: list[np.ndarray] = []
     notes: dict[str, int] = {}
+    taken: dict[str, str] = {}
     binary = [name for name, kind in kinds.items() if kind == "labels"]
     if binary:
         values, of_binary = columns.labels(table, binary)
         sets[LABEL_SET], notes = tuple(binary), {**notes, **of_binary}
+        taken |= dict.fromkeys(binary, f"a label (0, 1 or missing) of the set {LABEL_SET!r}")
         parts.append(values)
     for name in (name for name, kind in kinds.items() if kind == "sex"):
         values, of_sex = columns.labels(table, [name], MALE, numbers=False)
         sets[name], notes = ("male",), {**notes, **of_sex}
+        taken[name] = f"men and women: the set {name!r}"
         parts.append(values)
     for name in of_words:
         words = sorted({bare(cell) for cell in table.rows[name].unique()} - BLANK)
@@ -174,26 +191,36 @@ def labels(table: Table, used: Columns, said: Said) -> Labels:
             raise UnreadableTable(f"--classes: column {name!r} of {table.name} holds {len(words)} words, not 2 to 64")
         values, of_classes = columns.one_of(table, name, {word: at for at, word in enumerate(words)}, len(words))
         sets[name], notes = tuple(words), {**notes, **of_classes}
+        taken[name] = f"{len(words)} classes: the set {name!r}"
         parts.append(values)
+    of_numbers = [name for name in names if kinds.get(name) == "numbers"]
+    measured = quantities.read(table, of_numbers if numbers else [], said.named_numbers)
+    notes = {**notes, **measured.notes}
+    taken |= measured.taken
     for kind, what in (
-        ("numbers", "holds numbers other than 0 and 1"),
+        ("identifiers", "holds whole numbers that seem to be identifiers (say --numbers if they are none)"),
         ("words", "holds words"),
         ("blank", "is blank"),
     ):
         for name in (name for name, found in kinds.items() if found == kind):
             notes[f"column {name} of {table.name} {what}: no label"] = 1
+            taken[name] = f"no label: it {what}"
+    taken |= dict.fromkeys((name for name in names if name not in taken), "no label: left out, as was said")
     empty = np.full((len(table), 0), MISSING, dtype=np.uint8)
-    return Labels(sets, np.concatenate([empty, *parts], axis=1), notes)
+    values = np.concatenate([empty, *parts], axis=1)
+    in_order = {name: taken[name] for name in names}
+    return Labels(sets, values, notes, in_order, measured.units, measured.values)
 
 
 def _listed(text: str) -> list[str]:
     return [part.strip() for part in re.split(r"[,;]", text) if part.strip()]
 
 
-def _kind(table: Table, name: str, asked: bool) -> str:
-    """What a column holds: "labels", "sex", "numbers", "words" or nothing ("blank").
+def _kind(table: Table, name: str, asked: bool, numbers: bool) -> str:
+    """What a column holds: "labels", "sex", "numbers", "identifiers", "words" or nothing ("blank").
 
-    Raises UnreadableTable for one that holds labels, or is said to, and something else besides.
+    Raises UnreadableTable for one that holds labels, or is said to, and something else besides, and for one of few
+    whole numbers, which may be codes.
     """
     distinct = [str(cell) for cell in table.rows[name].unique()]
     said = {cell: meant(cell, LABELS) for cell in distinct if bare(cell) not in BLANK}
@@ -204,8 +231,18 @@ def _kind(table: Table, name: str, asked: bool) -> str:
     unknown = [cell for cell, value in said.items() if value is None]
     if not unknown:
         return "labels"
-    n_numbers = sum(map(_is_number, unknown))
-    if not asked and (n_numbers == len(unknown) or n_numbers > max(2, len(unknown) / 2)):  # ">89" among ages
+    n_numbers = sum(quantities.value_of(cell) is not None for cell in unknown)
+    has_words = any(quantities.value_of(cell) is None for cell in said if said[cell] is not None)  # "yes"
+    if (
+        not asked and not has_words and (n_numbers == len(unknown) or n_numbers > max(2, len(unknown) / 2))
+    ):  # ">89" among ages
+        if numbers and quantities.are_identifiers(table, name):
+            return "identifiers"
+        if numbers and (codes := quantities.codes_in(table, name, always=tables.bare_name(name) in _SEX)):
+            raise UnreadableTable(
+                f"{table.name}: column {name!r} holds {codes}, codes or numbers? Say --numbers {name} if they measure "
+                f"something, --classes {name} if each is a class of its own, or --leave-out {name}"
+            )
         return "numbers"
     if not asked and len(unknown) == len(said):
         return "words"
@@ -213,13 +250,6 @@ def _kind(table: Table, name: str, asked: bool) -> str:
     line = int(table.rows.index[(table.rows[name] == cell).to_numpy()][0])
     raise UnreadableTable(
         f"{table.name}, line {line}, column {name!r}: {shown(cell)} is neither 0, 1 nor blank (nor yes, no, true, "
-        f"false): mend it, or name the columns that are labels with --label-columns, those of words with --classes"
+        f"false): mend it, or name the columns that are labels with --label-columns, those of words with --classes, "
+        f"of numbers with --numbers"
     )
-
-
-def _is_number(cell: str) -> bool:
-    try:
-        float(cell.replace(",", "."))
-    except ValueError:
-        return False
-    return True

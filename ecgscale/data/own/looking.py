@@ -15,6 +15,7 @@ from ecgscale.data.recording import MalformedRecordError
 
 _USUAL_RATE = (40.0, 140.0)  # beats a minute: the median of a folder's records
 _USUAL = Options("recordings")
+_LEAST_SLOPE_HZ = 6.0  # of 2,550 records of PTB-XL and 200 of LUDB the medians of tens are 14 to 20
 _LEAST = 5  # records that a median is of
 
 
@@ -32,7 +33,7 @@ class Looked:
     signal: np.ndarray
     qrs_mv: float
     beats_per_minute: float
-    labels: tuple[str, ...]  # that are 1
+    labels: tuple[str, ...]  # that are 1, and numbers with what they are: "age 63"
     n_unknown: int  # labels that are missing
     problem: str = ""
 
@@ -47,8 +48,8 @@ def look(dataset: Dataset, raw: Path, index: Index) -> list[Looked]:
     found = []
     for row in looked_at(index).tolist():
         where = str(index.where[row])
-        labels = index.labels[row]
-        known = tuple(names[labels == 1].tolist()), int(np.sum(labels == MISSING))
+        labels, (numbers, n_without) = index.labels[row], _numbers(index, row)
+        known = (*names[labels == 1].tolist(), *numbers), int(np.sum(labels == MISSING)) + n_without
         kind = Path(where.partition("#")[0]).suffix.removeprefix(".")
         try:
             read = raw_record(dataset, raw, where)
@@ -68,6 +69,16 @@ def look(dataset: Dataset, raw: Path, index: Index) -> list[Looked]:
     return found
 
 
+def _numbers(index: Index, row: int) -> tuple[list[str], int]:
+    """A record's numbers in words, and how many are missing."""
+    if index.numbers is None:
+        return [], 0
+    names = [(label, unit) for some in index.number_units.values() for label, unit in some.items()]
+    pairs = list(zip(names, index.numbers[row].tolist(), strict=True))
+    said = [f"{label} {value:g} {unit}".strip() for (label, unit), value in pairs if np.isfinite(value)]
+    return said, len(pairs) - len(said)
+
+
 def _unread(row: int, kind: str, known: tuple[tuple[str, ...], int], problem: str) -> Looked:
     return Looked(row + 1, kind, (), 0.0, np.zeros((0, 0), dtype=np.float32), np.nan, np.nan, *known, problem)
 
@@ -80,8 +91,24 @@ def _beats_per_minute(signal: np.ndarray, sampling_hz: float) -> float:
     return float(60 * STORED_HZ / np.median(np.diff(peaks))) if len(peaks) > 1 else float("nan")
 
 
+def _slope_hz(one: Looked) -> float:
+    """The frequency below which half of the power of a record's slopes lies, of 0.5 to 40 Hz: about that of its QRS."""
+    slopes = np.diff(np.nan_to_num(one.signal.astype(np.float64)), axis=1)
+    frequencies = np.fft.rfftfreq(slopes.shape[1], 1 / one.sampling_hz)
+    band = (frequencies >= 0.5) & (frequencies <= 40)
+    power = np.cumsum((np.abs(np.fft.rfft(slopes, axis=1)) ** 2).sum(axis=0)[band])
+    return float(frequencies[band][np.searchsorted(power, power[-1] / 2)]) if len(power) else float("nan")
+
+
 def why_not_usual(looked: list[Looked], said_hz: float) -> str:
-    """What to say where hearts beat too fast or too slowly for the rate that was said; or ""."""
+    """What to say where hearts beat too fast or too slowly for the rate that was said, or their waves are; or ""."""
+    slow = [_slope_hz(one) for one in looked if one.leads]
+    if said_hz and len(slow) >= _LEAST and np.median(slow) < _LEAST_SLOPE_HZ:
+        return (
+            f"at --hz {said_hz:g} the waves of {len(slow)} records are too slow for hearts: half of the power of their "
+            f"slopes lies below {np.median(slow):.1f} Hz (median), and usual is 12 to 22: say the rate that the files "
+            "were sampled at"
+        )
     rates = [one.beats_per_minute for one in looked if np.isfinite(one.beats_per_minute)]
     if not said_hz or len(rates) < _LEAST or _USUAL_RATE[0] <= np.median(rates) <= _USUAL_RATE[1]:
         return ""

@@ -1,5 +1,6 @@
 """Corpora of one's own that are prepared in a home: their names, and their datasets again, from what they keep."""
 
+import hashlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -10,12 +11,12 @@ from ecgscale.data.filters import recipe_of
 from ecgscale.data.own import described
 
 
-def own_dataset(name: str, said: Mapping[str, Any]) -> Dataset:
-    """The dataset of a prepared corpus, from its manifest's ``reader``.
+def own_dataset(name: str, said: Mapping[str, Any], numbers: bool = True) -> Dataset:
+    """The dataset of a prepared corpus, from its manifest's ``reader``; ``numbers``: whether it has any.
 
     One that a Python file has read can be described without the file, and not read again.
     """
-    again = described.again(name, said)
+    again = described.again(name, said, numbers)
     if again is not None:
         return again
     recipe = recipe_of(said["recipe"])
@@ -29,6 +30,23 @@ def own_dataset(name: str, said: Mapping[str, Any]) -> Dataset:
         recipe=recipe,
         window=said["window"],
     )
+
+
+def script_of(said: Mapping[str, Any], reader: str, raw: Path) -> Path | None:
+    """The Python file that read a corpus: ``reader``, or one of its name here or in the raw folder; None for a table.
+
+    Raises ValueError for a file that is another, and where there is none, with what to say.
+    """
+    if said["reader"] == described.TABLE:
+        return None
+    for file in [Path(reader)] if reader else [Path(said["reader"]), raw / said["reader"]]:
+        if file.is_file() and hashlib.sha256(file.read_bytes()).hexdigest() == said["sha256"]:
+            return file
+    if reader:
+        raise ValueError(
+            f"{Path(reader).name} is not the file that the corpus was read by, {said['reader']}, unchanged"
+        )
+    raise ValueError(f"the raw folder was read by {said['reader']}: say where that file is, unchanged, with --reader")
 
 
 class _Elsewhere:
@@ -65,5 +83,8 @@ def card_of(home: Path, name: str) -> Card:
         label_sets={key: tuple(classes) for key, classes in manifest.label_sets.items()},
         labels=opened.labels,
         label_subsets={key: tuple(classes) for key, classes in manifest.label_subsets.items()},
+        number_units={
+            key: {label: number["unit"] for label, number in some.items()} for key, some in manifest.number_sets.items()
+        },
     )
     return described.card_of(name, manifest.reader, index)

@@ -34,6 +34,8 @@ class Said:
     split: str = ""
     label_columns: str = ""  # separated by commas
     classes: str = ""  # columns of words, each of which becomes a label
+    numbers: str = ""  # columns of numbers, at will with their units: "age=years,potassium=mmol/L"
+    leave_out: str = ""  # columns that are no labels
     einthoven: bool = True  # limb leads obey Einthoven's law: they are checked, and eight of twelve leads stored
 
     def __post_init__(self) -> None:
@@ -54,6 +56,12 @@ class Said:
         parts = [part.strip() for part in re.split(r"[,;]", self.leads) if part.strip()]
         pairs = [part.rpartition("=") for part in parts]
         return tuple((theirs.strip(), canonical(our)) for theirs, _, our in pairs)
+
+    @cached_property
+    def named_numbers(self) -> dict[str, str]:
+        """Column of numbers -> its unit; "" where none is said."""
+        parts = [part.strip().partition("=") for part in re.split(r"[,;]", self.numbers) if part.strip()]
+        return {column.strip(): unit.strip() for column, _, unit in parts}
 
     def told(self) -> dict[str, str | float | bool]:
         """What is said and not at its default, as plain JSON."""

@@ -13,9 +13,11 @@ from ecgscale.data.readers import (
     icentia,
     ludb,
     mimic,
+    mimic_open,
     mitbih,
     ptbxl,
     sph,
+    zzu,
 )
 from ecgscale.registry import Registry
 
@@ -44,6 +46,18 @@ DATASETS: Registry[Dataset] = Registry(
         "ptbxl-challenge": challenge.PTBXL,
         "incart": challenge.INCART,
         "chapman": chapman.DATASET,
+        "mimic-open": mimic_open.DATASET,
+        "zzu-pecg": zzu.DATASET,
     },
     lambda name, thing: "" if isinstance(thing, Dataset) else "it is no ecgscale.data.Dataset",
+)
+
+# Datasets with recordings of the same people, split each in its own way: who trains on one may not be probed on the
+# other. `mimic-icd10` and `mimic` are not among them, for their folds keep them apart.
+SAME_PEOPLE = (
+    frozenset({"mimic-open", "mimic"}),
+    frozenset({"mimic-open", "mimic-icd10"}),
+    frozenset({"code", "code15"}),
+    frozenset({"ptbxl", "ptbxl-challenge"}),
+    frozenset({"csn", "chapman"}),
 )

@@ -254,6 +254,7 @@ def _source(
     what: str,
     n_records: int,
     folder: str,
+    gigabytes: float,  # from the lengths
     *,
     n_patients: int | None = None,
     hz: tuple[int, ...] = (500,),
@@ -273,6 +274,7 @@ def _source(
             url=_URL,
             doi="10.13026/34va-7q14",
             download=f"wget -r -N -c -np https://physionet.org/files/challenge-2021/1.0.3/training/{folder}/",
+            gigabytes=gigabytes,
             units="mV by the headers' gains",
             lead_order="I, II, III, aVR, aVL, aVF, V1-V6",
             label_sets={"scored26": "26 SNOMED classes that the 2021 challenge scored, equivalent codes merged"},
@@ -293,11 +295,12 @@ GEORGIA = _source(
     "records of a hospital in the south-east of the United States",
     10_344,
     "georgia",
+    1.2,
     tested_on="44 real records, 34 with a malformed record line",
     traps=('many headers name the record "E07500.mat", which wfdb refuses; they are read', "5 and 10 s"),
 )
 CPSC2018_EXTRA = _source(
-    "Q", "CPSC2018 extra", "unused records of CPSC2018", 3_453, "cpsc_2018_extra", tested_on="10 real records"
+    "Q", "CPSC2018 extra", "unused records of CPSC2018", 3_453, "cpsc_2018_extra", 0.7, tested_on="10 real records"
 )
 PTB = _source(
     "S",
@@ -305,6 +308,7 @@ PTB = _source(
     "records of 38 to 115 s at 1000 Hz",
     516,
     "ptb",
+    1.4,
     n_patients=290,
     hz=(1000,),
     tested_on="a copy of the layout",
@@ -316,6 +320,7 @@ INCART = _source(
     "half-hour records at 257 Hz",
     74,
     "st_petersburg_incart",
+    0.8,
     n_patients=32,
     hz=(257,),
     tested_on="a copy of the layout",
@@ -327,6 +332,7 @@ PTBXL = _source(
     "the 500 Hz records of PTB-XL with SNOMED codes instead of its statements",
     21_837,
     "ptb-xl",
+    2.6,
     tested_on="4 real records",
     traps=(
         "HR00001 is PTB-XL's ecg_id 1: never pretrain on one edition and test on the other",
@@ -345,6 +351,7 @@ CPSC2018 = Dataset(
         url=_URL,
         doi="10.1166/jmihi.2018.2442",
         download="wget -r -N -c -np https://physionet.org/files/challenge-2021/1.0.3/training/cpsc_2018/",
+        gigabytes=1.4,  # from the lengths
         units="mV by the headers' gains; the authors' .mat are in mV",
         lead_order="I, II, III, aVR, aVL, aVF, V1-V6; without names in the authors' .mat, checked with Einthoven's law",
         label_sets={"cpsc9": "9: " + ", ".join(CPSC) + "; 477 records have several"},
@@ -368,7 +375,8 @@ CSN = Dataset(
         access="open",
         url="https://physionet.org/content/ecg-arrhythmia/1.0.0/",
         doi="10.13026/wgex-er52",
-        download="wget -r -N -c -np https://physionet.org/files/ecg-arrhythmia/1.0.0/",
+        download="aws s3 sync --no-sign-request s3://physionet-open/ecg-arrhythmia/1.0.0/ DIR",
+        gigabytes=5.5,  # 5.1 GiB
         units="mV by the headers' gains; stored in the published normalisation, each record's range to +-3",
         lead_order="I, II, III, aVR, aVL, aVF, V1-V6",
         label_sets={

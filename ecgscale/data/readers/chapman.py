@@ -38,7 +38,7 @@ _CLASSES = {name.casefold(): at for at, name in enumerate(RHYTHMS)} | {
 def index(raw: Path) -> Index:
     """``Diagnostics.csv`` or ``labels.csv`` (Diagnostics.xlsx saved as text) and a .csv or .mat of each FileName."""
     place = located(raw, "Diagnostics.csv", "labels.csv", hint="save Diagnostics.xlsx as text there: it")
-    table = columns.keyed(tables.read(place, ["FileName", "Rhythm", "Gender"]), "FileName")
+    table = columns.keyed(tables.read(place, ["FileName", "Rhythm", "Gender"], optional=["PatientAge"]), "FileName")
     found: dict[str, str] = {}
     n_copies = 0
     for name in sorted(walked(raw, ".csv", ".mat"), key=lambda name: (not name.endswith(".csv"), name)):
@@ -49,14 +49,16 @@ def index(raw: Path) -> Index:
     table, missing = columns.shelved(table, "FileName", found)
     rhythm, notes = columns.one_of(table, "Rhythm", _CLASSES, len(RHYTHMS))
     male, of_sex = columns.labels(table, ["Gender"], MALE, numbers=False)
+    age, of_age = columns.ages(columns.numbers(table, "PatientAge"), place.name)
     notes["recordings that lie there twice, as .csv and .mat or copied: each is used once"] = n_copies
     return Index(
         where=tables.texts(table.rows["file"]),
         patient=tables.texts(table.rows["FileName"]),
         label_sets={"rhythm": RHYTHMS, "sex": ("male",)},
         labels=np.concatenate([rhythm, male], axis=1),
+        **age,
         missing=missing,
-        **accounted(table, notes, of_sex),
+        **accounted(table, notes, of_sex, of_age),
     )
 
 
@@ -87,8 +89,8 @@ DATASET = Dataset(
         download="download ECGDataDenoised.zip and Diagnostics.xlsx from https://doi.org/10.6084/m9.figshare.c.4560497.v2",
         units="microvolts",
         lead_order="I, II, III, aVR, aVL, aVF, V1-V6; all twelve are stored: denoising each lead broke Einthoven's law",
-        label_sets={"rhythm": "11", "sex": "1: male"},
-        n_labels={"rhythm": len(RHYTHMS), "sex": 1},
+        label_sets={"rhythm": "11", "sex": "1: male", "age": "a number, in years"},
+        n_labels={"rhythm": len(RHYTHMS), "sex": 1, "age": 1},
         tested_on="6 real records",
         citation='Zheng et al., "A 12-lead electrocardiogram database for arrhythmia research", Sci Data 7:48 (2020)',
     ),

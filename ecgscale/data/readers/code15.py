@@ -24,7 +24,7 @@ def index(raw: Path) -> Index:
     """
     place = located(raw, "exams.csv")
     names = ["exam_id", "is_male", *code.LABELS, "patient_id", "normal_ecg", "trace_file"]
-    table = columns.keyed(columns.people(tables.read(place, names), "patient_id"), "exam_id")
+    table = columns.keyed(columns.people(tables.read(place, names, optional=["age"]), "patient_id"), "exam_id")
     table = table.keep(~table.rows["trace_file"].str.casefold().isin(BLANK), f"blank trace_file in {place.name}")
     parts = table.rows["trace_file"]
     where, missing = pd.Series("", index=parts.index, dtype=object), []
@@ -50,13 +50,15 @@ def index(raw: Path) -> Index:
     table = table.sorted_by("trace_file")
     labels, notes = columns.labels(table, [*code.LABELS, "normal_ecg"])
     male, of_sex = columns.labels(table, ["is_male"], {**MALE, **LABELS})
+    age, of_age = columns.ages(columns.numbers(table, "age"), place.name)
     return Index(
         where=tables.texts(table.rows["file"]),
         patient=tables.texts(table.rows["patient_id"]),
         label_sets={"code6": code.LABELS, "normal": ("normal_ecg",), "sex": ("male",)},
         labels=np.concatenate([labels, male], axis=1),
+        **age,
         missing=missing,
-        **accounted(table, notes, of_sex),
+        **accounted(table, notes, of_sex, of_age),
     )
 
 
@@ -100,10 +102,16 @@ DATASET = Dataset(
         url="https://zenodo.org/records/4916206",
         doi="10.5281/zenodo.4916206",
         download="zenodo_get 10.5281/zenodo.4916206 && unzip 'exams_part*.zip'",
+        gigabytes=68.0,  # unpacked; the zips are smaller
         units="twice mV: divided by two (the files were written with --scale 2 and without baseline removal)",
         lead_order="DI, DII, DIII, AVR, AVL, AVF, V1-V6, without names in the files; checked with Einthoven's law",
-        label_sets={"code6": "6, of an automatic annotation reviewed at CODE", "normal": "1", "sex": "1: male"},
-        n_labels={"code6": len(code.LABELS), "normal": 1, "sex": 1},
+        label_sets={
+            "code6": "6, of an automatic annotation reviewed at CODE",
+            "normal": "1",
+            "sex": "1: male",
+            "age": "years",
+        },
+        n_labels={"code6": len(code.LABELS), "normal": 1, "sex": 1, "age": 1},
         tested_on="real tracings of ten exams in a rebuilt container of the original layout",
         citation=code.CITATION,
         traps=(

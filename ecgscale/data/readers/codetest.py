@@ -91,6 +91,7 @@ DATASET = Dataset(
         url="https://zenodo.org/records/3765780",
         doi="10.5281/zenodo.3765780",
         download="zenodo_get 10.5281/zenodo.3765780",
+        gigabytes=0.33,
         units="as CODE-15%: twice mV, divided by two",
         lead_order="described in two ways (aVR, aVL, aVF or aVL, aVF, aVR); Einthoven's law decides",
         label_sets={"code6": "6, gold standard", "sex": "1: male"},

@@ -111,6 +111,7 @@ DATASET = Dataset(
         url="https://physionet.org/content/echonext/1.1.0/",
         doi="10.13026/3ykd-bf14",
         download="wget -r -N -c -np --user USER --ask-password https://physionet.org/files/echonext/1.1.0/",
+        gigabytes=12.0,
         units="already filtered, clipped and z-scored by its authors: not mV",
         lead_order="I, II, III, aVR, aVL, aVF, V1-V6; all twelve are stored, as z-scoring breaks Einthoven's law",
         label_sets={"shd11": "11 findings", "shd": "1: any of them, moderate or greater"},

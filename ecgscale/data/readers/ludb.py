@@ -1,5 +1,7 @@
 """LUDB: 200 records with every wave delineated by cardiologists; the truth for R peaks."""
 
+import re
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -23,11 +25,18 @@ RHYTHMS = {
     "sinus arrhythmia": ("Rhythm: Sinus arrhythmia", "Rhythm: Irregular sinus rhythm"),
 }
 UNITS_PER_MV = 1000.0
+_AGE = re.compile(r"<age>:\s*(\d+)")
 
 
 def rhythms(comments: str) -> list[bool]:
     """Which of RHYTHMS a header's comments say."""
     return [any(text in comments for text in texts) for texts in RHYTHMS.values()]
+
+
+def years(comments: Sequence[str]) -> np.ndarray:
+    """Ages float [n] of headers' comments, NaN where they say none."""
+    found = [_AGE.search(text) for text in comments]
+    return np.array([float(one[1]) if one else np.nan for one in found])
 
 
 def index(raw: Path) -> Index:
@@ -46,14 +55,16 @@ def index(raw: Path) -> Index:
         told = f"their words are {columns.named(words)}" if words else "they have no Rhythm line"
         raise UnreadableTable(f"none of {len(used):,} headers says a known rhythm: {told}")
     notes = {"header without a rhythm that is known: labels missing": int(unknown.sum())} if unknown.any() else {}
+    age, of_age = columns.ages(years(comments), "headers")
     return Index(
         where=tables.texts(used),
         patient=tables.texts([Path(name).stem for name in used]),
         label_sets={"rhythm": tuple(RHYTHMS)},
         labels=labels,
+        **age,
         missing=absent(raw),
         refused=refused,
-        notes=notes,
+        notes={**notes, **of_age},
         accounts=Accounts("headers", len(headers), len(used)),
     )
 
@@ -85,11 +96,12 @@ DATASET = Dataset(
         access="open",
         url="https://physionet.org/content/ludb/1.0.1/",
         doi="10.13026/eegm-h675",
-        download="wget -r -N -c -np https://physionet.org/files/ludb/1.0.1/",
+        download="aws s3 sync --no-sign-request s3://physionet-open/ludb/1.0.1/ DIR",
+        gigabytes=0.03,
         units="taken as microvolts: the headers' gains differ between leads and break Einthoven's law",
         lead_order="i, ii, iii, avr, avl, avf, v1-v6",
-        label_sets={"rhythm": "6"},
-        n_labels={"rhythm": len(RHYTHMS)},
+        label_sets={"rhythm": "6", "age": "a number, in years"},
+        n_labels={"rhythm": len(RHYTHMS), "age": 1},
         tested_on="all 200 real records",
         citation="Kalyakulina et al., IEEE Access 8:186181-186190 (2020)",
         traps=("annotations leave out the first and last beats", "gains of the headers are not to be believed"),

@@ -194,9 +194,10 @@ _CARD = Card(
     access="credentialed",
     url="https://physionet.org/content/mimic-iv-ecg/1.0/",
     doi="10.13026/4nqg-sb35",
-    download="wget -r -N -c -np https://physionet.org/files/mimic-iv-ecg/1.0/ ; labels, after credentialing: wget -r "
-    "-N -c -np --user USER --ask-password https://physionet.org/files/mimic-iv-ecg-ext-icd-labels/1.0.1/ and "
+    download="aws s3 sync --no-sign-request s3://physionet-open/mimic-iv-ecg/1.0/ DIR; labels, once credentialed: "
+    "wget -r -N -c -np --user USER --ask-password https://physionet.org/files/mimic-iv-ecg-ext-icd-labels/1.0.1/ and "
     ".../multimodal-emergency-benchmark/1.0.0/ (mds_ed.csv); put both tables beside files/",
+    gigabytes=97.0,  # the ECGs
     units="mV by the headers' gains",
     lead_order="I, II, III, aVR, aVF, aVL, V1-V6 (aVF before aVL): taken by name",
     label_sets={

@@ -59,7 +59,7 @@ def index(raw: Path) -> Index:
     """
     place = located(raw, "ptbxl_database.csv")
     names = ["ecg_id", "patient_id", "sex", "scp_codes", "strat_fold", "filename_lr", "filename_hr"]
-    table = columns.keyed(columns.people(tables.read(place, names), "patient_id"), "ecg_id")
+    table = columns.keyed(columns.people(tables.read(place, names, optional=["age"]), "patient_id"), "ecg_id")
     folds = columns.numbers(table, "strat_fold")
     table = table.having(fold=folds).keep(
         np.isin(folds, range(1, 11)), f"strat_fold of {place.name} is none of 1 to 10"
@@ -70,16 +70,18 @@ def index(raw: Path) -> Index:
     sets, labels = label_table([record or set() for record in codes], statements)
     labels[[record is None for record in codes]] = MISSING
     female, of_sex = columns.labels(table, ["sex"], FEMALE)
+    age, of_age = columns.ages(columns.numbers(table, "age"), place.name)
     fold = table.rows["fold"].to_numpy()
     return Index(
         where=tables.texts(table.rows["file"]),
         patient=tables.texts(table.rows["patient_id"]),
         label_sets={**sets, "sex": ("female",)},
         labels=np.concatenate([labels, female], axis=1),
+        **age,
         split=np.select([fold == 9, fold == 10], [split.VAL, split.TEST], split.TRAIN).astype(np.uint8),
         split_column=f"strat_fold of {place.name}",
         missing=missing,
-        **accounted(table, notes, of_sex),
+        **accounted(table, notes, of_sex, of_age),
     )
 
 
@@ -149,7 +151,8 @@ DATASET = Dataset(
         access="open",
         url="https://physionet.org/content/ptb-xl/1.0.3/",
         doi="10.13026/kfzx-aw45",
-        download="wget -r -N -c -np https://physionet.org/files/ptb-xl/1.0.3/",
+        download="aws s3 sync --no-sign-request s3://physionet-open/ptb-xl/1.0.3/ DIR",
+        gigabytes=3.2,  # 3.0 GiB
         units="mV by the headers' gains",
         lead_order="I, II, III, AVR, AVL, AVF, V1-V6",
         label_sets={
@@ -160,6 +163,7 @@ DATASET = Dataset(
             "rhythm": "12",
             "code6": "6, CODE's labels by statement",
             "sex": "1: female",
+            "age": "a number, in years; over 89 missing",
         },
         n_labels={
             "diagnostic": 44,
@@ -169,6 +173,7 @@ DATASET = Dataset(
             "rhythm": 12,
             "code6": len(CODE_FROM_SCP),
             "sex": 1,
+            "age": 1,
         },
         tested_on="2,550 real rows of the table, 800 real records at 100 Hz and 40 at 500 Hz",
         citation='Wagner et al., "PTB-XL, a large publicly available electrocardiography dataset", Sci Data 7 (2020)',

@@ -22,20 +22,22 @@ def index(raw: Path) -> Index:
     of statements, or a word among them, has missing ones.
     """
     place = located(raw, "metadata.csv")
-    table = tables.read(place, ["ECG_ID", "AHA_Code", "Patient_ID", "Sex"])
+    table = tables.read(place, ["ECG_ID", "AHA_Code", "Patient_ID", "Sex"], optional=["Age"])
     table = columns.keyed(columns.people(table, "Patient_ID"), "ECG_ID")
     folder = "records/" if (place.file.parent / "records").is_dir() else ""
     order, statements, notes = _statements(table)
     male, of_sex = columns.labels(table, ["Sex"], MALE, numbers=False)
     table = table.having(at=np.arange(len(table)))
     table, missing = columns.files(table, ["ECG_ID"], place, lambda name: f"{folder}{name.removesuffix('.h5')}.h5")
+    age, of_age = columns.ages(columns.numbers(table, "Age"), place.name)
     return Index(
         where=tables.texts(table.rows["file"]),
         patient=tables.texts(table.rows["Patient_ID"]),
         label_sets={"aha": order, "sex": ("male",)},
         labels=np.concatenate([statements, male], axis=1)[table.rows["at"].to_numpy()],
+        **age,
         missing=missing,
-        **accounted(table, notes, of_sex),
+        **accounted(table, notes, of_sex, of_age),
     )
 
 
@@ -83,10 +85,11 @@ DATASET = Dataset(
         url="https://doi.org/10.6084/m9.figshare.c.5779802.v1",
         doi="10.6084/m9.figshare.c.5779802.v1",
         download="download records.tar.gz and metadata.csv from https://doi.org/10.6084/m9.figshare.c.5779802.v1",
+        gigabytes=2.3,  # records.tar.gz
         units="mV, half precision",
         lead_order="I, II, III, aVR, aVL, aVF, V1-V6, without names; checked with Einthoven's law",
-        label_sets={"aha": "44 primary statements in the whole dataset", "sex": "1: male"},
-        n_labels={"aha": 44, "sex": 1},
+        label_sets={"aha": "44 primary statements in the whole dataset", "sex": "1: male", "age": "years"},
+        n_labels={"aha": 44, "sex": 1, "age": 1},
         tested_on="9 real records with metadata",
         citation='Liu et al., "A large-scale multi-label 12-lead electrocardiogram database", Sci Data 9:272 (2022)',
         traps=("10 s are cut from the middle of longer records",),
