@@ -11,24 +11,20 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from ecgscale.data.batches import Batch
-from ecgscale.models.architecture import Architecture
-from ecgscale.models.embedding import LEADS, SAMPLES, SampleTokens
+from ecgscale.models.embedding import SampleTokens
 from ecgscale.models.features import Backbone, Features
 from ecgscale.models.folded import folded_convolution, longest
 from ecgscale.models.precision import autocast_of
+from ecgscale.models.ten_seconds import LEADS, SAMPLES, TenSeconds, TenSecondsBackbone
 
 
 @dataclass(frozen=True)
-class TimesNet(Architecture):
+class TimesNet(TenSeconds):
     """Layers, width, and inner width ``ffn``; of each layer the ``periods`` strongest, and ``kernels`` 1, 3, 5, ...
 
     Periods are chosen for each recording, in training and in evaluation, so that probes and predictions do not depend
     on what else is in a batch; the original chooses one set for a batch, by its mean spectrum, and a recording's
     features depend on its neighbours. Their choice is the same where a batch's recordings have the same periods.
-
-    ``pooling`` "flatten" puts all samples one behind the other, and then only whole recordings fit; "mean" is over
-    them.
     """
 
     layers: int = 3
@@ -64,31 +60,22 @@ class TimesNet(Architecture):
         return TimesNetBackbone(self)
 
 
-class TimesNetBackbone(Backbone):
+class TimesNetBackbone(TenSecondsBackbone):
     """Signals [n, 12, n_samples] to features: all samples, one behind the other or their mean."""
 
     def __init__(self, description: TimesNet) -> None:
-        super().__init__()
-        self.flat = description.pooling == "flatten"
-        self.width = description.width * (SAMPLES if self.flat else 1)
+        super().__init__(description, description.width)
         self.tokens = SampleTokens(description.width)
         self.layers = nn.ModuleList(PeriodLayer(description) for _ in range(description.layers))
         self.norm = nn.LayerNorm(description.width)  # one for all layers
         self.dropout = nn.Dropout(description.dropout)
-
-    def inputs(self, batch: Batch) -> tuple[torch.Tensor]:
-        return (batch.signal,)
 
     def encode(self, *inputs: torch.Tensor) -> Features:
         x = self.dropout(self.tokens(inputs[0]))
         for layer in self.layers:
             x = self.norm(layer(x))
         local = F.gelu(x)
-        if not self.flat:
-            return Features(self.dropout(local.mean(1)), local)
-        if local.shape[1] != SAMPLES:
-            raise ValueError(f"a TimesNet that flattens reads whole recordings of {SAMPLES} samples")
-        return Features(self.dropout(local.flatten(1)), local)
+        return Features(self.dropout(self.pooled(local)), local)
 
 
 class PeriodLayer(nn.Module):
