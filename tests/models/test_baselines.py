@@ -105,13 +105,13 @@ def test_timesnets_tokens_and_first_periods_are_the_originals() -> None:
 @pytest.mark.parametrize("name", BASELINES)
 def test_macs_are_those_of_a_hand_count(name: str) -> None:
     architecture = BASELINES[name].architecture
-    with torch.device("meta"):
-        backbone = architecture.build()
-        counted = count(Encoding(backbone), [torch.zeros(1, 12, 1000)])
-    assert not counted.heavy
-    assert counted.macs == pytest.approx(BY_HAND[name](), rel=1e-3)
-    said = cost(architecture, Supervised(), N_LABELS, 1000).macs_per_sample - N_LABELS * backbone.width
-    assert said == pytest.approx(BY_HAND[name](), rel=1e-3)
+    found = cost(architecture, Supervised(), N_LABELS, 1000)
+    assert found.macs_per_sample - N_LABELS * found.width == pytest.approx(BY_HAND[name](), rel=1e-3)
+    if architecture.macs(1000) is not None:  # it says them itself: torch counts them too
+        with torch.device("meta"):
+            counted = count(Encoding(architecture.build()), [torch.zeros(1, 12, 1000)])
+        assert not counted.heavy
+        assert counted.macs == pytest.approx(BY_HAND[name](), rel=1e-3)
 
 
 @pytest.mark.parametrize(
