@@ -1,5 +1,7 @@
 """The verb that brings published weights."""
 
+import re
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
@@ -28,7 +30,7 @@ def adopt(
     home: Home = None,
 ) -> None:
     """Import a published model and its head, whichever it is; says what was found and what a sweep calls it."""
-    from ecgscale.models.native import AMPLITUDES
+    from ecgscale.models.native import AMPLITUDES, LENGTHS
     from ecgscale.training import weights
 
     if labels is not None and not labels.is_file():
@@ -39,14 +41,19 @@ def adopt(
     say(f"{found.family.name}: imported, {len(found.backbone)} tensors of {si(n_params)} parameters")
     say(f"licence of its weights: {found.family.licence}")
     if found.dropped:
-        say(f"left out: {_few(found.dropped)}; no feature depends on them")
+        say(f"left out: {_grouped(found.dropped)}; no feature depends on them")
+    heads = [part for part in found.family.pretraining if any(name.startswith(f"{part}.") for name in found.dropped)]
+    if heads:
+        say(f"of them by its pretraining: {', '.join(heads)}; a run that pretrains it further learns heads of its own")
     if head := weights.head(digest, home_of(home)):
         named = (
             f"{head.names[0]}, ... {head.names[-1]}" if head.names else "their names are unknown (--labels tasks.txt)"
         )
         say(f"its head of {len(head.bias)} labels is kept: {named}")
     net = found.architecture
-    say(f"it computes on {net.native_hz} Hz, {AMPLITUDES[net.amplitude]}")
+    leads = "the first lead of a corpus" if net.native_leads == 1 else f"{net.native_leads} leads"
+    say(f"it computes on {leads} at {net.native_hz} Hz, {AMPLITUDES[net.amplitude]}")
+    say(f"it was trained on recordings of {net.native_samples:,} samples: {LENGTHS[net.length]}")
     say(f"it reads corpora stored at {net.sampling_hz} Hz")
     if hasattr(net, "reads_hz") and net.native_hz != 100:
         say("of corpora at 100 Hz: replace(..., reads_hz=100); they are resampled for it, band-limited")
@@ -56,5 +63,7 @@ def adopt(
 _STATISTICS = ("running_mean", "running_var", "num_batches_tracked")
 
 
-def _few(names: Sequence[str]) -> str:
-    return f"{len(names)} tensors ({names[0]}{', ...' if len(names) > 1 else ''})"
+def _grouped(names: Sequence[str]) -> str:
+    """Tensors by their module, those of all layers and blocks together."""
+    parts = Counter(re.sub(r"\d+", "*", name.rpartition(".")[0] or name) for name in names)
+    return ", ".join(f"{part} ({n} tensor{'s' * (n > 1)})" for part, n in parts.items())
