@@ -30,7 +30,7 @@ FAST = {  # of these objectives, what stands for all architectures
     "cpc": ("resnet",),
     "cpc-batch": ("resnet",),
     "cpc-causal": ("mamba",),
-    "jepa": ("vit", "transformer"),
+    "jepa": ("transformer",),
     "hybrid": ("resnet",),
     "hybrid-jepa": ("vit",),
 }

@@ -96,7 +96,7 @@ def test_a_module_cuts_encodes_and_predicts_as_said(context: str, store: Store) 
             out, state = module.head.context(z[i][t][None, None], state)
             told = module.head.predict.weight @ out[0, 0]
             scores = torch.stack([told @ z[i][t + 2], *(told @ z[i][j] for j in range(5) if j != t + 2)])
-            terms.append(float(-scores.double().log_softmax(0)[0]))
+            terms.append(float(-scores.detach().double().log_softmax(0)[0]))
     loss = module(batch, torch.Generator())
     assert int(loss.n_terms) == len(terms) == 9
     assert float(loss.mean.detach()) == pytest.approx(sum(terms) / len(terms), abs=1e-6)
@@ -107,20 +107,20 @@ def one(batch: Batch, i: int, samples: slice) -> Batch:
 
 
 @pytest.mark.parametrize(
-    ("architecture", "description", "at"),
+    ("architecture", "description"),
     [
-        *((net, SMALL, 2) for net in (ResNet(3, 6), ViT(1, 12, 1, patch=50), S4D(1, 6, 4))),
-        *((net, CPC(steps=2, context="backbone"), 600 // net.build().samples_per_token) for net in CAUSAL.values()),
+        *((net, SMALL) for net in (ResNet(3, 6), ViT(1, 12, 1, patch=50, layer_scale=0.3), S4D(1, 6, 4))),
+        *((net, CPC(steps=2, context="backbone")) for net in CAUSAL.values()),
     ],
     ids=lambda value: getattr(value, "kind", ""),
 )
-def test_nothing_has_seen_what_is_predicted(architecture: Architecture, description: CPC, at: int) -> None:
+def test_nothing_has_seen_what_is_predicted(architecture: Architecture, description: CPC) -> None:
     """Other samples from one on change no latent and no prediction before, and all latents behind."""
     module = built(architecture, description)
+    at = 3 if module.by_windows else 600 // module.backbone.samples_per_token
     signal = torch.randn(2, 12, 1000, generator=torch.Generator().manual_seed(1))
     batch = Batch(signal, torch.zeros(2, 1), torch.zeros(2, 0), torch.arange(2))
     changed = batch._replace(signal=torch.cat([signal[..., :600], signal[..., 600:].flip(2) + 1], 2))
-    at = 3 if description is SMALL else at
     with torch.no_grad():
         (latents, predicted), (others, told) = module.coded(batch), module.coded(changed)
     torch.testing.assert_close(others[:, :at], latents[:, :at], rtol=1e-5, atol=1e-5)
