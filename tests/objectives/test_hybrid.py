@@ -7,14 +7,18 @@ import numpy as np
 import pytest
 import torch
 
-from ecgscale import data
+from ecgscale import data, records
+from ecgscale.attempt import Place
 from ecgscale.compute import cost
 from ecgscale.data.batches import Store
 from ecgscale.data.corpus import Slice
 from ecgscale.models import ResNet, ViT
 from ecgscale.objectives import CMSC, CPC, DINO, JEPA, Hybrid, Objective, Supervised
 from ecgscale.objectives.hybrid import HybridModule
-from ecgscale.spec.run import Run
+from ecgscale.spec.run import Evaluation, Run, Schedule
+from ecgscale.spec.sweep import Sweep
+from ecgscale.training import kept_weights
+from ecgscale.trial import trial
 
 NET = ResNet(3, 6, dropout=0.0)
 LABELLED = Slice("ptbxl-sample", label_set="code6")
@@ -98,3 +102,21 @@ def test_a_configuration_is_named_after_its_other_part() -> None:
     run = Run(NET, Hybrid(), LABELLED)
     assert (run.configuration, run.objective.paradigm) == ("resnet-hybrid-cmsc", "hybrid")
     assert Run(NET, Hybrid(other=CPC()), LABELLED).configuration == "resnet-hybrid-cpc"
+
+
+def test_a_run_says_each_part_and_keeps_the_supervised_head(home: Path, tmp_path: Path) -> None:
+    """Its rows have the sum, each part and the head's scores; what is kept is the backbone and that head."""
+    schedule, evaluation = Schedule(steps=2, batch_size=8, lr=1e-3), Evaluation(every=2)
+    part = Slice("ludb-sample", label_set="rhythm")
+    run = Run(NET, Hybrid(other=CPC(windows=5, steps=2), weight=0.25), part, schedule, evaluation)
+    sweep = Sweep("both", (run,), (), label_sets=("rhythm",), keep="best")
+    assert trial(run, sweep, Place(home, tmp_path)) == "done"
+    rows = records.read(records.path_of(tmp_path, "both", run.run_id)).rows
+    assert set(rows["paradigm"]) == {"hybrid"}
+    last = rows[(rows["step"] == 2) & (rows["split"] == "val")].set_index("metric")["value"]
+    parts = 0.75 * last["supervised_loss"] + 0.25 * last["cpc_loss"]
+    assert last["loss"] == pytest.approx(parts, rel=1e-5)  # of so few recordings all are examined
+    assert "auroc" in set(rows["metric"])
+    kept = kept_weights.load(run, home)
+    assert kept.head.keys() == {"weight", "bias"}
+    NET.build().load_state_dict(kept.backbone)
