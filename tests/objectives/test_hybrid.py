@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ from ecgscale.compute import cost
 from ecgscale.data.batches import Store
 from ecgscale.data.corpus import Slice
 from ecgscale.models import ResNet, ViT
+from ecgscale.models.resnet import ResNetBackbone
 from ecgscale.objectives import CMSC, CPC, DINO, JEPA, Hybrid, Objective, Supervised
 from ecgscale.objectives.hybrid import HybridModule
 from ecgscale.spec.run import Evaluation, Run, Schedule
@@ -44,8 +46,9 @@ def test_the_loss_is_the_weighted_sum(other: Objective, store: Store) -> None:
     labels = batch.labels.clone()
     labels[:3, 1] = torch.nan
     batch = batch._replace(labels=labels)
+    weights = cast(ResNetBackbone, module.backbone).stem.weight
     loss = module(batch, torch.Generator().manual_seed(1))
-    (slope,) = torch.autograd.grad(loss.mean, module.backbone.stem.weight)
+    (slope,) = torch.autograd.grad(loss.mean, weights)
     logits = module.supervised.head(module.backbone(batch).pooled).double()
     terms = []
     for i in range(8):
@@ -57,7 +60,7 @@ def test_the_loss_is_the_weighted_sum(other: Objective, store: Store) -> None:
     slow = 0.7 * sum(terms) / len(terms) + 0.3 * alone
     assert int(loss.n_terms) == 8
     assert float(loss.mean.detach()) == pytest.approx(float(slow.detach()), abs=1e-6)
-    torch.testing.assert_close(slope, torch.autograd.grad(slow, module.backbone.stem.weight)[0], rtol=1e-4, atol=1e-6)
+    torch.testing.assert_close(slope, torch.autograd.grad(slow, weights)[0], rtol=1e-4, atol=1e-6)
 
 
 def test_weights_are_once_in_its_state_and_all_are_trained() -> None:
@@ -86,7 +89,7 @@ def test_both_parts_are_counted() -> None:
     ("make", "sentence"),
     [
         (lambda: Hybrid(weight=1.0), "above 0 and below 1"),
-        (lambda: Hybrid(CMSC()), "first part is Supervised"),
+        (lambda: Hybrid(CMSC()), "first part is Supervised"),  # type: ignore[arg-type]
         (lambda: Hybrid(other=Supervised()), "supervised is none"),
         (lambda: Hybrid(other=DINO()), "dino is none"),
         (lambda: Run(NET, Hybrid(), Slice("ptbxl-sample")), "hybrid needs labels"),
