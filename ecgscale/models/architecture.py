@@ -73,6 +73,11 @@ class Architecture(ABC):
         """Whether its local features are placed in time (``Backbone.places``), so that single beats can be probed."""
         return False
 
+    @property
+    def causal(self) -> bool:
+        """Whether local features know of their past alone; then ``Backbone.token_embeddings`` are what each begins as."""
+        return False
+
     def macs(self, n_samples: int) -> int | None:
         """Multiply-accumulates of the backbone on one recording of so many samples; None: they are counted.
 
