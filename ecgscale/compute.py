@@ -34,6 +34,7 @@ _LIGHT = frozenset(
     expand expand_as repeat gather scatter index index_select masked_fill embedding remainder floor_divide type_as
     gelu relu relu_ silu sigmoid tanh softmax log_softmax cos sin cumsum dropout feature_dropout max_pool1d max_pool2d
     amax avg_pool1d unflatten unfold var eq ne lt gt le ge bitwise_not logical_not clamp_min linalg_vector_norm
+    leaky_relu
     """.split()
 )
 

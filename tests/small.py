@@ -3,11 +3,13 @@
 from dataclasses import dataclass
 
 from ecgscale.models import (
+    MICN,
     S4D,
     TCN,
     Architecture,
     BasicResNet,
     Codebook,
+    Crossformer,
     DecompositionTransformer,
     InceptionTime,
     KerasResNet,
@@ -15,6 +17,7 @@ from ecgscale.models import (
     MultileadViT,
     Net1D,
     ResNet,
+    SCINet,
     SequenceTransformer,
     SparseTransformer,
     Transformer,
@@ -40,6 +43,9 @@ SMALL: dict[str, Architecture] = {
     "sequence-transformer": SequenceTransformer(2, 16, 2, 32, "patch", 50, 50, dropout=0.0, pooling="mean"),
     "decomposition-transformer": DecompositionTransformer(1, 8, 2, 16, modes=8, dropout=0.0, pooling="mean"),
     "sparse-transformer": SparseTransformer(1, 8, 2, 16, dropout=0.0, pooling="mean"),
+    "scinet": SCINet(1, 3, dropout=0.0, pooling="mean"),
+    "micn": MICN(1, 8, (20,), dropout=0.0, pooling="mean"),
+    "crossformer": Crossformer(2, 8, 2, 16, 40, routers=2, dropout=0.0, pooling="mean"),
     "mamba": Mamba(2, 8, 4, patch=10),
     "s4d": S4D(1, 12, 4, dropout=0.0),
     "tcn": TCN((32,), dropout=0.0, pooling="mean"),

@@ -5,15 +5,18 @@ from typing import Any
 from ecgscale.models.architecture import Architecture
 from ecgscale.models.basic_resnet import MERL_RESNET18, RESNET_WANG, BasicResNet
 from ecgscale.models.codebook import Codebook, CodebookModule
+from ecgscale.models.crossformer import CROSSFORMER, Crossformer
 from ecgscale.models.decomposition_transformer import AUTOFORMER, FEDFORMER, DecompositionTransformer
 from ecgscale.models.features import Backbone, Features
 from ecgscale.models.inceptiontime import INCEPTIONTIME, InceptionTime
 from ecgscale.models.keras_resnet import PCLR, RIBEIRO_KERAS, KerasResNet
 from ecgscale.models.mamba import MAMBAS, Mamba
+from ecgscale.models.micn import MICN, MICN_BASELINE
 from ecgscale.models.multilead_vit import MERL_VIT_TINY, MultileadViT
 from ecgscale.models.net1d import NET1D, NET1DS, Net1D
 from ecgscale.models.resnet import RESNET_200M, RESNETS, RIBEIRO, ResNet
 from ecgscale.models.s4d import S4D, S4DS
+from ecgscale.models.scinet import SCINET, SCINet
 from ecgscale.models.sequence_transformer import ITRANSFORMER, PATCHTST, SEQUENCE_TRANSFORMER, SequenceTransformer
 from ecgscale.models.sparse_transformer import INFORMER, REFORMER, SparseTransformer
 from ecgscale.models.tcn import BAI_TCN, TCN
@@ -47,6 +50,9 @@ ARCHITECTURES: Registry[type[Architecture]] = Registry(
         "sequence-transformer": SequenceTransformer,
         "decomposition-transformer": DecompositionTransformer,
         "sparse-transformer": SparseTransformer,
+        "scinet": SCINet,
+        "micn": MICN,
+        "crossformer": Crossformer,
         "s4d": S4D,
         "mamba": Mamba,
     },
@@ -57,6 +63,7 @@ __all__ = [
     "ARCHITECTURES",
     "AUTOFORMER",
     "BAI_TCN",
+    "CROSSFORMER",
     "ECG_FM",
     "FEDFORMER",
     "HUBERT_ECG",
@@ -66,6 +73,8 @@ __all__ = [
     "MAMBAS",
     "MERL_RESNET18",
     "MERL_VIT_TINY",
+    "MICN",
+    "MICN_BASELINE",
     "NET1D",
     "NET1DS",
     "PATCHTST",
@@ -78,6 +87,7 @@ __all__ = [
     "RIBEIRO_KERAS",
     "S4D",
     "S4DS",
+    "SCINET",
     "SEQUENCE_TRANSFORMER",
     "TCN",
     "TRANSFORMERS",
@@ -89,6 +99,7 @@ __all__ = [
     "BasicResNet",
     "Codebook",
     "CodebookModule",
+    "Crossformer",
     "DecompositionTransformer",
     "Features",
     "InceptionTime",
@@ -97,6 +108,7 @@ __all__ = [
     "MultileadViT",
     "Net1D",
     "ResNet",
+    "SCINet",
     "SequenceTransformer",
     "SparseTransformer",
     "Transformer",
