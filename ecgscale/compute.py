@@ -33,8 +33,8 @@ _LIGHT = frozenset(
     add add_ sub rsub mul mul_ div neg pow sqrt exp mean sum max min clamp where fill_ copy_ clone zeros ones pad
     expand expand_as repeat gather scatter index index_select masked_fill embedding remainder floor_divide type_as
     gelu relu relu_ silu sigmoid tanh softmax log_softmax cos sin cumsum dropout feature_dropout max_pool1d max_pool2d
-    amax avg_pool1d unflatten unfold var eq ne lt gt le ge bitwise_not logical_not clamp_min linalg_vector_norm
-    leaky_relu
+    amax avg_pool1d unflatten unfold var eq ne lt gt le ge any bitwise_not bitwise_and bitwise_or logsumexp logaddexp
+    logical_not clamp_min linalg_vector_norm leaky_relu
     """.split()
 )
 
@@ -71,7 +71,8 @@ def cost(architecture: Architecture, objective: Objective, n_labels: int, n_samp
     Nothing is computed: weights and activations have shapes only. The frozen codebook's labels are not counted, as the
     paper's formula has it.
     """
-    ours = all(type(part).__module__.startswith("ecgscale.") for part in (architecture, objective))
+    parts = (architecture, objective, getattr(objective, "other", objective))
+    ours = all(type(part).__module__.startswith("ecgscale.") for part in parts)
     if not ours:  # what a stranger's code says today it need not say tomorrow
         return _cost(architecture, objective, n_labels, n_samples, ours)
     asked = f"{architecture}, {objective}, {n_labels} labels, {n_samples} samples"
@@ -99,13 +100,18 @@ def _cost(architecture: Architecture, objective: Objective, n_labels: int, n_sam
             found, n_put_out, by = _counted(_Encoding(module.backbone), _inputs(form), said)
         encoding += times * found
         activations += times * n_put_out
-    features = [torch.zeros(1, module.backbone.width, device="meta")]
-    heading, n_put_out = _traced(module.head, features) if ours else _counted(module.head, features)[:2]
-    activations += module.head_rows * n_put_out
+    heading, heads = 0, nn.ModuleList()
+    for times, head, given in module.heads(batch):
+        recurrent = any(isinstance(part, nn.RNNBase) for part in head.modules())  # fvcore does not know them
+        count = _traced if ours and not recurrent else _counted
+        found, n_put_out = count(head, [tensor.to("meta") for tensor in given])[:2]
+        heading += times * found
+        activations += times * n_put_out
+        heads.append(head)
     return Cost(
         n_params=_size(module.backbone),
-        n_params_head=_size(module.head),
-        macs_per_sample=encoding + module.head_rows * heading,
+        n_params_head=_size(heads),
+        macs_per_sample=encoding + heading,
         n_activations=activations,
         counted_by=by,
         n_blocks=max(1, sum(len(part) for part in module.backbone.children() if isinstance(part, nn.ModuleList))),

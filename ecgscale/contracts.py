@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import nn
 
 from ecgscale import data
 from ecgscale.compute import cost
@@ -90,8 +91,9 @@ def gradients(architecture: Architecture, objective: Objective, store: Store) ->
     module(store.batch(np.arange(32)), draw()).mean.backward()
     trained = [(name, p) for name, p in module.named_parameters() if p.requires_grad]
     without = {name for name, p in trained if p.grad is None or not p.grad.abs().sum() > 0}
-    if objective.kind not in ("masked", "dino"):  # a mask token is of those alone that mask
-        without.discard("backbone.mask_token")
+    masking = ("masked", "dino", "jepa") if architecture.input == "beats" else ("masked", "dino")
+    if getattr(objective, "other", objective).kind not in masking:  # a mask token is of those alone that mask
+        without = {name for name in without if not name.endswith("backbone.mask_token")}
     _expect(not without, f"no gradient reaches {_named(sorted(without))}")
 
 
@@ -124,7 +126,8 @@ def counted(architecture: Architecture, objective: Objective, store: Store) -> N
     module, found = built(architecture, objective), cost(architecture, objective, N_LABELS, 1000)
     n_params = sum(p.numel() for p in module.backbone.parameters())
     _expect(found.n_params == n_params, f"{found.n_params:,} parameters are counted, {n_params:,} are built")
-    _expect(found.n_params_head == sum(p.numel() for p in module.head.parameters()), "its head is counted otherwise")
+    heads = nn.ModuleList(head for _, head, _ in module.heads(store.batch(np.arange(1))))
+    _expect(found.n_params_head == sum(p.numel() for p in heads.parameters()), "its head is counted otherwise")
     _expect(found.macs_per_sample > 0, "no multiply-accumulates are counted")
 
 

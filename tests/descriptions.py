@@ -7,7 +7,7 @@ from typing import Any, cast
 
 from ecgscale.data.corpus import Slice
 from ecgscale.models import ARCHITECTURES, Architecture, Codebook
-from ecgscale.objectives import OBJECTIVES, Objective
+from ecgscale.objectives import OBJECTIVES, Objective, Supervised
 from ecgscale.spec.run import Evaluation, Run, Schedule
 
 _KINDS: dict[type, Mapping[str, type]] = {
@@ -15,7 +15,7 @@ _KINDS: dict[type, Mapping[str, type]] = {
     cast(type, Objective): OBJECTIVES,
 }
 _SAID = ("kind", "revision")  # of the class, not of a field
-_PARTS = (Slice, Schedule, Evaluation, Codebook, Run)
+_PARTS = (Slice, Schedule, Evaluation, Codebook, Run, Supervised)
 
 
 def described(text: str) -> Run:

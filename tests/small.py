@@ -1,6 +1,6 @@
 """A small architecture of each kind, and every objective and its variants, that tests train in moments."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 
 from ecgscale.models import (
     MICN,
@@ -25,7 +25,7 @@ from ecgscale.models import (
     Wave,
     XResNet,
 )
-from ecgscale.objectives import CMSC, DINO, OBJECTIVES, Masked, Objective, Supervised
+from ecgscale.objectives import CMSC, CPC, DINO, JEPA, OBJECTIVES, Hybrid, Masked, Objective, Supervised
 from ecgscale.objectives.cmsc import VARIANTS
 
 CODEBOOK = Codebook("ptbxl-sample", 64, 8, 1, 1, 16, 1, 32, n_tokens=96, leads="independent")
@@ -56,10 +56,27 @@ MADE: dict[str, Objective] = {
     **PLAIN,
     "masked": Masked(CODEBOOK),
     "dino": DINO(n_prototypes=32, head_width=32, bottleneck=16, n_local=2),
+    "cpc": CPC(windows=5, steps=2, n_negatives=3, context_layers=1),
+    "jepa": JEPA(blocks=2),
     "focal": Supervised(focal_gamma=2.0),
     **{f"cmsc-{variant}": CMSC(variant=variant) for variant in VARIANTS if variant != CMSC().variant},
+    "cpc-batch": CPC(windows=4, steps=2, negatives="batch", context="gru", only_last=True),
+    "cpc-causal": CPC(steps=3, n_negatives=8, context="backbone"),
+    "hybrid-jepa": Hybrid(other=JEPA(blocks=2, predictor_width=8), weight=0.2),
     "masked-heartlang": Masked(CODEBOOK, mask_padding=True, leak=True, ids_at_label_time=False),
 }
+
+
+def fitted(architecture: str, objective: str) -> Architecture | None:
+    """The small architecture as an objective asks for it; None if it cannot train one."""
+    small, made = SMALL[architecture], MADE[objective]
+    if small.input not in made.inputs:
+        return None
+    changes = {"pooling": "mean"} if "jepa" in objective else {"bidirectional": False}
+    asked = getattr(made, "misfit", lambda net: "")
+    if asked(small) and changes.keys() <= {field.name for field in fields(small)}:
+        small = replace(small, **changes)
+    return None if asked(small) else small
 
 
 @dataclass(frozen=True)

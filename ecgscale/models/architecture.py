@@ -55,6 +55,11 @@ class Architecture(ABC):
         """Whether its local features are placed in time (``Backbone.places``), so that single beats can be probed."""
         return False
 
+    @property
+    def causal(self) -> bool:
+        """Whether local features know of their past alone, and ``Backbone.tokens`` gives what each is by itself."""
+        return False
+
     def macs(self, n_samples: int) -> int | None:
         """Multiply-accumulates of the backbone on one recording of so many samples; None: they are counted.
 

@@ -37,6 +37,7 @@ class Backbone(nn.Module, ABC):
 
     width: int
     any_leads: bool = False
+    samples_per_token: int = 1  # of a causal one
 
     @abstractmethod
     def inputs(self, batch: Batch) -> tuple[torch.Tensor, ...]: ...
@@ -47,6 +48,10 @@ class Backbone(nn.Module, ABC):
     def places(self, batch: Batch) -> Places:
         """Where the local features of a batch lie; only of an architecture that says it is ``localised``."""
         raise NotImplementedError(f"local features of {type(self).__name__} are not placed in time")
+
+    def tokens(self, *inputs: torch.Tensor) -> torch.Tensor:
+        """What each position is before it knows of others: [n, n_positions, width]; only of a causal architecture."""
+        raise NotImplementedError(f"{type(self).__name__} is not causal")
 
     def forward(self, batch: Batch) -> Features:
         return self.encode(*self.inputs(batch))

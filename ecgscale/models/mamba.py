@@ -51,6 +51,10 @@ class Mamba(Architecture):
         """Numbers that the steps of all inner features are made of."""
         return -(-self.width // 16)
 
+    @property
+    def causal(self) -> bool:
+        return not self.bidirectional
+
     def macs(self, n_samples: int) -> int:
         """Products with weights, and of every state two more a token: what it keeps, and what is read of it."""
         n_tokens = n_samples // self.patch
@@ -68,6 +72,7 @@ class MambaBackbone(Backbone):
     def __init__(self, description: Mamba) -> None:
         super().__init__()
         width = self.width = description.width
+        self.samples_per_token = description.patch
         self.embed = nn.Conv1d(12, width, description.patch, description.patch)
         self.layers = nn.ModuleList(
             SelectiveLayer(description, backwards=description.bidirectional and i % 2 == 1)
@@ -78,8 +83,11 @@ class MambaBackbone(Backbone):
     def inputs(self, batch: Batch) -> tuple[torch.Tensor]:
         return (batch.signal,)
 
+    def tokens(self, *inputs: torch.Tensor) -> torch.Tensor:
+        return self.embed(inputs[0]).transpose(1, 2)  # type: ignore[no-any-return]
+
     def encode(self, *inputs: torch.Tensor) -> Features:
-        x = self.embed(inputs[0]).transpose(1, 2)
+        x = self.tokens(*inputs)
         for layer in self.layers:
             x = layer(x)
         local = self.norm(x)

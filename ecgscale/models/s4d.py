@@ -39,6 +39,10 @@ class S4D(Architecture):
     def size(self) -> str:
         return f"{self.layers}x{self.width}"
 
+    @property
+    def causal(self) -> bool:
+        return not self.bidirectional
+
     def macs(self, n_samples: int) -> int:
         """What is computed of one recording: mixing, and a convolution through two transforms of twice the samples.
 
@@ -65,6 +69,9 @@ class S4DBackbone(Backbone):
 
     def inputs(self, batch: Batch) -> tuple[torch.Tensor]:
         return (batch.signal,)
+
+    def tokens(self, *inputs: torch.Tensor) -> torch.Tensor:
+        return self.embed(inputs[0]).transpose(1, 2)  # type: ignore[no-any-return]
 
     def encode(self, *inputs: torch.Tensor) -> Features:
         x = self.embed(inputs[0])

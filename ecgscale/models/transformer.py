@@ -14,6 +14,7 @@ from ecgscale.data.recording import INDEPENDENT_LEADS, LEADS
 from ecgscale.models.architecture import Architecture
 from ecgscale.models.features import Backbone, Features
 from ecgscale.models.native import scaled
+from ecgscale.models.vit import POOLINGS, mean_of
 
 HEAD_WIDTH = 64  # fixed in HeartLang: (420, 8 heads) could not be divided
 MODEL_HZ = 100
@@ -31,7 +32,7 @@ class Transformer(Architecture):
     ``init`` "torch" starts linear layers as HeartLang does, uniform with deviation (3 x inputs) ** -0.5, biases alike;
     "truncated-normal" with deviation 0.02 and no biases: alike at width 768, six times less at width 24. ``dropout`` is
     also that of attention's weights. ``amplitude`` "mv" reads millivolts, as HeartLang does, instead of the corpus'
-    standard deviations.
+    standard deviations. ``pooling`` "class" is the class token, "mean" the mean over words that are no padding.
     """
 
     layers: int
@@ -43,6 +44,7 @@ class Transformer(Architecture):
     leads: str = "all"
     init: str = "torch"
     amplitude: str = "sd"
+    pooling: str = "class"
 
     kind: ClassVar[str] = "transformer"
     revision: ClassVar[int] = 2  # 2: HeartLang's start and its dropout of attention
@@ -60,6 +62,8 @@ class Transformer(Architecture):
             raise ValueError(f"{self}: init is 'torch' or 'truncated-normal'")
         if self.amplitude not in ("sd", "mv"):
             raise ValueError(f"{self}: amplitude is 'sd' or 'mv'")
+        if self.pooling not in POOLINGS:
+            raise ValueError(f"{self}: pooling is {' or '.join(map(repr, POOLINGS))}")
 
     @property
     def size(self) -> str:
@@ -70,12 +74,13 @@ class Transformer(Architecture):
 
 
 class TransformerBackbone(Backbone):
-    """Sentences to features: class token pooled, one local vector a word. Attention sees padding, as in HeartLang."""
+    """Sentences to features: one pooled, one local vector a word. Attention sees padding, as in HeartLang."""
 
     def __init__(self, description: Transformer) -> None:
         super().__init__()
         width = self.width = description.width
         self.n_tokens, self.amplitude = description.n_tokens, description.amplitude
+        self.pooling = description.pooling
         names = LEADS if description.leads == "all" else INDEPENDENT_LEADS
         self.lead_rows = tuple(LEADS.index(name) for name in names)
         self.word = nn.Conv1d(BEAT_SAMPLES, width, 3, padding=1, padding_mode="circular", bias=False)
@@ -115,7 +120,8 @@ class TransformerBackbone(Backbone):
         for layer in self.layers:
             x = layer(x)
         x = self.norm(x)
-        return Features(x[:, 0], x[:, 1:])
+        local = x[:, 1:]
+        return Features(x[:, 0] if self.pooling == "class" else mean_of(local, lead > 0), local)
 
 
 def start_normal(module: nn.Module) -> None:

@@ -18,6 +18,7 @@ from ecgscale.data.recording import ABSENT_LEAD, N_LEAD_IDS
 from ecgscale.models.architecture import Architecture
 from ecgscale.models.features import Backbone, Features, Places
 
+POOLINGS = ("class", "mean")
 _NORM_EPS = 1e-6  # DINOv3's
 _SHORTEST_PERIOD = 0.5  # seconds a rotation of the fastest pair of features takes: two patches of 0.25 s
 
@@ -41,6 +42,7 @@ class ViT(Architecture):
     ``layer_scale`` is where the gain of every residual branch starts (DINOv3: 1e-5); ``drop_path`` the share of
     recordings that a branch skips in training. Weights of linear layers start normal with deviation ``init_std``, None
     for one over the root of a layer's inputs: below some hundreds of features 0.02 tells recordings hardly apart.
+    ``pooling`` "class" is the class token, "mean" the mean over patches that are there.
     """
 
     layers: int
@@ -53,6 +55,7 @@ class ViT(Architecture):
     layer_scale: float = 1e-5
     drop_path: float = 0.0
     init_std: float | None = 0.02
+    pooling: str = "class"
 
     kind: ClassVar[str] = "vit"
     revision: ClassVar[int] = 2  # 2: the epsilon of DINOv3's norms
@@ -70,6 +73,8 @@ class ViT(Architecture):
             raise ValueError(f"{self}: drop_path is in [0, 1), rope_base above 1, layer_scale above 0")
         if self.init_std is not None and self.init_std <= 0:
             raise ValueError(f"{self}: init_std is above 0, or None")
+        if self.pooling not in POOLINGS:
+            raise ValueError(f"{self}: pooling is {' or '.join(map(repr, POOLINGS))}")
 
     @property
     def size(self) -> str:
@@ -80,7 +85,7 @@ class ViT(Architecture):
 
 
 class ViTBackbone(Backbone):
-    """Patches to features: the class token pooled, one local vector a patch. Absent leads take part in nothing."""
+    """Patches to features: one pooled, one local vector a patch. Absent leads take part in nothing."""
 
     any_leads = True
 
@@ -88,6 +93,7 @@ class ViTBackbone(Backbone):
         super().__init__()
         width = self.width = description.width
         self.patch, self.heads = description.patch, description.heads
+        self.pooling = description.pooling
         self.n_prefix = 1 + description.registers
         self.embed = nn.Linear(description.patch, width)
         self.lead = nn.Embedding(N_LEAD_IDS, width, padding_idx=ABSENT_LEAD)
@@ -131,13 +137,20 @@ class ViTBackbone(Backbone):
         for layer in self.layers:
             x = layer(x, rotation, present)
         x = self.norm(x)
-        return Features(x[:, 0], x[:, self.n_prefix :])
+        local = x[:, self.n_prefix :]
+        return Features(x[:, 0] if self.pooling == "class" else mean_of(local, lead != ABSENT_LEAD), local)
 
     def _rotation(self, seconds: torch.Tensor) -> torch.Tensor:
         """Cosines and sines [2, n, 1, n_prefix + n_tokens, n_pairs]; the prefix is not rotated."""
         angles = 2 * math.pi * seconds.float()[..., None] / self.get_buffer("periods")
         angles = F.pad(angles, (0, 0, self.n_prefix, 0))
         return torch.stack([angles.cos(), angles.sin()])[:, :, None]
+
+
+def mean_of(local: torch.Tensor, present: torch.Tensor) -> torch.Tensor:
+    """Mean [n, width] of local features [n, n_tokens, width] that are ``present`` bool [n, n_tokens]; of none, 0."""
+    weight = present[..., None].to(local.dtype)
+    return (local * weight).sum(1) / weight.sum(1).clamp(min=1)
 
 
 def start(module: nn.Module, std: float | None) -> None:

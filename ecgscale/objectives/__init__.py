@@ -3,7 +3,10 @@
 from typing import Any
 
 from ecgscale.objectives.cmsc import CMSC
+from ecgscale.objectives.cpc import CPC
 from ecgscale.objectives.dino import DINO
+from ecgscale.objectives.hybrid import Hybrid
+from ecgscale.objectives.jepa import JEPA
 from ecgscale.objectives.masked import Masked
 from ecgscale.objectives.objective import (
     UNTRAINED,
@@ -34,17 +37,23 @@ OBJECTIVES: Registry[type[Objective]] = Registry(
         "cmsc": CMSC,
         "masked": Masked,
         "dino": DINO,
+        "cpc": CPC,
+        "jepa": JEPA,
+        "hybrid": Hybrid,
     },
     _problem,
 )
 
 __all__ = [
     "CMSC",
+    "CPC",
     "DINO",
+    "JEPA",
     "OBJECTIVES",
     "UNTRAINED",
     "Collapsed",
     "Contrast",
+    "Hybrid",
     "Loss",
     "Masked",
     "Objective",

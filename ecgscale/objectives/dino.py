@@ -22,7 +22,15 @@ from ecgscale.data.recording import ABSENT_LEAD, LEADS
 from ecgscale.models import Backbone, Codebook
 from ecgscale.models.vit import ViT, ViTBackbone, patches, start
 from ecgscale.objectives.crops import Window, crop, disturbed, hidden_patches, shape_of
-from ecgscale.objectives.distillation import cross_entropy, gram, koleo, masked_patches, rank_of, sinkhorn_knopp
+from ecgscale.objectives.distillation import (
+    average_into,
+    cross_entropy,
+    gram,
+    koleo,
+    masked_patches,
+    rank_of,
+    sinkhorn_knopp,
+)
 from ecgscale.objectives.objective import (
     UNTRAINED,
     Collapsed,
@@ -212,11 +220,8 @@ class DINOModule(Pretraining):
     def end(self) -> None:
         for weight, drawn in zip(self._prototypes, self._drawn, strict=False):
             weight.copy_(drawn)
-        pairs = [(p, self.get_submodule(name).parameters()) for name, p in self.teacher.named_children()]
-        both = [pair for part, mine in pairs for pair in zip(part.parameters(), mine, strict=True)]
-        theirs, ours = ([pair[i].detach() for pair in both] for i in (0, 1))
-        torch._foreach_mul_(theirs, self.momentum)
-        torch._foreach_add_(theirs, ours, alpha=1 - self.momentum)
+        for name, part in self.teacher.named_children():
+            average_into(part, self.get_submodule(name), self.momentum)
 
     def groups(self) -> list[ParamGroup]:
         """From norm and heads (1) each layer down is slower by 0.9, patches slower still; vectors do not decay."""

@@ -1,7 +1,7 @@
 """Terms of self-distillation: what DINOv3 (Simeoni et al. 2025) adds up, each a function of tensors alone."""
 
 import torch
-from torch import distributed
+from torch import distributed, nn
 from torch.nn import functional as F
 
 from ecgscale.objectives.collectives import all_reduce
@@ -70,6 +70,22 @@ def gram(student: torch.Tensor, anchor: torch.Tensor, present: torch.Tensor) -> 
     with torch.autocast(mine.device.type, enabled=False):
         difference = mine @ mine.transpose(1, 2) - theirs @ theirs.transpose(1, 2)
     return (difference.square() * pairs).sum() / pairs.sum().clamp(min=1)
+
+
+@torch.no_grad()
+def average_into(teacher: nn.Module, student: nn.Module, momentum: float) -> None:
+    """Move a teacher's parameters to its student's: it keeps ``momentum`` of itself (exponential moving average)."""
+    pairs = zip(teacher.parameters(), student.parameters(), strict=True)
+    theirs, ours = zip(*((mine.detach(), other.detach()) for mine, other in pairs), strict=True)
+    torch._foreach_mul_(theirs, momentum)
+    torch._foreach_add_(theirs, ours, alpha=1 - momentum)
+
+
+@torch.no_grad()
+def spread_of(features: torch.Tensor) -> float:
+    """How far directions [..., width] differ: 1 where they point anywhere, 0 where all are one (Chen and He 2021)."""
+    unit = F.normalize(features.float().flatten(0, -2), dim=-1)
+    return float(unit.std(0, correction=0).square().sum().sqrt())
 
 
 @torch.no_grad()

@@ -66,11 +66,18 @@ class Objective(Protocol):
 
     @property
     def paradigm(self) -> str:
-        """ "sl" (supervised learning) or "ssl" (self-supervised)."""
+        """ "sl" (supervised learning), "ssl" (self-supervised) or "hybrid" (both).
+
+        Configurations are named by it, unless the objective has a name of its own there (``called``).
+        """
 
     @property
     def inputs(self) -> tuple[str, ...]:
-        """The kinds of input whose backbones it can train (``Architecture.input``)."""
+        """The kinds of input whose backbones it can train (``Architecture.input``).
+
+        One that asks more of an architecture has a method ``misfit(architecture)`` beside, which says in a sentence
+        what is wrong with one, or "".
+        """
 
     @property
     def needs_labels(self) -> bool: ...
@@ -124,8 +131,9 @@ class Pretraining(nn.Module, ABC):
     """A backbone and a head under a loss.
 
     ``n_segments`` of a recording pass the backbone, each 1 / ``n_segments`` of its length; ``head_rows`` vectors a
-    recording pass the head. Both say what a forward pass costs. ``fixed_batches``: the loss depends on the batch size.
-    ``shared``: each batch is this process' share of a larger one (see ``training.sharding``).
+    recording pass the head. Both say what a forward pass costs, unless ``passes`` and ``heads`` do.
+    ``fixed_batches``: the loss depends on the batch size. ``shared``: each batch is this process' share of a larger one
+    (see ``training.sharding``).
     """
 
     backbone: Backbone
@@ -139,6 +147,10 @@ class Pretraining(nn.Module, ABC):
         """What goes through the backbone for each recording: how often, and inputs of that form."""
         segment = batch.signal.shape[-1] // self.n_segments
         return [(self.n_segments, self.backbone.inputs(batch._replace(signal=batch.signal[..., :segment])))]
+
+    def heads(self, batch: Batch) -> Sequence[tuple[int, nn.Module, Sequence[torch.Tensor]]]:
+        """What passes heads for each recording: how often, which head, and inputs of that form."""
+        return [(self.head_rows, self.head, [torch.zeros(1, self.backbone.width)])]
 
     @property
     def probed(self) -> Backbone:

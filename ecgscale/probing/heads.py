@@ -95,7 +95,8 @@ def _own_loss(
 ) -> float:
     """The objective's loss of some columns of a head, on features that are known already."""
     are = tuple(one is not None for one in numbers)
-    module = objective.build(_Known(x.shape[1]), truth.shape[1], ObjectiveInputs(numbers=are)).eval()
+    labelled: Objective = getattr(objective, "supervised", objective)  # of a hybrid, the part that reads labels
+    module = labelled.build(_Known(x.shape[1]), truth.shape[1], ObjectiveInputs(numbers=are)).eval()
     module.head.load_state_dict({"weight": weight, "bias": bias})
     nobody = torch.zeros(len(x), dtype=torch.int64)
     return float(module(Batch(x, nobody[:, None], truth, nobody), torch.Generator()).mean)

@@ -29,7 +29,7 @@ COLUMNS = (
     Column("configuration", pa.string(), "", "architecture and paradigm: resnet-sl, resnet-ssl, transformer-sl, ..."),
     Column("architecture", pa.string(), "", "resnet, transformer, ..."),
     Column("objective", pa.string(), "", "supervised, cmsc, masked, ..."),
-    Column("paradigm", pa.string(), "", "sl (supervised) or ssl (self-supervised)"),
+    Column("paradigm", pa.string(), "", "sl (supervised), ssl (self-supervised) or hybrid (both)"),
     Column("corpus", pa.string(), "", "pretraining corpus"),
     Column("fraction", pa.float64(), "", "fraction of the corpus' training patients that the run saw"),
     Column("label_set", pa.string(), "", "pretraining labels; empty if the objective uses none"),

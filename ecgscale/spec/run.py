@@ -161,6 +161,8 @@ class Run:
                 f"a {self.architecture.kind} reads {self.architecture.input}, "
                 f"but {self.objective.kind} needs {' or '.join(self.objective.inputs)}"
             )
+        if wrong_with := getattr(self.objective, "misfit", lambda architecture: "")(self.architecture):
+            raise ValueError(wrong_with)
         if self.objective.needs_labels and not self.slice.label_set:
             raise ValueError(f"{self.objective.kind} needs labels: give the slice of {self.slice.corpus} a label_set")
         if self.schedule.budgets and self.objective.optimiser.final_weight_decay is not None:
@@ -187,14 +189,14 @@ class Run:
 
     @property
     def configuration(self) -> str:
-        """Architecture and paradigm, or what their authors call the pair.
+        """Architecture and paradigm (or the objective's own name for it), or what their authors call the pair.
 
         Of a run that starts from another one's backbone, that one's, and "-tuned"; also of one that starts from
         published weights.
         """
         if self.initial is not None:
             return f"{self.initial.configuration.removesuffix(TUNED)}{TUNED}"
-        parts = (self.architecture.kind, self.objective.paradigm)
+        parts = (self.architecture.kind, getattr(self.objective, "called", self.objective.paradigm))
         return _CALLED.get(parts, "-".join(parts)) + (TUNED if self.weights else "")
 
     @property
@@ -205,7 +207,8 @@ class Run:
 
 def parts_of(run: Run) -> list[Architecture | Objective]:
     """The architecture and the objective of a run, and of those that it starts from."""
-    return [run.architecture, run.objective, *(parts_of(run.initial) if run.initial else ())]
+    other = [run.objective.other] if hasattr(run.objective, "other") else []  # of a hybrid
+    return [run.architecture, run.objective, *other, *(parts_of(run.initial) if run.initial else ())]
 
 
 TUNED = "-tuned"
