@@ -9,7 +9,7 @@ ResNets, Transformers and S4D learn CODE's six labels; the two that read signals
 patients (sentences of heartbeats have no halves to compare). Four sizes by four fractions of the PTB-XL sample's
 training patients, the same for all, with 600 steps of 16 recordings: D and not the steps is to limit what is learned.
 A second seed on three of the sixteen cells gives the pure error. ResNets' and Transformers' sizes and learning rates
-are those that sample_study was tried with; S4D's rate is the best of those in results/LOG.md. S4D keeps 16 numbers a
+are those that sample_study was tried with; S4D's rates are the best of those in results/LOG.md. S4D keeps 16 numbers a
 feature in two layers; a Mamba of that size takes ten times as long on a CPU, and is in `architectures` alone.
 """
 
@@ -41,14 +41,15 @@ def state_spaces(*widths: int) -> tuple[Architecture, ...]:
 
 RESNET_RATE = power_of_size(3e-3, size_of(ResNet(3, 16)), -0.1)
 TRANSFORMER_RATE = power_of_size(4e-3, size_of(*transformers(24)), -0.1)
-STATE_SPACE_RATE = power_of_size(1e-2, size_of(*state_spaces(16)), -0.1)
+LABELLED_STATE_SPACE_RATE = power_of_size(2.5e-2, size_of(*state_spaces(16)), -0.1)
+CONTRASTED_STATE_SPACE_RATE = power_of_size(1e-2, size_of(*state_spaces(16)), -0.1)
 
 CONFIGURATIONS: tuple[tuple[tuple[Architecture, ...], Objective, str, Rule], ...] = (
     (resnets(3, 6, 12, 24), Supervised(), "code6", RESNET_RATE),
     (transformers(3, 6, 12, 24), Supervised(), "code6", TRANSFORMER_RATE),
-    (state_spaces(4, 8, 14, 24), Supervised(), "code6", STATE_SPACE_RATE),
+    (state_spaces(4, 8, 14, 24), Supervised(), "code6", LABELLED_STATE_SPACE_RATE),
     (resnets(6, 10, 16, 24), CMSC(), "", RESNET_RATE),  # smaller ones learn nothing from contrasts
-    (state_spaces(4, 8, 14, 24), CMSC(), "", STATE_SPACE_RATE),
+    (state_spaces(4, 8, 14, 24), CMSC(), "", CONTRASTED_STATE_SPACE_RATE),
 )
 
 SWEEP = Sweep(

@@ -1,4 +1,4 @@
-"""The paper's benchmark (Table S.9) and ours side by side: the same models by name, the same columns, the difference."""
+"""The paper's benchmark (Table S.9) and ours side by side: the same models by name, and the difference."""
 
 import pandas as pd
 

@@ -19,8 +19,8 @@ class Family:
     ``mark`` is a tensor that only its files have, behind any prefix. ``names`` are patterns of a whole name and what
     the tensor is called here; ``idle`` patterns of what no feature depends on. ``heads``: linear layers behind the
     features, by name; ``labels`` those of the published one, where they are known. ``describe`` reads the architecture
-    from the tensors, or raises ValueError; ``licence`` is that of the weights, which are in ``file``. ``when`` tells apart
-    what has one mark.
+    from the tensors, or raises ValueError; ``licence`` is that of the weights, which ``file`` has. ``when`` tells
+    apart what has one mark.
     """
 
     name: str
