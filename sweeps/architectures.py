@@ -1,14 +1,13 @@
-"""Four families of architectures under every objective that they can learn by: which is more efficient, and by how much.
+"""Four families of architectures under the objectives that each can learn by: which is more efficient, in N and in D.
 
 What it costs: see `ecgscale plan architectures --device a100`. What it needs: CODE and the eleven tasks' datasets,
-prepared (`ecgscale data list`), and HeartLang's codebook, trained or imported; a Mamba of 100M parameters and more wants
-a kernel of its own, and is not among its rungs. How to run it: `ecgscale launch architectures --address auto`; then
-`ecgscale fit architectures`.
+prepared (`ecgscale data list`), and HeartLang's codebook, trained or imported.
+How to run it: `ecgscale launch architectures --address auto`; then `ecgscale fit architectures`.
 
-ResNets (Ribeiro), Transformers on sentences of heartbeats (HeartLang), S4D and Mamba; supervised on CODE's six labels,
-CMSC and CPC where signals are read, masked words and JEPA where sentences are (a Transformer under JEPA is pooled by its
-mean). Runs of the four configurations that `code_grid` has are not repeated but for a coarser grid of the same rungs, so
-that all laws come from the same cells: five sizes of each ladder, 60K to 20M parameters, by five fractions.
+ResNets (Ribeiro's), Transformers on sentences of heartbeats (HeartLang's), S4D and Mamba: supervised on CODE's six
+labels, CMSC and CPC where signals are read, masked words and JEPA where sentences are; under JEPA a Transformer is
+pooled by its mean. All laws come from one grid: five rungs of each ladder, 55K to 21M parameters, by five fractions of
+the training patients. Recordings, batches and steps are `code_grid`'s.
 """
 
 from dataclasses import replace
@@ -28,8 +27,8 @@ Ladder = tuple[Architecture, ...]
 RESIDUAL: Ladder = tuple(RESNETS[rung] for rung in (1, 3, 4, 5, 7))
 SENTENCES: Ladder = tuple(TRANSFORMERS[rung] for rung in (1, 3, 4, 5, 8))
 AVERAGED: Ladder = tuple(replace(TRANSFORMERS[rung], pooling="mean") for rung in (1, 3, 4, 5, 8))
-STATE_SPACES: Ladder = tuple(S4DS[rung] for rung in (1, 3, 4, 5, 6))
-SELECTIVE: Ladder = tuple(MAMBAS[rung] for rung in (1, 3, 4, 5, 6))
+STATE_SPACES: Ladder = tuple(S4DS[rung] for rung in (1, 3, 4, 5, 7))
+SELECTIVE: Ladder = tuple(MAMBAS[rung] for rung in (1, 3, 4, 5, 7))
 
 CONFIGURATIONS: tuple[tuple[Ladder, Objective, str], ...] = (
     *((ladder, Supervised(), "code6") for ladder in (RESIDUAL, SENTENCES, STATE_SPACES, SELECTIVE)),
