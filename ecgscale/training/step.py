@@ -250,20 +250,26 @@ def _compared(
 ) -> torch.Tensor:
     """Embed all, compare all, embed again with the comparison's gradient at hand (GradCache, Gao et al. 2021).
 
-    Both times draw from the same seeds; BatchNorm counts one of them. Several processes gather what they embedded, and
-    each compares all of it.
+    Both times draw the same, and what is drawn from ``draw`` is that of the whole batch; BatchNorm counts one of them.
+    Several processes gather what they embedded, and each compares all of it.
     """
-    seed = draw.initial_seed()
+    seed, states, embeddings = draw.initial_seed(), [], []
     before = [buffer.clone() for buffer in module.buffers()]
-    with low:
-        embedded = torch.cat([module.embed(part, _seeded(seed + k)).detach() for k, part in enumerate(parts)])
+    for k, part in enumerate(parts):
+        _seeded(seed + k)  # dropout's
+        states.append(draw.get_state())
+        with low:
+            embeddings.append(module.embed(part, draw).detach())
+    embedded = torch.cat(embeddings)
     for buffer, content in zip(module.buffers(), before, strict=True):
         buffer.copy_(content)
     loss = mean_over(module.compare(embedded.requires_grad_(), batch.patient), processes)
     (slope,) = torch.autograd.grad(loss, embedded)
     for k, (part, its) in enumerate(zip(parts, slope.tensor_split(len(parts)), strict=True)):
+        _seeded(seed + k)
+        draw.set_state(states[k])
         with low:
-            again = module.embed(part, _seeded(seed + k))
+            again = module.embed(part, draw)
         again.backward(its)
     return loss.detach()
 

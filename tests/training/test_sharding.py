@@ -1,6 +1,7 @@
 """A run over two processes has the loss and the gradients of one, and goes on with any number of processes."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -12,7 +13,19 @@ from torch._dynamo.utils import counters
 
 from ecgscale.data.batches import Batch
 from ecgscale.models import Architecture, Codebook, Net1D, ResNet, Transformer, ViT
-from ecgscale.objectives import CMSC, DINO, Masked, ObjectiveInputs, Optimiser, Pretraining, Supervised
+from ecgscale.objectives import (
+    CMSC,
+    CPC,
+    DINO,
+    JEPA,
+    Hybrid,
+    Masked,
+    Objective,
+    ObjectiveInputs,
+    Optimiser,
+    Pretraining,
+    Supervised,
+)
 from ecgscale.objectives.cmsc import VARIANTS
 from ecgscale.objectives.dino import DINOModule
 from ecgscale.objectives.distillation import sinkhorn_knopp
@@ -27,12 +40,18 @@ KINDS: dict[str, Architecture] = {
     "resnet": ResNet(3, 12, dropout=0.0),
 }
 VIT = KINDS["vit"]
+MADE: dict[str, Objective] = {  # on a ViT
+    **{f"cmsc-{variant}": CMSC(variant=variant) for variant in VARIANTS},
+    "cpc": CPC(windows=5, steps=2, context_layers=1),
+    "cpc-batch": CPC(windows=5, steps=2, negatives="batch", context="gru", context_layers=1),
+    "hybrid": Hybrid(weight=0.3),
+}
 ADAMW = Optimiser("adamw", eps=1e-4)  # a smaller one makes whole steps of what is but rounding in a gradient
 SMALL_DINO = DINO(n_prototypes=16, head_width=16, bottleneck=8, n_local=2, gram_from=0.01)
 CODEBOOK = Codebook("any", 64, 8, 1, 1, 16, 1, 32, n_tokens=48, leads="independent")
 MASKED = Masked(CODEBOOK)
 COMPILED: dict[str, int | None] = {"transformer": None, "resnet": 2}  # micro-batches
-CONTRASTS = tuple(f"cmsc-{variant}" for variant in VARIANTS)
+JEPAS = JEPA(blocks=2)
 
 # The lower ones far from 0, as they are where one process has hidden no patch.
 LOGITS = {
@@ -47,8 +66,10 @@ def built(kind: str) -> Pretraining:
         return SMALL_DINO.build(VIT.build(), 0).train()
     if kind == "masked":
         return MASKED.build(KINDS["transformer"].build(), 0, ObjectiveInputs(CODEBOOK.build())).train()
-    if kind in CONTRASTS:
-        return CMSC(variant=kind.removeprefix("cmsc-")).build(VIT.build(), 0).train()
+    if kind == "jepa":
+        return JEPAS.build(replace(VIT, pooling="mean").build(), 0).train()
+    if kind in MADE:
+        return MADE[kind].build(VIT.build(), 6).train()
     module = Supervised().build(KINDS[kind].build(), 6)
     return module.eval() if kind == "resnet" else module.train()  # a norm over the batch sees a process' share
 
@@ -96,7 +117,7 @@ def process(rank: int, size: int, folder: str) -> None:
         for name, logits in LOGITS.items():
             share = sinkhorn_knopp(logits[processes.share(np.arange(len(logits)))], 0.07, shared=True)
             torch.save(share, Path(folder) / f"{name}-{rank}.pt")
-        for kind in (*KINDS, *CONTRASTS, "masked", "dino"):
+        for kind in (*KINDS, *MADE, "masked", "jepa", "dino"):
             for micro_batch in (None,) if kind == "dino" else (None, 2):
                 module = built(kind)
                 sharding.shard(module, in_micro_batches=micro_batch is not None)
@@ -161,7 +182,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("micro", ["", "-micro"])
-@pytest.mark.parametrize("kind", [*KINDS, *CONTRASTS])
+@pytest.mark.parametrize("kind", [*KINDS, *MADE])
 def test_two_processes_take_the_steps_of_one(kind: str, micro: str, folder: Path) -> None:
     """With their shares of 4 and 3 recordings whole, or cut into two micro-batches each."""
     module = built(kind)
@@ -173,9 +194,10 @@ def test_two_processes_take_the_steps_of_one(kind: str, micro: str, folder: Path
 
 
 @pytest.mark.slow
-def test_hidden_words_weigh_the_same_in_micro_batches(folder: Path) -> None:
+@pytest.mark.parametrize("kind", ["masked", "jepa"])
+def test_hidden_words_weigh_the_same_in_micro_batches(kind: str, folder: Path) -> None:
     """Each process draws its own masks, so that two are compared with two: of as many words hidden, however cut."""
-    whole, cut = (torch.load(folder / f"masked{micro}.pt", weights_only=True) for micro in ("", "-micro"))
+    whole, cut = (torch.load(folder / f"{kind}{micro}.pt", weights_only=True) for micro in ("", "-micro"))
     torch.testing.assert_close(cut, whole, rtol=1e-5, atol=1e-5)
 
 
