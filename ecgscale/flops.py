@@ -28,7 +28,7 @@ _LIGHT = frozenset(
     max_pool2d_with_indices avg_pool1d avg_pool2d _adaptive_avg_pool2d transpose_ squeeze_ unsqueeze_ unsafe_split
     embedding gather scatter index index_select index_put index_put_ slice_scatter select_scatter repeat fill_ copy_
     clone _to_copy detach lift_fresh cumsum cumprod logcumsumexp flip roll tril triu native_dropout argmax argmin topk
-    sort std var var_mean unfold im2col upsample_nearest1d upsample_linear1d linalg_vector_norm
+    sort std var var_mean unfold im2col upsample_nearest1d upsample_linear1d linalg_vector_norm floor_divide complex
     """.split()
 )
 
@@ -55,8 +55,13 @@ def count(module: nn.Module, inputs: Sequence[torch.Tensor]) -> Counted:
     """Count one forward pass; on the meta device it costs no memory."""
     recurrent, dispatched = _Recurrent(), _Dispatched()
     counter = FlopCounterMode(display=False, custom_mapping=_FOURIER)  # type: ignore[arg-type]
-    with recurrent, counter, dispatched:
-        module.eval()(*inputs)
+    trained = [parameter.requires_grad_(False) for parameter in module.parameters() if parameter.requires_grad]
+    try:  # the counter looks for the gradients of what a module is given, which may be a view of a parameter
+        with recurrent, counter, dispatched:
+            module.eval()(*inputs)
+    finally:
+        for parameter in trained:
+            parameter.requires_grad_()
     return Counted(
         counter.get_total_flops() // 2 + recurrent.macs,
         dispatched.n_activations + recurrent.n_activations,

@@ -1,6 +1,7 @@
 """Contracts that every architecture and objective keeps; a new one is tested by being in its registry."""
 
 import math
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from ecgscale.compute import cost, macs
 from ecgscale.contracts import draw
 from ecgscale.data.batches import Batch, Store
 from ecgscale.data.corpus import Slice
+from ecgscale.data.peaks import NO_PEAK
 from ecgscale.models import ARCHITECTURES, Architecture, Backbone, ResNet
 from ecgscale.models.cpu_conv import BatchNorm
 from ecgscale.objectives import OBJECTIVES, Supervised
@@ -73,6 +75,22 @@ def test_features_have_their_shapes(architecture: str, store: Store) -> None:
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
 def test_a_recording_has_the_same_features_in_any_batch(architecture: str, store: Store) -> None:
     contracts.alone(SMALL[architecture], Supervised(), store)
+
+
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_recordings_of_any_length_are_read(architecture: str, store: Store) -> None:
+    """Three seconds and thirty, whatever an architecture was made for; as a wider one its positions flattened."""
+    net = SMALL[architecture]
+    flat = [replace(net, pooling="flatten")] if getattr(net, "pooling", "") == "mean" and net.length != "any" else []
+    batch = store.batch(np.arange(2))
+    short = batch._replace(signal=batch.signal[..., :300], peaks=batch.peaks.where(batch.peaks < 300, NO_PEAK))
+    with torch.no_grad():
+        for one in (net, *flat):
+            backbone = one.build().eval()
+            for made in (short, batch._replace(signal=batch.signal.repeat(1, 1, 3))):
+                found = backbone(made).pooled
+                assert found.shape == (2, backbone.width)
+                assert found.isfinite().all()
 
 
 @pytest.mark.parametrize(("architecture", "objective"), PAIRS)

@@ -28,7 +28,7 @@ def adopt(
     home: Home = None,
 ) -> None:
     """Import a published model and its head, whichever it is; says what was found and what a sweep calls it."""
-    from ecgscale.models.native import AMPLITUDES
+    from ecgscale.models.native import AMPLITUDES, LENGTHS
     from ecgscale.training import weights
 
     if labels is not None and not labels.is_file():
@@ -46,7 +46,9 @@ def adopt(
         )
         say(f"its head of {len(head.bias)} labels is kept: {named}")
     net = found.architecture
-    say(f"it computes on {net.native_hz} Hz, {AMPLITUDES[net.amplitude]}")
+    leads = "the first lead of a corpus" if net.native_leads == 1 else f"{net.native_leads} leads"
+    say(f"it computes on {leads} at {net.native_hz} Hz, {AMPLITUDES[net.amplitude]}")
+    say(f"it was trained on recordings of {net.native_samples:,} samples: {LENGTHS[net.length]}")
     say(f"it reads corpora stored at {net.sampling_hz} Hz")
     if hasattr(net, "reads_hz") and net.native_hz != 100:
         say("of corpora at 100 Hz: replace(..., reads_hz=100); they are resampled for it, band-limited")

@@ -20,6 +20,7 @@ from ecgscale.models.scinet import SCINET, SCINet
 from ecgscale.models.sequence_transformer import ITRANSFORMER, PATCHTST, SEQUENCE_TRANSFORMER, SequenceTransformer
 from ecgscale.models.sparse_transformer import INFORMER, REFORMER, SparseTransformer
 from ecgscale.models.tcn import BAI_TCN, TCN
+from ecgscale.models.timesnet import TIMESNET, TimesNet
 from ecgscale.models.transformer import TRANSFORMER_200M, TRANSFORMERS, Transformer
 from ecgscale.models.vit import VITS, ViT
 from ecgscale.models.wave import ECG_FM, HUBERT_ECG, Wave
@@ -53,6 +54,7 @@ ARCHITECTURES: Registry[type[Architecture]] = Registry(
         "scinet": SCINet,
         "micn": MICN,
         "crossformer": Crossformer,
+        "timesnet": TimesNet,
         "s4d": S4D,
         "mamba": Mamba,
     },
@@ -90,6 +92,7 @@ __all__ = [
     "SCINET",
     "SEQUENCE_TRANSFORMER",
     "TCN",
+    "TIMESNET",
     "TRANSFORMERS",
     "TRANSFORMER_200M",
     "VITS",
@@ -111,6 +114,7 @@ __all__ = [
     "SCINet",
     "SequenceTransformer",
     "SparseTransformer",
+    "TimesNet",
     "Transformer",
     "ViT",
     "Wave",

@@ -46,6 +46,24 @@ class Architecture(ABC):
         return "sd"
 
     @property
+    def native_samples(self) -> int:
+        """Samples of the recordings that its network was trained on, at the rate it computes on; 0: of any."""
+        return 0
+
+    @property
+    def length(self) -> str:
+        """What becomes of longer and shorter recordings: one of ``native.LENGTHS``."""
+        return "any"
+
+    @property
+    def native_leads(self) -> int:
+        """Leads that its network reads, in their usual order: a corpus that has not the twelve is refused for it.
+
+        1: the first that a corpus has; 0: whatever leads there are.
+        """
+        return 0 if self.any_leads else 12
+
+    @property
     def any_leads(self) -> bool:
         """Whether it reads whatever leads there are, not only twelve."""
         return False

@@ -17,6 +17,8 @@ from ecgscale.models.features import Backbone, Features
 from ecgscale.models.native import AMPLITUDES, signal_at
 from ecgscale.models.pooling import ConcatPool
 
+_SECONDS = 10  # of a recording
+
 
 @dataclass(frozen=True)
 class BasicResNet(Architecture):
@@ -50,6 +52,10 @@ class BasicResNet(Architecture):
     @property
     def sampling_hz(self) -> int:
         return self.reads_hz
+
+    @property
+    def native_samples(self) -> int:
+        return _SECONDS * self.native_hz
 
     @property
     def size(self) -> str:

@@ -11,19 +11,14 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from ecgscale.data.batches import Batch
-from ecgscale.models.architecture import Architecture
-from ecgscale.models.embedding import LEADS, SAMPLES, sinusoids
+from ecgscale.models.embedding import sinusoids
 from ecgscale.models.features import Backbone, Features
+from ecgscale.models.ten_seconds import LEADS, SAMPLES, TenSeconds, TenSecondsBackbone
 
 
 @dataclass(frozen=True)
-class Crossformer(Architecture):
-    """``layers`` scales, width, heads and feed-forward width; ``segment`` samples are a token, ``routers`` a segment.
-
-    ``pooling`` "flatten" puts all tokens of the last scale one behind the other, and then only whole recordings fit;
-    "mean" is over them.
-    """
+class Crossformer(TenSeconds):
+    """``layers`` scales, width, heads and feed-forward width; tokens of ``segment`` samples, each with ``routers``."""
 
     layers: int = 3
     width: int = 128
@@ -62,14 +57,13 @@ class Crossformer(Architecture):
         return CrossformerBackbone(self)
 
 
-class CrossformerBackbone(Backbone):
+class CrossformerBackbone(TenSecondsBackbone):
     """Signals [n, 12, n_samples] to features: all segments of the last scale, one behind the other or their mean."""
 
     def __init__(self, description: Crossformer) -> None:
-        super().__init__()
-        self.description = description
         width, n_segments = description.width, description.n_segments
-        self.width = width * (LEADS * n_segments[-1] if description.pooling == "flatten" else 1)
+        super().__init__(description, width, LEADS * n_segments[-1])
+        self.segment = description.segment
         self.embed = nn.Linear(description.segment, width, bias=False)
         self.register_buffer("sinusoids", sinusoids(n_segments[0], width), persistent=False)
         self.position = nn.Parameter(torch.randn(LEADS, n_segments[0], width))
@@ -77,24 +71,16 @@ class CrossformerBackbone(Backbone):
         self.layers = nn.ModuleList(TwoStageLayer(description, n, i > 0) for i, n in enumerate(n_segments))
         self.dropout = nn.Dropout(description.dropout)
 
-    def inputs(self, batch: Batch) -> tuple[torch.Tensor]:
-        return (batch.signal,)
-
     def encode(self, *inputs: torch.Tensor) -> Features:
-        segment = self.description.segment
-        held = F.pad(inputs[0], (0, -inputs[0].shape[-1] % segment), mode="replicate")
-        x = self.embed(held.unfold(-1, segment, segment))  # [n, leads, n_segments, width]
+        held = F.pad(inputs[0], (0, -inputs[0].shape[-1] % self.segment), mode="replicate")
+        x = self.embed(held.unfold(-1, self.segment, self.segment))  # [n, leads, n_segments, width]
         n_segments = x.shape[2]
         x = x + self.get_buffer("sinusoids")[:n_segments].to(x.dtype) + self.position[:, :n_segments]
         x = self.norm(x)
         for layer in self.layers:
             x = layer(x)
         local = x.flatten(1, 2)
-        if self.description.pooling == "mean":
-            return Features(self.dropout(local.mean(1)), local)
-        if inputs[0].shape[-1] != SAMPLES:
-            raise ValueError(f"a Crossformer that flattens reads whole recordings of {SAMPLES} samples")
-        return Features(self.dropout(x.transpose(2, 3).flatten(1)), local)
+        return Features(self.dropout(self.pooled(local, x.transpose(2, 3))), local)
 
 
 class TwoStageLayer(nn.Module):

@@ -12,25 +12,21 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from ecgscale.data.batches import Batch
-from ecgscale.models.architecture import Architecture
 from ecgscale.models.decomposition import SeasonalNorm, without_trend
 from ecgscale.models.embedding import sinusoids
 from ecgscale.models.features import Backbone, Features
 from ecgscale.models.precision import autocast_of
-
-_LEADS, _SAMPLES = 12, 1000  # of a whole recording: ten seconds at 100 Hz
+from ecgscale.models.ten_seconds import LEADS, SAMPLES, TenSeconds, TenSecondsBackbone
 
 
 @dataclass(frozen=True)
-class DecompositionTransformer(Architecture):
+class DecompositionTransformer(TenSeconds):
     """Layers, width, heads and feed-forward width; what is taken away is a mean over ``window`` samples.
 
     ``mixing`` "auto-correlation" adds up a sequence shifted by the delays at which it is most like itself (Autoformer),
     log(samples) of them, chosen for each recording, also in training, where the original chooses them for a batch;
     "fourier" mixes heads within ``modes`` frequencies, drawn when it is built and part of its state, with the same
-    weights in every layer, and positions are told (FEDformer). ``pooling`` "flatten" puts all samples one behind the
-    other, and then only whole recordings fit; "mean" is over them.
+    weights in every layer, and positions are told (FEDformer).
     """
 
     layers: int = 3
@@ -48,8 +44,8 @@ class DecompositionTransformer(Architecture):
     def __post_init__(self) -> None:
         if min(self.layers, self.width, self.heads, self.ffn, self.modes) < 1 or self.width % self.heads:
             raise ValueError(f"{self}: every number is at least 1, and width a multiple of heads")
-        if self.window % 2 == 0 or self.width % 2 or not 0 <= self.dropout < 1 or self.modes > _SAMPLES // 2:
-            raise ValueError(f"{self}: window is odd, width even, dropout in [0, 1), modes at most {_SAMPLES // 2}")
+        if self.window % 2 == 0 or self.width % 2 or not 0 <= self.dropout < 1 or self.modes > SAMPLES // 2:
+            raise ValueError(f"{self}: window is odd, width even, dropout in [0, 1), modes at most {SAMPLES // 2}")
         if self.mixing not in ("auto-correlation", "fourier") or self.pooling not in ("flatten", "mean"):
             raise ValueError(f"{self}: mixing is 'auto-correlation' or 'fourier', pooling 'flatten' or 'mean'")
 
@@ -64,43 +60,34 @@ class DecompositionTransformer(Architecture):
         transforms = (2 if fourier else 3) * 1.25 * math.log2(n_samples)
         mixed = 4 * self.width * (self.width // self.heads) * self.modes if fourier else 0
         layer = n_samples * self.width * (weights + transforms) + mixed
-        return round(self.layers * layer + n_samples * 3 * _LEADS * self.width)
+        return round(self.layers * layer + n_samples * 3 * LEADS * self.width)
 
     def build(self) -> Backbone:
         return DecompositionTransformerBackbone(self)
 
 
-class DecompositionTransformerBackbone(Backbone):
+class DecompositionTransformerBackbone(TenSecondsBackbone):
     """Signals [n, 12, n_samples] to features: all samples, one behind the other or their mean."""
 
     def __init__(self, description: DecompositionTransformer) -> None:
-        super().__init__()
-        self.flat = description.pooling == "flatten"
         width = description.width
-        self.width = width * (_SAMPLES if self.flat else 1)
-        self.embed = nn.Conv1d(_LEADS, width, 3, padding=1, padding_mode="circular", bias=False)
+        super().__init__(description, width)
+        self.embed = nn.Conv1d(LEADS, width, 3, padding=1, padding_mode="circular", bias=False)
         nn.init.kaiming_normal_(self.embed.weight, mode="fan_in", nonlinearity="leaky_relu")
         fourier = description.mixing == "fourier"
-        position = sinusoids(_SAMPLES, width) if fourier else torch.zeros(_SAMPLES, 1)
+        position = sinusoids(SAMPLES, width) if fourier else torch.zeros(SAMPLES, 1)
         self.register_buffer("position", position, persistent=False)
         self.frequencies = FrequencyMix(description) if fourier else None
         self.layers = nn.ModuleList(DecompositionLayer(description) for _ in range(description.layers))
         self.norm = SeasonalNorm(width)
         self.dropout = nn.Dropout(description.dropout)
 
-    def inputs(self, batch: Batch) -> tuple[torch.Tensor]:
-        return (batch.signal,)
-
     def encode(self, *inputs: torch.Tensor) -> Features:
         x = self.tokens(inputs[0])
         for layer in self.layers:
             x = layer(x, self.frequencies)
         local = F.gelu(self.norm(x))
-        if not self.flat:
-            return Features(self.dropout(local.mean(1)), local)
-        if local.shape[1] != _SAMPLES:
-            raise ValueError(f"a DecompositionTransformer that flattens reads whole recordings of {_SAMPLES} samples")
-        return Features(self.dropout(local.flatten(1)), local)
+        return Features(self.dropout(self.pooled(local)), local)
 
     def tokens(self, signal: torch.Tensor) -> torch.Tensor:
         x = self.embed(signal).transpose(1, 2)
@@ -165,7 +152,7 @@ class FrequencyMix(nn.Module):
     def __init__(self, description: DecompositionTransformer) -> None:
         super().__init__()
         heads, n = description.heads, description.width // description.heads
-        drawn = torch.randperm(_SAMPLES // 2)[: description.modes].sort().values
+        drawn = torch.randperm(SAMPLES // 2)[: description.modes].sort().values
         self.register_buffer("modes", drawn)
         form, size = (heads, n, n, description.modes), description.width**-2
         self.real, self.imaginary = nn.Parameter(size * torch.rand(form)), nn.Parameter(size * torch.rand(form))

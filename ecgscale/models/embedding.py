@@ -5,7 +5,7 @@ import math
 import torch
 from torch import nn
 
-LEADS, SAMPLES = 12, 1000  # of a whole recording: ten seconds at 100 Hz
+from ecgscale.models.ten_seconds import LEADS, SAMPLES
 
 
 class SampleTokens(nn.Module):

@@ -15,7 +15,7 @@ from torch.nn import functional as F
 from ecgscale.data.batches import Batch
 from ecgscale.models.architecture import Architecture
 from ecgscale.models.features import Backbone, Features
-from ecgscale.models.native import AMPLITUDES, signal_at
+from ecgscale.models.native import AMPLITUDES, fitted, signal_at
 
 _EPS, _MOMENTUM = 1e-3, 0.01  # Keras' defaults; its momentum is the share that is kept
 _STRIDE = 4  # of every block
@@ -26,10 +26,10 @@ _SECONDS = 10  # of a recording, which is 4,096 samples
 class KerasResNet(Architecture):
     """Channels of the stem and of each block.
 
-    ``pooling`` "mean" is over time; "flatten" puts all channels of one position behind those of the one before, and
-    then only whole recordings fit. Corpora are stored at ``reads_hz`` and brought to ``native_hz``. ``n_samples`` 0:
-    they are then zero-padded on both sides to a whole number of positions; else ten seconds are interpolated along
-    straight lines to so many samples, as PCLR reads them.
+    ``pooling`` "mean" is over time; "flatten" puts all channels of one position behind those of the one before, of
+    recordings cut or padded to ten seconds. Corpora are stored at ``reads_hz`` and brought to ``native_hz``.
+    ``n_samples`` 0: they are then zero-padded on both sides to a whole number of positions; else ten seconds are
+    interpolated along straight lines to so many samples, as PCLR reads them.
     """
 
     channels: tuple[int, ...] = (64, 128, 196, 256, 320)
@@ -65,6 +65,15 @@ class KerasResNet(Architecture):
         return f"{len(self.channels) - 1}x{self.channels[-1]}"
 
     @property
+    def native_samples(self) -> int:
+        """Ten seconds in whole positions."""
+        return -(-(self.n_samples or _SECONDS * self.native_hz) // self.downsampling) * self.downsampling
+
+    @property
+    def length(self) -> str:
+        return "fixed" if self.pooling == "flatten" else "any"
+
+    @property
     def downsampling(self) -> int:
         """Samples of one position of the last block."""
         return int(_STRIDE ** (len(self.channels) - 1))
@@ -80,10 +89,9 @@ class KerasResNetBackbone(Backbone):
         super().__init__()
         self.description = description
         channels, kernel = description.channels, description.kernel
-        n_samples = description.n_samples or _SECONDS * description.native_hz
-        self.n_positions = -(-n_samples // description.downsampling)
+        n_positions = description.native_samples // description.downsampling
         self.flat = description.pooling == "flatten"
-        self.width = channels[-1] * (self.n_positions if self.flat else 1)
+        self.width = channels[-1] * (n_positions if self.flat else 1)
         self.stem = TensorFlowConvolution(12, channels[0], kernel)
         self.stem_norm = _norm(channels[0])
         self.blocks = nn.ModuleList(
@@ -95,7 +103,10 @@ class KerasResNetBackbone(Backbone):
         signal = signal_at(batch, what.reads_hz, what.native_hz, what.amplitude)
         if what.n_samples:
             n = round(signal.shape[-1] * what.n_samples / (_SECONDS * what.native_hz))
-            return (F.interpolate(signal, n, mode="linear", align_corners=True),)
+            signal = F.interpolate(signal, n, mode="linear", align_corners=True)
+        signal = fitted(signal, what.native_samples, what.length)
+        if what.n_samples:
+            return (signal,)
         missing = -signal.shape[-1] % what.downsampling
         return (F.pad(signal, (missing // 2, missing - missing // 2)),)
 
@@ -104,11 +115,7 @@ class KerasResNetBackbone(Backbone):
         for block in self.blocks:
             x, y = block(x, y)
         local = x.transpose(1, 2)  # [n, n_positions, channels]
-        if not self.flat:
-            return Features(local.mean(1), local)
-        if local.shape[1] != self.n_positions:
-            raise ValueError(f"a KerasResNet whose features are flattened reads whole recordings of {_SECONDS} seconds")
-        return Features(local.flatten(1), local)
+        return Features(local.flatten(1) if self.flat else local.mean(1), local)
 
 
 class TensorFlowConvolution(nn.Conv1d):

@@ -11,22 +11,17 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from ecgscale.data.batches import Batch
-from ecgscale.models.architecture import Architecture
 from ecgscale.models.decomposition import without_trend
-from ecgscale.models.embedding import LEADS, SAMPLES, SampleTokens
+from ecgscale.models.embedding import SampleTokens
 from ecgscale.models.features import Backbone, Features
+from ecgscale.models.ten_seconds import LEADS, SAMPLES, TenSeconds, TenSecondsBackbone
 
 _EXPANSION, _LAYER_DROPOUT = 4, 0.05
 
 
 @dataclass(frozen=True)
-class MICN(Architecture):
-    """Layers and width; of every scale its ``strides``, even, and moving averages over one sample more.
-
-    ``pooling`` "flatten" puts all samples one behind the other, and then only whole recordings fit; "mean" is over
-    them.
-    """
+class MICN(TenSeconds):
+    """Layers and width; of every scale its ``strides``, even, and moving averages over one sample more."""
 
     layers: int = 1
     width: int = 128
@@ -52,13 +47,11 @@ class MICN(Architecture):
         return MICNBackbone(self)
 
 
-class MICNBackbone(Backbone):
+class MICNBackbone(TenSecondsBackbone):
     """Signals [n, 12, n_samples] to features: twelve of every sample, one behind the other or their mean."""
 
     def __init__(self, description: MICN) -> None:
-        super().__init__()
-        self.flat = description.pooling == "flatten"
-        self.width = LEADS * (SAMPLES if self.flat else 1)
+        super().__init__(description, LEADS)
         self.strides = description.strides
         self.tokens = SampleTokens(description.width)
         self.layers = nn.ModuleList(
@@ -66,9 +59,6 @@ class MICNBackbone(Backbone):
         )
         self.project = nn.Linear(description.width, LEADS)
         self.dropout = nn.Dropout(description.dropout)
-
-    def inputs(self, batch: Batch) -> tuple[torch.Tensor]:
-        return (batch.signal,)
 
     def encode(self, *inputs: torch.Tensor) -> Features:
         signal = inputs[0].transpose(1, 2)
@@ -78,11 +68,7 @@ class MICNBackbone(Backbone):
         for layer in self.layers:
             x = layer(x)
         local = F.gelu(self.project(x) + signal - seasonal)
-        if not self.flat:
-            return Features(self.dropout(local.mean(1)), local)
-        if local.shape[1] != SAMPLES:
-            raise ValueError(f"a MICN that flattens reads whole recordings of {SAMPLES} samples")
-        return Features(self.dropout(local.flatten(1)), local)
+        return Features(self.dropout(self.pooled(local)), local)
 
 
 class MultiScaleLayer(nn.Module):

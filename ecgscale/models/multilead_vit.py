@@ -10,7 +10,7 @@ from torch.nn import functional as F
 from ecgscale.data.batches import Batch
 from ecgscale.models.architecture import Architecture
 from ecgscale.models.features import Backbone, Features
-from ecgscale.models.native import AMPLITUDES, signal_at
+from ecgscale.models.native import AMPLITUDES, fitted, resampled, scaled
 
 _SECONDS = 10  # of a recording, whose tokens have a position each
 
@@ -44,6 +44,14 @@ class MultileadViT(Architecture):
         return self.reads_hz
 
     @property
+    def native_samples(self) -> int:
+        return _SECONDS * self.native_hz
+
+    @property
+    def length(self) -> str:
+        return "longest"
+
+    @property
     def size(self) -> str:
         return f"{self.layers}x{self.width}"
 
@@ -52,7 +60,7 @@ class MultileadViT(Architecture):
 
 
 class MultileadViTBackbone(Backbone):
-    """Signals [n, 12, n_samples] of at most ten seconds to features: the mean over tokens, normalised behind it."""
+    """Signals [n, 12, n_samples] to features: the mean over tokens, normalised behind it."""
 
     def __init__(self, description: MultileadViT) -> None:
         super().__init__()
@@ -67,12 +75,11 @@ class MultileadViTBackbone(Backbone):
 
     def inputs(self, batch: Batch) -> tuple[torch.Tensor]:
         what = self.description
-        return (signal_at(batch, what.reads_hz, what.native_hz, what.amplitude),)
+        signal = fitted(resampled(batch.signal, what.reads_hz, what.native_hz), what.native_samples, what.length)
+        return (scaled(signal, what.amplitude, batch.mv),)
 
     def encode(self, *inputs: torch.Tensor) -> Features:
         x = self.embed(inputs[0]).transpose(1, 2)  # [n, n_tokens, width]
-        if x.shape[1] > len(self.position):
-            raise ValueError(f"a MultileadViT reads at most {_SECONDS} seconds")
         x = x + self.position[: x.shape[1]]
         for layer in self.layers:
             x = layer(x)

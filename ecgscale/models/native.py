@@ -1,4 +1,4 @@
-"""What a published model was trained on, and how any prepared recording is brought there: rate and amplitude."""
+"""What a model was trained on, and how any prepared recording is brought there: rate, length and amplitude."""
 
 from functools import cache
 from math import gcd
@@ -20,6 +20,15 @@ AMPLITUDES = {
     "z-score": "mean 0 and deviation 1 over all leads of a recording together",
     "min-max": "0 to 1 over all leads of a recording together",
     "min-max-lead": "-1 to 1 in every lead",
+}
+
+# What becomes of recordings that are longer or shorter than those that a model was trained on.
+LENGTHS = {
+    "any": "longer and shorter ones are read as they are",
+    "longest": "longer ones are cut in their middle, shorter ones are read as they are",
+    "fixed": "longer ones are cut in their middle, shorter ones padded with zeros on both sides",
+    "segments": "features of longer ones are the mean over whole stretches of that length",
+    "sentence": "beats that a sentence has no place for are left out",
 }
 
 
@@ -70,6 +79,14 @@ def resampled(signal: torch.Tensor, stored_hz: int, wanted_hz: int) -> torch.Ten
     fine = F.conv_transpose1d(longer, response, stride=up)
     begin = margin * up + reach
     return fine[..., begin : begin + up * n_samples : down].reshape(n, n_leads, -1)
+
+
+def fitted(signal: torch.Tensor, n_samples: int, length: str) -> torch.Tensor:
+    """A signal [n, n_leads, n] as long as a network reads it, by one of ``LENGTHS``: "any", "longest" or "fixed"."""
+    missing = n_samples - signal.shape[-1]
+    if length == "any" or missing == 0 or (length == "longest" and missing > 0):
+        return signal
+    return F.pad(signal, (missing // 2, missing - missing // 2))  # what is negative is cut
 
 
 @cache

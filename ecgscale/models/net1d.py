@@ -16,6 +16,7 @@ from ecgscale.models.architecture import Architecture
 from ecgscale.models.features import Backbone, Features
 from ecgscale.models.native import signal_at
 
+_SECONDS = 10  # of a recording
 GROUP_WIDTH = 16  # channels of a group of the wide convolutions
 
 
@@ -58,6 +59,14 @@ class Net1D(Architecture):
     @property
     def any_leads(self) -> bool:
         return self.leads == 1
+
+    @property
+    def native_samples(self) -> int:
+        return _SECONDS * self.native_hz
+
+    @property
+    def native_leads(self) -> int:
+        return self.leads
 
     @property
     def size(self) -> str:

@@ -14,7 +14,7 @@ from ecgscale.data.batches import Batch
 from ecgscale.models.architecture import Architecture
 from ecgscale.models.cpu_conv import BatchNorm, Convolution
 from ecgscale.models.features import Backbone, Features
-from ecgscale.models.native import AMPLITUDES, signal_at
+from ecgscale.models.native import AMPLITUDES, fitted, signal_at
 
 _SECONDS = 10  # of a recording
 _RIBEIRO_CHANNELS = np.array([64, 128, 196, 256, 320]) / 320  # Ribeiro's five blocks, by the width of the last
@@ -30,7 +30,7 @@ class ResNet(Architecture):
 
     ``downsampling`` is that of all blocks together, a power of two: 64 makes 16 positions of 1024 samples (10 s at
     100 Hz, padded), whatever the depth. ``pooling`` "mean" is over them; "flatten" puts them one behind the other,
-    channel by channel, as Ribeiro's head reads them, and then only whole recordings fit. Corpora are stored at
+    channel by channel, as Ribeiro's head reads them, of recordings cut or padded to ten seconds. Corpora are stored at
     ``reads_hz`` and brought to ``computes_hz`` where that is not 0; ``amplitude`` is one of ``native.AMPLITUDES``.
     """
 
@@ -77,6 +77,15 @@ class ResNet(Architecture):
         return self.computes_hz or self.reads_hz
 
     @property
+    def native_samples(self) -> int:
+        """Where positions are flattened, ten seconds in whole positions: Ribeiro's 4,096 at 400 Hz."""
+        return -(-_SECONDS * self.native_hz // self.downsampling) * self.downsampling if self.length == "fixed" else 0
+
+    @property
+    def length(self) -> str:
+        return "fixed" if self.pooling == "flatten" else "any"
+
+    @property
     def size(self) -> str:
         return f"{self.depth}x{self.width}"
 
@@ -108,8 +117,8 @@ class ResNetBackbone(Backbone):
         channels, kernel = description.channels, description.kernel
         self.downsampling, self.flat = description.downsampling, description.pooling == "flatten"
         self.rates, self.amplitude = (description.reads_hz, description.native_hz), description.amplitude
-        n_positions = -(-_SECONDS * description.native_hz // description.downsampling)
-        self.width = channels[-1] * (n_positions if self.flat else 1)
+        self.fit = (description.native_samples, description.length)
+        self.width = channels[-1] * (self.fit[0] // self.downsampling if self.flat else 1)
         self.stem = Convolution(12, channels[0], kernel)
         self.stem_norm = BatchNorm(channels[0], rectified=False)
         self.blocks = nn.ModuleList(
@@ -119,7 +128,7 @@ class ResNetBackbone(Backbone):
         self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def inputs(self, batch: Batch) -> tuple[torch.Tensor]:
-        signal = signal_at(batch, *self.rates, self.amplitude)
+        signal = fitted(signal_at(batch, *self.rates, self.amplitude), *self.fit)
         n, n_leads, n_samples = signal.shape
         missing = -n_samples % self.downsampling  # zero-padded on both sides: 1000 -> 1024, 500 -> 512
         padded = signal.new_zeros(n, 1, n_samples + missing, n_leads)
@@ -131,11 +140,7 @@ class ResNetBackbone(Backbone):
         for block in self.blocks:
             x, y = block(x, y)
         local = x.squeeze(2).transpose(1, 2)  # [n, n_positions, channels]
-        if not self.flat:
-            return Features(local.mean(1), local)
-        if local[0].numel() != self.width:
-            raise ValueError(f"a ResNet whose features are flattened reads whole recordings of {_SECONDS} seconds")
-        return Features(x.flatten(1), local)
+        return Features(x.flatten(1) if self.flat else local.mean(1), local)
 
 
 class ResidualBlock(nn.Module):

@@ -10,21 +10,15 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from ecgscale.data.batches import Batch
-from ecgscale.models.architecture import Architecture
-from ecgscale.models.embedding import LEADS, SAMPLES
 from ecgscale.models.features import Backbone, Features
+from ecgscale.models.ten_seconds import LEADS, SAMPLES, TenSeconds, TenSecondsBackbone
 
 _EPS = 1e-5
 
 
 @dataclass(frozen=True)
-class SCINet(Architecture):
-    """``levels`` of halving, convolutions of ``kernel`` samples on the twelve leads, each of which is standardised.
-
-    ``pooling`` "flatten" puts all samples one behind the other, and then only whole recordings fit; "mean" is over
-    them.
-    """
+class SCINet(TenSeconds):
+    """``levels`` of halving, convolutions of ``kernel`` samples on the twelve leads, each of which is standardised."""
 
     levels: int = 4
     kernel: int = 5
@@ -50,27 +44,18 @@ class SCINet(Architecture):
         return SCINetBackbone(self)
 
 
-class SCINetBackbone(Backbone):
+class SCINetBackbone(TenSecondsBackbone):
     """Signals [n, 12, n_samples] to features: all samples of the twelve leads, one behind the other or their mean."""
 
     def __init__(self, description: SCINet) -> None:
-        super().__init__()
-        self.flat = description.pooling == "flatten"
-        self.width = LEADS * (SAMPLES if self.flat else 1)
+        super().__init__(description, LEADS)
         self.tree = Tree(description.levels, description.kernel, description.dropout)
-
-    def inputs(self, batch: Batch) -> tuple[torch.Tensor]:
-        return (batch.signal,)
 
     def encode(self, *inputs: torch.Tensor) -> Features:
         x = inputs[0] - inputs[0].mean(-1, keepdim=True)
         x = x / (x.var(-1, correction=0, keepdim=True) + _EPS).sqrt()
         local = (x + self.tree(x)).transpose(1, 2)
-        if not self.flat:
-            return Features(local.mean(1), local)
-        if local.shape[1] != SAMPLES:
-            raise ValueError(f"a SCINet that flattens reads whole recordings of {SAMPLES} samples")
-        return Features(local.flatten(1), local)
+        return Features(self.pooled(local), local)
 
 
 class Tree(nn.Module):

@@ -11,22 +11,20 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from ecgscale.data.batches import Batch
-from ecgscale.models.architecture import Architecture
-from ecgscale.models.embedding import LEADS, SAMPLES, SampleTokens, sinusoids
+from ecgscale.models.embedding import SampleTokens, sinusoids
 from ecgscale.models.features import Backbone, Features
 from ecgscale.models.post_norm import PostNormLayer
+from ecgscale.models.ten_seconds import LEADS, SAMPLES, TenSeconds, TenSecondsBackbone
 
 TOKENS = ("sample", "lead", "patch")
 _EPS = 1e-5
 
 
 @dataclass(frozen=True)
-class SequenceTransformer(Architecture):
+class SequenceTransformer(TenSeconds):
     """Layers, width, heads and feed-forward width; ``token`` is a "sample", a "lead" or a "patch" of one lead.
 
     A patch is ``patch`` samples, one begins every ``stride``, and every lead is standardised and encoded by itself.
-    ``pooling`` "flatten" puts all tokens one behind the other, and then only whole recordings fit; "mean" is over them.
     A token that is a lead reads ten seconds: what is shorter is padded with zeros behind.
     """
 
@@ -64,14 +62,13 @@ class SequenceTransformer(Architecture):
         return SequenceTransformerBackbone(self)
 
 
-class SequenceTransformerBackbone(Backbone):
+class SequenceTransformerBackbone(TenSecondsBackbone):
     """Signals [n, 12, n_samples] to features: all tokens, one behind the other or their mean."""
 
     def __init__(self, description: SequenceTransformer) -> None:
-        super().__init__()
-        self.description = description
         width = description.width
-        self.width = width * (description.n_tokens if description.pooling == "flatten" else 1)
+        super().__init__(description, width, description.n_tokens)
+        self.by_patches = description.token == "patch"
         kinds = {"lead": LeadTokens, "patch": PatchTokens}
         token = description.token
         self.tokens = SampleTokens(width) if token == "sample" else kinds[token](description)
@@ -82,26 +79,17 @@ class SequenceTransformerBackbone(Backbone):
         )
         self.norm = nn.BatchNorm1d(width) if description.token == "patch" else nn.LayerNorm(width)
 
-    def inputs(self, batch: Batch) -> tuple[torch.Tensor]:
-        return (batch.signal,)
-
     def encode(self, *inputs: torch.Tensor) -> Features:
         x = self.dropout(self.tokens(inputs[0]))
         for layer in self.layers:
             x = layer(x)
-        if self.description.token == "patch":  # [n x leads, n_patches, width]
+        if self.by_patches:  # [n x leads, n_patches, width]
             n_patches, width = x.shape[1:]
             x = self.norm(x.transpose(1, 2)).reshape(len(inputs[0]), LEADS, width, n_patches)
             local = x.transpose(2, 3).flatten(1, 2)
         else:
             x = local = F.gelu(self.norm(x))
-        if self.description.pooling == "mean":
-            return Features(self.dropout(local.mean(1)), local)
-        if local.shape[1] != self.description.n_tokens:
-            raise ValueError(
-                f"a SequenceTransformer whose features are flattened reads whole recordings of {SAMPLES} samples"
-            )
-        return Features(self.dropout(x.flatten(1)), local)
+        return Features(self.dropout(self.pooled(local, x)), local)
 
 
 class LeadTokens(nn.Module):

@@ -14,22 +14,20 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from ecgscale.data.batches import Batch
-from ecgscale.models.architecture import Architecture
-from ecgscale.models.embedding import LEADS, SAMPLES, SampleTokens
+from ecgscale.models.embedding import SampleTokens
 from ecgscale.models.features import Backbone, Features
 from ecgscale.models.post_norm import PostNormLayer
+from ecgscale.models.ten_seconds import LEADS, SAMPLES, TenSeconds, TenSecondsBackbone
 
 
 @dataclass(frozen=True)
-class SparseTransformer(Architecture):
+class SparseTransformer(TenSeconds):
     """Layers, width, heads and feed-forward width of a transformer over samples whose ``attention`` is sparse.
 
     "prob-sparse": each query is compared with ``factor`` ceil(ln(samples)) keys, and as many queries, those whose
     largest product stands out most, attend to all; the others take the mean of the values (Informer). "lsh":
     queries are keys, and a sample attends to those of its bucket and the one before, of ``bucket`` samples each, in
-    ``hashes`` rounds of locality-sensitive hashing (Reformer). ``pooling`` "flatten" puts all samples one behind the
-    other, and then only whole recordings fit; "mean" is over them.
+    ``hashes`` rounds of locality-sensitive hashing (Reformer).
     """
 
     layers: int = 3
@@ -75,32 +73,23 @@ class SparseTransformer(Architecture):
         return SparseTransformerBackbone(self)
 
 
-class SparseTransformerBackbone(Backbone):
+class SparseTransformerBackbone(TenSecondsBackbone):
     """Signals [n, 12, n_samples] to features: all samples, one behind the other or their mean."""
 
     def __init__(self, description: SparseTransformer) -> None:
-        super().__init__()
-        self.flat = description.pooling == "flatten"
-        self.width = description.width * (SAMPLES if self.flat else 1)
+        super().__init__(description, description.width)
         self.tokens = SampleTokens(description.width)
         layer = ProbSparseLayer if description.attention == "prob-sparse" else LSHLayer
         self.layers = nn.ModuleList(layer(description) for _ in range(description.layers))
         self.norm = nn.LayerNorm(description.width)
         self.dropout = nn.Dropout(description.dropout)
 
-    def inputs(self, batch: Batch) -> tuple[torch.Tensor]:
-        return (batch.signal,)
-
     def encode(self, *inputs: torch.Tensor) -> Features:
         x = self.dropout(self.tokens(inputs[0]))
         for layer in self.layers:
             x = layer(x)
         local = F.gelu(self.norm(x))
-        if not self.flat:
-            return Features(self.dropout(local.mean(1)), local)
-        if local.shape[1] != SAMPLES:
-            raise ValueError(f"a SparseTransformer that flattens reads whole recordings of {SAMPLES} samples")
-        return Features(self.dropout(local.flatten(1)), local)
+        return Features(self.dropout(self.pooled(local)), local)
 
 
 class ProbSparseLayer(PostNormLayer):

@@ -8,20 +8,18 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from ecgscale.data.batches import Batch
-from ecgscale.models.architecture import Architecture
 from ecgscale.models.features import Backbone, Features
+from ecgscale.models.ten_seconds import TenSeconds, TenSecondsBackbone
 
 _STD = 0.01  # of weights at the start
-_SAMPLES = 1000  # of a whole recording: ten seconds at 100 Hz
 
 
 @dataclass(frozen=True)
-class TCN(Architecture):
+class TCN(TenSeconds):
     """Channels of each level; the dilation doubles from level to level.
 
-    ``pooling`` "flatten" puts the samples of one channel behind those of the one before, and then only whole recordings
-    fit; "mean" is over time, "last" the last sample, which has seen what lies before it.
+    ``pooling`` "flatten" puts the samples of one channel behind those of the one before; "mean" is over time, "last"
+    the last sample, which has seen what lies before it.
     """
 
     channels: tuple[int, ...] = (64, 128, 256)
@@ -45,34 +43,24 @@ class TCN(Architecture):
         return TCNBackbone(self)
 
 
-class TCNBackbone(Backbone):
+class TCNBackbone(TenSecondsBackbone):
     """Signals [n, 12, n_samples] to features: the last level's, as ``pooling`` says."""
 
     def __init__(self, description: TCN) -> None:
-        super().__init__()
-        self.pooling = description.pooling
         channels = description.channels
-        self.width = channels[-1] * (_SAMPLES if self.pooling == "flatten" else 1)
+        super().__init__(description, channels[-1])
+        self.last = description.pooling == "last"
         self.blocks = nn.ModuleList(
             Level(n_in, n_out, description.kernel, 2**i, description.dropout)
             for i, (n_in, n_out) in enumerate(pairwise((12, *channels)))
         )
-
-    def inputs(self, batch: Batch) -> tuple[torch.Tensor]:
-        return (batch.signal,)
 
     def encode(self, *inputs: torch.Tensor) -> Features:
         x = inputs[0]
         for block in self.blocks:
             x = block(x)
         local = x.transpose(1, 2)
-        if self.pooling == "mean":
-            return Features(x.mean(-1), local)
-        if self.pooling == "last":
-            return Features(x[..., -1], local)
-        if x.shape[-1] != _SAMPLES:
-            raise ValueError(f"a TCN whose features are flattened reads whole recordings of {_SAMPLES} samples")
-        return Features(x.flatten(1), local)
+        return Features(x[..., -1] if self.last else self.pooled(local, x), local)
 
 
 class Level(nn.Module):

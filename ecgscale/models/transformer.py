@@ -66,6 +66,14 @@ class Transformer(Architecture):
             raise ValueError(f"{self}: pooling is {' or '.join(map(repr, POOLINGS))}")
 
     @property
+    def native_samples(self) -> int:
+        return 10 * MODEL_HZ
+
+    @property
+    def length(self) -> str:
+        return "sentence"
+
+    @property
     def size(self) -> str:
         return f"{self.layers}x{self.width}"
 

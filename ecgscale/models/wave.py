@@ -62,6 +62,14 @@ class Wave(Architecture):
         return self.reads_hz
 
     @property
+    def native_samples(self) -> int:
+        return _SECONDS * self.native_hz
+
+    @property
+    def length(self) -> str:
+        return "segments"
+
+    @property
     def size(self) -> str:
         return f"{self.layers}x{self.width}"
 
@@ -100,7 +108,7 @@ class WaveBackbone(Backbone):
     def inputs(self, batch: Batch) -> tuple[torch.Tensor]:
         what = self.description
         signal = resampled(batch.signal, what.reads_hz, what.native_hz)
-        length = min(_SECONDS * what.native_hz, signal.shape[-1])
+        length = min(what.native_samples, signal.shape[-1])
         n_segments = signal.shape[-1] // length
         segments = signal[..., : n_segments * length].unflatten(-1, (n_segments, length)).transpose(1, 2)
         mv = batch.mv.expand(len(signal)).repeat_interleave(n_segments)

@@ -28,7 +28,7 @@ from ecgscale.export.embed import files_in, labels_table, of_corpus, of_files
 from ecgscale.export.folder import export, load
 from ecgscale.export.model import Model
 from ecgscale.export.program import program
-from ecgscale.models import Backbone, ResNet, Transformer
+from ecgscale.models import Backbone, ResNet, TimesNet, Transformer
 from ecgscale.models.features import Features
 from ecgscale.objectives import CMSC, Supervised
 from ecgscale.probing.probe import features
@@ -142,6 +142,9 @@ def test_a_graph_that_torch_does_not_export_is_said_in_a_sentence(place: Place, 
         ValueError, match=r"torch cannot export this model's graph \(.+\); without --format its weights"
     ):
         program(cast(Backbone, Asking()), None, batch)
+    timesnet = TimesNet(1, 2, 1, 1, 1, pooling="mean").build()  # whose operator no other program has
+    with pytest.raises(ValueError, match=r"only ecgscale knows its operator ecgscale.folded_convolution"):
+        program(timesnet, None, batch)
     with pytest.raises(ValueError, match="there is no format 'torch-exprt'; did you mean 'torch-export'"):
         export(RUN, SWEEP, place.home, place.results, tmp_path / "model", also="torch-exprt")
 

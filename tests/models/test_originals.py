@@ -1,11 +1,27 @@
 """Published networks through the product's importer, against what their originals compute under formula weights."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 
 from ecgscale.data.batches import Batch
-from ecgscale.models import ECG_FM, HUBERT_ECG, PCLR, RIBEIRO, RIBEIRO_KERAS, Architecture, Wave
+from ecgscale.models import (
+    ECG_FM,
+    HUBERT_ECG,
+    MERL_RESNET18,
+    MERL_VIT_TINY,
+    PCLR,
+    RIBEIRO,
+    RIBEIRO_KERAS,
+    TIMESNET,
+    TRANSFORMERS,
+    Architecture,
+    Net1D,
+    Wave,
+)
+from ecgscale.models.native import LENGTHS, fitted
 from tests.originals import Heard, alike, file_of, imported, said, shown
 
 NOTHING = [torch.zeros(2, 0)] * 3
@@ -63,8 +79,6 @@ def test_ribeiros_published_network_is_described_to_the_last_number() -> None:
             "block1_mean": heard["block1"][0].mean((2, 3)),
         },
     )
-    with pytest.raises(ValueError, match="whole recordings"):
-        backbone(Batch(shown(12, 2048), *NOTHING))
 
 
 def test_merls_resnet() -> None:
@@ -201,3 +215,62 @@ def test_ten_seconds_are_the_mean_of_two_segments() -> None:
     assert found.shape == (2, 2, 1, 6000)  # lead after lead in one channel, each from -1 to 1
     assert (float(found.amin()), float(found.amax())) == pytest.approx((-1, 1), abs=1e-5)
     torch.testing.assert_close(backbone(Batch(signal, *NOTHING)).pooled, (halves[0] + halves[1]) / 2)
+
+
+NATIVE = {  # samples that each was trained on, and what becomes of others
+    "ECGFounder": (Net1D(), 5000, "any", 500),
+    "ECGFounder of one lead": (Net1D(leads=1), 5000, "any", 500),
+    "HeartLang": (TRANSFORMERS[0], 1000, "sentence", 100),
+    "Ribeiro": (RIBEIRO, 4096, "fixed", 400),
+    "Ribeiro (Keras)": (RIBEIRO_KERAS, 4096, "fixed", 400),
+    "PCLR": (PCLR, 4096, "any", 500),
+    "MERL ResNet": (MERL_RESNET18, 5000, "any", 500),
+    "MERL ViT": (MERL_VIT_TINY, 5000, "longest", 500),
+    "ECG-FM": (ECG_FM, 2500, "segments", 500),
+    "HuBERT-ECG": (HUBERT_ECG, 500, "segments", 100),
+    "a baseline": (TIMESNET, 1000, "fixed", 100),
+}
+
+
+@pytest.mark.parametrize("name", NATIVE)
+def test_a_model_says_what_it_was_trained_on(name: str) -> None:
+    net, *told = NATIVE[name]
+    assert [net.native_samples, net.length, net.native_hz] == told
+    assert net.native_leads == (1 if name.endswith("one lead") else 12)
+    assert net.length in LENGTHS
+
+
+@pytest.mark.parametrize(
+    ("net", "seconds", "shape"),
+    [
+        (RIBEIRO, 7, (2, 12, 1, 4096)),
+        (RIBEIRO, 60, (2, 12, 1, 4096)),
+        (RIBEIRO_KERAS, 7, (2, 12, 4096)),
+        (RIBEIRO_KERAS, 60, (2, 12, 4096)),
+        (PCLR, 5, (2, 12, 2048)),
+        (MERL_RESNET18, 30, (2, 12, 15000)),
+        (MERL_VIT_TINY, 30, (2, 12, 5000)),
+        (MERL_VIT_TINY, 5, (2, 12, 2500)),
+        (ECG_FM, 30, (2, 6, 12, 2500)),
+        (HUBERT_ECG, 12, (2, 2, 1, 6000)),
+        (TIMESNET, 5, (2, 12, 1000)),
+        (TIMESNET, 30, (2, 12, 1000)),
+        (replace(TIMESNET, pooling="mean"), 5, (2, 12, 500)),
+    ],
+)
+def test_recordings_of_any_length_are_brought_to_a_models(
+    net: Architecture, seconds: int, shape: tuple[int, ...]
+) -> None:
+    with torch.device("meta"):
+        backbone = net.build()
+    found = backbone.inputs(Batch(shown(12, seconds * net.sampling_hz), *NOTHING))[0]
+    assert found.shape == shape
+
+
+def test_what_is_longer_is_cut_in_its_middle_and_what_is_shorter_padded_on_both_sides() -> None:
+    signal = torch.arange(1.0, 8.0).expand(1, 2, 7)
+    assert fitted(signal, 4, "fixed")[0, 1].tolist() == [3, 4, 5, 6]
+    assert fitted(signal, 4, "longest")[0, 1].tolist() == [3, 4, 5, 6]
+    assert fitted(signal, 10, "fixed")[0, 1].tolist() == [0, 1, 2, 3, 4, 5, 6, 7, 0, 0]
+    for n_samples, length in ((10, "longest"), (4, "any"), (7, "fixed")):
+        assert fitted(signal, n_samples, length) is signal
