@@ -92,7 +92,7 @@ PRETRAINED: dict[str, tuple[Architecture, str, float]] = {  # the family of its 
     "ResNet (Ribeiro)": (RIBEIRO_AT_100_HZ, "Ribeiro's ResNet (PyTorch)", 1e-3),
     "ResNet (Merl)": (MERL_RESNET18, "MERL ResNet18", 1e-3),
     "ECGFounder": (NET1D, "ECGFounder", 1e-4),
-    "ViT (Merl)": (MERL_VIT_TINY, "MERL ViT-tiny", 1e-3),
+    "ViT (Merl)": (replace(MERL_VIT_TINY, ffn=768), "MERL ViT-tiny", 1e-3),
     "HuBERT (Base)": (HUBERT_ECG, "HuBERT-ECG", 1e-5),
     "ECG-FM": (ECG_FM, "ECG-FM", 1e-6),
     "HeartLang": (HEARTLANG, "HeartLang", 1e-3),

@@ -97,6 +97,7 @@ def main() -> NoReturn:
             app(prog_name="ecgscale")
         finally:
             threading.excepthook = of_threads
+            choose(None)
             if sys.stdout is not None:  # it was closed by whoever started this
                 sys.stdout.flush()
     except SystemExit as ended:

@@ -69,9 +69,14 @@ def adopt_file(file: Path, home: Path, names: Sequence[str] = ()) -> tuple[Adopt
     known = found.family.labels if len(found.family.labels) == n_labels else ()
     kept = {"backbone": found.backbone, "head": found.head, "names": list(names or known)}
     checkpoint.save(_path(digest, home), kept)
-    said = {"family": found.family.name, "architecture": _described(found.architecture)}
-    records.write_whole(_told(digest, home), records.document(said, records.canonical))
+    tell(digest, found.family.name, found.architecture, home)
     return found, digest
+
+
+def tell(digest: str, family: str, architecture: Architecture, home: Path) -> None:
+    """Write whose weights lie under a name, beside them."""
+    said = {"family": family, "architecture": _described(architecture)}
+    records.write_whole(_told(digest, home), records.document(said, records.canonical))
 
 
 def of_family(family: str, architecture: Architecture, home: Path | None = None) -> str:
