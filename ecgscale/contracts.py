@@ -163,13 +163,18 @@ def pairs_of(architectures: Iterable[Architecture], objectives: Iterable[Objecti
     architectures, objectives = list(architectures), list(objectives)
     found: list[tuple[Any, Any]] = []
     for architecture in architectures:
-        own = (one for one in objectives if architecture.input in one.inputs)
+        own = (one for one in objectives if _fit(architecture, one))
         found.append((architecture, next(own, Supervised())))
     for objective in objectives:
-        fit = [one for one in architectures if one.input in objective.inputs]
+        fit = [one for one in architectures if _fit(one, objective)]
         ours = [PARTNERS[name] for name in objective.inputs if name in PARTNERS]
         found += [(one, objective) for one in (fit or ours)[:1]]
     return list(dict.fromkeys(found))
+
+
+def _fit(architecture: Architecture, objective: Objective) -> bool:
+    misfit = getattr(objective, "misfit", None)
+    return architecture.input in objective.inputs and not (misfit and misfit(architecture))
 
 
 def _again(description: Any) -> Any:

@@ -75,7 +75,7 @@ class Architecture(ABC):
 
     @property
     def causal(self) -> bool:
-        """Whether local features know of their past alone, and ``Backbone.tokens`` gives what each is by itself."""
+        """Whether local features know of their past alone; then ``Backbone.token_embeddings`` are what each begins as."""
         return False
 
     def macs(self, n_samples: int) -> int | None:

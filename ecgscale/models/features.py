@@ -49,7 +49,7 @@ class Backbone(nn.Module, ABC):
         """Where the local features of a batch lie; only of an architecture that says it is ``localised``."""
         raise NotImplementedError(f"local features of {type(self).__name__} are not placed in time")
 
-    def tokens(self, *inputs: torch.Tensor) -> torch.Tensor:
+    def token_embeddings(self, *inputs: torch.Tensor) -> torch.Tensor:
         """What each position is before it knows of others: [n, n_positions, width]; only of a causal architecture."""
         raise NotImplementedError(f"{type(self).__name__} is not causal")
 

@@ -83,11 +83,11 @@ class MambaBackbone(Backbone):
     def inputs(self, batch: Batch) -> tuple[torch.Tensor]:
         return (batch.signal,)
 
-    def tokens(self, *inputs: torch.Tensor) -> torch.Tensor:
+    def token_embeddings(self, *inputs: torch.Tensor) -> torch.Tensor:
         return self.embed(inputs[0]).transpose(1, 2)  # type: ignore[no-any-return]
 
     def encode(self, *inputs: torch.Tensor) -> Features:
-        x = self.tokens(*inputs)
+        x = self.token_embeddings(*inputs)
         for layer in self.layers:
             x = layer(x)
         local = self.norm(x)

@@ -70,7 +70,7 @@ class S4DBackbone(Backbone):
     def inputs(self, batch: Batch) -> tuple[torch.Tensor]:
         return (batch.signal,)
 
-    def tokens(self, *inputs: torch.Tensor) -> torch.Tensor:
+    def token_embeddings(self, *inputs: torch.Tensor) -> torch.Tensor:
         return self.embed(inputs[0]).transpose(1, 2)  # type: ignore[no-any-return]
 
     def encode(self, *inputs: torch.Tensor) -> Features:

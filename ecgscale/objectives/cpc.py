@@ -172,7 +172,7 @@ class Coding(Pretraining):
         """Latents [n, n_latents, width], and what is predicted from each: [n, n_ahead, n_latents, width]."""
         if not self.by_windows:
             inputs = self.backbone.inputs(batch)
-            latents, seen = self.backbone.tokens(*inputs), self.backbone.encode(*inputs).local
+            latents, seen = self.backbone.token_embeddings(*inputs), self.backbone.encode(*inputs).local
             if latents.shape[1] <= self.description.steps:
                 raise ValueError(f"cpc predicts {self.description.steps} steps, of {latents.shape[1]} tokens in all")
             return latents, self.head(seen)

@@ -4,6 +4,7 @@ import math
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -87,14 +88,14 @@ def store(home: Path) -> Store:
 def test_a_module_cuts_encodes_and_predicts_as_said(context: str, store: Store) -> None:
     """Window by window through the backbone, step by step through the recurrent network and each step's matrix."""
     module = built(ResNet(3, 6), replace(SMALL, context=context, n_negatives=9, only_last=True))
-    batch = store.batch(np.arange(3))
+    head, batch = cast(Any, module.head), store.batch(np.arange(3))
     z = [[module.backbone(one(batch, i, slice(200 * t, 200 * t + 200))).pooled[0] for t in range(5)] for i in range(3)]
     terms = []
     for i in range(3):
         state = None
         for t in range(5 - 2):
-            out, state = module.head.context(z[i][t][None, None], state)
-            told = module.head.predict.weight @ out[0, 0]
+            out, state = head.context(z[i][t][None, None], state)
+            told = head.predict.weight @ out[0, 0]
             scores = torch.stack([told @ z[i][t + 2], *(told @ z[i][j] for j in range(5) if j != t + 2)])
             terms.append(float(-scores.detach().double().log_softmax(0)[0]))
     loss = module(batch, torch.Generator())

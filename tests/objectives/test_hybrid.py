@@ -2,19 +2,25 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import pytest
 import torch
 
-from ecgscale import data
+from ecgscale import data, records
+from ecgscale.attempt import Place
 from ecgscale.compute import cost
 from ecgscale.data.batches import Store
 from ecgscale.data.corpus import Slice
 from ecgscale.models import ResNet, ViT
+from ecgscale.models.resnet import ResNetBackbone
 from ecgscale.objectives import CMSC, CPC, DINO, JEPA, Hybrid, Objective, Supervised
 from ecgscale.objectives.hybrid import HybridModule
-from ecgscale.spec.run import Run
+from ecgscale.spec.run import Evaluation, Run, Schedule
+from ecgscale.spec.sweep import Sweep
+from ecgscale.training import kept_weights
+from ecgscale.trial import trial
 
 NET = ResNet(3, 6, dropout=0.0)
 LABELLED = Slice("ptbxl-sample", label_set="code6")
@@ -40,8 +46,9 @@ def test_the_loss_is_the_weighted_sum(other: Objective, store: Store) -> None:
     labels = batch.labels.clone()
     labels[:3, 1] = torch.nan
     batch = batch._replace(labels=labels)
+    weights = cast(ResNetBackbone, module.backbone).stem.weight
     loss = module(batch, torch.Generator().manual_seed(1))
-    (slope,) = torch.autograd.grad(loss.mean, module.backbone.stem.weight)
+    (slope,) = torch.autograd.grad(loss.mean, weights)
     logits = module.supervised.head(module.backbone(batch).pooled).double()
     terms = []
     for i in range(8):
@@ -53,7 +60,7 @@ def test_the_loss_is_the_weighted_sum(other: Objective, store: Store) -> None:
     slow = 0.7 * sum(terms) / len(terms) + 0.3 * alone
     assert int(loss.n_terms) == 8
     assert float(loss.mean.detach()) == pytest.approx(float(slow.detach()), abs=1e-6)
-    torch.testing.assert_close(slope, torch.autograd.grad(slow, module.backbone.stem.weight)[0], rtol=1e-4, atol=1e-6)
+    torch.testing.assert_close(slope, torch.autograd.grad(slow, weights)[0], rtol=1e-4, atol=1e-6)
 
 
 def test_weights_are_once_in_its_state_and_all_are_trained() -> None:
@@ -82,7 +89,7 @@ def test_both_parts_are_counted() -> None:
     ("make", "sentence"),
     [
         (lambda: Hybrid(weight=1.0), "above 0 and below 1"),
-        (lambda: Hybrid(CMSC()), "first part is Supervised"),
+        (lambda: Hybrid(CMSC()), "first part is Supervised"),  # type: ignore[arg-type]
         (lambda: Hybrid(other=Supervised()), "supervised is none"),
         (lambda: Hybrid(other=DINO()), "dino is none"),
         (lambda: Run(NET, Hybrid(), Slice("ptbxl-sample")), "hybrid needs labels"),
@@ -98,3 +105,21 @@ def test_a_configuration_is_named_after_its_other_part() -> None:
     run = Run(NET, Hybrid(), LABELLED)
     assert (run.configuration, run.objective.paradigm) == ("resnet-hybrid-cmsc", "hybrid")
     assert Run(NET, Hybrid(other=CPC()), LABELLED).configuration == "resnet-hybrid-cpc"
+
+
+def test_a_run_says_each_part_and_keeps_the_supervised_head(home: Path, tmp_path: Path) -> None:
+    """Its rows have the sum, each part and the head's scores; what is kept is the backbone and that head."""
+    schedule, evaluation = Schedule(steps=2, batch_size=8, lr=1e-3), Evaluation(every=2)
+    part = Slice("ludb-sample", label_set="rhythm")
+    run = Run(NET, Hybrid(other=CPC(windows=5, steps=2), weight=0.25), part, schedule, evaluation)
+    sweep = Sweep("both", (run,), (), label_sets=("rhythm",), keep="best")
+    assert trial(run, sweep, Place(home, tmp_path)) == "done"
+    rows = records.read(records.path_of(tmp_path, "both", run.run_id)).rows
+    assert set(rows["paradigm"]) == {"hybrid"}
+    last = rows[(rows["step"] == 2) & (rows["split"] == "val")].set_index("metric")["value"]
+    parts = 0.75 * last["supervised_loss"] + 0.25 * last["cpc_loss"]
+    assert last["loss"] == pytest.approx(parts, rel=1e-5)  # of so few recordings all are examined
+    assert "auroc" in set(rows["metric"])
+    kept = kept_weights.load(run, home)
+    assert kept.head.keys() == {"weight", "bias"}
+    NET.build().load_state_dict(kept.backbone)

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -71,7 +72,8 @@ def slow_turned(x: list[float], place: float, periods: list[float]) -> list[floa
 
 def slow_predictor(module: JEPAModule, rows: list[list[float]], hidden: list[bool], places: list[float]) -> list:
     """The predictor on the tokens of one lead, number by number; one attention head."""
-    head, periods = module.head, module.head.periods.tolist()
+    head: Any = module.head
+    periods = head.periods.tolist()
     xs = [head.mask_token.tolist() if h else slow_linear(row, head.enter) for row, h in zip(rows, hidden, strict=True)]
     for block in head.layers:
         parts = [slow_linear(slow_norm(x, block.norm1), block.qkv) for x in xs]

@@ -33,13 +33,13 @@ from ecgscale.training import sharded_checkpoint, sharding
 from ecgscale.training.step import Execution, compute_gradients, optimiser_of, optimiser_step, prepare_module
 
 N, STEPS = 7, 2  # so that one process has a recording more
+VIT = ViT(2, 24, 2, layer_scale=0.3)
 KINDS: dict[str, Architecture] = {
-    "vit": ViT(2, 24, 2, layer_scale=0.3),
+    "vit": VIT,
     "net1d": Net1D((16, 32), (1, 1)),
     "transformer": Transformer(2, 16, 1, 32, dropout=0.0, n_tokens=48, leads="independent"),
     "resnet": ResNet(3, 12, dropout=0.0),
 }
-VIT = KINDS["vit"]
 MADE: dict[str, Objective] = {  # on a ViT
     **{f"cmsc-{variant}": CMSC(variant=variant) for variant in VARIANTS},
     "cpc": CPC(windows=5, steps=2, context_layers=1),
