@@ -1,5 +1,7 @@
 """The verb that brings published weights."""
 
+import re
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
@@ -39,7 +41,10 @@ def adopt(
     say(f"{found.family.name}: imported, {len(found.backbone)} tensors of {si(n_params)} parameters")
     say(f"licence of its weights: {found.family.licence}")
     if found.dropped:
-        say(f"left out: {_few(found.dropped)}; no feature depends on them")
+        say(f"left out: {_grouped(found.dropped)}; no feature depends on them")
+    heads = [part for part in found.family.pretraining if any(name.startswith(f"{part}.") for name in found.dropped)]
+    if heads:
+        say(f"of them by its pretraining: {', '.join(heads)}; a run that pretrains it further learns heads of its own")
     if head := weights.head(digest, home_of(home)):
         named = (
             f"{head.names[0]}, ... {head.names[-1]}" if head.names else "their names are unknown (--labels tasks.txt)"
@@ -58,5 +63,7 @@ def adopt(
 _STATISTICS = ("running_mean", "running_var", "num_batches_tracked")
 
 
-def _few(names: Sequence[str]) -> str:
-    return f"{len(names)} tensors ({names[0]}{', ...' if len(names) > 1 else ''})"
+def _grouped(names: Sequence[str]) -> str:
+    """Tensors by their module, those of all layers and blocks together."""
+    parts = Counter(re.sub(r"\d+", "*", name.rpartition(".")[0] or name) for name in names)
+    return ", ".join(f"{part} ({n} tensor{'s' * (n > 1)})" for part, n in parts.items())

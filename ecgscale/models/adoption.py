@@ -21,6 +21,8 @@ class Family:
     features, by name; ``labels`` those of the published one, where they are known. ``describe`` reads the architecture
     from the tensors, or raises ValueError; ``licence`` is that of the weights, which ``file`` has. ``when`` tells
     apart what has one mark.
+    ``pretraining``: of what is idle, heads that pretraining went by. They are not kept: what HeartLang's tells, for
+    example, are the codes of the codebook it was trained with, and a masked run here names a codebook of its own.
     """
 
     name: str
@@ -33,6 +35,7 @@ class Family:
     heads: tuple[str, ...] = ()
     labels: tuple[str, ...] = ()
     when: Callable[[Tensors], bool] = lambda _: True
+    pretraining: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -129,6 +129,7 @@ HEARTLANG = Family(
     _heartlang,
     idle=(r"lm_head\..*",),
     heads=("mlp_head",),
+    pretraining=("lm_head",),
 )
 RIBEIRO_PYTORCH = Family(
     "Ribeiro's ResNet (PyTorch)",
@@ -219,58 +220,78 @@ MERL_VIT = Family(
     _merl_vit,
     idle=(r"head\..*",),
 )
+
+
+def _wave_names(
+    convolution: str,
+    first_norm: str,
+    token_norm: str,
+    token: str,
+    position: str,
+    *,
+    attention: str,
+    norm: str,
+    expand: str,
+    contract: str,
+) -> tuple[tuple[str, str], ...]:
+    """What a wave encoder's tensors are called, whose originals differ in what they call these parts."""
+    layer = r"encoder\.layers\.(\d+)"
+    return (
+        (rf"feature_extractor\.conv_layers\.(\d+)\.{convolution}\.weight", r"convolutions.\1.weight"),
+        (rf"feature_extractor\.conv_layers\.0\.{first_norm}\.{_BOTH}", r"first_norm.\1"),
+        (rf"{token_norm}\.{_BOTH}", r"token_norm.\1"),
+        (rf"{token}\.{_BOTH}", r"token.\1"),
+        (rf"{position}\.bias", "position.bias"),
+        (rf"{position}\.(?:parametrizations\.weight\.original0|weight_g)", "position.length"),
+        (rf"{position}\.(?:parametrizations\.weight\.original1|weight_v)", "position.direction"),
+        (rf"encoder\.layer_norm\.{_BOTH}", r"norm.\1"),
+        *(
+            (rf"{layer}\.{attention}\.{theirs}_proj\.{_BOTH}", rf"layers.\1.{ours}.\2")
+            for theirs, ours in (("q", "query"), ("k", "key"), ("v", "value"), ("out", "project"))
+        ),
+        *(
+            (rf"{layer}\.{theirs}\.{_BOTH}", rf"layers.\1.{ours}.\2")
+            for theirs, ours in (
+                *((norm, "norm1"), ("final_layer_norm", "norm2")),
+                *((expand, "expand"), (contract, "contract")),
+            )
+        ),
+    )
+
+
 FAIRSEQ_ECG_FM = Family(
     "ECG-FM",
     "MIT",
     "mimic_iv_ecg_physionet_pretrained.pt",
     "feature_extractor.conv_layers.0.0.weight",
-    (
-        (r"feature_extractor\.conv_layers\.(\d+)\.0\.weight", r"convolutions.\1.weight"),
-        (rf"feature_extractor\.conv_layers\.0\.2\.{_BOTH}", r"first_norm.\1"),
-        (rf"layer_norm\.{_BOTH}", r"token_norm.\1"),
-        (rf"post_extract_proj\.{_BOTH}", r"token.\1"),
-        (r"conv_pos\.pos_conv\.0\.bias", "position.bias"),
-        (r"conv_pos\.pos_conv\.0\.(?:parametrizations\.weight\.original0|weight_g)", "position.length"),
-        (r"conv_pos\.pos_conv\.0\.(?:parametrizations\.weight\.original1|weight_v)", "position.direction"),
-        (rf"encoder\.layer_norm\.{_BOTH}", r"norm.\1"),
-        (rf"encoder\.layers\.(\d+)\.self_attn\.q_proj\.{_BOTH}", r"layers.\1.query.\2"),
-        (rf"encoder\.layers\.(\d+)\.self_attn\.k_proj\.{_BOTH}", r"layers.\1.key.\2"),
-        (rf"encoder\.layers\.(\d+)\.self_attn\.v_proj\.{_BOTH}", r"layers.\1.value.\2"),
-        (rf"encoder\.layers\.(\d+)\.self_attn\.out_proj\.{_BOTH}", r"layers.\1.project.\2"),
-        (rf"encoder\.layers\.(\d+)\.self_attn_layer_norm\.{_BOTH}", r"layers.\1.norm1.\2"),
-        (rf"encoder\.layers\.(\d+)\.fc1\.{_BOTH}", r"layers.\1.expand.\2"),
-        (rf"encoder\.layers\.(\d+)\.fc2\.{_BOTH}", r"layers.\1.contract.\2"),
-        (rf"encoder\.layers\.(\d+)\.final_layer_norm\.{_BOTH}", r"layers.\1.norm2.\2"),
+    _wave_names(
+        *("0", "2", "layer_norm", "post_extract_proj", r"conv_pos\.pos_conv\.0"),
+        attention="self_attn",
+        norm="self_attn_layer_norm",
+        expand="fc1",
+        contract="fc2",
     ),
     _ecg_fm,
     idle=(r"mask_emb", r"quantizer\..*", r"project_q\..*", r"final_proj\..*"),
     heads=("proj",),
+    pretraining=("quantizer", "project_q", "final_proj"),
 )
 HUBERT = Family(
     "HuBERT-ECG",
     "CC BY-NC 4.0",
     "model.safetensors of HuBERT-ECG base",
     "feature_extractor.conv_layers.0.conv.weight",
-    (
-        (r"feature_extractor\.conv_layers\.(\d+)\.conv\.weight", r"convolutions.\1.weight"),
-        (rf"feature_extractor\.conv_layers\.0\.layer_norm\.{_BOTH}", r"first_norm.\1"),
-        (rf"feature_projection\.layer_norm\.{_BOTH}", r"token_norm.\1"),
-        (rf"feature_projection\.projection\.{_BOTH}", r"token.\1"),
-        (r"encoder\.pos_conv_embed\.conv\.bias", "position.bias"),
-        (r"encoder\.pos_conv_embed\.conv\.(?:parametrizations\.weight\.original0|weight_g)", "position.length"),
-        (r"encoder\.pos_conv_embed\.conv\.(?:parametrizations\.weight\.original1|weight_v)", "position.direction"),
-        (rf"encoder\.layer_norm\.{_BOTH}", r"norm.\1"),
-        (rf"encoder\.layers\.(\d+)\.attention\.q_proj\.{_BOTH}", r"layers.\1.query.\2"),
-        (rf"encoder\.layers\.(\d+)\.attention\.k_proj\.{_BOTH}", r"layers.\1.key.\2"),
-        (rf"encoder\.layers\.(\d+)\.attention\.v_proj\.{_BOTH}", r"layers.\1.value.\2"),
-        (rf"encoder\.layers\.(\d+)\.attention\.out_proj\.{_BOTH}", r"layers.\1.project.\2"),
-        (rf"encoder\.layers\.(\d+)\.layer_norm\.{_BOTH}", r"layers.\1.norm1.\2"),
-        (rf"encoder\.layers\.(\d+)\.feed_forward\.intermediate_dense\.{_BOTH}", r"layers.\1.expand.\2"),
-        (rf"encoder\.layers\.(\d+)\.feed_forward\.output_dense\.{_BOTH}", r"layers.\1.contract.\2"),
-        (rf"encoder\.layers\.(\d+)\.final_layer_norm\.{_BOTH}", r"layers.\1.norm2.\2"),
+    _wave_names(
+        *("conv", "layer_norm", r"feature_projection\.layer_norm", r"feature_projection\.projection"),
+        r"encoder\.pos_conv_embed\.conv",
+        attention="attention",
+        norm="layer_norm",
+        expand=r"feed_forward\.intermediate_dense",
+        contract=r"feed_forward\.output_dense",
     ),
     _hubert,
     idle=(r"masked_spec_embed", r"final_proj\..*", r"label_embedding\..*"),
+    pretraining=("final_proj", "label_embedding"),
 )
 
 FAMILIES = (

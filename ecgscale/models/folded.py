@@ -22,7 +22,6 @@ def longest(n_samples: int) -> int:
     return n_samples + filled
 
 
-@torch.library.custom_op("ecgscale::folded_convolution", mutates_args=())
 def folded_convolution(
     x: torch.Tensor, period: torch.Tensor, n_samples: int, weight: torch.Tensor, bias: torch.Tensor
 ) -> torch.Tensor:
@@ -31,6 +30,12 @@ def folded_convolution(
     The first rows that hold ``n_samples`` samples are convolved, with zeros around them; behind them zeros come out.
     ``period`` [n]: integers.
     """
+    return torch.ops.ecgscale.folded_convolution(x, period, n_samples, weight, bias)  # type: ignore[no-any-return]
+
+
+def _convolved(
+    x: torch.Tensor, period: torch.Tensor, n_samples: int, weight: torch.Tensor, bias: torch.Tensor
+) -> torch.Tensor:
     out = x.new_zeros(*x.shape[:2], len(weight))
     for chosen, rows, taps in _pictures(period, n_samples, weight):
         n = rows[0] * rows[1]
@@ -40,7 +45,6 @@ def folded_convolution(
     return out
 
 
-@torch.library.custom_op("ecgscale::folded_convolution_slopes", mutates_args=())
 def _slopes(
     slope: torch.Tensor, x: torch.Tensor, period: torch.Tensor, n_samples: int, weight: torch.Tensor
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
@@ -82,13 +86,13 @@ def _wide(weight: torch.Tensor) -> torch.dtype:
     return torch.float64 if weight.dtype == torch.float64 else torch.float32
 
 
-@folded_convolution.register_fake
-def _(x: torch.Tensor, period: torch.Tensor, n_samples: int, weight: torch.Tensor, bias: torch.Tensor) -> torch.Tensor:
+def _convolved_shape(
+    x: torch.Tensor, period: torch.Tensor, n_samples: int, weight: torch.Tensor, bias: torch.Tensor
+) -> torch.Tensor:
     return x.new_empty(*x.shape[:2], len(weight))
 
 
-@_slopes.register_fake
-def _(
+def _slopes_shape(
     slope: torch.Tensor, x: torch.Tensor, period: torch.Tensor, n_samples: int, weight: torch.Tensor
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     return torch.empty_like(x), torch.empty_like(weight), weight.new_empty(len(weight))
@@ -101,11 +105,21 @@ def _keep(ctx: Any, inputs: tuple[Any, ...], output: torch.Tensor) -> None:
 
 def _gradient(ctx: Any, slope: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
     x, period, weight = ctx.saved_tensors
-    by_x, by_weight, by_bias = _slopes(slope, x, period, ctx.n_samples, weight)
+    by_x, by_weight, by_bias = torch.ops.ecgscale.folded_slopes(slope, x, period, ctx.n_samples, weight)
     return by_x, None, None, by_weight, by_bias
 
 
-folded_convolution.register_autograd(_gradient, setup_context=_keep)
+# Not by torch.library.custom_op, which loads a compiler even where nothing is compiled: seconds.
+_NAMES = ("ecgscale::folded_convolution", "ecgscale::folded_slopes")
+torch.library.define(_NAMES[0], "(Tensor x, Tensor period, int n_samples, Tensor weight, Tensor bias) -> Tensor")
+torch.library.define(
+    _NAMES[1],
+    "(Tensor slope, Tensor x, Tensor period, int n_samples, Tensor weight) -> (Tensor, Tensor, Tensor)",
+)
+for _name, _kernel, _shape in zip(_NAMES, (_convolved, _slopes), (_convolved_shape, _slopes_shape), strict=True):
+    torch.library.impl(_name, "default", _kernel)
+    torch.library.register_fake(_name, _shape)
+torch.library.register_autograd(_NAMES[0], _gradient, setup_context=_keep)
 
 
 @register_flop_formula(torch.ops.ecgscale.folded_convolution)  # type: ignore[untyped-decorator]

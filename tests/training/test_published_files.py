@@ -64,8 +64,9 @@ def test_safetensors_say_what_was_found_and_dropped(tmp_path: Path, shell: Shell
     for sentence in (
         "MERL ViT-tiny: imported, 16 tensors of",
         "licence of its weights: MIT",
-        "left out: 2 tensors (head.",
-        "it computes on 500 Hz, 0 to 1 over all leads of a recording together",
+        "left out: head (2 tensors); no feature depends on them",
+        "it computes on 12 leads at 500 Hz, 0 to 1 over all leads of a recording together",
+        "it was trained on recordings of 5,000 samples: longer ones are cut in their middle, shorter ones are read as",
         "it reads corpora stored at 500 Hz",
         "of corpora at 100 Hz: replace(..., reads_hz=100)",
     ):
@@ -73,6 +74,40 @@ def test_safetensors_say_what_was_found_and_dropped(tmp_path: Path, shell: Shell
     (tmp_path / "m.safetensors").write_bytes((tmp_path / "m.safetensors").read_bytes()[:5000])
     cut = shell.type("weights", "import", str(tmp_path / "m.safetensors"))
     assert (cut.returncode, "m.safetensors is no whole safetensors file" in cut.stderr) == (2, True)
+
+
+def test_a_head_of_pretraining_is_left_out_and_said_so(tmp_path: Path, shell: Shell) -> None:
+    """HeartLang's tells the codes of the codebook that it was trained with."""
+    layer = {"norm.weight": 64, "norm.bias": 64, "to_out.0.bias": 64}
+    feed = {"0.weight": 64, "0.bias": 64, "1.bias": 96, "4.bias": 64}
+    shapes: dict[str, tuple[int, ...]] = {
+        "token_embed.tokenConv.weight": (64, 96, 3),
+        "mask_token": (1, 1, 64),
+        "cls_token": (64,),
+        "pos_embed": (1, 257, 64),
+        "spa_embed.embed.weight": (16, 64),
+        "tem_embed.embed.weight": (16, 64),
+        "norm_layer.weight": (64,),
+        "norm_layer.bias": (64,),
+        "transformer.layers.0.0.to_qkv.weight": (192, 64),
+        "transformer.layers.0.0.to_out.0.weight": (64, 64),
+        "transformer.layers.0.1.net.1.weight": (96, 64),
+        "transformer.layers.0.1.net.4.weight": (64, 96),
+        **{f"transformer.layers.0.0.{name}": (n,) for name, n in layer.items()},
+        **{f"transformer.layers.0.1.net.{name}": (n,) for name, n in feed.items()},
+        "lm_head.weight": (128, 64),
+        "lm_head.bias": (128,),
+    }
+    torch.save({"model": {name: torch.randn(shape) for name, shape in shapes.items()}}, tmp_path / "checkpoint.pth")
+    said = shell.type("weights", "import", str(tmp_path / "checkpoint.pth"))
+    assert said.returncode == 0, said.stderr
+    for sentence in (
+        "HeartLang: imported, 19 tensors of",
+        "left out: lm_head (2 tensors); no feature depends on them",
+        "of them by its pretraining: lm_head; a run that pretrains it further learns heads of its own",
+        "it was trained on recordings of 1,000 samples: beats that a sentence has no place for are left out",
+    ):
+        assert sentence in said.stderr
 
 
 def keras_file(path: Path, *, projections: bool) -> dict[str, np.ndarray]:

@@ -92,7 +92,7 @@ def test_the_verb_says_what_a_sweep_writes(file: Path, tmp_path: Path, shell: Sh
     assert "Net1D(channels=(16, 32), blocks=(2, 1)" in said.stderr
     assert "reads_hz=500" in said.stderr
     assert "licence of its weights: MIT" in said.stderr
-    assert "left out: 50 tensors (first_bn.weight, ...)" in said.stderr
+    assert "left out: first_bn (5 tensors), stage_list.*.block_list.*.bn* (45 tensors); no feature" in said.stderr
     assert "its head of 150 labels is kept: their names are unknown" in said.stderr
     (tmp_path / "tasks.txt").write_text("".join(f"LABEL {i}\n" for i in range(150)))
     assert "LABEL 0, ... LABEL 149" in shell.type("weights", "import", str(file), "--labels", "tasks.txt").stderr
