@@ -13,8 +13,8 @@ learning rates of Table S.8; its length of training is lost, so that of `finetun
 loss is reported.
 
 Departures: Adam under a cosine stands for AdamW under one cycle and for RAdam at a constant rate; networks read whole
-recordings, not crops of 2.5 s; all weights move, also HuBERT-ECG's convolutions. Corpora are stored at 100 Hz, and
-brought to the rate of each model, so nothing above 50 Hz is seen. Printed sizes count a head of 44 labels: most of the
+recordings, not crops of 2.5 s. Corpora are stored at 100 Hz, and brought to the rate of each model, so nothing above
+50 Hz is seen. Printed sizes count a head of 44 labels: most of the
 Time-Series-Library's models is head, and N here is the backbone alone.
 """
 
@@ -93,7 +93,7 @@ PRETRAINED: dict[str, tuple[Architecture, str, float]] = {  # the family of its 
     "ResNet (Merl)": (MERL_RESNET18, "MERL ResNet18", 1e-3),
     "ECGFounder": (NET1D, "ECGFounder", 1e-4),
     "ViT (Merl)": (replace(MERL_VIT_TINY, ffn=768), "MERL ViT-tiny", 1e-3),
-    "HuBERT (Base)": (HUBERT_ECG, "HuBERT-ECG", 1e-5),
+    "HuBERT (Base)": (replace(HUBERT_ECG, frozen=True), "HuBERT-ECG", 1e-5),
     "ECG-FM": (ECG_FM, "ECG-FM", 1e-6),
     "HeartLang": (HEARTLANG, "HeartLang", 1e-3),
 }

@@ -21,7 +21,7 @@ from ecgscale.phrases import did_you_mean
 from ecgscale.spec.run import to_json
 from ecgscale.training import checkpoint
 
-_OF_A_RUN = ("reads_hz",)  # what of an architecture is chosen with its corpus, whatever the weights
+_OF_A_RUN = ("reads_hz", "frozen")  # what a run chooses of an architecture, whatever the weights
 
 
 class NotImported(FileNotFoundError):
@@ -83,7 +83,7 @@ def of_family(family: str, architecture: Architecture, home: Path | None = None)
     """What a run names the weights of a published model by: of the file that was imported here, else the family's name.
 
     A run that names a family cannot be launched; ``missing`` says which file is missing. ``architecture`` tells apart
-    what a family has published in several sizes; at which rate its corpora are stored is the run's own affair.
+    what a family has published in several sizes; the rate of its corpora, and what of it moves, are the run's own.
     ``home``: as ``ecgscale.home.chosen``. Raises ValueError for a family that is not known, and where several files of
     one model are imported.
     """
