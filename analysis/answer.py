@@ -3,13 +3,14 @@
 Every number comes with its interval; one that the runs cannot tell says "cannot tell". Nothing is fitted here.
 """
 
+import math
 from dataclasses import dataclass
 
 import pandas as pd
 
 from ecgscale.analysis.figures.fitted import Number, convention, number_of
 from ecgscale.analysis.figures.style import looks, number, target
-from ecgscale.analysis.fitting.status import interval_text
+from ecgscale.analysis.fitting.status import interval_text, limits
 from ecgscale.analysis.naming import label
 
 UNKNOWN = "cannot tell"
@@ -69,6 +70,36 @@ def answers(table: pd.DataFrame) -> list[Answer]:
             )
         )
     return found
+
+
+def told_apart(table: pd.DataFrame) -> list[str]:
+    """Which family of architectures is more parameter- or data-efficient, as far as intervals tell: a sentence each.
+
+    Of every sweep and paradigm with several architectures, alpha and beta of the joint law in distribution; one is
+    above another if their intervals do not meet. A larger exponent says that the loss falls faster, not that it is
+    lower.
+    """
+    said = []
+    joint = table[(table["domain"] == "ID") & (table["law"] == "joint")]
+    paradigm = joint["configuration"].astype(str).str.rpartition("-")[2]
+    for (sweep, kind), part in joint.groupby([joint["sweep"], paradigm]):
+        where = f"{sweep}, " if table["sweep"].nunique() > 1 else ""
+        for coefficient, head, fewer in (("alpha", HEADS[1], "parameters"), ("beta", HEADS[2], "recordings")):
+            rows = part[part["coefficient"] == coefficient].drop_duplicates("configuration")
+            if len(rows) < 2:
+                continue
+            ends = {label(r["configuration"]): _ends(number_of("joint", r)) for r in rows.to_dict("records")}
+            above = [f"{a} above {b}" for a, (low, _) in ends.items() for b, (_, high) in ends.items() if low > high]
+            overlap = f"intervals overlap: these runs cannot tell which family needs fewer {fewer}"
+            said.append(f"{where}{head}, {kind.upper()}: {', '.join(sorted(above)) or overlap}")
+    return said
+
+
+def _ends(found: Number) -> tuple[float, float]:
+    """The interval; all numbers where nothing is known."""
+    low, high = limits(found.low, found.high, found.low_end, found.high_end)
+    nothing = not found.known and found.status not in ("one-sided", "bound")
+    return (-math.inf if nothing or low != low else low), (math.inf if nothing or high != high else high)
 
 
 def _said(part: pd.DataFrame, law: str, coefficient: str) -> str:

@@ -2,10 +2,22 @@
 
 from collections.abc import Iterable
 
-_LETTERS = {"resnet": "R", "transformer": "T"}
-_PARADIGMS = ("sl", "ssl")
+_LETTERS = {"resnet": "R", "transformer": "T", "s4d": "S4D", "mamba": "Mamba", "vit": "ViT"}
+_ARCHITECTURES = {
+    "resnet": "residual network",
+    "transformer": "Transformer",
+    "s4d": "diagonal state spaces",
+    "mamba": "selective state spaces",
+    "vit": "vision transformer",
+}
+_PARADIGMS = {
+    "sl": "supervised",
+    "ssl": "self-supervised",
+    "cpc": "contrastive predictive coding",
+    "jepa": "joint embedding prediction",
+}
 _CALLED = {"ecgfounder-sl": "ECGFounder", "vit-dino": "ViT-DINO"}  # by their authors
-_SHORT = {f"{letter}-{p.upper()}": f"{name}-{p}" for name, letter in _LETTERS.items() for p in _PARADIGMS}
+_SHORT = {f"{letter}-{p}".upper(): f"{name}-{p}" for name, letter in _LETTERS.items() for p in _PARADIGMS}
 _SHORT |= {called.upper(): name for name, called in _CALLED.items()}
 
 
@@ -20,9 +32,12 @@ def label(configuration: str) -> str:
 
 def spelled_out(configurations: Iterable[str]) -> dict[str, str]:
     """What the short names of these configurations stand for: "R-SSL" -> "residual network, self-supervised"."""
-    words = {"resnet": "residual network", "transformer": "Transformer", "sl": "supervised", "ssl": "self-supervised"}
-    parts = {label(c): c.rpartition("-")[::2] for c in configurations if label(c) in _SHORT}
-    return {short: f"{words[architecture]}, {words[paradigm]}" for short, (architecture, paradigm) in parts.items()}
+    named = [c for c in configurations if c not in _CALLED and label(c).upper() in _SHORT]
+    parts = {label(c): c.rpartition("-")[::2] for c in named}
+    return {
+        short: f"{_ARCHITECTURES[architecture]}, {_PARADIGMS[paradigm]}"
+        for short, (architecture, paradigm) in parts.items()
+    }
 
 
 def configuration_named(text: str) -> str:

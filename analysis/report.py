@@ -11,7 +11,7 @@ import pandas as pd
 from markupsafe import Markup, escape
 
 from ecgscale import records
-from ecgscale.analysis.answer import HEADS, UNKNOWN, answers
+from ecgscale.analysis.answer import HEADS, UNKNOWN, answers, told_apart
 from ecgscale.analysis.figures.figure import mark_of
 from ecgscale.analysis.figures.style import looks
 from ecgscale.analysis.figures.typesetting import webfont
@@ -86,6 +86,7 @@ def report(
             heads=HEADS,
             unknown=UNKNOWN,
             answers=answers(table),
+            told_apart=told_apart(table),
             spelled_out=spelled_out(list(known)),
             figures=pages,
             not_drawn=absent,

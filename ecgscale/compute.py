@@ -33,8 +33,8 @@ _LIGHT = frozenset(
     add add_ sub rsub mul mul_ div neg pow sqrt exp mean sum max min clamp where fill_ copy_ clone zeros ones pad
     expand expand_as repeat gather scatter index index_select masked_fill embedding remainder floor_divide type_as
     gelu relu relu_ silu sigmoid tanh softmax log_softmax cos sin cumsum dropout feature_dropout max_pool1d max_pool2d
-    amax avg_pool1d unflatten unfold var eq ne lt gt le ge any bitwise_not bitwise_and
-    bitwise_or __and__ __or__ logsumexp logaddexp logical_not clamp_min linalg_vector_norm leaky_relu
+    amax avg_pool1d unflatten unfold var eq ne lt gt le ge any bitwise_not bitwise_and bitwise_or __and__ __or__
+    logsumexp logaddexp logical_not clamp_min linalg_vector_norm leaky_relu
     """.split()
 )
 

@@ -1,7 +1,24 @@
-"""Where the things of a run live in home: what is kept to go on with, and what is said meanwhile."""
+"""Which folder is home, and where in it the things of a run live: what is kept to go on with, and what is said."""
 
+import os
 import time
 from pathlib import Path
+
+_asked: Path | None = None  # by whoever started this process
+
+
+def choose(home: Path | None) -> Path | None:
+    """From now on this is the home that is meant where none is named."""
+    global _asked
+    _asked = home
+    return home
+
+
+def chosen() -> Path:
+    """The folder of corpora and checkpoints: the one asked for, else $ECGSCALE_HOME, else a per-user data folder."""
+    data_home = os.environ.get("XDG_DATA_HOME") or str(Path.home() / ".local" / "share")
+    home = _asked or Path(os.environ.get("ECGSCALE_HOME") or Path(data_home) / "ecgscale")
+    return home.expanduser().resolve()
 
 
 def checkpoint_path(home: Path, sweep: str, run_id: str) -> Path:

@@ -1,6 +1,6 @@
 """Figures of any sweep: each draws points and fitted laws, and lies beside its data."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -77,13 +77,15 @@ def draw(
     table: pd.DataFrame,
     mark: str | None = None,
     known: Mapping[str, Draw] = FIGURES,
+    whole: Container[str] = SPECIAL,
 ) -> list[Page]:
     """The pages of one figure in the house's style, signed with its mark; every configuration is on one of them.
 
     ``points``: ``analysis.observations.trajectories`` (every checkpoint of every finished run) of one sweep; plain
     ``observations`` do too, but then the frontier is drawn from the best steps alone. ``table``: the exponents table,
     empty if nothing is fitted yet. ``mark``: words on the figure's face, such as "Demo scale: ..."; None takes the mark
-    that the points carry by themselves, "" leaves it out. ``known``: the figures there are, for a study that has more.
+    that the points carry by themselves, "" leaves it out. ``known``: the figures there are, for a study that has more;
+    ``whole``: those of them that see the points of all corpora, label sets and conditions.
     Raises NoSuchFigure for a name that is not among them, and NothingToShow, which says why, for one that these points
     and fits have nothing for.
     """
@@ -93,7 +95,7 @@ def draw(
         raise NothingToShow("no finished runs")
     with paper():
         left_out: list[str] = []
-        if name not in SPECIAL:
+        if name not in whole:
             points, table, left_out = observed.one_group(robustness.without_conditions(points), table)
         pages = known[name](points, table)
         for words in [*left_out, *observed.never_finished(points)]:
@@ -109,6 +111,7 @@ def save(
     formats: Iterable[str] = ("png",),
     mark: str | None = None,
     known: Mapping[str, Draw] = FIGURES,
+    whole: Container[str] = SPECIAL,
 ) -> tuple[list[Path], list[str]]:
     """Draw a figure and write its pages: ``folder/name.<format>`` and ``folder/name.csv``, then ``name-2`` and so on.
 
@@ -127,7 +130,7 @@ def save(
         return _written(across(name, points, table, sweeps, mark), name, folder, formats), []
     if len(sweeps) <= 1:
         try:
-            pages = draw(name, points, table, mark, known)
+            pages = draw(name, points, table, mark, known, whole)
         except NothingToShow as why:
             _written([], name, folder, [])
             return [], [f"{name} is not drawn: {why}"]
@@ -139,7 +142,7 @@ def save(
             continue
         if "sweep" in table:
             fits = table[table["sweep"] == sweep]
-        written, absent = save(name, part, fits, folder / str(sweep), formats, mark, known)
+        written, absent = save(name, part, fits, folder / str(sweep), formats, mark, known, whole)
         paths += written
         lines += [f"{sweep}: {line}" for line in absent]
     return paths, lines

@@ -48,6 +48,8 @@ CONFIGURATIONS = {
     "transformer-ssl": ("#EE99AA", "D"),
     "resnet-sl": ("#004488", "o"),
     "resnet-ssl": ("#6699CC", "^"),
+    "s4d-sl": ("#14521F", "p"),
+    "s4d-ssl": ("#6EBA5E", "h"),
     "ecgfounder-sl": ("#117733", "P"),
     "vit-dino": ("#DDAA33", "X"),
 }

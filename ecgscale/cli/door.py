@@ -16,6 +16,7 @@ from typer.core import TyperGroup
 from ecgscale.cli import completing
 from ecgscale.cli.faults import FAILED, REFUSED, USAGE, Refused, told
 from ecgscale.cli.terminal import say, where
+from ecgscale.home import choose, chosen
 
 
 class Grouped(TyperGroup):
@@ -76,7 +77,12 @@ RunId = Annotated[
 ]
 Results = Annotated[Path, typer.Option(help="Where rows and figures live.", callback=lambda path: _folder(path))]
 Home = Annotated[
-    Path | None, typer.Option(help="Where corpora and checkpoints live.", show_default="$ECGSCALE_HOME, else per user")
+    Path | None,
+    typer.Option(
+        help="Where corpora and checkpoints live.",
+        show_default="$ECGSCALE_HOME, else per user",
+        callback=lambda path: choose(path),
+    ),
 ]
 Json = Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")]
 
@@ -91,6 +97,7 @@ def main() -> NoReturn:
             app(prog_name="ecgscale")
         finally:
             threading.excepthook = of_threads
+            choose(None)
             if sys.stdout is not None:  # it was closed by whoever started this
                 sys.stdout.flush()
     except SystemExit as ended:
@@ -155,10 +162,7 @@ def _home_asked() -> Path | None:
 
 def home_of(home: Path | None) -> Path:
     """The folder of corpora and checkpoints: as asked, else $ECGSCALE_HOME, else a per-user data folder."""
-    if home is None:
-        data_home = os.environ.get("XDG_DATA_HOME") or str(Path.home() / ".local" / "share")
-        home = Path(os.environ.get("ECGSCALE_HOME") or Path(data_home) / "ecgscale")
-    return _folder(home.expanduser().resolve())
+    return _folder(chosen() if home is None else home.expanduser().resolve())
 
 
 def _folder(path: Path) -> Path:

@@ -69,6 +69,7 @@ def fit(
         print_json(fit_points(asked, law=law, **options, max_exponent=max_exponent))
         return
     no_points(law=law, loss_column=loss_column, metric=metric, by=by, where=condition)
+    from ecgscale.analysis.answer import told_apart
     from ecgscale.analysis.observations import left_out
     from ecgscale.analysis.table.build import fit_results
     from ecgscale.analysis.table.query import flagged, left_out_of_fits
@@ -103,6 +104,8 @@ def fit(
         say("left out: " + ", ".join(lost))
     for reason, count in left_out_of_fits(fitted).items():
         say(f"left out of {count} fit{'s' * (count > 1)}: {reason}")
+    for sentence in told_apart(fitted):
+        say(sentence)
     say(f"written: {where(results / 'exponents.parquet')} and .md; next: ecgscale exponents, ecgscale figures")
     name_bad(observed.attrs["bad"])
 

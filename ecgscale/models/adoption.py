@@ -19,13 +19,15 @@ class Family:
     ``mark`` is a tensor that only its files have, behind any prefix. ``names`` are patterns of a whole name and what
     the tensor is called here; ``idle`` patterns of what no feature depends on. ``heads``: linear layers behind the
     features, by name; ``labels`` those of the published one, where they are known. ``describe`` reads the architecture
-    from the tensors, or raises ValueError; ``licence`` is that of the weights. ``when`` tells apart what has one mark.
+    from the tensors, or raises ValueError; ``licence`` is that of the weights, which ``file`` has. ``when`` tells
+    apart what has one mark.
     ``pretraining``: of what is idle, heads that pretraining went by. They are not kept: what HeartLang's tells, for
     example, are the codes of the codebook it was trained with, and a masked run here names a codebook of its own.
     """
 
     name: str
     licence: str
+    file: str
     mark: str
     names: tuple[tuple[str, str], ...]
     describe: Callable[[Tensors], Architecture]

@@ -94,6 +94,7 @@ def _shape(tensors: Tensors, name: str, ndim: int) -> tuple[int, ...]:
 ECGFOUNDER = Family(
     "ECGFounder",
     "MIT",
+    "12_lead_ECGFounder.pth",
     "first_conv.conv.weight",
     (
         (rf"first_conv\.conv\.{_BOTH}", r"stem.\1"),
@@ -108,6 +109,7 @@ ECGFOUNDER = Family(
 HEARTLANG = Family(
     "HeartLang",
     "MIT",
+    "HeartLang's checkpoint-200.pth",
     "token_embed.tokenConv.weight",
     (
         (r"token_embed\.tokenConv\.weight", "word.weight"),
@@ -132,6 +134,7 @@ HEARTLANG = Family(
 RIBEIRO_PYTORCH = Family(
     "Ribeiro's ResNet (PyTorch)",
     "MIT",
+    "model.pth of Zenodo 4892365",
     "resblock1d_0.conv1.weight",
     (
         (r"conv1\.weight", "stem.weight"),
@@ -154,6 +157,7 @@ _KERAS_MARK = "batch_normalization_8.running_mean"
 RIBEIRO_TENSORFLOW = Family(
     "Ribeiro's ResNet (Keras)",
     "MIT",
+    "model.hdf5 of Zenodo 3625017",
     _KERAS_MARK,
     _KERAS_NAMES,
     partial(_keras, RIBEIRO_KERAS),
@@ -164,6 +168,7 @@ RIBEIRO_TENSORFLOW = Family(
 PCLR_TENSORFLOW = Family(
     "PCLR",
     "BSD-3-Clause",
+    "PCLR.h5 of broadinstitute/ml4h, model_zoo/PCLR",
     _KERAS_MARK,
     _KERAS_NAMES,
     partial(_keras, PCLR),
@@ -173,6 +178,7 @@ PCLR_TENSORFLOW = Family(
 MERL_RESNET = Family(
     "MERL ResNet18",
     "MIT",
+    "the encoder of MERL's ResNet18, ..._encoder.pth",
     "layer1.0.conv1.weight",
     (
         (r"conv1\.weight", "stem.weight"),
@@ -198,6 +204,7 @@ MERL_RESNET = Family(
 MERL_VIT = Family(
     "MERL ViT-tiny",
     "MIT",
+    "the encoder of MERL's ViT-tiny, ..._encoder.pth",
     "to_patch_embedding.weight",
     (
         (r"to_patch_embedding\.weight", "embed.weight"),
@@ -255,6 +262,7 @@ def _wave_names(
 FAIRSEQ_ECG_FM = Family(
     "ECG-FM",
     "MIT",
+    "mimic_iv_ecg_physionet_pretrained.pt",
     "feature_extractor.conv_layers.0.0.weight",
     _wave_names(
         *("0", "2", "layer_norm", "post_extract_proj", r"conv_pos\.pos_conv\.0"),
@@ -271,6 +279,7 @@ FAIRSEQ_ECG_FM = Family(
 HUBERT = Family(
     "HuBERT-ECG",
     "CC BY-NC 4.0",
+    "model.safetensors of HuBERT-ECG base",
     "feature_extractor.conv_layers.0.conv.weight",
     _wave_names(
         *("conv", "layer_norm", r"feature_projection\.layer_norm", r"feature_projection\.projection"),

@@ -26,7 +26,8 @@ class Wave(Architecture):
     ``chained`` reads the leads one behind the other as one channel, as HuBERT-ECG does, instead of side by side. A
     segment is 5 seconds, scaled by itself: of a longer recording features are the mean over its whole segments.
     Position is told by a convolution of ``position_kernel`` tokens in ``position_groups`` groups. Corpora are stored at
-    ``reads_hz`` and brought to ``native_hz``.
+    ``reads_hz`` and brought to ``native_hz``. ``frozen``: the convolutions and their norm stay what they are in
+    training, as HuBERT-ECG's authors fine-tune it.
     """
 
     layers: int
@@ -43,6 +44,7 @@ class Wave(Architecture):
     native_hz: int = 500
     amplitude: str = "mv"
     reads_hz: int = 100
+    frozen: bool = False
 
     kind: ClassVar[str] = "wave"
 
@@ -104,6 +106,8 @@ class WaveBackbone(Backbone):
             PostNormLayer(width, description.heads, description.ffn, description.dropout)
             for _ in range(description.layers)
         )
+        self.convolutions.requires_grad_(not description.frozen)
+        self.first_norm.requires_grad_(not description.frozen)
 
     def inputs(self, batch: Batch) -> tuple[torch.Tensor]:
         what = self.description

@@ -101,12 +101,8 @@ def unlaunchable(
     ]
     remedies = [codebooks.remedy(book, sweep.name) for book in chosen.codebooks if not codebooks.is_trained(book, home)]
     causes += [f"its codebook is not here; {remedy}" for remedy in dict.fromkeys(remedies)]
-    lost = [digest for digest in dict.fromkeys(run.weights for run in chosen.runs) if digest]
-    causes += [
-        f"published weights {digest[:12]} are not here; {weights.remedy(digest)}"
-        for digest in lost
-        if not weights.is_imported(digest, home)
-    ]
+    named = [name for name in dict.fromkeys(run.weights for run in chosen.runs) if name]
+    causes += [weights.missing(name) for name in named if not weights.is_imported(name, home)]
     return causes + _without_weights(sweep, chosen.runs, home, results)
 
 

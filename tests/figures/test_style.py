@@ -28,7 +28,7 @@ def test_no_two_configurations_look_alike_and_each_looks_the_same_beside_others(
     looks = style.looks(names)
     assert len({(look.colour, look.marker) for look in looks}) == len(names)
     assert style.looks(reversed(names)) == looks
-    assert len({look.colour for look in style.looks([*style.CONFIGURATIONS, *OWN])}) == 11
+    assert len({look.colour for look in style.looks([*style.CONFIGURATIONS, *OWN])}) == 13
     assert [style.looks(["gru-sl"])[0]] == [k for k in style.looks([*CONFIGURATIONS, "gru-sl"]) if k.name == "gru-sl"]
     assert [look.label for look in style.looks(CONFIGURATIONS)] == ["T-SL", "T-SSL", "R-SL", "R-SSL"]
 

@@ -22,6 +22,7 @@ from ecgscale.models import (
     Wave,
 )
 from ecgscale.models.native import LENGTHS, fitted
+from ecgscale.objectives import Supervised
 from tests.originals import Heard, alike, file_of, imported, said, shown
 
 NOTHING = [torch.zeros(2, 0)] * 3
@@ -275,3 +276,23 @@ def test_what_is_longer_is_cut_in_its_middle_and_what_is_shorter_padded_on_both_
     assert fitted(signal, 10, "fixed")[0, 1].tolist() == [0, 1, 2, 3, 4, 5, 6, 7, 0, 0]
     for n_samples, length in ((10, "longest"), (4, "any"), (7, "fixed")):
         assert fitted(signal, n_samples, length) is signal
+
+
+def test_frozen_convolutions_stay_as_they_are_in_training() -> None:
+    network = Wave(
+        1, 16, 2, 32, (8, 8), (4, 4), (4, 4), position_kernel=8, position_groups=2, native_hz=100, frozen=True
+    )
+    module = Supervised().build(network.build(), 2)
+    before = {name: tensor.clone() for name, tensor in module.backbone.state_dict().items()}
+    batch = Batch(shown(12, 500), *NOTHING)._replace(labels=torch.tensor([[0.0, 1.0], [1.0, 0.0]]), mv=torch.ones(2))
+    (group,) = module.groups()
+    optimiser = torch.optim.Adam(group.parameters, lr=0.1)
+    with torch.enable_grad():
+        module(batch, torch.Generator()).mean.backward()
+    optimiser.step()
+    moved = {name for name, tensor in module.backbone.state_dict().items() if not torch.equal(tensor, before[name])}
+    assert moved
+    assert {name.partition(".")[0] for name in before} - {name.partition(".")[0] for name in moved} == {
+        "convolutions",
+        "first_norm",
+    }

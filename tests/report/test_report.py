@@ -8,9 +8,10 @@ from collections.abc import Iterator
 from html.parser import HTMLParser
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
-from ecgscale.analysis.answer import answers
+from ecgscale.analysis.answer import answers, told_apart
 from ecgscale.analysis.figures.figure import Page
 from ecgscale.analysis.inline import packed, svg
 from ecgscale.analysis.learning import learning, more_data, shortfalls
@@ -105,6 +106,28 @@ def test_the_page_opens_with_the_answer(page: str) -> None:
     folded = re.findall(r'<details class="room" id="([\w-]+)">', page)
     assert folded == ["more-figures", "learning", "exponents", "claims", "state", "data", "provenance"]
     assert len(page) < 3e6
+
+
+def test_families_are_told_apart_by_intervals_that_do_not_meet() -> None:
+    found = {"resnet-sl": (0.2, 0.3), "s4d-sl": (0.4, 0.6), "transformer-sl": (0.25, 0.5), "s4d-cpc": (0.1, 0.9)}
+    table = pd.DataFrame(
+        {
+            "sweep": "mine",
+            "law": "joint",
+            "domain": "ID",
+            "target": "a",
+            "configuration": name,
+            "coefficient": coefficient,
+        }
+        | {"value": 0.4, "low": low, "high": high, "low_end": "reached", "high_end": "reached", "status": "ok"}
+        | {"at_bound": "", "note": ""}
+        for name, ends in found.items()
+        for coefficient, (low, high) in (("alpha", ends), ("beta", (0.3, 0.5)))
+    )
+    assert told_apart(table) == [
+        "α: loss with N, SL: S4D-SL above R-SL",
+        "β: loss with D, SL: intervals overlap: these runs cannot tell which family needs fewer recordings",
+    ]
 
 
 def test_letters_of_a_figure_stay_text_and_their_numbers_whole() -> None:

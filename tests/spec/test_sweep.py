@@ -106,16 +106,19 @@ def test_shipped_sweeps_load_and_each_of_their_tasks_is_for_some_run(name: str) 
         assert any(measurable([task], run) for run in sweep.runs), f"no run can be measured on {task}"
 
 
-@pytest.mark.parametrize(("name", "n_sizes", "n_fractions"), [("demo", 3, 3), ("sample_study", 4, 5)])
-def test_studies_of_the_sample_are_grids_that_a_joint_law_can_be_fitted_to(
-    name: str, n_sizes: int, n_fractions: int
+@pytest.mark.parametrize(
+    ("name", "n_configurations", "n_sizes", "n_fractions"),
+    [("demo", 4, 3, 3), ("sample_study", 4, 4, 5), ("architectures_sample", 5, 4, 4), ("architectures", 12, 5, 5)],
+)
+def test_studies_whose_cells_are_a_grid_give_a_joint_law_enough(
+    name: str, n_configurations: int, n_sizes: int, n_fractions: int
 ) -> None:
     sweep = load(name)
     by_configuration: dict[str, list[tuple[int, float]]] = {}
     for run in sweep.runs:
         cell = (size_of(run.architecture), run.slice.fraction)
         by_configuration.setdefault(run.configuration, []).append(cell)
-    assert len(by_configuration) == 4
+    assert len(by_configuration) == n_configurations
     for cells in by_configuration.values():
         sizes, fractions = (sorted(set(values)) for values in zip(*cells, strict=True))
         assert set(cells) == set(product(sizes, fractions))

@@ -213,6 +213,8 @@ def test_configurations_are_known_by_their_short_names() -> None:
     assert [label(name) for name in names] == ["R-SL", "R-SSL", "T-SL", "T-SSL"]
     assert [configuration_named(short) for short in ("R-SL", "r-ssl", "T-SL", "t-ssl")] == list(names)
     assert (label("vit-dino"), configuration_named("ViT-DINO")) == ("ViT-DINO", "vit-dino")
+    for short, name in (("S4D-SL", "s4d-sl"), ("R-CPC", "resnet-cpc"), ("Mamba-SSL", "mamba-ssl")):
+        assert (label(name), configuration_named(short), configuration_named(short.lower())) == (short, name, name)
     assert (label("lstm-sl"), configuration_named("lstm-sl")) == ("lstm-sl", "lstm-sl")
     assert label("resnet-sl-tuned") == "resnet-sl-tuned"
 

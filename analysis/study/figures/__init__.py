@@ -21,6 +21,7 @@ FIGURES: dict[str, Draw] = {
     for place, of_any in general.FIGURES.items()
     for name, draw in {**_BEFORE.get(place, {}), place: of_any}.items()
 }
+WHOLE = {*SPECIAL, "landscape"}  # see the points of all tasks that models are trained on
 
 __all__ = [
     "ACROSS",
@@ -44,7 +45,7 @@ def fitting(points: pd.DataFrame) -> list[str]:
 
 def draw(name: str, points: pd.DataFrame, table: pd.DataFrame, mark: str | None = None) -> list[Page]:
     """``analysis.figures.draw`` of any figure, the paper's own too."""
-    return general.draw(name, points, table, mark, FIGURES)
+    return general.draw(name, points, table, mark, FIGURES, WHOLE)
 
 
 def save(
@@ -56,7 +57,7 @@ def save(
     mark: str | None = None,
 ) -> tuple[list[Path], list[str]]:
     """``analysis.figures.save`` of any figure, the paper's own too."""
-    return general.save(name, points, table, folder, formats, mark, FIGURES)
+    return general.save(name, points, table, folder, formats, mark, FIGURES, WHOLE)
 
 
 def save_reference(name: str, folder: Path, formats: Iterable[str] = ("png",)) -> list[Path]:

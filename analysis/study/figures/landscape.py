@@ -8,17 +8,23 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.patches import Rectangle
 
-from ecgscale.analysis.figures import observed, style
+from ecgscale.analysis.figures import observed, robustness, style
 from ecgscale.analysis.figures.figure import Page
 from ecgscale.analysis.study.benchmark import ours
+from ecgscale.analysis.study.compared import here
+from ecgscale.analysis.study.finetuned import BACKBONE, finetuned
+from ecgscale.analysis.study.finetuned import benchmark as tuned
 from ecgscale.analysis.study.published import benchmark
+from ecgscale.analysis.study.recognised import models_of
 
 CAPTION = (
     "Mean AUROC of published models over ten downstream tasks after fine-tuning (Table S.9 of the paper, six columns, "
     "PTB-XL counting once) against their parameters: circles are CNNs, squares Transformers; grey was trained from "
     "scratch, dark supervised and light self-supervised pretraining, the area growing with the pretraining recordings. "
     "Open markers joined by lines are the runs of this sweep at full data: linear probes on frozen features, the mean "
-    "over the sweep's own probe tasks, so that their height does not compare with the published one."
+    "over the sweep's own probe tasks, so that their height does not compare with the published one. Open diamonds are "
+    "the same models trained here: on a line to the published one, at its N, if they were measured on all six columns; "
+    "else at the N of their backbone, a mean over the tasks that they were measured on, which does not compare either."
 )
 SOURCE = "Published: arXiv 2605.17276v1, Table S.9, CC BY 4.0"
 COLOURS = {
@@ -31,6 +37,7 @@ COLOURS = {
 }
 MARKERS = {"CNN": "o", "Transformer": "s"}
 FRAME = (0.075, 0.125, 0.91, 0.71)  # left, bottom, width and height of the panel in shares of the figure
+NOTHING = pd.DataFrame(columns=[*BACKBONE, "mean"])
 Box = tuple[float, float, float, float]  # left, bottom, right, top in pixels
 AROUND = (
     (1, 0),
@@ -54,15 +61,18 @@ AROUND = (
 
 def draw(points: pd.DataFrame, table: pd.DataFrame) -> list[Page]:
     """One panel: parameters against mean AUROC, a bubble a published model, a line a configuration of ours."""
-    best = observed.best(points, table)
+    every = observed.best(points, table)
+    again = here(tuned(finetuned(every, models_of(points, "settings")))) if len(every) else here(NOTHING)
+    again = again[again["auroc"].notna()]
+    best = observed.best(*observed.one_group(robustness.without_conditions(points), table)[:2])
     models, own = benchmark(), ours(best)
     looks = [look for look in observed.configurations(best) if look.name in set(own["configuration"])]
     page = Page(style.TWO_COLUMNS, 4.4, "ECG models by size and performance", CAPTION, SOURCE)
     page.set_layout_engine("none")
     ax = page.add_axes(FRAME)
-    sizes = np.r_[models["n_params"], own["N"]]
+    sizes = np.r_[models["n_params"], own["N"], again["N"]]
     style.logarithmic(ax.xaxis, float(sizes.min()), float(sizes.max()))
-    heights = np.r_[models["mean"], own["auroc"]]
+    heights = np.r_[models["mean"], own["auroc"], again["auroc"]]
     room = 0.06 * (heights.max() - heights.min())
     ax.set_ylim(heights.min() - room, heights.max() + room)
     ax.set_xlabel("parameters N")
@@ -81,9 +91,10 @@ def draw(points: pd.DataFrame, table: pd.DataFrame) -> list[Page]:
         page.record(panel, "published", row["model"], ("N", row["n_params"]), ("mean AUROC", row["mean"]), "Table S.9")
     _name(ax, models, own)
     _ours(page, ax, own, looks)
-    if own.empty:
+    _again(page, ax, again, models)
+    if own.empty and again.empty:
         page.note_missing("runs of this sweep: none has an AUROC on a probe task")
-    _legend(page, looks)
+    _legend(page, looks, trained_here=len(again) > 0)
     return [page]
 
 
@@ -98,6 +109,22 @@ def _ours(page: Page, ax: Axes, own: pd.DataFrame, looks: list[style.Look]) -> N
         marks: dict[str, Any] = {"color": look.colour, "markerfacecolor": "white", "markersize": 3.6, "linewidth": 0.8}
         ax.plot(part["N"], part["auroc"], look.marker, linestyle="-", zorder=2, **marks)
         page.record("this sweep", "run", look.name, ("N", part["N"]), ("mean AUROC", part["auroc"]), "linear probes")
+
+
+def _again(page: Page, ax: Axes, again: pd.DataFrame, models: pd.DataFrame) -> None:
+    """The published models that were trained here, each beside its bubble if it was measured on the same columns."""
+    place = models.set_index("model")
+    for row in again.to_dict("records"):
+        same = row["whole"] and row["model"] in place.index
+        printed = place.loc[row["model"]] if row["model"] in place.index else None
+        n = float(printed["n_params"]) if printed is not None and same else row["N"]
+        colour = style.INK if printed is None else COLOURS[printed["family"], printed["paradigm"]]
+        if printed is not None and same:
+            ax.plot([n, n], [printed["mean"], row["auroc"]], color=style.INK, linewidth=0.8, zorder=4.5)
+        marks: dict[str, Any] = {"color": colour, "markerfacecolor": "white", "markersize": 4.5, "markeredgewidth": 1.3}
+        ax.plot(n, row["auroc"], "D", linestyle="", zorder=5, **marks)
+        note = "Table S.9's columns" if row["whole"] else f"{row['n_tasks']} tasks of this sweep"
+        page.record("this sweep", "run", row["model"], ("N", n), ("mean AUROC", row["auroc"]), note)
 
 
 def _name(ax: Axes, models: pd.DataFrame, own: pd.DataFrame) -> None:
@@ -160,7 +187,7 @@ def _overlap(a: Box, b: Box) -> float:
     return max(0.0, min(a[2], b[2]) - max(a[0], b[0])) * max(0.0, min(a[3], b[3]) - max(a[1], b[1]))
 
 
-def _legend(page: Page, looks: list[style.Look]) -> None:
+def _legend(page: Page, looks: list[style.Look], trained_here: bool) -> None:
     """Columns: pretrained models, models from scratch, what areas mean, and the runs of this sweep."""
     bubble: dict[str, Any] = {"markersize": 6, "linestyle": ""}
     pretrained = [
@@ -177,6 +204,8 @@ def _legend(page: Page, looks: list[style.Look]) -> None:
         for n, words in ((1e5, "0.1M recordings"), (1e6, "1M"), (1e7, "10M"))
     ]
     runs = [style.key(f"this sweep: {k.label}", k.colour, k.marker, markerfacecolor="white") for k in looks]
+    if trained_here:
+        runs += [style.key("this sweep: the same models", style.INK, "D", markerfacecolor="white", linestyle="")]
     columns = [c for c in (pretrained, scratch, areas, runs) if c]
     rows = max(len(c) for c in columns)
     handles = [h for c in columns for h in (*c, *[style.key("", linestyle="")] * (rows - len(c)))]
