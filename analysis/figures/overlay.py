@@ -56,7 +56,7 @@ def draw(points: pd.DataFrame, table: pd.DataFrame) -> list[Page]:
                 panel_letter(ax, next(letters))
                 ax.set_xlabel(AXES[variable])
                 if column == 0:
-                    ax.set_ylabel(f"test loss ({observed.loss_unit(best)})")
+                    ax.set_ylabel(f"test loss ({observed.loss_unit(best[best['target'].isin(tasks)])})")
                 if row == 0:
                     ax.set_title(title, fontweight="semibold")
                 shown = lines[task, variable]
