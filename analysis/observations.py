@@ -69,11 +69,11 @@ MOST = 1_000.0  # nats, where there is no such loss, and of an untrained network
 Narrow = Callable[[records.Results], records.Results]
 
 
-def _all(loaded: records.Results) -> records.Results:
+def every(loaded: records.Results) -> records.Results:
     return loaded
 
 
-def trajectories(results: Path, sweeps: Iterable[str] | None = None, narrow: Narrow = _all) -> pd.DataFrame:
+def trajectories(results: Path, sweeps: Iterable[str] | None = None, narrow: Narrow = every) -> pd.DataFrame:
     """Losses along training: one row a run x target x step.
 
     Columns: those of the run, N, D, C (floats), target, domain, step, loss, auroc, f1, r2 and mae (test split),
@@ -198,7 +198,7 @@ def _lost(loaded: records.Results) -> Aside:
 
 
 def observations(
-    results: Path, sweeps: Iterable[str] | None = None, select: str = "val", narrow: Narrow = _all
+    results: Path, sweeps: Iterable[str] | None = None, select: str = "val", narrow: Narrow = every
 ) -> pd.DataFrame:
     """Best over steps: one row a run x target, columns ``COLUMNS``; test loss at the selected step.
 

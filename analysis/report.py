@@ -18,7 +18,7 @@ from ecgscale.analysis.figures.typesetting import webfont
 from ecgscale.analysis.inline import as_uri, csv, packed, svg
 from ecgscale.analysis.learning import learning, shortfalls
 from ecgscale.analysis.naming import spelled_out
-from ecgscale.analysis.observations import best_over_steps, trajectories
+from ecgscale.analysis.observations import Narrow, best_over_steps, every, trajectories
 from ecgscale.analysis.sections import (
     LAWS,
     Row,
@@ -52,6 +52,7 @@ def report(
     pending: int = 0,
     refresh: int = 0,
     cards: Mapping[str, Mapping[str, Any]] | None = None,
+    narrow: Narrow = every,
 ) -> Path:
     """Write ``results/report.html`` (or ``path``) from the rows and the exponents table in ``results``; returns where.
 
@@ -59,11 +60,11 @@ def report(
     ``select``: the split that chose steps where no exponents table says so; ``mark``: as in ``analysis.figures.draw``;
     ``cards``: Croissant cards of the corpora by name, as data. A results folder without runs or without fits still
     gives a page, which says so. ``pending``: runs that are planned and have no file yet; ``refresh``: seconds after
-    which the page loads itself again, 0 for one that stays as it is.
+    which the page loads itself again, 0 for one that stays as it is; ``narrow``: chooses among measured runs.
     """
     names = None if sweeps is None else list(sweeps)
-    loaded = records.load(results, names)
-    points = trajectories(results, names)
+    loaded = narrow(records.load(results, names))
+    points = trajectories(results, names, narrow)
     table = exponents_in(results, loaded.runs)
     if "select" in table and set(table["select"].dropna()) == {"test"}:
         select = "test"

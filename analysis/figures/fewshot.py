@@ -32,6 +32,7 @@ def draw(points: pd.DataFrame, table: pd.DataFrame) -> list[Page]:
     looks = {k.name: k for k in style.looks({str(n).removesuffix("-tuned") for n in best["configuration"].unique()})}
     rows, across = -(-len(found) // ACROSS), min(ACROSS, len(found))
     source = source_of(best, observed.selection(table))
+    unit = observed.loss_unit(pd.concat([runs for _, *both in found for runs in both]))  # not of what pretrained them
     page = Page(style.TWO_COLUMNS, 0.7 + 2.15 * rows, "What pretraining is worth", CAPTION, source)
     axes = page.subplots(rows, across, squeeze=False)
     sizes = sorted({n for _, tuned, _ in found for n in tuned["N"]})
@@ -43,7 +44,7 @@ def draw(points: pd.DataFrame, table: pd.DataFrame) -> list[Page]:
         panel_letter(ax, letter(k))
         ax.set_xlabel("downstream recordings")
         if k % across == 0:
-            ax.set_ylabel(f"test loss ({observed.loss_unit(best)})")
+            ax.set_ylabel(f"test loss ({unit})")
         _panel(page, ax, *found[k], sizes, looks[found[k][0]["configuration"].removesuffix("-tuned")])
         _exponents(ax, found[k][0], table)
     handles = [

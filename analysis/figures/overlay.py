@@ -12,8 +12,8 @@ CAPTION = (
     "Absolute test loss on each task, all configurations overlaid: against parameters N at full data (above) and "
     "against recordings D at the largest size that saw several amounts of data (below). Lines are the marginal "
     "laws (Eq. 2) with 95 % bands, dashed on grey ground where they extrapolate, thin and dashed where the "
-    "exponent is at a bound or not identified; the grey line is always predicting the prevalence; crosses on an "
-    "axis are failed runs."
+    "exponent is at a bound or not identified, dash-dotted where the joint law (Eq. 1) knows it instead; the grey "
+    "line is always predicting the prevalence; crosses on an axis are failed runs."
 )
 ACROSS = 4  # tasks beside each other
 
@@ -56,7 +56,7 @@ def draw(points: pd.DataFrame, table: pd.DataFrame) -> list[Page]:
                 panel_letter(ax, next(letters))
                 ax.set_xlabel(AXES[variable])
                 if column == 0:
-                    ax.set_ylabel(f"test loss ({observed.loss_unit(best)})")
+                    ax.set_ylabel(f"test loss ({observed.loss_unit(best[best['target'].isin(tasks)])})")
                 if row == 0:
                     ax.set_title(title, fontweight="semibold")
                 shown = lines[task, variable]
@@ -74,7 +74,9 @@ def draw(points: pd.DataFrame, table: pd.DataFrame) -> list[Page]:
                     draw_series(page, ax, f"{title}, {look.name}, over {variable}", line, "loss")
                     any_lost |= mark_lost(page, ax, title, best, look.name, variable)
     handles = [style.key(look.label, look.colour, look.marker, linewidth=1.2) for look in looks]
-    handles += (law_keys() if len(table) else []) + [lost_key()] * any_lost
+    handles += (law_keys(line for of in lines.values() for _, line in of) if len(table) else []) + [
+        lost_key()
+    ] * any_lost
     page.legend(
         handles=handles,
         loc="outside upper center",

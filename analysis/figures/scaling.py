@@ -24,7 +24,9 @@ CAPTION = (
     "best step; lines are the marginal laws (Eq. 2), L = E + A N^−α and L = E + B D^−β, with their 95 % bands, dashed "
     "on grey ground where they extrapolate, and the floor E dotted where it falls inside the panel. Exponents carry "
     "95 % intervals; crosses on an axis are runs that failed. Thin dashed lines are fits whose exponent "
-    "is at a bound or not identified: they follow the points and say nothing about scaling."
+    "is at a bound or not identified: they follow the points and say nothing about scaling. Where the joint law of all "
+    "runs of a configuration, L = E + A N^−α + B D^−β (Eq. 1), knows an exponent that a panel's few runs leave open, "
+    'its slices are drawn instead (dash-dotted, "joint").'
 )
 COLUMNS = (("ID", "N"), ("ID", "D"), ("OOD", "N"), ("OOD", "D"))
 LISTED = 4  # tasks whose exponents fit above a panel
@@ -98,7 +100,7 @@ def _page(
                 )
             if j == 0 or domain != columns[j - 1][0]:
                 ax.set_ylabel(own if domain == "ID" else label)
-    _legend(page, tasks, any_lost)
+    _legend(page, tasks, [s for look in looks for column in columns for s in series[look.name, column]], any_lost)
     return page
 
 
@@ -156,9 +158,8 @@ def _words(ax: Axes, shown: list[Series]) -> None:
         lines.append((style.median_of(name, values, len(shown)), style.INK))
     else:
         for s in shown:
-            text = s.exponent.text() if s.exponent else f"{len(s.points)} runs, no fit"
-            if inside and s.law and s.exponent and s.exponent.known:
-                text = text.replace("at least", "≥").replace("at most", "≤")  # the next panel begins soon
+            text = _exponent(s)
+            if inside and s.joint is None and s.law and s.exponent and s.exponent.known:
                 text += f" · n {s.law.n_points} · R² {s.law.r2:.2f}"
             lines.append((text, s.look.colour))
     ax.set_title(" ", fontsize=style.SMALL, pad=3 + 8.6 * (len(lines) - 1))  # keeps the height; the width is free
@@ -176,10 +177,20 @@ def _words(ax: Axes, shown: list[Series]) -> None:
         )
 
 
+def _exponent(s: Series) -> str:
+    """What is known of a line's exponent, and whether the joint law knows it; short, as the next panel begins soon."""
+    if s.exponent is None:
+        return f"{len(s.points)} runs, no fit"
+    text = s.exponent.text().replace("at least", "≥").replace("at most", "≤")
+    return text if s.joint is None else f"joint {text}"
+
+
 def _by_size(shown: list[Series], name: str) -> list[tuple[str, str]]:
     """The exponent over D at the largest size, and the range of those at the smaller ones."""
     first, *others = shown
-    text = first.exponent.text() if first.exponent else f"{len(first.points)} runs, no fit"
+    if first.joint is not None:
+        return [(_exponent(first), first.look.colour)]
+    text = _exponent(first)
     lines = [(f"N {style.si(float(first.points['N'].iloc[0]), 2)}: {text}", first.look.colour)]
     known = [s.exponent.value for s in others if s.exponent and s.exponent.known]
     if known:
@@ -190,9 +201,9 @@ def _by_size(shown: list[Series], name: str) -> list[tuple[str, str]]:
     return lines
 
 
-def _legend(page: Page, tasks: list[str], any_lost: bool) -> None:
+def _legend(page: Page, tasks: list[str], shown: list[Series], any_lost: bool) -> None:
     handles = [style.key((look := style.target(t)).label, look.colour, look.marker, linewidth=1.2) for t in tasks]
-    handles += law_keys() + [lost_key()] * any_lost
+    handles += law_keys(shown) + [lost_key()] * any_lost
     page.legend(
         handles=handles, loc="outside upper center", ncols=style.columns(len(handles)), fontsize=7.5, columnspacing=1.4
     )

@@ -1,7 +1,12 @@
-"""One line of a figure: runs along N or D, the marginal law fitted to them, its band, its floor, and where it goes."""
+"""One line of a figure: runs along N or D, their law, its band, its floor, and where it goes.
+
+The law is the marginal one fitted to the line's own runs; where few runs leave its exponent open and the joint law of
+all sizes and amounts of data knows it, the line is a slice of the joint law.
+"""
 
 import math
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -29,11 +34,25 @@ class Series:
     variable: str  # N or D
     scale: float = 1.0
     hollow: bool = False
+    joint: pd.DataFrame | None = None  # the runs of the joint law, where the line is a slice of it
 
     @property
     def exponent(self) -> fitted.Number | None:
         """The exponent of the fitted law."""
         return self.law.numbers[LAW[self.variable][1]] if self.law else None
+
+    @property
+    def held(self) -> dict[str, float]:
+        """What a slice of the joint law holds: {"D": recordings} along N, {"N": parameters} along D."""
+        if self.joint is None:
+            return {}
+        other = "D" if self.variable == "N" else "N"
+        return {other: float(self.points[other].max())}
+
+    def curve(self, xs: Any) -> Any:
+        """The law's loss at ``xs``, in the figure's scale."""
+        assert self.law is not None
+        return self.law(**{self.variable: xs}, **self.held) / self.scale
 
 
 def series_of(
@@ -47,12 +66,23 @@ def series_of(
     if part.empty:
         return []
     if variable == "N":
-        return [Series(target, observed.at_full_data(part), next(iter(fits.values()), None), look, "N", scale)]
+        line = Series(target, observed.at_full_data(part), next(iter(fits.values()), None), look, "N", scale)
+        return _sliced([line], part, table, name)
     found: list[Series] = []
     for n in observed.sizes_with_fractions(part):
         runs = part[part["N"] == n].sort_values("D")
         found.append(Series(target, runs, fits.get(f"N = {n:.4g}"), look, "D", scale, hollow=bool(found)))
-    return found
+    return _sliced(found, part, table, name)
+
+
+def _sliced(lines: list[Series], part: pd.DataFrame, table: pd.DataFrame, name: str) -> list[Series]:
+    """Lines as slices of the joint law, where it alone knows the exponent of the first."""
+    if not lines or (lines[0].exponent and lines[0].exponent.known):
+        return lines
+    joint = next((f for f in fitted.find(table, "joint", name, lines[0].name)), None)
+    if joint is None or not joint.known(LAW[lines[0].variable][1]):
+        return lines
+    return [replace(line, law=joint, joint=part) for line in lines]
 
 
 def frame(ax: Axes, shown: list[Series]) -> None:
@@ -88,7 +118,7 @@ def draw_series(page: Page, ax: Axes, panel: str, s: Series, y_name: str, crowde
     if s.law is not None and s.exponent is not None:
         _law(page, ax, panel, s, s.law, s.exponent, y_name, crowded)
         if not crowded and s.exponent.known and not s.hollow:
-            _band(page, ax, panel, s, s.law, y_name)
+            _band(page, ax, panel, s, y_name)
 
 
 def _law(
@@ -102,16 +132,19 @@ def _law(
     crowded: bool,
 ) -> None:
     xs = np.geomspace(s.points[s.variable].min(), s.points[s.variable].max(), 80)
-    ys = law(**{s.variable: xs}) / s.scale
-    line = style.law_line(exponent.known)
+    ys = s.curve(xs)
+    line = style.law_line(exponent.known) if s.joint is None else dict(style.SLICE)
     line["linewidth"] *= 0.7 if s.hollow or crowded else 1
     ax.plot(xs, ys, color=s.look.colour, zorder=3, **line)
-    page.record(panel, "law", s.name, (s.variable, xs), (y_name, ys), exponent.text())
+    kind = "law" if s.joint is None else "slice of the joint law"
+    page.record(panel, kind, s.name, (s.variable, xs), (y_name, ys), exponent.text())
     if not exponent.known or s.hollow:
         return
     ahead: dict[str, Any] = style.BEYOND | ({"linewidth": 0.8} if crowded else {})
     beyond = np.geomspace(xs[-1], ax.get_xlim()[1], 12)
-    ax.plot(beyond, law(**{s.variable: beyond}) / s.scale, color=s.look.colour, zorder=3, **ahead)
+    ax.plot(beyond, s.curve(beyond), color=s.look.colour, zorder=3, **ahead)
+    if s.joint is not None:
+        return  # its floor is reached along both axes alone
     floor = law.numbers["E"].value / s.scale
     bottom, top = ax.get_ylim()
     span = top - bottom
@@ -123,10 +156,11 @@ def _law(
     page.record(panel, "floor", s.name, (s.variable, np.nan), (y_name, floor), law.numbers["E"].text(3))
 
 
-def _band(page: Page, ax: Axes, panel: str, s: Series, law: fitted.Fitted, y_name: str) -> None:
+def _band(page: Page, ax: Axes, panel: str, s: Series, y_name: str) -> None:
     xs = np.geomspace(s.points[s.variable].min(), ax.get_xlim()[1], 24)
-    band = bands.band(LAW[s.variable][0], s.points, xs)
-    if band is None or np.abs(np.log(band.loss / law(**{s.variable: xs}))).max() > bands.AGREE:
+    kind, runs = (LAW[s.variable][0], s.points) if s.joint is None else ("joint", s.joint)
+    band = bands.band(kind, runs, **{s.variable: xs}, **s.held)
+    if band is None or np.abs(np.log(band.loss / (s.curve(xs) * s.scale))).max() > bands.AGREE:
         return  # the table was fitted otherwise: another objective, other points
     low, high = band.low / s.scale, band.high / s.scale
     ax.fill_between(xs, low, high, color=s.look.colour, alpha=style.BAND, linewidth=0, zorder=1.5)
@@ -168,10 +202,15 @@ def mark_lost(page: Page, ax: Axes, panel: str, points: pd.DataFrame, configurat
     return True
 
 
-def law_keys(law: str = "law (Eq. 2), 95 % band") -> list[style.Line2D]:
-    """Entries of a legend for full and dashed laws and for floors."""
+def law_keys(shown: Iterable[Series]) -> list[style.Line2D]:
+    """Entries of a legend for the laws, slices and floors of the lines that are shown."""
     return [
-        style.key(law, **style.law_line(True)),
+        style.key("law (Eq. 2), 95 % band", **style.law_line(True)),
+        *(
+            [style.key("slice of the joint law (Eq. 1)", **style.SLICE)]
+            if any(s.joint is not None for s in shown)
+            else []
+        ),
         style.key("extrapolated", **style.BEYOND),
         style.key("not identified", **style.law_line(False)),
         style.key("floor E", **style.FLOOR),

@@ -177,6 +177,7 @@ def law_line(known: bool) -> dict[str, Any]:
     return {"linewidth": 1.3} if known else {"linewidth": 0.7, "linestyle": (0, (3, 2))}
 
 
+SLICE: dict[str, Any] = {"linewidth": 1.3, "linestyle": (0, (7, 1.2, 1.2, 1.2))}  # of a law of two variables
 FLOOR: dict[str, Any] = {"linewidth": 0.8, "linestyle": (0, (1, 1.6))}
 BEYOND: dict[str, Any] = {"linewidth": 1.1, "linestyle": (0, (4, 1.8))}  # a law where nothing was measured
 EXTRAPOLATED = "#F3F4F6"  # the ground there

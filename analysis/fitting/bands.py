@@ -61,9 +61,10 @@ def _fitted(law: str, numbers: bytes) -> Fit | None:
         return None
 
 
-def band(law: str, points: pd.DataFrame, x: Array) -> Band | None:
-    """The curve of a law of one variable at ``x`` with its 95 % profile-likelihood band, point by point.
+def band(law: str, points: pd.DataFrame, **x: Array | float) -> Band | None:
+    """The curve of a law along one variable with its 95 % profile-likelihood band, point by point.
 
+    ``x``: an array for the variable that the curve follows, a number for every other of the law: ``N=xs, D=1e4``.
     None where the law cannot be fitted, or its curve has no interval (as many coefficients as points).
     """
     from scipy import interpolate
@@ -71,13 +72,15 @@ def band(law: str, points: pd.DataFrame, x: Array) -> Band | None:
     found = fitted(law, points)
     if found is None or found.status == "failed":
         return None
-    form, variable = LAWS[law], LAWS[law].variables[0]
+    form = LAWS[law]
+    ((variable, along),) = ((name, np.asarray(v, float)) for name, v in x.items() if np.ndim(v))
+    held = {name: float(v) for name, v in x.items() if not np.ndim(v)}
     gone = dict.fromkeys(form.coefficients, 0.0)
 
     def log_loss(c: Any, at: float) -> Any:
-        return np.log(form({**gone, **c}, **{variable: at}))
+        return np.log(form({**gone, **c}, **{variable: at}, **held))
 
-    logs = np.log(np.asarray(x, float))
+    logs = np.log(along)
     knots = np.linspace(logs.min(), logs.max(), KNOTS)
     quantities: list[Quantity] = [partial(log_loss, at=float(v)) for v in np.exp(knots)]
     ends = intervals_of(found, quantities, LEVEL)
@@ -85,7 +88,7 @@ def band(law: str, points: pd.DataFrame, x: Array) -> Band | None:
     if not np.isfinite(curves).all():
         return None
     loss, low, high = (np.exp(interpolate.PchipInterpolator(knots, c)(logs)) for c in curves)
-    return Band(np.asarray(x, float), loss, low, high)
+    return Band(along, loss, low, high)
 
 
 def resampled(result: Fit, **x: Array) -> tuple[Array, Array] | None:

@@ -120,11 +120,17 @@ def tables(
 def report(
     results: Results = RESULTS,
     home: Home = None,
+    sweep: Annotated[
+        list[str] | None,
+        typer.Option(help="Only this sweep; repeatable. All if left out.", autocompletion=completing.measured),
+    ] = None,
     output: Annotated[Path | None, typer.Option(help="Where to write it; results/report.html if left out.")] = None,
     watch: Annotated[
         bool,
         typer.Option("--watch", help="Write it again as runs are measured, until none is open; it reloads itself."),
     ] = False,
+    only: Only = None,
+    changes: Changes = None,
 ) -> None:
     """One self-contained HTML page: figures, tables, claims, data cards, sweep state, provenance; opens offline."""
     import time
@@ -132,30 +138,33 @@ def report(
     from ecgscale import records
     from ecgscale.analysis.report import report as written
 
-    seen = None
+    seen, sweeps, narrow = None, _named(existing(results), sweep), narrowing(sweep, changes, only)
+
+    def write(**facts: Any) -> None:
+        loaded = narrow(records.load(results, sweeps))
+        cards = _cards(loaded, home_of(home))
+        print(where(written(results, sweeps=sweeps, path=output, cards=cards, narrow=narrow, **facts)), flush=True)
+        name_bad(list(loaded.bad))
+
     while watch:
-        found, pending, at_work = _progress(existing(results))
+        found, pending, at_work = _progress(results, sweeps)
         if not at_work:
             break
         if found != seen:
-            cards = _cards(records.load(results), home_of(home))
-            page = written(results, path=output, cards=cards, pending=pending, refresh=_RELOAD_SECONDS)
-            print(where(page), flush=True)
+            write(pending=pending, refresh=_RELOAD_SECONDS)
             seen = found
         time.sleep(_LOOK_SECONDS)
-    loaded = records.load(existing(results))
-    print(where(written(results, path=output, cards=_cards(loaded, home_of(home)))))
-    name_bad(list(loaded.bad))
+    write()
 
 
-def _progress(results: Path) -> tuple[dict[str, int], int, bool]:
+def _progress(results: Path, sweeps: list[str] | None) -> tuple[dict[str, int], int, bool]:
     """When each file of the runs was last written, how many planned runs have none, and whether any run is open."""
     from ecgscale.pool.states import states
     from ecgscale.spec.sweep import load, sweep_files
 
     folder = results / "runs"
     found = {str(p.relative_to(folder)): p.stat().st_mtime_ns for p in folder.rglob("*") if p.is_file()}
-    begun = {name.split("/")[0] for name in found}
+    begun = {name.split("/")[0] for name in found} & set(sweeps or sweep_files())
     known = [load(name) for name in sweep_files() if name in begun]
     now = [state for sweep in known for state in states(sweep, results)["state"]]
     return found, now.count("pending"), bool({"pending", "running"} & set(now))

@@ -2,6 +2,7 @@
 
 import dataclasses
 from dataclasses import MISSING, dataclass, fields
+from functools import cached_property
 from itertools import pairwise
 from typing import Any, ClassVar, cast, get_args
 
@@ -178,12 +179,12 @@ class Run:
                 f"the {net.kind} of {net.n_tokens} tokens, {net.leads} leads"
             )
 
-    @property
+    @cached_property
     def description(self) -> str:
         """Canonical JSON of the run, the only thing its identity depends on."""
         return canonical(to_json(self))
 
-    @property
+    @cached_property
     def run_id(self) -> str:
         return run_id_of(self.description)
 

@@ -32,6 +32,7 @@ NEEDED = {
     "allocate": ["--configuration", "R-SL", "--target", "code", "--flops", "1", "--sweep", "mine"],
     "figures": ["scaling", "--sweep", "mine"],
     "tables": ["s1", "--sweep", "mine"],
+    "report": ["--sweep", "mine"],
     "suggest": ["mine", "--budget", "1"],
     "export": ["mine", "a", "-o", "model"],
     **{verb: ["mine", "a"] for verb in ("run", "logs")},

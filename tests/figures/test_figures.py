@@ -103,6 +103,22 @@ def test_the_data_beside_a_figure_are_the_points_and_lines_that_it_shows() -> No
     np.testing.assert_allclose(law["y"], 0.3 + 2.1 * 2010**-0.5 + 8.4 * law["x"] ** -0.45, rtol=1e-6)
 
 
+def test_where_few_runs_leave_an_exponent_open_slices_of_the_joint_law_are_drawn() -> None:
+    table = planted_table(("resnet-sl",))
+    table = table[~((table["law"].isin(["size", "data"])) & (table["target"] == "ptbxl-sample"))]
+    (page,) = draw("scaling", planted_points(("resnet-sl",), ragged=False), table)
+    assert "joint α = 0.45 [0.36, 0.54]" in words(page)
+    assert "joint β = 0.50 [0.40, 0.60]" in words(page)
+    assert "slice of the joint law (Eq. 1)" in words(page)
+    shown = page.data()
+    for variable, (n, d) in {"N": (None, DATA[-1]), "D": (SIZES[-1], None)}.items():
+        panel = shown.query(f"panel == 'R-SL, ID against {variable}'")
+        line = panel.query("kind == 'slice of the joint law'").head(80)  # of the largest size
+        N, D = (line["x"] if v is None else v for v in (n, d))
+        np.testing.assert_allclose(line["y"], 0.3 + 8.4 * N**-0.45 + 2.1 * D**-0.5, rtol=1e-6)
+        assert (panel["kind"] == "floor").sum() == 0
+
+
 def test_a_bound_is_marked_and_never_drawn_as_a_result() -> None:
     points, table = planted_points(), planted_table()
     (joint,) = draw("compute", points, table)

@@ -111,6 +111,14 @@ def test_few_shots_are_drawn_with_what_they_replace() -> None:
     assert len(first) == 3 * 7
 
 
+@pytest.mark.parametrize("unit", ["SD² of age", "nats"])
+def test_losses_of_few_shots_are_in_the_unit_of_what_was_tuned_and_not_of_what_pretrained_it(unit: str) -> None:
+    points = fewshot().assign(loss_unit=unit)
+    pretrained = points.iloc[:1].assign(corpus="another", initial="", run_id="f" * 12, loss_unit="nats")
+    (page,) = draw("fewshot", pd.concat([points, pretrained]), NO_TABLE)
+    assert f"test loss ({unit})" in words(page)
+
+
 def test_half_a_fewshot_sweep_says_what_is_missing() -> None:
     points = fewshot()
     (page,) = draw("fewshot", points[points["initial"] != ""], NO_TABLE)

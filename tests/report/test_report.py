@@ -19,7 +19,8 @@ from ecgscale.analysis.observations import best_over_steps, trajectories
 from ecgscale.analysis.report import report
 from ecgscale.analysis.study import figures
 from ecgscale.analysis.table.build import write
-from tests.planted import TASKS, planted_points, planted_table, write_runs
+from ecgscale.cli import pictures
+from tests.planted import DATA, SIZES, TASKS, planted_points, planted_table, write_runs
 
 VOID = {"meta", "link", "br", "img", "input", "hr"}
 
@@ -203,6 +204,18 @@ def test_a_page_of_a_sweep_at_work_reloads_itself(tmp_path: Path, monkeypatch: p
     assert "this page loads itself again every 30 seconds" in page
     assert "<b>7</b><span>pending</span>" in page
     assert "http-equiv" not in report(tmp_path).read_text()
+
+
+def test_a_page_of_one_sweep_or_of_some_runs_lists_no_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ecgscale.analysis.report._figures", lambda *points: ([], []))
+    points = planted_points(("resnet-sl", "transformer-sl"))
+    write_runs(tmp_path, points)
+    write_runs(tmp_path, points.assign(sweep="another"))
+    full = f"n_samples={DATA[-1]:.0f}"
+    pictures.report(tmp_path, sweep=["demo"], output=tmp_path / "page.html", only=["configuration=resnet-sl", full])
+    page = (tmp_path / "page.html").read_text()
+    assert "Scaling report: demo<" in page
+    assert f"<b>{len(SIZES)}</b><span>done</span>" in page
 
 
 def test_every_claim_is_tested_on_the_runs_and_says_why(page: str) -> None:
