@@ -14,7 +14,7 @@ from ecgscale.analysis.fitting.identifiability import BadPoints
 CAPTION = (
     "(a) Test loss on {target} against training compute: every checkpoint faint, the Pareto frontier of each "
     "configuration in full, its law L = E + k (C + C₀)^−γ as a line with its 95 % band "
-    "(bootstrap over runs), dashed on grey ground beyond the measured "
+    "(the noise of runs drawn anew), dashed on grey ground beyond the measured "
     "compute. (From b on) Lines of equal loss under the joint "
     "law (Eq. 1) in the plane of compute and parameters, D following from C = κ N D with κ the median over runs; "
     "the thick line is the optimal size N*(C), and the words say where a marginal FLOP goes. Dots are runs; in the "
@@ -58,7 +58,7 @@ def draw(points: pd.DataFrame, table: pd.DataFrame) -> list[Page]:
 
 
 def _band(page: Page, ax: Axes, look: style.Look, part: pd.DataFrame, law: fitted.Fitted, x: np.ndarray) -> None:
-    """The frontier's 95 % band: runs drawn anew, the front of each resample found and fitted."""
+    """The frontier's 95 % band: the noise of runs drawn anew, the front of each resample found and fitted."""
     try:
         found = frontier(part, bootstrap=bands.RESAMPLES)
     except BadPoints:
@@ -68,7 +68,7 @@ def _band(page: Page, ax: Axes, look: style.Look, part: pd.DataFrame, law: fitte
         return  # the table was fitted otherwise
     ax.fill_between(x, *ends, color=look.colour, alpha=style.BAND, linewidth=0, zorder=1.5)
     for kind, ys in zip(("band, low", "band, high"), ends, strict=True):
-        page.record("frontier", kind, look.name, ("C", x), ("loss", ys), "95 %, bootstrap over runs")
+        page.record("frontier", kind, look.name, ("C", x), ("loss", ys), "95 %, noise of runs drawn anew")
 
 
 def most_known(table: pd.DataFrame, looks: list[style.Look], tasks: list[str]) -> str:

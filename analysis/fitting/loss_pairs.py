@@ -3,7 +3,8 @@
 ``ln L_ood = ln(E_ood + K (L_id - E_id)^kappa)`` in least squares. The floor E_id is known only so well: it is given as
 a curve of floors, each with its distance from the best one in standard normal units. An end of an interval is the
 farthest that any of these floors allows, at what its own distance leaves of the level: for errors that are normal and
-independent that is the quadrature sum of both uncertainties.
+independent that is the quadrature sum of both uncertainties. Where the losses of the pairs themselves told the floor,
+both errors come from them and partly cancel; that covariance is carried along (``correlations``).
 """
 
 import math

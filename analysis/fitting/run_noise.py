@@ -43,7 +43,8 @@ class RunNoise:
 def noise_of(residual: Array, jacobian: Array, run: NDArray[np.intp]) -> RunNoise:
     """The noise that residuals [n] of ln(loss) show, fitted in least squares with a jacobian [n, p]; run: numbers [n].
 
-    The restricted likelihood of both variances (Patterson & Thompson 1971), their ratio alike on a scale of logs.
+    The restricted likelihood of both variances (Patterson & Thompson 1971), their ratio alike on a scale of logs; where
+    runs are too few to show what their points share, these count as independent.
     """
     left, singular, _ = np.linalg.svd(
         jacobian / np.maximum(np.linalg.norm(jacobian, axis=0), 1e-300), full_matrices=False
@@ -51,14 +52,15 @@ def noise_of(residual: Array, jacobian: Array, run: NDArray[np.intp]) -> RunNois
     spanned = left[:, singular > 1e-10 * singular.max(initial=0.0)]
     of_runs = np.stack([np.bincount(run, column) for column in spanned.T], 1)
     # What the law leaves of a run's points, between runs: its eigenvectors are seen with noise of their own.
-    information, contrast = np.linalg.eigh(np.diag(np.bincount(run).astype(float)) - of_runs @ of_runs.T)
-    told = information > 1e-9 * information.max()
+    count = np.bincount(run).astype(float)
+    information, contrast = np.linalg.eigh(np.diag(count) - of_runs @ of_runs.T)
+    told = information > 1e-9 * count.max()
     information, contrast = information[told], contrast[:, told]
     seen = (np.bincount(run, residual) @ contrast) ** 2 / information
     within = max(float(residual @ residual) - float(seen.sum()), 0.0)
     freedom = len(residual) - spanned.shape[1]
     n_within = freedom - len(seen)
-    shares = RATIOS / (1 + RATIOS)
+    shares = RATIOS / (1 + RATIOS) if told.any() else np.zeros(1)
     own = 1 - shares
     scale = own[:, None] + shares[:, None] * information
     squares = np.maximum((seen / scale).sum(1) + (within / own if n_within else 0.0), 1e-300)

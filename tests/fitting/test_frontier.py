@@ -73,6 +73,14 @@ def test_what_runs_share_is_told_from_their_points() -> None:
         assert np.mean(variances) == pytest.approx(0.02**2, rel=0.15)
 
 
+def test_points_of_one_run_count_as_independent() -> None:
+    rng = np.random.default_rng(4)
+    residual = rng.standard_normal(12)
+    found = noise_of(residual - residual.mean(), np.ones((12, 1)), np.zeros(12, np.intp))
+    assert found.shares.tolist() == [0.0]
+    assert found.variance == pytest.approx(residual.var(ddof=1))
+
+
 def test_percentiles_of_a_mean_are_students() -> None:
     """Six numbers, of which nothing but noise is known: the interval of their mean is the t interval."""
     rng = np.random.default_rng(2)

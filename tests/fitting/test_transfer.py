@@ -178,7 +178,9 @@ def test_a_floors_error_goes_with_that_of_its_pairs() -> None:
     rng, grid = np.random.default_rng(6), designs()["seven"].drop_duplicates(ignore_index=True)
     inside = np.asarray(joint(grid["N"], grid["D"], **PLANTED), float)
     outside = 0.1 + 0.5 * (inside - PLANTED["E"]) ** 0.6
-    own, other, narrower = [], [], []
+    own: list[float] = []
+    other: list[float] = []
+    narrower: list[float] = []
     for _ in range(8):
         x, y, again = (v * np.exp(0.005 * rng.standard_normal(42)) for v in (inside, outside, inside))
         for told, losses in ((own, x), (other, again)):
