@@ -95,7 +95,8 @@ def test_timesnets_tokens_and_first_periods_are_the_originals() -> None:
     """The quick part of its outputs, which are of 71 billion multiply-accumulates a recording."""
     told, stored = BASELINES["TimesNet"], outputs("TimesNet")
     torch.manual_seed(0)
-    tokens = TimesNet(layers=1, ffn=1, kernels=1).build().tokens
+    backbone: Any = TimesNet(layers=1, ffn=1, kernels=1).build()
+    tokens = backbone.tokens
     tokens.embed.weight.copy_(torch.from_numpy(planted(re.sub(*told.names[0], "tokens.embed.weight"), (128, 12, 3))))
     found = tokens(shown(12, 1000))
     alike("TimesNet", {"embedding_first": found[:, 0], "embedding_500": found[:, 500]}, told.rel)
