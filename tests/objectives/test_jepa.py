@@ -60,7 +60,8 @@ def slow_norm(x: list[float], norm: nn.LayerNorm | None) -> list[float]:
 
 def slow_linear(x: list[float], layer: nn.Linear) -> list[float]:
     rows = layer.weight.tolist()
-    return [sum(a * b for a, b in zip(row, x, strict=True)) + float(b) for row, b in zip(rows, layer.bias, strict=True)]
+    biases = layer.bias.tolist()
+    return [sum(a * b for a, b in zip(row, x, strict=True)) + b for row, b in zip(rows, biases, strict=True)]
 
 
 def slow_turned(x: list[float], place: float, periods: list[float]) -> list[float]:
