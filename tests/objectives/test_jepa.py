@@ -71,6 +71,7 @@ def slow_turned(x: list[float], place: float, periods: list[float]) -> list[floa
     return first + [x[i] * math.sin(a) + x[i + half] * math.cos(a) for i, a in enumerate(angles)]
 
 
+@torch.no_grad()
 def slow_predictor(module: JEPAModule, rows: list[list[float]], hidden: list[bool], places: list[float]) -> list:
     """The predictor on the tokens of one lead, number by number; one attention head."""
     head: Any = module.head
