@@ -113,6 +113,7 @@ def test_a_model_that_was_trained_here_stands_below_its_printed_line_and_on_the_
     )
     assert any("1 of 2 models were not measured on all columns" in words for words in sheet.missing)
     assert "XResNet1d101" in sheet.caption
+    assert "12 runs of sweep bench" in sheet.caption
     assert make("s8", Material(claims.in_results(tmp_path), *_loaded(tmp_path))).rows[0][:3] == (
         "ECG-FM",
         "20K",
