@@ -75,7 +75,7 @@ class Architecture(ABC):
 
     @property
     def causal(self) -> bool:
-        """Whether local features know of their past alone; ``Backbone.token_embeddings`` are what each begins as."""
+        """Whether local features know their past alone; ``Backbone.token_embeddings`` are then what each begins as."""
         return False
 
     def macs(self, n_samples: int) -> int | None:

@@ -8,6 +8,8 @@ from torch import nn
 
 from ecgscale.data.batches import Batch
 
+POOLINGS = ("class", "mean")  # of tokens: a token of its own, or the mean of those that are there
+
 
 class Features(NamedTuple):
     """``pooled`` float [n, width] describes the recording, ``local`` float [n, n_positions, width] its parts.
@@ -17,6 +19,12 @@ class Features(NamedTuple):
 
     pooled: torch.Tensor
     local: torch.Tensor
+
+
+def mean_of(local: torch.Tensor, present: torch.Tensor) -> torch.Tensor:
+    """Mean [n, width] of local features [n, n_tokens, width] that are ``present`` bool [n, n_tokens]; of none, 0."""
+    weight = present[..., None].to(local.dtype)
+    return (local * weight).sum(1) / weight.sum(1).clamp(min=1)
 
 
 class Places(NamedTuple):

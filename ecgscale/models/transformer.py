@@ -12,9 +12,8 @@ from ecgscale.data.batches import Batch
 from ecgscale.data.beats import BEAT_SAMPLES, sentences
 from ecgscale.data.recording import INDEPENDENT_LEADS, LEADS
 from ecgscale.models.architecture import Architecture
-from ecgscale.models.features import Backbone, Features
+from ecgscale.models.features import POOLINGS, Backbone, Features, mean_of
 from ecgscale.models.native import scaled
-from ecgscale.models.vit import POOLINGS, mean_of
 
 HEAD_WIDTH = 64  # fixed in HeartLang: (420, 8 heads) could not be divided
 MODEL_HZ = 100

@@ -16,9 +16,8 @@ from torch.nn import functional as F
 from ecgscale.data.batches import Batch
 from ecgscale.data.recording import ABSENT_LEAD, N_LEAD_IDS
 from ecgscale.models.architecture import Architecture
-from ecgscale.models.features import Backbone, Features, Places
+from ecgscale.models.features import POOLINGS, Backbone, Features, Places, mean_of
 
-POOLINGS = ("class", "mean")
 _NORM_EPS = 1e-6  # DINOv3's
 _SHORTEST_PERIOD = 0.5  # seconds a rotation of the fastest pair of features takes: two patches of 0.25 s
 
@@ -145,12 +144,6 @@ class ViTBackbone(Backbone):
         angles = 2 * math.pi * seconds.float()[..., None] / self.get_buffer("periods")
         angles = F.pad(angles, (0, 0, self.n_prefix, 0))
         return torch.stack([angles.cos(), angles.sin()])[:, :, None]
-
-
-def mean_of(local: torch.Tensor, present: torch.Tensor) -> torch.Tensor:
-    """Mean [n, width] of local features [n, n_tokens, width] that are ``present`` bool [n, n_tokens]; of none, 0."""
-    weight = present[..., None].to(local.dtype)
-    return (local * weight).sum(1) / weight.sum(1).clamp(min=1)
 
 
 def start(module: nn.Module, std: float | None) -> None:

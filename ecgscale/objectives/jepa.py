@@ -18,8 +18,8 @@ from ecgscale.data.batches import Batch
 from ecgscale.data.beats import Sentence
 from ecgscale.data.recording import ABSENT_LEAD
 from ecgscale.models import Architecture, Backbone, Codebook
-from ecgscale.models.transformer import MODEL_HZ, TransformerBackbone
-from ecgscale.models.vit import Block, Patches, ViTBackbone, start
+from ecgscale.models.transformer import MODEL_HZ, Transformer, TransformerBackbone
+from ecgscale.models.vit import Block, Patches, ViT, ViTBackbone, start
 from ecgscale.objectives.distillation import average_into, rank_of, spread_of
 from ecgscale.objectives.objective import (
     UNTRAINED,
@@ -80,9 +80,9 @@ class JEPA:
 
     def misfit(self, architecture: Architecture) -> str:
         """What is wrong with an architecture in one sentence, or ""."""
-        if architecture.kind not in ("vit", "transformer"):
+        if not isinstance(architecture, ViT | Transformer):
             return f"jepa trains a vit or a transformer, whose tokens it can hide: this is a {architecture.kind}"
-        if getattr(architecture, "pooling", "") != "mean":
+        if architecture.pooling != "mean":
             return f"jepa trains the features of tokens and no class token: give the {architecture.kind} pooling='mean'"
         return ""
 

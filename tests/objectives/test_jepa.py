@@ -60,7 +60,8 @@ def slow_norm(x: list[float], norm: nn.LayerNorm | None) -> list[float]:
 
 def slow_linear(x: list[float], layer: nn.Linear) -> list[float]:
     rows = layer.weight.tolist()
-    return [sum(a * b for a, b in zip(row, x, strict=True)) + float(b) for row, b in zip(rows, layer.bias, strict=True)]
+    biases = layer.bias.tolist()
+    return [sum(a * b for a, b in zip(row, x, strict=True)) + b for row, b in zip(rows, biases, strict=True)]
 
 
 def slow_turned(x: list[float], place: float, periods: list[float]) -> list[float]:
@@ -70,6 +71,7 @@ def slow_turned(x: list[float], place: float, periods: list[float]) -> list[floa
     return first + [x[i] * math.sin(a) + x[i + half] * math.cos(a) for i, a in enumerate(angles)]
 
 
+@torch.no_grad()
 def slow_predictor(module: JEPAModule, rows: list[list[float]], hidden: list[bool], places: list[float]) -> list:
     """The predictor on the tokens of one lead, number by number; one attention head."""
     head: Any = module.head
