@@ -4,6 +4,7 @@ import math
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -79,8 +80,8 @@ def test_a_recording_has_the_same_features_in_any_batch(architecture: str, store
 
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
 def test_recordings_of_any_length_are_read(architecture: str, store: Store) -> None:
-    """Three seconds and thirty, whatever an architecture was made for; as a wider one its positions flattened."""
-    net = SMALL[architecture]
+    """Three seconds and thirty, whatever an architecture was made for, and with its positions flattened."""
+    net: Any = SMALL[architecture]
     flat = [replace(net, pooling="flatten")] if getattr(net, "pooling", "") == "mean" and net.length != "any" else []
     batch = store.batch(np.arange(2))
     short = batch._replace(signal=batch.signal[..., :300], peaks=batch.peaks.where(batch.peaks < 300, NO_PEAK))

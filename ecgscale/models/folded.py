@@ -116,9 +116,10 @@ torch.library.define(
     _NAMES[1],
     "(Tensor slope, Tensor x, Tensor period, int n_samples, Tensor weight) -> (Tensor, Tensor, Tensor)",
 )
-for _name, _kernel, _shape in zip(_NAMES, (_convolved, _slopes), (_convolved_shape, _slopes_shape), strict=True):
-    torch.library.impl(_name, "default", _kernel)
-    torch.library.register_fake(_name, _shape)
+torch.library.impl(_NAMES[0], "default", _convolved)
+torch.library.impl(_NAMES[1], "default", _slopes)
+torch.library.register_fake(_NAMES[0], _convolved_shape)
+torch.library.register_fake(_NAMES[1], _slopes_shape)
 torch.library.register_autograd(_NAMES[0], _gradient, setup_context=_keep)
 
 

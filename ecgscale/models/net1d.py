@@ -24,9 +24,9 @@ GROUP_WIDTH = 16  # channels of a group of the wide convolutions
 class Net1D(Architecture):
     """Channels and blocks of each stage; the defaults are the released model's.
 
-    ``leads`` 12 or 1: lead I, or the first of a corpus that has not twelve. Corpora are stored at ``reads_hz``; one at
-    100 Hz is resampled, band-limited and without shift, to the 500 Hz that the network expects: above 40 Hz its
-    preparation leaves nothing anyway.
+    ``leads`` 12 or 1: lead I, or the first of a corpus that has not twelve. Corpora are stored at ``reads_hz``
+    and resampled, band-limited and without shift, to the 500 Hz that the network expects: of one at 100 Hz nothing is
+    missing, as above 40 Hz its preparation leaves nothing.
     Every recording is standardised over all its leads together, as in the released code.
     """
 
@@ -49,8 +49,8 @@ class Net1D(Architecture):
             raise ValueError(f"{self}: channels and blocks name one number a stage")
         if any(n % GROUP_WIDTH for n in self.channels):
             raise ValueError(f"{self}: channels are multiples of {GROUP_WIDTH}")
-        if self.leads not in (1, 12) or self.reads_hz not in (100, self.native_hz):
-            raise ValueError(f"{self}: leads is 1 or 12, reads_hz 100 or {self.native_hz}")
+        if self.leads not in (1, 12) or self.reads_hz < 1:
+            raise ValueError(f"{self}: leads is 1 or 12, reads_hz at least 1")
 
     @property
     def sampling_hz(self) -> int:

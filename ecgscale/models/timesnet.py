@@ -5,6 +5,7 @@ As the Time-Series-Library classifies with it, whose head reads all samples one 
 
 import math
 from dataclasses import dataclass
+from functools import reduce
 from typing import ClassVar
 
 import torch
@@ -130,7 +131,7 @@ class Inception(nn.Module):
         weights, biases = zip(*((layer.weight, layer.bias) for layer in self.kernels), strict=True)
         widest = len(weights) - 1
         wide = (F.pad(weight, (widest - i,) * 4) for i, weight in enumerate(weights))
-        return sum(wide) / len(weights), sum(biases) / len(biases)
+        return reduce(torch.add, wide) / len(weights), reduce(torch.add, biases) / len(biases)
 
 
 TIMESNET = TimesNet()

@@ -95,7 +95,8 @@ def test_timesnets_tokens_and_first_periods_are_the_originals() -> None:
     """The quick part of its outputs, which are of 71 billion multiply-accumulates a recording."""
     told, stored = BASELINES["TimesNet"], outputs("TimesNet")
     torch.manual_seed(0)
-    tokens = TimesNet(layers=1, ffn=1, kernels=1).build().tokens
+    backbone: Any = TimesNet(layers=1, ffn=1, kernels=1).build()
+    tokens = backbone.tokens
     tokens.embed.weight.copy_(torch.from_numpy(planted(re.sub(*told.names[0], "tokens.embed.weight"), (128, 12, 3))))
     found = tokens(shown(12, 1000))
     alike("TimesNet", {"embedding_first": found[:, 0], "embedding_500": found[:, 500]}, told.rel)
@@ -105,13 +106,13 @@ def test_timesnets_tokens_and_first_periods_are_the_originals() -> None:
 @pytest.mark.parametrize("name", BASELINES)
 def test_macs_are_those_of_a_hand_count(name: str) -> None:
     architecture = BASELINES[name].architecture
-    with torch.device("meta"):
-        backbone = architecture.build()
-        counted = count(Encoding(backbone), [torch.zeros(1, 12, 1000)])
-    assert not counted.heavy
-    assert counted.macs == pytest.approx(BY_HAND[name](), rel=1e-3)
-    said = cost(architecture, Supervised(), N_LABELS, 1000).macs_per_sample - N_LABELS * backbone.width
-    assert said == pytest.approx(BY_HAND[name](), rel=1e-3)
+    found = cost(architecture, Supervised(), N_LABELS, 1000)
+    assert found.macs_per_sample - N_LABELS * found.width == pytest.approx(BY_HAND[name](), rel=1e-3)
+    if architecture.macs(1000) is not None:  # it says them itself: torch counts them too
+        with torch.device("meta"):
+            counted = count(Encoding(architecture.build()), [torch.zeros(1, 12, 1000)])
+        assert not counted.heavy
+        assert counted.macs == pytest.approx(BY_HAND[name](), rel=1e-3)
 
 
 @pytest.mark.parametrize(

@@ -249,6 +249,7 @@ def test_a_model_says_what_it_was_trained_on(name: str) -> None:
         (RIBEIRO_KERAS, 7, (2, 12, 4096)),
         (RIBEIRO_KERAS, 60, (2, 12, 4096)),
         (PCLR, 5, (2, 12, 2048)),
+        (Net1D(reads_hz=250), 10, (2, 12, 5000)),
         (MERL_RESNET18, 30, (2, 12, 15000)),
         (MERL_VIT_TINY, 30, (2, 12, 5000)),
         (MERL_VIT_TINY, 5, (2, 12, 2500)),
