@@ -91,7 +91,7 @@ def told_apart(table: pd.DataFrame) -> list[str]:
             ends = {label(r["configuration"]): _ends(number_of("joint", r)) for r in rows.to_dict("records")}
             above = [f"{a} above {b}" for a, (low, _) in ends.items() for b, (_, high) in ends.items() if low > high]
             overlap = f"intervals overlap: these runs cannot tell which family needs fewer {fewer}"
-            said.append(f"{where}{head}, {kind.upper()}: {', '.join(sorted(above)) or overlap}")
+            said.append(f"{where}{head}, {str(kind).upper()}: {', '.join(sorted(above)) or overlap}")
     return said
 
 

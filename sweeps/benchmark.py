@@ -14,8 +14,8 @@ loss is reported.
 
 Departures: Adam under a cosine stands for AdamW under one cycle and for RAdam at a constant rate; networks read whole
 recordings, not crops of 2.5 s. Corpora are stored at 100 Hz, and brought to the rate of each model, so nothing above
-50 Hz is seen. Printed sizes count a head of 44 labels: most of the
-Time-Series-Library's models is head, and N here is the backbone alone.
+50 Hz is seen. Printed sizes count a head of 44 labels: most of the Time-Series-Library's models is head, and N here is
+the backbone alone.
 """
 
 from dataclasses import dataclass, replace

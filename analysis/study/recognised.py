@@ -51,8 +51,10 @@ def model_of(description: str) -> str:
     Sizes are not looked at: a smaller network of the same design has the same name.
     """
     said = json.loads(description) if description else {}
-    network = said.get("architecture", {})
-    if said.get("objective", {}).get("kind") != "supervised" or "initial" in said:
+    network, objective = said.get("architecture"), said.get("objective")
+    if not isinstance(network, dict) or not isinstance(objective, dict) or "initial" in said:
+        return ""
+    if objective.get("kind") != "supervised":
         return ""
     for name, signs in _SIGNS.items():
         for sign in signs:

@@ -1,6 +1,8 @@
 """The paper's benchmark as a sweep: models are known by their descriptions, and stand beside print, name by name."""
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -69,7 +71,7 @@ def test_a_published_file_is_found_by_the_runs_that_want_it(name: str, tmp_path:
         weights.of_family("ECGFonder", architecture, tmp_path)
 
 
-def measured(results: Path, network: dict[str, object], tasks: dict[str, float], weights: str = "") -> None:
+def measured(results: Path, network: Mapping[str, object], tasks: dict[str, float], weights: str = "") -> None:
     """Finished runs of a network, one a task, with these AUROCs on the test split."""
     for task, auroc in tasks.items():
         corpus, _, label_set = task.partition("-")
@@ -92,7 +94,7 @@ def table(results: Path) -> Sheet:
 
 
 def test_a_model_that_was_trained_here_stands_below_its_printed_line_and_on_the_landscape(tmp_path: Path) -> None:
-    theirs = printed().set_index("model").loc["InceptionTime"]
+    theirs: dict[str, Any] = printed().set_index("model").loc["InceptionTime"].to_dict()
     everywhere = {task: float(theirs[column]) - 0.02 for column, tasks in TASKS_OF.items() for task in tasks}
     measured(tmp_path, INCEPTIONTIME, everywhere)
     measured(tmp_path, {"kind": "wave"}, {"mimic-sex": 0.951, "mimic-icu": 0.779}, weights="ab")
@@ -113,6 +115,7 @@ def test_a_model_that_was_trained_here_stands_below_its_printed_line_and_on_the_
     )
     assert any("1 of 2 models were not measured on all columns" in words for words in sheet.missing)
     assert "XResNet1d101" in sheet.caption
+    assert "12 runs of sweep bench" in sheet.caption
     assert make("s8", Material(claims.in_results(tmp_path), *_loaded(tmp_path))).rows[0][:3] == (
         "ECG-FM",
         "20K",

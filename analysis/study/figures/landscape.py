@@ -62,7 +62,8 @@ AROUND = (
 def draw(points: pd.DataFrame, table: pd.DataFrame) -> list[Page]:
     """One panel: parameters against mean AUROC, a bubble a published model, a line a configuration of ours."""
     every = observed.best(points, table)
-    again = here(tuned(finetuned(every, models_of(points, "settings")))) if len(every) else here(NOTHING)
+    models_here = models_of(points, "settings")
+    again = here(tuned(finetuned(every, models_here)) if models_here else NOTHING)
     again = again[again["auroc"].notna()]
     best = observed.best(*observed.one_group(robustness.without_conditions(points), table)[:2])
     models, own = benchmark(), ours(best)
@@ -123,6 +124,9 @@ def _again(page: Page, ax: Axes, again: pd.DataFrame, models: pd.DataFrame) -> N
             ax.plot([n, n], [printed["mean"], row["auroc"]], color=style.INK, linewidth=0.8, zorder=4.5)
         marks: dict[str, Any] = {"color": colour, "markerfacecolor": "white", "markersize": 4.5, "markeredgewidth": 1.3}
         ax.plot(n, row["auroc"], "D", linestyle="", zorder=5, **marks)
+        if not same:
+            at: dict[str, Any] = {"xytext": (5, -2), "textcoords": "offset points", "fontsize": style.SMALL}
+            ax.annotate(row["model"], (n, row["auroc"]), color=style.legible(colour), zorder=6, **at)
         note = "Table S.9's columns" if row["whole"] else f"{row['n_tasks']} tasks of this sweep"
         page.record("this sweep", "run", row["model"], ("N", n), ("mean AUROC", row["auroc"]), note)
 

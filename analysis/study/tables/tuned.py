@@ -57,7 +57,7 @@ def tasks(material: Material) -> Sheet:
         return printed.instead(printed.benchmark(), NOTHING)
     t = benchmark(scored)
     if (t["model"] != "").any():
-        return _beside_print(t, material.source)
+        return _beside_print(t, material.evidence.every)
     scores = [str(c) for c in t if c not in BACKBONE]
     note = "Macro AUROC on the test split at the step best on validation, all data of the task; highest in bold."
     if sum(s.startswith(AVERAGED) for s in scores) > 1:
@@ -81,7 +81,7 @@ def ptbxl(material: Material) -> Sheet:
     )
 
 
-def _beside_print(table: pd.DataFrame, source: str) -> Sheet:
+def _beside_print(table: pd.DataFrame, every: pd.DataFrame) -> Sheet:
     """Two lines a model that the paper has too: as printed, and as it came out here."""
     t = compared(table)
     scores = [str(c) for c in t if c not in ("model", "by", "n_params", "difference", "n_shared")]
@@ -109,7 +109,8 @@ def _beside_print(table: pd.DataFrame, source: str) -> Sheet:
     missing += [f"not in print, and not shown: {', '.join(others)}"] if others else []
     names = [_COLUMNS.get(s, s) for s in scores]
     header = ("Model", "", "N", *names, "Difference")
-    return Sheet("s9", "Fine-tuned models", t, header, tuple(rows), f"{printed.SOURCE}; {source}", note, tuple(missing))
+    source = f"{printed.SOURCE}; {every['run_id'].nunique()} runs of sweep {every['sweep'].iloc[0]}"
+    return Sheet("s9", "Fine-tuned models", t, header, tuple(rows), source, note, tuple(missing))
 
 
 _COLUMNS = dict(
