@@ -185,7 +185,8 @@ def correlations(x: Array, y: Array, curve: Curve, weights: Array, theta: Array,
 
     The log of an in-distribution loss that came out high by e moves the floor, and its pair lies elasticity e below the
     curve, but for what the loss beside it has in common with it: how much of that the pairs show is its coefficient in
-    their residuals.
+    their residuals, of which one standard error is not believed (so that floors of other data change nothing, and
+    intervals are rather too wide).
     """
     origin, floor = curve.origin, curve.floors[curve.best]
     if origin is None or variance <= EXACT:
@@ -201,7 +202,9 @@ def correlations(x: Array, y: Array, curve: Curve, weights: Array, theta: Array,
     elasticity = theta[2] * rise / predicted * x / (x - floor)
     lowered = -elasticity * origin.residual * root
     own = lowered - root * (jacobian @ (inverse @ lowered))
-    share = float(own @ (root * (posed.y[0] - np.log(predicted)))) / max(float(own @ own), 1e-300)
+    told = max(float(own @ own), 1e-300)
+    share = float(own @ (root * (posed.y[0] - np.log(predicted)))) / told
+    share = math.copysign(max(abs(share) - math.sqrt(variance / told), 0.0), share)
     length = np.sqrt(variance * (inverse**2).sum(1))
     covariance = -share * origin.noise * (inverse * elasticity * origin.pull).sum(1)
     return np.clip(np.where(length > 0, covariance / np.maximum(length, 1e-300), 0.0), -MOST, MOST)

@@ -173,8 +173,8 @@ def test_ends_are_those_of_constrained_optimisation(monkeypatch: pytest.MonkeyPa
 
 
 def test_a_floors_error_goes_with_that_of_its_pairs() -> None:
-    """Over sweeps the error of E_ood at the true floor and the floor's own are correlated by -0.45; not where another
-    sweep told the floor."""
+    """Over sweeps the error of E_ood at the true floor and the floor's own are correlated by -0.45, of which most is
+    seen; none is where another sweep told the floor."""
     rng, grid = np.random.default_rng(6), designs()["seven"].drop_duplicates(ignore_index=True)
     inside = np.asarray(joint(grid["N"], grid["D"], **PLANTED), float)
     outside = 0.1 + 0.5 * (inside - PLANTED["E"]) ** 0.6
@@ -193,9 +193,9 @@ def test_a_floors_error_goes_with_that_of_its_pairs() -> None:
         curve = replace(floor_of(both.assign(weight=1.0), "loss_id", 0.95).curve, origin=None)
         apart = loss_pairs.ends(x, y, curve, np.ones(42), 39, 0.95)["E_ood"]
         narrower.append((width.high - width.low) / (apart.high - apart.low))
-    assert -0.65 < np.mean(own) < -0.3
-    assert abs(np.mean(other)) < 0.2
-    assert 0.7 < np.mean(narrower) < 0.95
+    assert -0.5 < np.mean(own) < -0.15
+    assert abs(np.mean(other)) < 0.1
+    assert 0.8 < np.mean(narrower) < 0.98
 
 
 def test_intervals_of_transfer_cover() -> None:
