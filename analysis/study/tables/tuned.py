@@ -121,11 +121,13 @@ _COLUMNS = dict(
 def _scored(material: Material) -> pd.DataFrame:
     """Runs on tasks: those that started from trained weights and their twins, and models that the paper has too."""
     every = material.evidence.every
-    if every.empty:
-        return pd.DataFrame(columns=["configuration", "task"], dtype=str)
-    table = finetuned(every, models_of(material.runs))
-    tuned = table.loc[table["initial"] != "", "task"]
-    return table[table["task"].isin(tuned) | (table["model"] != "")]
+    if len(every):
+        table = finetuned(every, models_of(material.runs))
+        tuned = table.loc[table["initial"] != "", "task"]
+        found = table[table["task"].isin(tuned) | (table["model"] != "")]
+        if len(found):
+            return found
+    return pd.DataFrame(columns=["configuration", "task"], dtype=str)
 
 
 def _compared(
