@@ -34,7 +34,9 @@ FAST = {  # of these objectives, what is not slow and stands for all architectur
     "hybrid-jepa": ("vit",),
 }
 SWEPT = ("resnet", "transformer", "net1d", "vit")  # of the others what a label teaches stands for all objectives
-FIT = [(a, o) for a in ARCHITECTURES for o in MADE if fitted(a, o) and (o not in FAST or a in (*SWEPT, "s4d", "mamba"))]
+FIT = [
+    (a, o) for a in ARCHITECTURES for o in MADE if fitted(a, o) and (o not in FAST or a in SWEPT or o == "cpc-causal")
+]
 
 
 def _slow(architecture: str, objective: str) -> bool:
@@ -102,7 +104,7 @@ def test_gradients_reach_every_parameter(architecture: str, objective: str, stor
     [pytest.param(a, o, marks=pytest.mark.slow if _slow(a, o) or o not in OBJECTIVES else ()) for a, o in FIT],
 )
 def test_loss_falls_on_real_recordings(architecture: str, objective: str, store: Store) -> None:
-    to = 0.97 if MADE[objective].kind in ("cpc", "jepa", "hybrid") else 0.9  # what comes next is told slowly
+    to = 0.98 if MADE[objective].kind in ("cpc", "jepa", "hybrid") else 0.9  # what comes next is told slowly
     contracts.falling(net(architecture, objective), MADE[objective], store, to=to)
 
 
