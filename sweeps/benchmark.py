@@ -5,7 +5,7 @@ of the eight foundation models, each brought by `ecgscale weights import FILE`: 
 `launch --only architecture=...` goes without them. How to run it: `ecgscale launch benchmark --address auto`; then
 `ecgscale tables S.9` and the figure `landscape` show what came out beside what is printed.
 
-From scratch: the 15 baselines, and the plain Transformer of Table S.10. Learning rate, batch and epochs are those of
+From scratch: its 14 baselines, and the plain Transformer of Table S.10. Learning rate, batch and epochs are those of
 the two public benchmarks that the paper names: Strodthoff et al.'s for the three residual and inception networks (50
 epochs of batches of 128 at a peak of 1e-2), the Time-Series-Library's for the others (100 epochs of 16 at 1e-3, of
 TimesNet 30, ended when ten bring nothing; gradients are cut to a norm of 4); 100,000 steps at most. Fine-tuned:
