@@ -26,6 +26,7 @@ LEAST = 5  # points of a front that its law is fitted to
 TRIES = 20  # of a resample, until its front has as many
 SIMULATED = 200  # fronts, of which two rounds tell what luck does
 CALIBRATIONS = 2
+FARTHEST = 30.0  # of ln(loss) from its curve: no resample has to be worse
 LOUDER = 2.0  # at most, than the front shows, is the noise of runs
 
 
@@ -87,7 +88,7 @@ def _resampled(
     todo = np.arange(n_resamples)
     for _ in range(TRIES):
         unit = unit_noise(noise.shares[which[todo]], run, rng)
-        logs[todo] = base + louder * scale[todo, None] * (unit + raised)
+        logs[todo] = base + np.clip(louder * scale[todo, None] * (unit + raised), -FARTHEST, FARTHEST)
         fronts[todo] = _fronts(flops, logs[todo])
         todo = todo[fronts[todo].sum(1) < LEAST]
         if not len(todo):

@@ -12,6 +12,9 @@ from scipy import special
 from ecgscale.analysis.fitting.problem import Array
 
 RAREST = 0.01  # of variances: larger ones are no larger, since with few degrees of freedom they grow beyond all numbers
+TOLD = (
+    0.01  # of one run's own mean: contrasts of runs that a law leaves less of tell nothing of what their points share
+)
 RATIOS = np.logspace(-2, 6, 17)  # variance that a run's points share, to that of each alone
 
 
@@ -54,7 +57,7 @@ def noise_of(residual: Array, jacobian: Array, run: NDArray[np.intp]) -> RunNois
     # What the law leaves of a run's points, between runs: its eigenvectors are seen with noise of their own.
     count = np.bincount(run).astype(float)
     information, contrast = np.linalg.eigh(np.diag(count) - of_runs @ of_runs.T)
-    told = information > 1e-9 * count.max()
+    told = information > TOLD
     information, contrast = information[told], contrast[:, told]
     seen = (np.bincount(run, residual) @ contrast) ** 2 / information
     within = max(float(residual @ residual) - float(seen.sum()), 0.0)

@@ -89,3 +89,13 @@ def test_percentiles_of_a_mean_are_students() -> None:
     means = (scale[:, None] * unit_noise(noise.shares[which], run, rng)).mean(1)
     half = special.stdtrit(5, 0.975) * x.std(ddof=1) / np.sqrt(6)
     assert np.quantile(means, [0.025, 0.975]) == pytest.approx([-half, half], rel=0.04)
+
+
+def test_noise_that_a_law_takes_up_is_not_believed_to_be_without_end() -> None:
+    run = np.array([0, 0, 0, 1, 2, 3])
+    rng = np.random.default_rng(0)
+    jacobian = (run[:, None] == np.arange(4)) + 0.01 * rng.standard_normal((6, 4))  # nearly a level for every run
+    residual = 0.01 * rng.standard_normal(6)
+    found = noise_of(residual, jacobian, run)
+    assert np.sqrt(found.variance) < 0.05
+    assert np.sqrt(found.squares.max() / found.freedom) < 1
