@@ -12,9 +12,7 @@ from scipy import special
 from ecgscale.analysis.fitting.problem import Array
 
 RAREST = 0.01  # of variances: larger ones are no larger, since with few degrees of freedom they grow beyond all numbers
-TOLD = (
-    0.01  # of one run's own mean: contrasts of runs that a law leaves less of tell nothing of what their points share
-)
+TOLD = 0.01  # of a run's own mean: contrasts of which a law leaves less tell nothing of what points share
 RATIOS = np.logspace(-2, 6, 17)  # variance that a run's points share, to that of each alone
 
 

@@ -225,4 +225,4 @@ def test_drawing_leaves_the_users_style_alone() -> None:
 def test_models_of_other_kinds_are_drawn_where_the_papers_four_were_not_measured() -> None:
     points = planted_points(TWO).replace({"configuration": dict(zip(TWO, ("vit-ssl", "net1d-sl"), strict=True))})
     (page,) = draw("scaling", points, NO_TABLE)
-    assert {"vit-ssl, ID against N", "net1d-sl, ID against N"} <= set(page.data()["panel"])
+    assert {"ViT-SSL, ID against N", "net1d-sl, ID against N"} <= set(page.data()["panel"])
