@@ -3,7 +3,7 @@
 What it costs: see `ecgscale plan benchmark --device a100`. What it needs: the tasks' datasets, prepared, and the files
 of the eight foundation models, each brought by `ecgscale weights import FILE`: `plan` says which are not here, and
 `launch --only architecture=...` goes without them. How to run it: `ecgscale launch benchmark --address auto`; then
-`ecgscale tables S.9` and the figure `landscape` show what came out beside what is printed.
+`ecgscale tables S.9 --sweep benchmark` and the figure `landscape` show what came out beside what is printed.
 
 From scratch: its 14 baselines, and the plain Transformer of Table S.10. Learning rate, batch and epochs are those of
 the two public benchmarks that the paper names: Strodthoff et al.'s for the three residual and inception networks (50
