@@ -1,6 +1,7 @@
 """How do models scale here? One row a configuration: both exponents, the floor, transfer, and what compute goes to.
 
-Every number comes with its interval; one that the runs cannot tell says "cannot tell". Nothing is fitted here.
+Every number comes with its interval; one that the runs cannot tell says "cannot tell", and one of
+a law whose form they contradict "law misfits". Nothing is fitted here.
 """
 
 import math
@@ -10,10 +11,10 @@ import pandas as pd
 
 from ecgscale.analysis.figures.fitted import Number, convention, number_of
 from ecgscale.analysis.figures.style import looks, number, target
-from ecgscale.analysis.fitting.status import interval_text, limits
+from ecgscale.analysis.fitting.status import MISFIT, interval_text, limits
 from ecgscale.analysis.naming import label
 
-UNKNOWN = "cannot tell"
+UNKNOWN, OTHERWISE = SILENT = "cannot tell", "law misfits"
 HEADS = ("configuration", "α: loss with N", "β: loss with D", "E: floor", "κ: transfer", "b: compute to data")
 
 
@@ -41,7 +42,7 @@ class Answer:
     @property
     def cells(self) -> tuple[str, ...]:
         """The row under ``HEADS``; transfer to several tasks on one line."""
-        known = [(task, text) for task, text in self.kappa if text != UNKNOWN]
+        known = [(task, text) for task, text in self.kappa if text not in SILENT]
         shown = "; ".join(f"{task} {text}" for task, text in known[:3]) or UNKNOWN
         more = f" (known on {len(known)} of {len(self.kappa)} tasks)" if len(self.kappa) > len(known) > 0 else ""
         return self.name, self.alpha, self.beta, self.floor, shown + more, self.to_data
@@ -65,7 +66,7 @@ def answers(table: pd.DataFrame) -> list[Answer]:
                 _said(inside, "joint", "alpha"),
                 _said(inside, "joint", "beta"),
                 _said(inside, "joint", "E"),
-                tuple(sorted(kappa, key=lambda pair: pair[1] == UNKNOWN)),
+                tuple(sorted(kappa, key=lambda pair: pair[1] in SILENT)),
                 _said(inside, "allocation", "b"),
             )
         )
@@ -81,7 +82,7 @@ def told_apart(table: pd.DataFrame) -> list[str]:
     """
     said = []
     joint = table[(table["domain"] == "ID") & (table["law"] == "joint")]
-    paradigm = joint["configuration"].astype(str).str.rpartition("-")[2]
+    paradigm = joint["configuration"].map(lambda name: str(name).rpartition("-")[2])
     for (sweep, kind), part in joint.groupby([joint["sweep"], paradigm]):
         where = f"{sweep}, " if table["sweep"].nunique() > 1 else ""
         for coefficient, head, fewer in (("alpha", HEADS[1], "parameters"), ("beta", HEADS[2], "recordings")):
@@ -109,6 +110,8 @@ def _said(part: pd.DataFrame, law: str, coefficient: str) -> str:
 
 def _words(found: Number) -> str:
     """The number with its interval; the interval alone where the number lies at a bound or one end is open."""
+    if found.status == MISFIT:
+        return OTHERWISE
     limits = interval_text(found.low, found.high, found.low_end, found.high_end, _short)
     if limits[:1] in ("≥", "≤") and found.status in ("one-sided", "bound"):
         return limits

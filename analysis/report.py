@@ -11,7 +11,7 @@ import pandas as pd
 from markupsafe import Markup, escape
 
 from ecgscale import records
-from ecgscale.analysis.answer import HEADS, UNKNOWN, answers, told_apart
+from ecgscale.analysis.answer import HEADS, SILENT, answers, told_apart
 from ecgscale.analysis.figures.figure import mark_of
 from ecgscale.analysis.figures.style import looks
 from ecgscale.analysis.figures.typesetting import webfont
@@ -85,7 +85,7 @@ def report(
             refresh=refresh,
             runs=listed(loaded, best, known),
             heads=HEADS,
-            unknown=UNKNOWN,
+            silent=SILENT,
             answers=answers(table),
             told_apart=told_apart(table),
             spelled_out=spelled_out(list(known)),

@@ -12,13 +12,14 @@ import math
 from collections.abc import Callable, Iterable
 
 REACHED, BOUND, OPEN = "reached", "bound", "open"  # what an end of an interval is
+MISFIT = "lack of fit"
 STATUSES = (
     "failed",
     "unidentified",
     "bound",
     "few points",
     "negative R2",
-    "lack of fit",
+    MISFIT,
     "one-sided",
     "wide",
     "convention",
@@ -37,7 +38,7 @@ def of_fit(n_points: int, n_params: int, r2: float, lack_of_fit: float) -> str:
         return "few points"
     if r2 < 0:
         return "negative R2"
-    return "lack of fit" if lack_of_fit < REJECTED else "ok"
+    return MISFIT if lack_of_fit < REJECTED else "ok"
 
 
 def with_edge(status: str) -> str:

@@ -109,6 +109,15 @@ def test_the_page_opens_with_the_answer(page: str) -> None:
     assert len(page) < 3e6
 
 
+def test_a_law_that_the_runs_contradict_answers_nothing() -> None:
+    table = planted_table(("resnet-sl", "resnet-ssl"))
+    table.loc[table["target"] == "ptbxl-sample", "domain"] = "ID"
+    table.loc[(table["configuration"] == "resnet-sl") & (table["law"] == "joint"), "status"] = "lack of fit"
+    contradicted, sound = answers(table)
+    assert contradicted.alpha == contradicted.beta == contradicted.floor == "law misfits"
+    assert sound.alpha == "0.45 [0.36, 0.54]"
+
+
 def test_families_are_told_apart_by_intervals_that_do_not_meet() -> None:
     found = {"resnet-sl": (0.2, 0.3), "s4d-sl": (0.4, 0.6), "transformer-sl": (0.25, 0.5), "s4d-cpc": (0.1, 0.9)}
     table = pd.DataFrame(
@@ -125,6 +134,7 @@ def test_families_are_told_apart_by_intervals_that_do_not_meet() -> None:
         for name, ends in found.items()
         for coefficient, (low, high) in (("alpha", ends), ("beta", (0.3, 0.5)))
     )
+    assert told_apart(table.iloc[:0]) == []
     assert told_apart(table) == [
         "α: loss with N, SL: S4D-SL above R-SL",
         "β: loss with D, SL: intervals overlap: these runs cannot tell which family needs fewer recordings",
