@@ -44,7 +44,7 @@ ANALYSIS = in_order(
     records naming tuning observations
     fitting: repetition cells laws status problem resampling health descent amplitudes newton residuals starts
     fitting: quantities profile_ends intervals alike identifiability structure options formula noise result
-    fitting: description shifted nonlinear nonlinear_ends nonlinear_fit fit bands
+    fitting: description run_noise shifted frontier nonlinear nonlinear_ends nonlinear_fit fit bands
     fitting: loss_pairs floors joint_floors transfer effective_data optimum allocation forecast overfitting
     table: where markup query groups build
     columns points comparison
