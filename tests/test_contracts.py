@@ -168,13 +168,14 @@ def test_low_precision_computes_about_the_same(architecture: str, objective: str
     for part in module.modules():
         if isinstance(part, BatchNorm):
             part.dropout = 0.0  # a CPU would drop other activations in each
-    losses = []
+    losses, gradients = [], []
     for precision in ("fp32", "bf16"):
         torch.manual_seed(1)
         losses.append(compute_gradients(module, batch, draw(5), Execution(precision)))
-        assert all(p.grad.dtype == torch.float32 for p in module.parameters() if p.grad is not None)
+        gradients.append([p.grad.clone() for p in module.parameters() if p.grad is not None])
     assert losses[1].dtype == torch.float32
-    assert losses[1] != losses[0]
+    assert {g.dtype for g in gradients[1]} == {torch.float32}
+    assert not all(torch.equal(low, full) for low, full in zip(*gradients, strict=True))
     torch.testing.assert_close(losses[1], losses[0], rtol=0.02, atol=0.0)
 
 
@@ -231,7 +232,7 @@ def test_a_backbone_is_one_graph_and_compiled_once(
 
     Twice through micro-batches of 4, 4 and 3 recordings and an evaluation of 11 and 9: one graph for each of the two.
     (Of fewer than 16 segments, two a recording, a CPU takes another convolution: a graph more, once.)
-    With recomputation the graphs are those of the blocks in training.
+    With recomputation the graphs are those of the blocks in training, where a backbone has any.
     """
     from torch._dynamo.utils import counters
 
@@ -249,6 +250,6 @@ def test_a_backbone_is_one_graph_and_compiled_once(
             module.backbone(store.batch(np.arange(9)))
         graphs.append(counters["stats"]["unique_graphs"])
     n_blocks = sum(len(part) for part in backbone.children() if isinstance(part, torch.nn.ModuleList))
-    assert 1 <= graphs[0] <= (n_blocks if recompute else 2)
+    assert 1 <= graphs[0] <= (n_blocks if recompute and n_blocks else 2)
     assert graphs[1] == graphs[0]
     assert not counters["graph_break"]

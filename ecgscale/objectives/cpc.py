@@ -119,7 +119,7 @@ class Prediction(nn.Module):
     def forward(self, seen: torch.Tensor) -> torch.Tensor:
         """Latents or, from a causal backbone, contexts [n, n_latents, width] to [n, n_ahead, n_latents, width]."""
         if self.context is not None:
-            seen, _ = self.context(seen)
+            seen, _ = self.context(seen.to(self.predict.weight.dtype))
         return self.predict(seen).unflatten(-1, (self.n_ahead, -1)).transpose(1, 2)  # type: ignore[no-any-return]
 
 
@@ -183,7 +183,8 @@ class Coding(Pretraining):
         mv = batch.mv.expand(n).repeat_interleave(n_windows, 0)
         pooled = self.backbone(batch._replace(signal=windows, leads=leads, mv=mv)).pooled
         latents = pooled.unflatten(0, (n, n_windows))
-        return latents, self.head(latents)
+        with torch.autocast(latents.device.type, enabled=False):  # not every CPU has recurrent kernels in bf16
+            return latents, self.head(latents)
 
     def begin(self, step: int, steps: int) -> None:
         self._step, self._steps = step, steps

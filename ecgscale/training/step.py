@@ -89,7 +89,7 @@ def prepare_module(module: Pretraining, how: Execution, *, by_block: bool = Fals
     if how.compile:
         torch.compiler.reset()  # what was compiled for the run before would count against torch's limit of variants
         torch._dynamo.config.recompile_limit = _VARIANTS
-    if how.recompute:
+    if how.recompute and blocks:
         for block in blocks:
             block.forward = _recomputed(block, how)
     elif how.compile and by_block and blocks:
