@@ -240,7 +240,8 @@ def _ends_at(
         last[rows] = found.theta.reshape(starts.shape)[np.arange(len(rows)), lowest]
         return np.sqrt(2 * np.maximum(objective.min(1) - least[rows], 0.0) / max(variance, 1e-300))
 
-    end, kind = best.copy(), np.full(size, REACHED, "<U7")
+    at_limit = side * (limit - best) <= 1e-9
+    end, kind = best.copy(), np.where(at_limit, BOUND, np.full(size, REACHED, "<U7"))
     todo = np.flatnonzero((need > 0) & (variance > EXACT))
     if not len(todo):
         return end, kind

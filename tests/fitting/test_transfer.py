@@ -84,6 +84,22 @@ def test_a_flat_transfer_is_a_bound_hit() -> None:
     assert found.status == "bound"
 
 
+@pytest.mark.parametrize(("side", "limit"), [("low", 0.05), ("high", 5.0)])
+def test_a_bound_of_the_law_is_no_end_of_an_interval(side: str, limit: float) -> None:
+    """Where the joint law's floor is uncertain, the pairs are asked at many; kappa lies at its bound at all of them."""
+    grid = designs()["full"]
+    rng = np.random.default_rng(1)
+    loss_id = joint(grid["N"], grid["D"], E=0.05, A=3.0, alpha=0.35, B=20.0, beta=0.45)
+    excess = loss_id - 0.05
+    flat = 0.3 + 0.01 * rng.uniform(size=len(grid)) if side == "low" else 0.3 + 0.1 * (excess / excess.max()) ** 30
+    noise = np.exp(0.01 * rng.standard_normal((2, len(grid))))
+    found = loss_to_loss(grid.assign(loss_id=loss_id * noise[0], loss_ood=flat * noise[1]))
+    kappa = found.coefficients["kappa"]
+    assert kappa.at_bound == side
+    assert kappa.value == pytest.approx(limit)
+    assert (kappa.low_end if side == "low" else kappa.high_end) == "bound"
+
+
 def test_table_s7_its_means_and_its_bound_hits() -> None:
     table = pd.read_csv(REFERENCE / "table_s7.csv")
     assert bound_hits(table["kappa"].to_numpy()).sum() == 8
