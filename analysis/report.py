@@ -12,7 +12,7 @@ from markupsafe import Markup, escape
 
 from ecgscale import records
 from ecgscale.analysis.answer import HEADS, SILENT, answers, told_apart
-from ecgscale.analysis.figures.figure import mark_of
+from ecgscale.analysis.figures.figure import MARKS, mark_of
 from ecgscale.analysis.figures.style import looks
 from ecgscale.analysis.figures.typesetting import webfont
 from ecgscale.analysis.inline import as_uri, csv, packed, svg
@@ -35,6 +35,7 @@ from ecgscale.analysis.sections import (
     summary,
 )
 from ecgscale.analysis.study import claims, figures
+from ecgscale.analysis.study.beyond import beyond
 from ecgscale.analysis.table.query import COLUMNS, FILE, read
 from ecgscale.phrases import si
 
@@ -80,6 +81,7 @@ def report(
         .render(
             title="Scaling report: " + (", ".join(sorted(loaded.runs["sweep"].unique())) or "no runs yet"),
             mark=shown_mark,
+            marks=MARKS,
             summary=summary(best),
             state=state(loaded, pending, points.attrs["flagged"]),
             refresh=refresh,
@@ -88,6 +90,7 @@ def report(
             silent=SILENT,
             answers=answers(table),
             told_apart=told_apart(table),
+            beyond=beyond(best),
             spelled_out=spelled_out(list(known)),
             figures=pages,
             not_drawn=absent,

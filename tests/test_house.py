@@ -50,7 +50,7 @@ ANALYSIS = in_order(
     columns points comparison
     planning: coverage transfer_coverage adaptive adaptive_vs_grid
     learning figures
-    study: constants benchmark published beside recognised finetuned compared figures claims tables
+    study: constants beyond benchmark published beside recognised finetuned compared figures claims tables
     answer inline sections report
     """
 )

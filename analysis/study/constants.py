@@ -25,6 +25,7 @@ SIZE_EDGES = (1e5, 1e6, 1e7, 5e7)  # backbone parameters, between the size bins 
 SIZE_BINS = ("<100K", "100K–1M", "1M–10M", "10M–50M", ">50M")
 FRACTIONS = (0.01, 0.02, 0.05, 0.1, 0.5, 1.0)  # of the training patients; not printed, these fit Table S.6 best
 N_FULL = 2.09e6  # recordings of the full training corpus
+LARGEST = 5.08e7  # backbone parameters of the largest model of Table S.4
 
 
 def task_key(name: str) -> str:

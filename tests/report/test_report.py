@@ -18,6 +18,7 @@ from ecgscale.analysis.learning import learning, more_data, shortfalls
 from ecgscale.analysis.observations import best_over_steps, trajectories
 from ecgscale.analysis.report import report
 from ecgscale.analysis.study import figures
+from ecgscale.analysis.study.beyond import beyond
 from ecgscale.analysis.table.build import write
 from ecgscale.cli import pictures
 from tests.planted import DATA, SIZES, TASKS, planted_points, planted_table, write_runs
@@ -104,9 +105,26 @@ def test_the_page_opens_with_the_answer(page: str) -> None:
         assert f'<th scope="row">{answer.name}</th>' in said
         assert answer.alpha in said
     assert "eighteen headline claims" in said
+    assert "CODE has 1.04K times the recordings of the largest runs here" in said
     folded = re.findall(r'<details class="room" id="([\w-]+)">', page)
     assert folded == ["more-figures", "learning", "exponents", "claims", "state", "data", "provenance"]
     assert len(page) < 3e6
+
+
+@pytest.mark.parametrize(
+    ("corpus", "said"),
+    [("simulated-hospital-90", "were measured, on simulated"), ("planted", "drawn from a planted law")],
+)
+def test_what_was_simulated_is_said_rightly(corpus: str, said: str, tmp_path: Path) -> None:
+    points = planted_points(("resnet-sl",))
+    write_runs(tmp_path, points.assign(corpus=corpus))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(figures, "FIGURES", {})
+        page = report(tmp_path).read_text()
+    notes = [said in page for said in ("were measured, on simulated", "drawn from a planted law")]
+    assert sum(notes) == 1
+    assert said in page
+    assert (beyond(best_over_steps(points.assign(corpus=corpus), "val")) is None) == corpus.startswith("simulated")
 
 
 def test_a_law_that_the_runs_contradict_answers_nothing() -> None:
