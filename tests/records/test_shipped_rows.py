@@ -11,7 +11,7 @@ from ecgscale.spec.sweep import load
 from tests.paths import HOUSE
 
 RESULTS = HOUSE / "results"
-SHIPPED = ("sample_study",)
+SHIPPED = ("sample_study", "laboratory", "laboratory_tail", "architectures_sample")
 ABSOLUTE = re.compile(r"""(?:^|["'\s=(\[])(/\w[\w.-]*/|[A-Z]:\\)""")
 
 
