@@ -52,7 +52,7 @@ FRACTIONS = (0.015, 0.05, 0.16, 0.5)  # 29 to 1,000 recordings
 CONFIGURATIONS: tuple[tuple[tuple[Architecture, ...], tuple[float, ...], Objective, str, int, float], ...] = (
     (resnets(3, 7, 17), FRACTIONS, Supervised(), "code6", 32, 3e-3),
     (resnets(6, 10, 16, 26), FRACTIONS, CMSC(), "", 32, 3e-3),
-    (transformers(3, 6, 12), FRACTIONS[1:], Supervised(), "code6", 16, 4e-3),
+    (transformers(3, 8, 24), FRACTIONS[1:], Supervised(), "code6", 16, 4e-3),
     (transformers(3, 8, 24), (0.025, 0.06, *FRACTIONS[2:]), Masked(CODEBOOK), "", 16, 6e-3),
 )
 

@@ -18,8 +18,8 @@ CAPTION = (
     "compute. (From b on) Lines of equal loss under the joint "
     "law (Eq. 1) in the plane of compute and parameters, D following from C = κ N D with κ the median over runs; "
     "the thick line is the optimal size N*(C), and the words say where a marginal FLOP goes. Dots are runs; in the "
-    "grey outside the measured frame, where N*(C) is dashed, the law extrapolates. Where the joint law is not "
-    "identified the panel says why and draws no contour."
+    "grey outside the measured frame, where N*(C) is dashed, the law extrapolates. Where the task's joint law is not "
+    "identified, that in distribution is drawn if it is, and the title says so; else the panel says why there is none."
 )
 
 BEYOND = 0.12  # of the measured decades: how far the frontier is drawn on
@@ -48,7 +48,11 @@ def draw(points: pd.DataFrame, table: pd.DataFrame) -> list[Page]:
         panel_letter(wide, "a")
         for k, look in enumerate(batch):
             ax = page.add_subplot(places[k // across, 1 + k % across])
-            isoloss.plane(page, ax, look, runs[runs["configuration"] == look.name], table, task)
+            inside = in_distribution(best, table, look, task)
+            drawn = runs if inside is None else best[(best["target"] == inside) & (best["C"] > 0)]
+            words = "" if inside is None else f"{look.label}, in distribution"
+            drawn = drawn[drawn["configuration"] == look.name]
+            isoloss.plane(page, ax, look, drawn, table, inside or task, words)
             panel_letter(ax, letter(1 + k))
         pages.append(page)
     for look in looks:
@@ -76,6 +80,14 @@ def most_known(table: pd.DataFrame, looks: list[style.Look], tasks: list[str]) -
     return max(
         tasks, key=lambda t: (sum(isoloss.joint(table, k.name, t)[0] is not None for k in looks), -tasks.index(t))
     )
+
+
+def in_distribution(best: pd.DataFrame, table: pd.DataFrame, look: style.Look, task: str) -> str | None:
+    """The target in distribution, where its joint law is identified and that of the task is not; else None."""
+    if isoloss.joint(table, look.name, task)[0] is not None:
+        return None
+    own = observed.inside(best[best["configuration"] == look.name])["target"].unique()
+    return str(own[0]) if len(own) == 1 and isoloss.joint(table, look.name, str(own[0]))[0] is not None else None
 
 
 def _frontier(

@@ -57,10 +57,11 @@ def plane(
 ) -> None:
     """Runs of a configuration (at least one) and, where the joint law is identified, contours, N*(C) and data's share.
 
-    ``short``: without axis labels and with fewer words, for many panels side by side.
+    ``panel``: its title, the configuration's name by default. ``short``: without axis labels and with fewer words, for
+    many panels side by side, which share the titles of columns.
     """
+    ax.set_title(panel if panel and not short else look.label, color=style.legible(look.colour), fontweight="semibold")
     panel = panel or look.label
-    ax.set_title(look.label, color=style.legible(look.colour), fontweight="semibold")
     c, n = runs["C"].to_numpy(float), runs["N"].to_numpy(float)
     if not short:
         ax.set_xlabel("compute C (FLOP)")

@@ -131,6 +131,18 @@ def test_a_bound_is_marked_and_never_drawn_as_a_result() -> None:
     assert "R-SL" in panels
 
 
+def test_where_no_law_of_the_task_is_known_the_plane_shows_the_one_in_distribution() -> None:
+    points, table = planted_points(), planted_table()
+    points.loc[points["target"] == "ptbxl-sample", "domain"] = "ID"
+    outside = (table["law"] == "joint") & (table["target"] != "ptbxl-sample")
+    table.loc[outside & (table["configuration"] == "resnet-sl"), "status"] = "unidentified"
+    (page,) = draw("compute", points, table)
+    panels = set(page.data().query("kind == 'optimal size'")["panel"])
+    assert "R-SL, in distribution" in panels
+    assert "T-SL" in panels
+    assert "R-SL, in distribution" in words(page)
+
+
 def test_the_optimal_size_on_the_plane_follows_the_closed_form() -> None:
     shown = (
         draw("compute", planted_points(), planted_table())[0].data().query("kind == 'optimal size' and panel == 'R-SL'")
